@@ -1,0 +1,64 @@
+"""The `dataset` section of an experiment's params."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from dεps.errors import UserError
+
+SOURCES = ("fashion_mnist_mini", "torchvision", "image_folder")
+TORCHVISION = ("fashion_mnist", "cifar10", "cifar100")
+
+
+@dataclass
+class SplitFolders:
+    """Names of the split folders of an image folder; null: held out of train."""
+
+    train: str = "train"
+    validation: str | None = "validation"
+    test: str | None = "test"
+
+
+@dataclass
+class DatasetConfig:
+    """Where images come from and in which form they are kept; one YAML in `params/dataset/`."""
+
+    source: str = MISSING
+    #: torchvision: which data set
+    name: str | None = None
+    #: image_folder: a directory or .zip; torchvision: where the official files are or go
+    root: str | None = None
+    #: image_folder: text file with one class (folder name) a line; null takes every folder
+    classes: str | None = None
+    splits: SplitFolders = field(default_factory=SplitFolders)
+    #: side in pixels; other images are resized (shorter side) and centre-cropped
+    size: int = MISSING
+    #: 1 (grey) or 3 (RGB)
+    channels: int = MISSING
+    #: share of train held out as validation, and as test, where the source has no such split
+    holdout: float = 0.1
+    holdout_seed: int = 0
+    #: splits whose pixels would take more than this stay files, decoded by workers while training
+    in_memory_limit_mb: int = 2048
+    workers: int = 2
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if self.source not in SOURCES:
+            raise UserError(f"{where}.source is {self.source!r}; allowed: {', '.join(SOURCES)}")
+        if self.source == "torchvision" and self.name not in TORCHVISION:
+            raise UserError(f"{where}.name is {self.name!r}; allowed: {', '.join(TORCHVISION)}")
+        if self.source != "fashion_mnist_mini" and not self.root:
+            raise UserError(f"{where}.root is not set; expected the path of the images ({self.source})")
+        if self.channels not in (1, 3):
+            raise UserError(f"{where}.channels is {self.channels}; allowed: 1, 3")
+        if not 8 <= self.size <= 1024:
+            raise UserError(f"{where}.size is {self.size}; expected 8 to 1024 pixels")
+        if not 0.0 < self.holdout < 0.5:
+            raise UserError(f"{where}.holdout is {self.holdout}; expected a share above 0 and below 0.5")
+        if self.in_memory_limit_mb < 0:
+            raise UserError(f"{where}.in_memory_limit_mb is {self.in_memory_limit_mb}; expected 0 or more")
+        if self.workers < 0:
+            raise UserError(f"{where}.workers is {self.workers}; expected 0 or more")

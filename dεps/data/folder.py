@@ -1,0 +1,115 @@
+"""Image folders, as directories or .zip files: `<split>/<class>/*.jpg|png`.
+
+Files are named relative to the root, with forward slashes, so that nothing derived from them depends on where the
+images lie. A zip is read in place and never unpacked.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from dεps.data.config import SplitFolders
+from dεps.errors import UserError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png")
+
+
+class ImageFolder:
+    """Lists and decodes the images of a directory or .zip.
+
+    Raises `UserError` where `root` is missing, is no archive, or holds a path that leads outside itself.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._archive: zipfile.ZipFile | None = None
+        if self.root.is_dir():
+            files = (path for path in self.root.rglob("*") if path.suffix.lower() in EXTENSIONS)
+            self.names = sorted(path.relative_to(self.root).as_posix() for path in files)
+        elif self.root.is_file():
+            self.names = sorted(name for name in self._zip().namelist() if name.lower().endswith(EXTENSIONS))
+        else:
+            raise UserError(f"{self.root} does not exist; expected a folder or a .zip with <split>/<class>/ images")
+
+    def _zip(self) -> zipfile.ZipFile:
+        if self._archive is None:
+            try:
+                self._archive = zipfile.ZipFile(self.root)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise UserError(f"{self.root} is no readable .zip ({error})") from None
+            for name in self._archive.namelist():
+                parts = PurePosixPath(name.replace("\\", "/"))
+                if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+                    raise UserError(f"{self.root} holds '{name}', a path outside the archive; refused")
+        return self._archive
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_archive": None}  # an open archive must not be shared with worker processes
+
+    def splits(self, folders: SplitFolders, class_list: str | None) -> tuple[dict[str, list[tuple[str, int]]], list[str]]:
+        """`{split: [(file name, label), …]}` and the class names, sorted or in the order of `class_list`.
+
+        Raises `UserError` for a named split that is missing and for classes that differ between splits.
+        """
+        wanted = {"train": folders.train, "validation": folders.validation, "test": folders.test}
+        found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for name in self.names:
+            split, _, rest = name.partition("/")
+            if "/" in rest:
+                found[split][rest.partition("/")[0]].append(name)
+        if folders.train not in found:
+            raise UserError(f"{self.root} has no '{folders.train}/<class>/' images (dataset.splits.train); found {sorted(found)[:5]}")
+        classes = _read_classes(class_list) if class_list else sorted(found[folders.train])
+        splits = {}
+        for split, folder in wanted.items():
+            if folder is None or (folder not in found and split == "validation"):
+                continue
+            if folder not in found:
+                raise UserError(f"{self.root} has no folder '{folder}' (dataset.splits.{split}); set it to null to hold it out of train")
+            here = found[folder]
+            if missing := [name for name in classes if name not in here]:
+                raise UserError(f"{self.root}: class '{missing[0]}' has no images in split '{folder}'; every split needs the same classes")
+            if not class_list and (extra := sorted(set(here) - set(classes))):
+                raise UserError(f"{self.root}: class '{extra[0]}' of split '{folder}' is not in '{folders.train}'; every split needs the same classes")
+            splits[split] = [(name, label) for label, key in enumerate(classes) for name in here[key]]
+        return splits, classes
+
+    def read(self, name: str, size: int, channels: int) -> np.ndarray:
+        """One image as uint8 (size, size, channels): shorter side resized, then centre-cropped, where needed.
+
+        Raises `UserError` naming the file where it is missing, truncated or no image.
+        """
+        try:
+            data = (self.root / name).read_bytes() if self.root.is_dir() else self._zip().read(name)
+            with Image.open(io.BytesIO(data)) as picture:
+                return to_array(picture, size, channels)
+        except (OSError, UnidentifiedImageError, zipfile.BadZipFile, KeyError, SyntaxError, Image.DecompressionBombError) as error:
+            reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
+            raise UserError(f"{self.root}: image '{name}' cannot be read ({reason}); mend or remove it") from None
+
+
+def to_array(picture: Image.Image, size: int, channels: int) -> np.ndarray:
+    """A picture as uint8 (size, size, channels)."""
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    if picture.size != (size, size):
+        scale = size / min(picture.size)
+        width, height = (max(size, round(side * scale)) for side in picture.size)
+        left, top = (width - size) // 2, (height - size) // 2
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    return np.asarray(picture).reshape(size, size, channels)
+
+
+def _read_classes(path: str) -> list[str]:
+    try:
+        classes = Path(path).read_text().split()
+    except OSError as error:
+        raise UserError(f"class list {path} (dataset.classes) cannot be read: {error.strerror}") from None
+    if not classes or len(set(classes)) != len(classes):
+        raise UserError(f"class list {path} (dataset.classes) is empty or names a class twice")
+    return classes

@@ -1,0 +1,168 @@
+"""From a source to prepared splits: `<split>.safetensors` and `manifest.json`, the same bytes every time.
+
+A split that fits `in_memory_limit_mb` is kept as pixels: `images` uint8 (n, size, size, channels) and `labels`.
+A larger one keeps `labels` and, in `<split>.files.txt`, the file names relative to the data set's root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from dεps.data.config import DatasetConfig
+from dεps.data.folder import ImageFolder, to_array
+from dεps.data.sources import Arrays, read_fashion_mnist_mini, read_torchvision
+from dεps.errors import UserError
+from dεps.randomness import python_rng
+
+SPLITS = ("train", "validation", "test")
+Progress = Callable[[Iterable, str, int], Iterable]
+#: images of a split that stays files, over which mean and standard deviation are estimated
+STATISTICS_SAMPLE = 10_000
+
+
+def prepare(config: DatasetConfig, out: Path, progress: Progress = lambda items, label, total: items) -> dict:
+    """Write the prepared data set to the existing folder `out` and return its manifest."""
+    if config.source == "image_folder":
+        folder = ImageFolder(config.root)
+        listings, classes = folder.splits(config.splits, config.classes)
+        listings = _hold_out(listings, config)
+        counts = {split: [label for _, label in items] for split, items in listings.items()}
+        pixels = sum(map(len, counts.values())) * config.size**2 * config.channels
+        if pixels > config.in_memory_limit_mb * 2**20:
+            return _prepare_files(config, folder, listings, classes, out, progress)
+        arrays = {split: _decode(folder, items, config, split, progress) for split, items in listings.items()}
+    else:
+        arrays, classes = _read_arrays(config)
+        arrays = {split: _resize(images, labels, config) for split, (images, labels) in arrays.items()}
+        listings = _hold_out({split: list(enumerate(labels)) for split, (_, labels) in arrays.items()}, config)
+        origin = {split: split if split in arrays else "train" for split in SPLITS}
+        arrays = {
+            split: (arrays[origin[split]][0][(rows := [row for row, _ in items])], arrays[origin[split]][1][rows])
+            for split, items in listings.items()
+        }
+    hashes = {split: _write(out / f"{split}.safetensors", images, labels) for split, (images, labels) in arrays.items()}
+    labels = {split: labels for split, (_, labels) in arrays.items()}
+    return _write_manifest(config, classes, labels, arrays["train"][0], hashes, "tensor", out)
+
+
+def _read_arrays(config: DatasetConfig) -> tuple[Arrays, list[str]]:
+    if config.source == "fashion_mnist_mini":
+        return read_fashion_mnist_mini()
+    return read_torchvision(config.name, Path(config.root))
+
+
+def _resize(images: np.ndarray, labels: np.ndarray, config: DatasetConfig) -> tuple[np.ndarray, np.ndarray]:
+    if images.shape[1:] != (config.size, config.size, config.channels):
+        from PIL import Image
+
+        pictures = (Image.fromarray(image.squeeze()) for image in images)
+        images = np.stack([to_array(picture, config.size, config.channels) for picture in pictures])
+    return images, labels
+
+
+def _hold_out(listings: dict[str, list], config: DatasetConfig) -> dict[str, list]:
+    """Fill missing validation and test splits with a random, class-balanced share of train."""
+    listings = dict(listings)
+    for split in SPLITS[1:]:
+        if split in listings:
+            continue
+        by_class: dict[int, list] = {}
+        for item in listings["train"]:
+            by_class.setdefault(int(item[1]), []).append(item)
+        held: set = set()
+        for label, items in sorted(by_class.items()):
+            count = round(config.holdout * len(items))
+            if not 1 <= count < len(items):
+                raise UserError(f"{config.root}: class {label} has too few images in train ({len(items)}) to hold out '{split}'")
+            held.update(python_rng(config.holdout_seed, f"holdout/{split}", label).sample(items, count))
+        listings[split] = [item for item in listings["train"] if item in held]
+        listings["train"] = [item for item in listings["train"] if item not in held]
+    return {split: listings[split] for split in SPLITS}
+
+
+def _decode(
+    folder: ImageFolder, items: list[tuple[str, int]], config: DatasetConfig, split: str, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    images = np.empty((len(items), config.size, config.size, config.channels), np.uint8)
+    with ThreadPoolExecutor(max(1, config.workers)) as pool:
+        decoded = pool.map(lambda item: folder.read(item[0], config.size, config.channels), items)
+        for row, image in enumerate(progress(decoded, split, len(items))):
+            images[row] = image
+    return images, np.array([label for _, label in items], np.int64)
+
+
+def _prepare_files(
+    config: DatasetConfig,
+    folder: ImageFolder,
+    listings: dict[str, list[tuple[str, int]]],
+    classes: list[str],
+    out: Path,
+    progress: Progress,
+) -> dict:
+    hashes, labels = {}, {}
+    for split, items in listings.items():
+        names = "".join(f"{name}\n" for name, _ in items).encode()
+        (out / f"{split}.files.txt").write_bytes(names)
+        labels[split] = np.array([label for _, label in items], np.int64)
+        data = save({"labels": labels[split]})
+        (out / f"{split}.safetensors").write_bytes(data)
+        hashes[split] = hashlib.sha256(names + data).hexdigest()
+    train = listings["train"]
+    chosen = python_rng(0, "statistics").sample(train, min(len(train), STATISTICS_SAMPLE))
+    sample, _ = _decode(folder, chosen, config, "train (mean and standard deviation)", progress)
+    return _write_manifest(config, classes, labels, sample, hashes, "files", out)
+
+
+def _write(path: Path, images: np.ndarray, labels: np.ndarray) -> str:
+    data = save({"images": np.ascontiguousarray(images), "labels": labels.astype(np.int64)})
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write_manifest(
+    config: DatasetConfig,
+    classes: list[str],
+    labels: dict[str, np.ndarray],
+    pixels: np.ndarray,
+    hashes: dict[str, str],
+    form: str,
+    out: Path,
+) -> dict:
+    mean, std = _statistics(pixels)
+    counts = {split: np.bincount(values, minlength=len(classes)).tolist() for split, values in labels.items()}
+    manifest = {
+        "source": config.source,
+        "name": config.name or (Path(config.root).name if config.root else config.source),
+        "form": form,
+        "size": config.size,
+        "channels": config.channels,
+        "classes": classes,
+        "images": {split: int(sum(values)) for split, values in counts.items()},
+        "images_total": int(sum(map(sum, counts.values()))),
+        "per_class": counts,
+        "mean": mean,
+        "std": std,
+        "sha256": hashes,
+    }
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    return manifest
+
+
+def _statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel, in units of 1 = white, from exact integer sums."""
+    channels = pixels.shape[-1]
+    values = np.arange(256, dtype=np.float64) / 255
+    mean, std = [], []
+    for channel in range(channels):
+        counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
+        average = float(counts @ values / counts.sum())
+        mean.append(round(average, 6))
+        std.append(round(float(np.sqrt(counts @ (values - average) ** 2 / counts.sum())), 6))
+    return mean, std

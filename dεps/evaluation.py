@@ -1,0 +1,136 @@
+"""Accuracy of archs: extract, recalibrate BN, measure.
+
+Subnets share BN statistics that fit none of them, so before an arch is evaluated its statistics are computed anew:
+the cumulative average over batches of training images (OFA's procedure; BigNAS §3.3 finds it necessary).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import torch
+from torch import Generator, Tensor, nn
+
+from dεps.data.batches import Normalise, plain_batches
+from dεps.data.splits import PreparedData, Split
+from dεps.errors import UserError
+from dεps.randomness import derive
+from dεps.search_space import Arch, SearchSpace
+from dεps.supernet.extract import extract
+from dεps.supernet.network import Supernet
+
+RECALIBRATION_BATCH = 200
+EVALUATION_BATCH = 250
+
+
+def recalibration_indices(train: Split, images: int, seed: int) -> Tensor:
+    """A random choice of training images, the same for every arch and epoch of a run."""
+    generator = Generator().manual_seed(derive(seed, "recalibration"))
+    return torch.randperm(len(train), generator=generator)[:images]
+
+
+@torch.no_grad()
+def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set every BN's statistics to the average over `batches` of images; leaves `net` in eval mode."""
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # torch: cumulative average
+    net.train()
+    for images in batches:
+        net(images)
+    net.eval()
+
+
+@torch.no_grad()
+def count_correct(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> tuple[int, int]:
+    """Images classified correctly, and images seen."""
+    correct = seen = 0
+    for images, labels in batches:
+        predicted = net(images.to(device)).argmax(1)
+        correct += int((predicted == labels.to(device)).sum())
+        seen += len(labels)
+    return correct, seen
+
+
+def recalibrated(net: Supernet, arch: Arch, data: PreparedData, indices: Tensor) -> nn.Module:
+    """The extracted subnet with BN statistics from the training images at `indices`, in eval mode."""
+    device = net.classifier.weight.device
+    plain = extract(net, arch)
+    size, normalise, workers = RECALIBRATION_BATCH, Normalise.of(data), data.config.workers
+    batches = plain_batches(data.train, normalise, batch_size=size, indices=indices, workers=workers)
+    recalibrate(plain, (images.to(device) for images, _ in batches))
+    return plain
+
+
+def top1(net: Supernet, arch: Arch, data: PreparedData, split: Split, indices: Tensor) -> float:
+    """Top-1 accuracy of `arch` on `split` in percent, BN recalibrated on the training images at `indices`."""
+    return accuracies(net, arch, data, [split], indices)[0]
+
+
+def accuracies(net: Supernet, arch: Arch, data: PreparedData, splits: Sequence[Split], indices: Tensor) -> list[float]:
+    """Top-1 accuracy on each of `splits` in percent, after one BN recalibration."""
+    plain, device = recalibrated(net, arch, data, indices), net.classifier.weight.device
+    results = []
+    for split in splits:
+        batches = plain_batches(split, Normalise.of(data), batch_size=EVALUATION_BATCH, workers=data.config.workers)
+        correct, seen = count_correct(plain, batches, device)
+        results.append(100.0 * correct / seen)
+    return results
+
+
+@dataclass
+class PopulationConfig:
+    """Random archs per MAC bucket (RSS, arXiv 2204.09210)."""
+
+    buckets: int = 5
+    per_bucket: int = 100
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        for key in ("buckets", "per_bucket"):
+            if getattr(self, key) < 1:
+                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 1 or more")
+
+
+def sample_population(
+    space: SearchSpace, macs_of: Callable[[Arch], int], config: PopulationConfig, rng: Random
+) -> list[tuple[int, Arch]]:
+    """Distinct random archs, `per_bucket` in each of `buckets` equal ranges of MACs: (bucket, arch).
+
+    Uniform sampling hardly reaches the ends of the range, so the lowest bucket draws from the smallest expand ratio
+    only and the highest from the largest only (RSS), and all depths and kernels. A bucket that holds fewer distinct
+    archs than asked for, or yields none for long, stays smaller.
+    """
+    low, high = macs_of(space.smallest()), macs_of(space.largest())
+    expands = [expand for stage in space.stages for expand in stage.expand]
+    by_bucket: list[dict[Arch, None]] = [{} for _ in range(config.buckets)]
+    sources = [space] * config.buckets
+    if config.buckets > 1:
+        sources[0], sources[-1] = space.restrict(expand=[min(expands)]), space.restrict(expand=[max(expands)])
+    for bucket, source in enumerate(sources):
+        for _ in range(200 * config.per_bucket):
+            if len(by_bucket[bucket]) == config.per_bucket:
+                break
+            arch = source.sample(rng)
+            position = (macs_of(arch) - low) * config.buckets / max(1, high - low)
+            if min(int(position), config.buckets - 1) == bucket:
+                by_bucket[bucket][arch] = None
+    return [(bucket, arch) for bucket, archs in enumerate(by_bucket) for arch in archs]
+
+
+@dataclass
+class EvaluateConfig:
+    """The `evaluate` section of an experiment."""
+
+    #: training images for BN recalibration, in batches of 200
+    recalibration_images: int = 2000
+    #: random archs per MAC bucket, measured on test (for the report) and on validation (for the predictor)
+    population: PopulationConfig = field(default_factory=PopulationConfig)
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if self.recalibration_images < 2:
+            raise UserError(f"{where}.recalibration_images is {self.recalibration_images}; expected 2 or more")

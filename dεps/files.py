@@ -1,0 +1,66 @@
+"""Files that are either whole or not there: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dεps.errors import UserError
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace `path` by a file with this content; a reader sees the old file or the new one."""
+    replace_atomic(path, lambda temporary: temporary.write_bytes(data.encode() if isinstance(data, str) else data))
+
+
+def replace_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside `path`, and put it in its place once it is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def output_folder(path: Path, scratch: Path) -> Iterator[Path]:
+    """A fresh folder that becomes `path` when the block ends well, and vanishes when it does not.
+
+    It is made below `scratch`, which must lie on the same file system, so that no half-written output ever stands
+    where a later stage would look.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="out-") as name:
+        folder = Path(name) / "out"
+        folder.mkdir()
+        yield folder
+        shutil.rmtree(path, ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """JSON in a stable form: the same data gives the same bytes."""
+    write_atomic(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file. Raises `UserError` naming it where it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); run the stage that writes it") from None

@@ -1,0 +1,57 @@
+"""Losses of a subnet's logits.
+
+A loss is called with the logits of the subnet and the `Targets` of the step: labels, and the logits of whoever
+teaches. Each is a mean over the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass
+class Targets:
+    """What the subnets of one step may learn from."""
+
+    labels: Tensor  # int64 (batch,)
+    full: Tensor | None = None  # the full model's detached logits of this very step (in-place distillation)
+    teacher: Tensor | None = None  # a frozen teacher's logits
+
+
+class Loss(Protocol):
+    """Logits (batch, classes) and targets to a scalar."""
+
+    def __call__(self, logits: Tensor, targets: Targets) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross-entropy against the labels with label smoothing."""
+
+    smoothing: float = 0.0
+
+    def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
+        return F.cross_entropy(logits, targets.labels, label_smoothing=self.smoothing)
+
+
+@dataclass(frozen=True)
+class InPlaceDistillation:
+    """Soft cross-entropy against the full model's logits of the same step (BigNAS §3.1, DεpS §3.3).
+
+    With temperature τ both sides are divided by τ and the loss is multiplied by τ², which keeps the gradient's size.
+    """
+
+    temperature: float = 1.0
+
+    def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
+        return soft_cross_entropy(logits, targets.full, self.temperature)
+
+
+def soft_cross_entropy(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """Cross-entropy of `logits` against the distribution softmax(teacher / temperature), times temperature²."""
+    loss = F.cross_entropy(logits / temperature, (teacher / temperature).softmax(1))
+    return loss * temperature**2

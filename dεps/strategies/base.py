@@ -1,0 +1,83 @@
+"""What a training method is: phases, and for each step the subnets to train with their losses and weights.
+
+The optimisation loop (`dεps.training`) is shared. A method is one file here with an `Options` dataclass (its keys in
+`params/method/*.yaml`) and a `build(options, setup)` that returns a `Strategy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple, Protocol
+
+from dεps.losses import Loss
+from dεps.schedule import CosineSchedule
+from dεps.search_space import Arch, SearchSpace
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every strategy is built from: the space and the experiment's `train` section."""
+
+    space: SearchSpace
+    epochs: int
+    steps_per_epoch: int
+    learning_rate: float
+    warmup_epochs: float
+    label_smoothing: float
+    dropout: float
+
+    def steps(self, epochs: float) -> int:
+        """Steps in so many epochs."""
+        return round(epochs * self.steps_per_epoch)
+
+    def schedule(self) -> CosineSchedule:
+        """The full model's learning rate over the whole horizon."""
+        return CosineSchedule(self.learning_rate, self.steps(self.epochs), self.steps(self.warmup_epochs))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of whole epochs, from global step `start` up to but not including `end`."""
+
+    name: str
+    start: int
+    end: int
+    schedule: CosineSchedule
+    #: sort channels on entry: within expand groups, over the whole width, or not at all
+    sort: str | None = None
+
+
+class Term(NamedTuple):
+    """One subnet's share of a step: `(weight * loss(logits, targets)).backward()`."""
+
+    arch: Arch
+    loss: Loss
+    weight: float = 1.0
+    dropout: float = 0.0
+
+
+class Strategy(Protocol):
+    """A training method; everything it says is a pure function of the step."""
+
+    #: learn a linear map for each smaller kernel
+    kernel_transform: bool
+    #: first steps in which the method is nothing but the full model's own training, so that it can branch from it
+    trunk_steps: int
+
+    def phases(self) -> Sequence[Phase]:
+        """All phases, one after the other from step 0."""
+        ...
+
+    def terms(self, step: int, rng: Random) -> Sequence[Term]:
+        """The subnets that global step `step` trains; the full model first where it takes part."""
+        ...
+
+
+class StrategyModule(Protocol):
+    """What a file in this folder offers."""
+
+    Options: type
+
+    def build(self, options: Any, setup: Setup) -> Strategy: ...

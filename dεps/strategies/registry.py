@@ -1,0 +1,33 @@
+"""From a method's params to its strategy: every other file of this folder is found by its name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from dεps.config import structured
+from dεps.errors import UserError
+from dεps.strategies.base import Setup, Strategy
+
+_NOT_STRATEGIES = {"__init__", "base", "registry"}
+
+
+def names() -> list[str]:
+    """Allowed values of a method's key `strategy`."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_STRATEGIES)
+
+
+def options(params: dict[str, Any], where: str) -> Any:
+    """The checked `Options` of the method whose params stand at `where`. Raises `UserError`."""
+    params = dict(params)
+    name = params.pop("strategy", None)
+    if name not in names():
+        raise UserError(f"{where}.strategy is {name!r}; allowed: {', '.join(names())}")
+    return structured(import_module(f"dεps.strategies.{name}").Options, params, where)
+
+
+def build(params: dict[str, Any], where: str, setup: Setup) -> Strategy:
+    """The strategy of the method whose params stand at `where`. Raises `UserError`."""
+    checked = options(params, where)
+    return import_module(f"dεps.strategies.{params['strategy']}").build(checked, setup)

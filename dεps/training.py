@@ -1,0 +1,253 @@
+"""The one optimisation loop.
+
+A strategy says which subnets a step trains; the loop runs them, sums their gradients and makes one SGD step. It goes
+on from any `Snapshot`: a checkpoint of the same run, or the trunk that a method branches from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from dεps.checkpoint import Snapshot
+from dεps.cost import FORWARD_BACKWARD, arch_cost
+from dεps.data.batches import AugmentConfig, Normalise, steps_per_epoch, training_batches
+from dεps.data.splits import PreparedData
+from dεps.errors import UserError
+from dεps.evaluation import recalibration_indices, top1
+from dεps.losses import Targets
+from dεps.randomness import derive, python_rng
+from dεps.search_space import Arch, SearchSpace
+from dεps.strategies.base import Phase, Setup, Strategy, Term
+from dεps.supernet.network import Supernet
+from dεps.supernet.sorting import sort_channels
+
+
+@dataclass
+class TrainConfig:
+    """The `train` section of an experiment: what all its methods share."""
+
+    epochs: int = 8
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    warmup_epochs: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 3e-5
+    label_smoothing: float = 0.1
+    #: before the classifier, in the terms that a method gives it to
+    dropout: float = 0.1
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    #: validate the smallest and the largest arch every so many epochs
+    validate_every: int = 1
+    #: training images for BN recalibration before each validation
+    validate_recalibration: int = 1000
+    #: "cpu", "cuda", or "auto": cuda where there is one
+    device: str = "auto"
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        for key, low in (("epochs", 1), ("batch_size", 2), ("validate_every", 1), ("validate_recalibration", 2)):
+            if getattr(self, key) < low:
+                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected {low} or more")
+        if self.learning_rate <= 0:
+            raise UserError(f"{where}.learning_rate is {self.learning_rate}; expected a positive number")
+        for key in ("momentum", "label_smoothing", "dropout"):
+            if not 0.0 <= getattr(self, key) < 1.0:
+                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 0 up to below 1")
+        if self.weight_decay < 0:
+            raise UserError(f"{where}.weight_decay is {self.weight_decay}; expected 0 or more")
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise UserError(f"{where}.warmup_epochs is {self.warmup_epochs}; expected 0 up to below epochs")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise UserError(f"{where}.device is {self.device!r}; allowed: auto, cpu, cuda")
+
+    def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
+        """What a strategy is built from."""
+        steps = steps_per_epoch(data.train, self.batch_size)
+        if steps == 0:
+            raise UserError(f"train.batch_size is {self.batch_size}; expected at most the {len(data.train)} images of train")
+        rate, warmup = self.learning_rate, self.warmup_epochs
+        return Setup(space, self.epochs, steps, rate, warmup, self.label_smoothing, self.dropout)
+
+
+Record = dict[str, Any]
+
+
+class Trainer:
+    """One run of one strategy.
+
+    Args:
+        space, data, config: the experiment.
+        strategy: the method.
+        seed: decides weights, order, augmentation, dropout and sampled archs.
+    """
+
+    def __init__(
+        self, space: SearchSpace, data: PreparedData, config: TrainConfig, strategy: Strategy, seed: int
+    ) -> None:
+        self.space, self.data, self.config, self.strategy, self.seed = space, data, config, strategy, seed
+        self.device = torch.device(
+            config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        )
+        self.normalise = Normalise.of(data)
+        self.steps_per_epoch = steps_per_epoch(data.train, config.batch_size)
+        classes = len(data.classes)
+        self.net = Supernet(space, classes, data.channels, strategy.kernel_transform, derive(seed, "weights"))
+        self.net.to(self.device)
+        self.optimizer = _optimizer(self.net, config)
+        self.phases = list(strategy.phases())
+        self.step, self.macs, self.history = 0, 0, list[Record]()
+        self.macs_of = cache(lambda arch: arch_cost(space, arch, classes, data.channels).macs)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.phases[-1].end
+
+    # --- state -------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """The state at the current step (tensors are not copied)."""
+        tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
+        for name, parameter in self.net.named_parameters():
+            tensors[f"momentum.{name}"] = self._momentum(parameter)
+        return Snapshot(tensors, self.step, self.macs, list(self.history))
+
+    @torch.no_grad()
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from `snapshot`. Kernel transformations that a trunk does not have stay at the identity."""
+        own = self.snapshot().tensors
+        missing = [name for name in own if name not in snapshot.tensors and ".transforms." not in name]
+        if missing or any(name not in own for name in snapshot.tensors):
+            name = (missing or sorted(set(snapshot.tensors) - set(own)))[0]
+            raise UserError(f"the training state does not fit the search space: '{name}' is in one of them only")
+        for name, tensor in snapshot.tensors.items():
+            own[name].copy_(tensor)
+        self.step, self.macs, self.history = snapshot.step, snapshot.macs, list(snapshot.history)
+
+    def _momentum(self, parameter: nn.Parameter) -> Tensor:
+        return self.optimizer.state[parameter]["momentum_buffer"]
+
+    # --- the loop ----------------------------------------------------------------------------------------------
+
+    def run(self, until: int | None = None) -> Iterator[Record]:
+        """Train up to global step `until` (default: the end), yielding each epoch's record when it is complete.
+
+        The caller saves `snapshot()` between two records, when it wants one.
+        """
+        until = self.total_steps if until is None else until
+        while self.step < until:
+            epoch, first = divmod(self.step, self.steps_per_epoch)
+            phase = next(phase for phase in self.phases if phase.start <= self.step < phase.end)
+            if self.step == phase.start:
+                self._enter(phase)
+            sums = _Sums()
+            batches = training_batches(
+                self.data.train,
+                self.normalise,
+                self.config.augment,
+                batch_size=self.config.batch_size,
+                seed=self.seed,
+                epoch=epoch,
+                start=first,
+                workers=self.data.config.workers,
+            )
+            for images, labels in batches:
+                self._step(images.to(self.device), labels.to(self.device), phase, sums)
+            record = {"epoch": epoch + 1, "step": self.step, "phase": phase.name, **sums.means()}
+            record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
+            record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
+            if (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total_steps:
+                record |= self._validate(epoch)
+            self.history.append(record)
+            yield record
+
+    def _enter(self, phase: Phase) -> None:
+        if phase.sort:
+            sort_channels(self.net, self._momentum, phase.sort)
+
+    def _step(self, images: Tensor, labels: Tensor, phase: Phase, sums: _Sums) -> None:
+        self.net.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = phase.schedule(self.step)
+        # Zeroed, not dropped: weights that no subnet of this step uses still decay and keep their momentum.
+        self.optimizer.zero_grad(set_to_none=False)
+        targets = Targets(labels)
+        terms = self.strategy.terms(self.step, python_rng(self.seed, "archs", self.step))
+        for number, term in enumerate(terms):
+            logits = self.net(images, term.arch, term.dropout, self._dropout_generator(term, number))
+            if term.arch == self.space.largest():
+                targets.full = logits.detach()
+            loss = term.loss(logits, targets)
+            (term.weight * loss).backward()
+            sums.add(term, loss, is_full=term.arch == self.space.largest())
+            self.macs += FORWARD_BACKWARD * len(images) * self.macs_of(term.arch)
+        self.optimizer.step()
+        self.step += 1
+
+    def _dropout_generator(self, term: Term, number: int) -> Generator | None:
+        if term.dropout == 0.0:
+            return None
+        return Generator(self.device).manual_seed(derive(self.seed, "dropout", self.step, number))
+
+    def _validate(self, epoch: int) -> Record:
+        """Top-1 of the smallest and the largest arch on validation, BN recalibrated, in percent."""
+        indices = recalibration_indices(self.data.train, self.config.validate_recalibration, self.seed)
+        archs: dict[str, Arch] = {"smallest": self.space.smallest(), "largest": self.space.largest()}
+        return {
+            f"val/{name}_top1": round(top1(self.net, arch, self.data, self.data.validation, indices), 4)
+            for name, arch in archs.items()
+        }
+
+
+class _Sums:
+    """Mean losses over an epoch, the full model's and the subnets' apart."""
+
+    def __init__(self) -> None:
+        self.losses: dict[str, list[Tensor]] = {}
+        self.weight = 0.0
+
+    def add(self, term: Term, loss: Tensor, is_full: bool) -> None:
+        self.losses.setdefault("train/loss_full" if is_full else "train/loss_subnets", []).append(loss.detach())
+        self.weight = term.weight
+
+    def means(self) -> Record:
+        means = {key: round(float(torch.stack(values).mean()), 6) for key, values in self.losses.items()}
+        return {**means, "train/subnet_weight": round(self.weight, 6)} if "train/loss_subnets" in means else means
+
+
+def _optimizer(net: Supernet, config: TrainConfig) -> torch.optim.SGD:
+    """SGD with Nesterov momentum, no weight decay on BN and biases; gradients and momentum exist from the start."""
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for parameter in net.parameters():
+        groups[parameter.dim() > 1].append(parameter)
+    optimizer = torch.optim.SGD(
+        [
+            {"params": groups[True], "weight_decay": config.weight_decay},
+            {"params": groups[False], "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        foreach=True,
+    )
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def deterministic(threads: int | None = None) -> None:
+    """Make torch give the same bits in every run on one machine."""
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    if threads:
+        torch.set_num_threads(threads)
+
+
+EpochHook = Callable[[Record, Trainer], None]
