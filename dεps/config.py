@@ -7,12 +7,14 @@ key, type or value raises `UserError` with the key's full name.
 from __future__ import annotations
 
 import dataclasses
+import math
+import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from dεps.errors import UserError
 
@@ -45,42 +47,58 @@ def section(params: dict[str, Any], *keys: str) -> dict[str, Any]:
     return params
 
 
-def structured(schema: type[T], data: dict[str, Any], where: str) -> T:
+def structured(schema: type[T], data: Any, where: str) -> T:
     """`data` as an instance of the dataclass `schema`, types converted and `check(where)` run.
 
     Raises `UserError` naming the key below `where`.
     """
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(data))
-        result = OmegaConf.to_object(merged)
-    except ConfigKeyError as error:
-        key = f"{where}.{error.full_key}"
-        raise UserError(f"{key} is no known key; allowed: {', '.join(_fields_at(schema, error.full_key))}") from None
-    except MissingMandatoryValue as error:
-        raise UserError(f"{where}.{error.full_key} is missing; it has no default") from None
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{where}.{error.full_key or ''}: {reason}".replace(".:", ":")) from None
-    _check(result, where)
+    if not isinstance(data, dict):
+        raise UserError(f"{where} is {data!r}; expected a mapping with the keys {', '.join(_names(schema))}")
+    hints = typing.get_type_hints(schema)
+    for key in data:
+        if key not in hints:
+            raise UserError(f"{where}.{key} is no known key; allowed: {', '.join(_names(schema))}")
+    values, leaves = {}, []
+    for field in dataclasses.fields(schema):
+        given, kind = field.name in data, hints[field.name]
+        if not given and _has_no_default(field):
+            raise UserError(f"{where}.{field.name} is missing; it has no default")
+        if given and dataclasses.is_dataclass(kind):
+            values[field.name] = structured(kind, data[field.name], f"{where}.{field.name}")
+        elif given and typing.get_origin(kind) is list and dataclasses.is_dataclass(typing.get_args(kind)[0]):
+            values[field.name] = _list(typing.get_args(kind)[0], data[field.name], f"{where}.{field.name}")
+        elif given:
+            leaves.append((field.name, kind))
+    values |= _convert(leaves, data, where)
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{where}.{name} is {value}; expected a finite number")
+    result = schema(**values)
+    if hasattr(result, "check"):
+        result.check(where)
     return result
 
 
-def _fields_at(schema: type, full_key: str) -> list[str]:
-    """Field names of the dataclass that holds the last part of a dotted key."""
-    for part in full_key.split(".")[:-1]:
-        hints = {field.name: field.type for field in dataclasses.fields(schema)}
-        factory = next((f.default_factory for f in dataclasses.fields(schema) if f.name == part.split("[")[0]), None)
-        if factory in (None, dataclasses.MISSING) or not dataclasses.is_dataclass(factory):
-            return [f"the keys of {hints.get(part, part)}"]
-        schema = factory
+def _names(schema: type) -> list[str]:
     return [field.name for field in dataclasses.fields(schema)]
 
 
-def _check(value: Any, where: str) -> None:
-    if not dataclasses.is_dataclass(value):
-        return
-    if hasattr(value, "check"):
-        value.check(where)
-    for field in dataclasses.fields(value):
-        if getattr(value, field.name) is not MISSING:
-            _check(getattr(value, field.name), f"{where}.{field.name}")
+def _has_no_default(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _list(schema: type[T], data: Any, where: str) -> list[T]:
+    if not isinstance(data, list):
+        raise UserError(f"{where} is {data!r}; expected a list of mappings with the keys {', '.join(_names(schema))}")
+    return [structured(schema, item, f"{where}[{number}]") for number, item in enumerate(data)]
+
+
+def _convert(leaves: list[tuple[str, Any]], data: dict[str, Any], where: str) -> dict[str, Any]:
+    """Values of plain types, converted as OmegaConf does ('7' is an int, 'yes' a bool)."""
+    try:
+        schema = OmegaConf.structured(dataclasses.make_dataclass("Leaves", leaves))
+        merged = OmegaConf.merge(schema, {name: data[name] for name, _ in leaves})
+        return vars(OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{where}.{error.full_key}: {reason}") from None

@@ -6,6 +6,8 @@ pooling are free. A training step costs three forward passes: one forward, and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from dεps.search_space import Arch, BlockSpec, SearchSpace
@@ -40,6 +42,11 @@ def arch_cost(space: SearchSpace, arch: Arch, classes: int, channels: int = 3) -
     macs += head * size * size + mix + classifier
     params += head + 2 * space.head.expand + mix + classifier + classes
     return Cost(macs, params)
+
+
+def macs_counter(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[Arch], int]:
+    """A function that gives the MACs of an arch and remembers them."""
+    return cache(lambda arch: arch_cost(space, arch, classes, channels).macs)
 
 
 def _block_cost(block: BlockSpec, size: int) -> tuple[int, int]:

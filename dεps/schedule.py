@@ -34,9 +34,9 @@ class CosineSchedule:
 class EpsilonRamp:
     """Weight β of the subnets' losses after shrink start (DεpS §3.2, "E-shrinking").
 
-    The gradient of a subnet is multiplied by β, so β·η is its effective learning rate. Over `steps` steps from `start`
-    it climbs from ε to the full rate η(start + steps); then β = 1. β(t) = r(t) · η(start + steps) / η(t), with r in (0, 1]
-    rising linearly from `epsilon`.
+    The gradient of a subnet is multiplied by β, so β·η is its effective learning rate. Over `steps` steps from
+    `start` it climbs from ε to the full rate η(start + steps); then β = 1. In closed form
+    β(t) = r(t) · η(start + steps) / η(t), with r in (0, 1] rising linearly from `epsilon`.
     """
 
     schedule: CosineSchedule

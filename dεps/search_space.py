@@ -59,7 +59,9 @@ class Arch:
         """The inverse of `str(arch)`. Raises `UserError` where `text` is no arch."""
         *stages, resolution = text.split("_")
         try:
-            blocks = [[re.fullmatch(r"k(\d+)e([\d.]+)", block).groups() for block in stage.split("-")] for stage in stages]
+            blocks = [
+                [re.fullmatch(r"k(\d+)e([\d.]+)", block).groups() for block in stage.split("-")] for stage in stages
+            ]
             size = int(re.fullmatch(r"r(\d+)", resolution).group(1))
         except AttributeError:
             raise UserError(f"'{text}' is no arch; expected a form like k3e6-k5e3_k7e4_r32") from None
@@ -71,7 +73,7 @@ def _number(text: str) -> float:
     return int(value) if value.is_integer() else value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Stem:
     """First convolution, 3×3."""
 
@@ -80,7 +82,7 @@ class Stem:
     act: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Static:
     """The block after the stem that every arch shares: depthwise 3×3 and projection, expand ratio 1."""
 
@@ -89,7 +91,7 @@ class Static:
     skip: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Stage:
     """One elastic stage. `depth`, `kernel` and `expand` list the choices, ascending."""
 
@@ -97,12 +99,12 @@ class Stage:
     stride: int
     act: str
     se: bool
-    depth: tuple[int, ...]
-    kernel: tuple[int, ...]
-    expand: tuple[float, ...]
+    depth: list[int]
+    kernel: list[int]
+    expand: list[float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Head:
     """1×1 to `expand` channels with BN, global pooling, and an optional 1×1 to `features` without BN (0: none)."""
 
@@ -126,49 +128,35 @@ class BlockSpec(NamedTuple):
     expansion: bool  # False for the static block, which has no 1×1 expansion
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class SearchSpace:
     """A family of archs in the MobileNetV3 form; see `params/space/*.yaml` for the fields in use."""
 
-    resolution: tuple[int, ...]
+    name: str
+    resolution: list[int]
     stem: Stem
     static: Static
-    stages: tuple[Stage, ...]
+    stages: list[Stage]
     head: Head
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], where: str = "space") -> SearchSpace:
-        """Build and check a space from its YAML form. Raises `UserError` naming the key below `where`."""
-        stages = []
-        for number, stage in enumerate(data["stages"]):
-            stage = {**stage, **{key: tuple(stage[key]) for key in ("depth", "kernel", "expand")}}
-            stages.append(Stage(**stage))
-            _check_stage(stages[-1], f"{where}.stages[{number}]")
-        space = cls(
-            resolution=tuple(data["resolution"]),
-            stem=Stem(**data["stem"]),
-            static=Static(**data["static"]),
-            stages=tuple(stages),
-            head=Head(**data["head"]),
-        )
-        _check_ascending(space.resolution, f"{where}.resolution")
-        if not stages:
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        _check_ascending(self.resolution, f"{where}.resolution")
+        if not self.stages:
             raise UserError(f"{where}.stages is empty; a space needs at least one stage")
-        for key, act in (("stem", space.stem.act), ("static", space.static.act), ("head", space.head.act)):
+        for number, stage in enumerate(self.stages):
+            _check_stage(stage, f"{where}.stages[{number}]")
+        for key, act in (("stem", self.stem.act), ("static", self.static.act), ("head", self.head.act)):
             _check_choice(act, ACTIVATIONS, f"{where}.{key}.act")
-        for key, value in (
-            ("stem.width", space.stem.width),
-            ("static.width", space.static.width),
-            ("head.expand", space.head.expand),
-        ):
+        widths = {"stem.width": self.stem.width, "static.width": self.static.width, "head.expand": self.head.expand}
+        for key, value in widths.items():
             if value < 1:
                 raise UserError(f"{where}.{key} is {value}; expected a positive width")
-        if space.head.features < 0:
-            raise UserError(f"{where}.head.features is {space.head.features}; expected 0 (none) or a positive width")
-        _check_choice(space.stem.stride, (1, 2), f"{where}.stem.stride")
-        if space.static.skip and space.static.width != space.stem.width:
-            raise UserError(f"{where}.static.skip is true but its width differs from stem.width; expected equal widths")
-        return space
+        if self.head.features < 0:
+            raise UserError(f"{where}.head.features is {self.head.features}; expected 0 (none) or a positive width")
+        _check_choice(self.stem.stride, (1, 2), f"{where}.stem.stride")
+        if self.static.skip and self.static.width != self.stem.width:
+            raise UserError(f"{where}.static.skip is true; expected static.width to equal stem.width then")
 
     # --- named archs -------------------------------------------------------------------------------------------
 
@@ -230,8 +218,8 @@ class SearchSpace:
     ) -> SearchSpace:
         """The space with only the named choices left in each stage; archs of it are archs of this space too."""
 
-        def keep(choices: tuple, allowed: Sequence | None) -> tuple:
-            return choices if allowed is None else tuple(c for c in choices if c in allowed) or choices[-1:]
+        def keep(choices: list, allowed: Sequence | None) -> list:
+            return choices if allowed is None else [c for c in choices if c in allowed] or choices[-1:]
 
         stages = tuple(
             replace(
@@ -314,9 +302,7 @@ class SearchSpace:
     def blocks(self, arch: Arch) -> Iterator[BlockSpec]:
         """The inverted bottlenecks of `arch`, static block first, in the order of computation."""
         width = self.stem.width
-        yield BlockSpec(
-            0, width, width, self.static.width, 3, 1, self.static.act, 0, self.static.skip, expansion=False
-        )
+        yield BlockSpec(0, width, width, self.static.width, 3, 1, self.static.act, 0, self.static.skip, expansion=False)
         width, start = self.static.width, 1
         for stage, blocks in zip(self.stages, arch.stages, strict=True):
             for position, block in enumerate(blocks):
@@ -352,9 +338,9 @@ def _at_most(choices: Sequence, value: float) -> Any:
     return max((choice for choice in choices if choice <= value), default=choices[0])
 
 
-def _check_ascending(values: tuple, where: str) -> None:
-    if not values or any(value <= 0 for value in values) or list(values) != sorted(set(values)):
-        raise UserError(f"{where} is {list(values)}; expected a non-empty ascending list of positive numbers")
+def _check_ascending(values: list, where: str) -> None:
+    if not values or any(value <= 0 for value in values) or values != sorted(set(values)):
+        raise UserError(f"{where} is {values}; expected a non-empty ascending list of positive numbers")
 
 
 def _check_choice(value: Any, allowed: Sequence, where: str) -> None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from dεps.checkpoint import Snapshot
-from dεps.cost import FORWARD_BACKWARD, arch_cost
+from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.data.batches import AugmentConfig, Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
+from dεps.device import best_device
 from dεps.errors import UserError
 from dεps.evaluation import recalibration_indices, top1
 from dεps.losses import Targets
@@ -70,7 +70,9 @@ class TrainConfig:
         """What a strategy is built from."""
         steps = steps_per_epoch(data.train, self.batch_size)
         if steps == 0:
-            raise UserError(f"train.batch_size is {self.batch_size}; expected at most the {len(data.train)} images of train")
+            raise UserError(
+                f"train.batch_size is {self.batch_size}; expected at most the {len(data.train)} images of train"
+            )
         rate, warmup = self.learning_rate, self.warmup_epochs
         return Setup(space, self.epochs, steps, rate, warmup, self.label_smoothing, self.dropout)
 
@@ -91,9 +93,7 @@ class Trainer:
         self, space: SearchSpace, data: PreparedData, config: TrainConfig, strategy: Strategy, seed: int
     ) -> None:
         self.space, self.data, self.config, self.strategy, self.seed = space, data, config, strategy, seed
-        self.device = torch.device(
-            config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        )
+        self.device = best_device() if config.device == "auto" else torch.device(config.device)
         self.normalise = Normalise.of(data)
         self.steps_per_epoch = steps_per_epoch(data.train, config.batch_size)
         classes = len(data.classes)
@@ -102,7 +102,8 @@ class Trainer:
         self.optimizer = _optimizer(self.net, config)
         self.phases = list(strategy.phases())
         self.step, self.macs, self.history = 0, 0, list[Record]()
-        self.macs_of = cache(lambda arch: arch_cost(space, arch, classes, data.channels).macs)
+        self.on_step: Callable[[], None] = lambda: None
+        self.macs_of = macs_counter(space, classes, data.channels)
 
     @property
     def total_steps(self) -> int:
@@ -189,6 +190,7 @@ class Trainer:
             self.macs += FORWARD_BACKWARD * len(images) * self.macs_of(term.arch)
         self.optimizer.step()
         self.step += 1
+        self.on_step()
 
     def _dropout_generator(self, term: Term, number: int) -> Generator | None:
         if term.dropout == 0.0:
@@ -240,14 +242,3 @@ def _optimizer(net: Supernet, config: TrainConfig) -> torch.optim.SGD:
         parameter.grad = torch.zeros_like(parameter)
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
-
-
-def deterministic(threads: int | None = None) -> None:
-    """Make torch give the same bits in every run on one machine."""
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    if threads:
-        torch.set_num_threads(threads)
-
-
-EpochHook = Callable[[Record, Trainer], None]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from omegaconf import MISSING
-
 from dεps.errors import UserError
 
 SOURCES = ("fashion_mnist_mini", "torchvision", "image_folder")
@@ -25,18 +23,18 @@ class SplitFolders:
 class DatasetConfig:
     """Where images come from and in which form they are kept; one YAML in `params/dataset/`."""
 
-    source: str = MISSING
-    #: torchvision: which data set
-    name: str | None = None
+    #: label in tables; for torchvision also which data set
+    name: str
+    source: str
+    #: side in pixels; other images are resized (shorter side) and centre-cropped
+    size: int
+    #: 1 (grey) or 3 (RGB)
+    channels: int
     #: image_folder: a directory or .zip; torchvision: where the official files are or go
     root: str | None = None
     #: image_folder: text file with one class (folder name) a line; null takes every folder
     classes: str | None = None
     splits: SplitFolders = field(default_factory=SplitFolders)
-    #: side in pixels; other images are resized (shorter side) and centre-cropped
-    size: int = MISSING
-    #: 1 (grey) or 3 (RGB)
-    channels: int = MISSING
     #: share of train held out as validation, and as test, where the source has no such split
     holdout: float = 0.1
     holdout_seed: int = 0

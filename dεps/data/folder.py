@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,6 +19,8 @@ from dεps.data.config import SplitFolders
 from dεps.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
+#: per split, file names and labels
+Listings = dict[str, list[tuple[str, int]]]
 
 
 class ImageFolder:
@@ -52,33 +55,40 @@ class ImageFolder:
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_archive": None}  # an open archive must not be shared with worker processes
 
-    def splits(self, folders: SplitFolders, class_list: str | None) -> tuple[dict[str, list[tuple[str, int]]], list[str]]:
+    def splits(self, folders: SplitFolders, class_list: str | None) -> tuple[Listings, list[str]]:
         """`{split: [(file name, label), …]}` and the class names, sorted or in the order of `class_list`.
 
         Raises `UserError` for a named split that is missing and for classes that differ between splits.
         """
-        wanted = {"train": folders.train, "validation": folders.validation, "test": folders.test}
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for name in self.names:
             split, _, rest = name.partition("/")
             if "/" in rest:
                 found[split][rest.partition("/")[0]].append(name)
         if folders.train not in found:
-            raise UserError(f"{self.root} has no '{folders.train}/<class>/' images (dataset.splits.train); found {sorted(found)[:5]}")
+            there = ", ".join(sorted(found)[:5]) or "nothing"
+            raise UserError(
+                f"{self.root} has no '{folders.train}/<class>/' images (dataset.splits.train); found {there}"
+            )
         classes = _read_classes(class_list) if class_list else sorted(found[folders.train])
         splits = {}
-        for split, folder in wanted.items():
+        for split, folder in (("train", folders.train), ("validation", folders.validation), ("test", folders.test)):
             if folder is None or (folder not in found and split == "validation"):
                 continue
             if folder not in found:
-                raise UserError(f"{self.root} has no folder '{folder}' (dataset.splits.{split}); set it to null to hold it out of train")
-            here = found[folder]
-            if missing := [name for name in classes if name not in here]:
-                raise UserError(f"{self.root}: class '{missing[0]}' has no images in split '{folder}'; every split needs the same classes")
-            if not class_list and (extra := sorted(set(here) - set(classes))):
-                raise UserError(f"{self.root}: class '{extra[0]}' of split '{folder}' is not in '{folders.train}'; every split needs the same classes")
-            splits[split] = [(name, label) for label, key in enumerate(classes) for name in here[key]]
+                cure = "set it to null to hold it out of train"
+                raise UserError(f"{self.root} has no folder '{folder}' (dataset.splits.{split}); {cure}")
+            self._check_classes(folder, found[folder], classes, exact=not class_list)
+            splits[split] = [(name, label) for label, key in enumerate(classes) for name in found[folder][key]]
         return splits, classes
+
+    def _check_classes(self, folder: str, here: Collection[str], classes: Collection[str], exact: bool) -> None:
+        """Every class must have images in every split; without a class list there must be no other."""
+        rule = "every split needs the same classes"
+        if missing := [name for name in classes if name not in here]:
+            raise UserError(f"{self.root}: class '{missing[0]}' has no images in split '{folder}'; {rule}")
+        if exact and (extra := sorted(set(here) - set(classes))):
+            raise UserError(f"{self.root}: class '{extra[0]}' of split '{folder}' is not in train; {rule}")
 
     def read(self, name: str, size: int, channels: int) -> np.ndarray:
         """One image as uint8 (size, size, channels): shorter side resized, then centre-cropped, where needed.
@@ -89,7 +99,14 @@ class ImageFolder:
             data = (self.root / name).read_bytes() if self.root.is_dir() else self._zip().read(name)
             with Image.open(io.BytesIO(data)) as picture:
                 return to_array(picture, size, channels)
-        except (OSError, UnidentifiedImageError, zipfile.BadZipFile, KeyError, SyntaxError, Image.DecompressionBombError) as error:
+        except (
+            OSError,
+            UnidentifiedImageError,
+            zipfile.BadZipFile,
+            KeyError,
+            SyntaxError,
+            Image.DecompressionBombError,
+        ) as error:
             reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
             raise UserError(f"{self.root}: image '{name}' cannot be read ({reason}); mend or remove it") from None
 

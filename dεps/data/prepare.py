@@ -80,7 +80,9 @@ def _hold_out(listings: dict[str, list], config: DatasetConfig) -> dict[str, lis
         for label, items in sorted(by_class.items()):
             count = round(config.holdout * len(items))
             if not 1 <= count < len(items):
-                raise UserError(f"{config.root}: class {label} has too few images in train ({len(items)}) to hold out '{split}'")
+                raise UserError(
+                    f"{config.root}: class {label} has too few images in train ({len(items)}) to hold out '{split}'"
+                )
             held.update(python_rng(config.holdout_seed, f"holdout/{split}", label).sample(items, count))
         listings[split] = [item for item in listings["train"] if item in held]
         listings["train"] = [item for item in listings["train"] if item not in held]
@@ -139,7 +141,7 @@ def _write_manifest(
     counts = {split: np.bincount(values, minlength=len(classes)).tolist() for split, values in labels.items()}
     manifest = {
         "source": config.source,
-        "name": config.name or (Path(config.root).name if config.root else config.source),
+        "name": config.name,
         "form": form,
         "size": config.size,
         "channels": config.channels,

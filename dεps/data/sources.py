@@ -21,7 +21,8 @@ from dεps.errors import UserError
 
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
 
-FASHION_CLASSES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot".split(",")
+FASHION_CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
+FASHION_CLASSES += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 MINI = Path(__file__).parent / "fashion_mnist_mini"
 
 

@@ -18,12 +18,18 @@ def names() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_STRATEGIES)
 
 
+def _allowed() -> str:
+    return ", ".join(names())
+
+
 def options(params: dict[str, Any], where: str) -> Any:
     """The checked `Options` of the method whose params stand at `where`. Raises `UserError`."""
     params = dict(params)
     name = params.pop("strategy", None)
+    if name is None:
+        raise UserError(f"{where} has no 'strategy' (to choose methods, set the list 'methods'); allowed: {_allowed()}")
     if name not in names():
-        raise UserError(f"{where}.strategy is {name!r}; allowed: {', '.join(names())}")
+        raise UserError(f"{where}.strategy is {name!r}; allowed: {_allowed()}")
     return structured(import_module(f"dεps.strategies.{name}").Options, params, where)
 
 

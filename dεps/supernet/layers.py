@@ -39,7 +39,7 @@ class ElasticConv(nn.Module):
 class ElasticDepthwise(nn.Module):
     """Depthwise convolution over the first channels with any kernel out of `kernels`."""
 
-    def __init__(self, channels: int, kernels: tuple[int, ...], stride: int, kernel_transform: bool) -> None:
+    def __init__(self, channels: int, kernels: list[int], stride: int, kernel_transform: bool) -> None:
         super().__init__()
         self.stride = stride
         self.kernels = kernels

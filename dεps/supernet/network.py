@@ -23,9 +23,9 @@ from dεps.supernet.layers import (
 
 
 class ElasticBlock(nn.Module):
-    """Inverted bottleneck whose middle width and kernel follow a `BlockSpec`: 1×1-BN-act, depthwise-BN-act-SE, 1×1-BN."""
+    """Inverted bottleneck (1×1-BN-act, depthwise-BN-act-SE, 1×1-BN) that runs as any smaller `BlockSpec`."""
 
-    def __init__(self, largest: BlockSpec, kernels: tuple[int, ...], kernel_transform: bool) -> None:
+    def __init__(self, largest: BlockSpec, kernels: list[int], kernel_transform: bool) -> None:
         super().__init__()
         self.largest = largest
         if largest.expansion:
@@ -69,7 +69,7 @@ class Supernet(nn.Module):
         self.stem = nn.Conv2d(channels, stem.width, 3, stem.stride, 1, bias=False)
         self.stem_bn = ElasticBatchNorm(stem.width)
         specs = list(space.blocks(space.largest()))
-        kernels = [(3,)] + [stage.kernel for stage in space.stages for _ in range(stage.depth[-1])]
+        kernels = [[3]] + [stage.kernel for stage in space.stages for _ in range(stage.depth[-1])]
         self.blocks = nn.ModuleList(
             ElasticBlock(spec, sizes, kernel_transform) for spec, sizes in zip(specs, kernels, strict=True)
         )

@@ -6,6 +6,7 @@ model computes the same function afterwards. The optimizer's momentum is permute
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Literal
 
@@ -77,6 +78,6 @@ def _order(importance: Tensor, borders: list[int]) -> Tensor:
     edges = sorted({0, *borders, len(importance)})
     parts = [
         start + torch.argsort(importance[start:end], descending=True, stable=True)
-        for start, end in zip(edges[:-1], edges[1:], strict=True)
+        for start, end in itertools.pairwise(edges)
     ]
     return torch.cat(parts)

@@ -1,0 +1,36 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help repro test test-fast lint ui clean
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+repro: $(VENV)/ready ## regenerate all results, then print them
+	dvc repro
+	deps show
+
+test: $(VENV)/ready ## all tests
+	pytest -m "slow or not slow"
+
+test-fast: $(VENV)/ready ## tests of single modules only
+	pytest
+
+lint: $(VENV)/ready ## format and lint checks
+	ruff format --check .
+	ruff check .
+
+ui: $(VENV)/ready ## MLflow UI over the local store, on 127.0.0.1
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} \
+		--host 127.0.0.1 --port $${PORT:-5000} --workers 1
+
+clean: ## remove results and the store, but not the environment
+	rm -rf data runs .state mlflow.db mlartifacts
+
+# Exact versions from requirements.lock; the package itself is installed in place.
+$(VENV)/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,114 @@
+"""`deps params`: compose the Hydra groups in `params/` into `params.yaml`, and check all of it.
+
+DVC composes by itself for `dvc exp run`; the file has the same form either way. Every section is checked against the
+dataclass of the module that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dεps.baseline import ReferenceConfig
+from dεps.config import PARAMS, section, structured
+from dεps.data.config import DatasetConfig
+from dεps.errors import UserError
+from dεps.evaluation import EvaluateConfig
+from dεps.files import write_atomic
+from dεps.identity import FULL_MODEL
+from dεps.predictor import PredictConfig
+from dεps.search import SearchConfig
+from dεps.search_space import SearchSpace
+from dεps.strategies import registry
+from dεps.training import TrainConfig
+from dεps.trunk import FullModelConfig
+
+CONFIG_DIR = Path("params")
+SCHEMAS: dict[str, type] = {
+    "dataset": DatasetConfig,
+    "space": SearchSpace,
+    "train": TrainConfig,
+    "full_model": FullModelConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "search": SearchConfig,
+    "reference": ReferenceConfig,
+}
+TOP_LEVEL = ("experiments", "names", "methods", "seeds")
+
+
+def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out: Path = PARAMS) -> dict[str, Any]:
+    """Compose, check, and write `out`; nothing is written when anything is wrong. Raises `UserError`."""
+    if not (config_dir / "config.yaml").exists():
+        raise UserError(f"{config_dir / 'config.yaml'} does not exist; run this in the project's folder")
+    try:
+        with initialize_config_dir(str(config_dir.resolve()), version_base=None):
+            config = compose("config", overrides=list(overrides))
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_one_line(error)) from None
+    params = OmegaConf.to_container(config)
+    check_params(params)
+    write_atomic(out, OmegaConf.to_yaml(config))
+    return params
+
+
+def _one_line(error: Exception) -> str:
+    """Hydra's message without its drawings, search paths and links; with the choices where a group has none such."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        folder = CONFIG_DIR / Path(error.missing_cfg_file).parent
+        choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "no such group"
+        return f"'{error.missing_cfg_file}' is not in {CONFIG_DIR}/; allowed: {choices}"
+    if isinstance(error, OverrideParseException):
+        return f"override '{error.override}' is not understood; expected key=value, such as seeds=[0,1]"
+    lines = [line.strip() for line in [*str(error).splitlines(), *str(error.__cause__ or "").splitlines()[:1]]]
+    return "; ".join(dict.fromkeys(line for line in lines if line))
+
+
+def check_params(params: dict[str, Any]) -> None:
+    """Check a whole `params.yaml`. Raises `UserError` naming the key and what is allowed."""
+    for key in params:
+        if key not in TOP_LEVEL:
+            raise UserError(f"{key} is no known key; allowed: {', '.join(TOP_LEVEL)}")
+    experiments = section(params, "experiments")
+    _check_list(params, "names", str, f"experiments, of: {', '.join(experiments)}")
+    _check_list(params, "methods", str, "methods, such as [deps, rss]")
+    _check_list(params, "seeds", int, "different whole numbers, such as [0, 1]")
+    for name in params["names"]:
+        _check_experiment(params, name)
+
+
+def _check_list(params: dict[str, Any], key: str, kind: type, expected: str) -> None:
+    value = params.get(key)
+    good = isinstance(value, list) and value and all(type(item) is kind for item in value)
+    if not good or len(set(value)) != len(value):
+        raise UserError(f"{key} is {value!r}; expected a non-empty list of {expected}")
+    if kind is int and min(value) < 0:
+        raise UserError(f"{key} is {value!r}; expected numbers from 0 up")
+
+
+def _check_experiment(params: dict[str, Any], name: str) -> None:
+    where = f"experiments.{name}"
+    experiment = section(params, "experiments", name)
+    for key in experiment:
+        if key not in (*SCHEMAS, "methods"):
+            raise UserError(f"{where}.{key} is no known key; allowed: {', '.join((*SCHEMAS, 'methods'))}")
+    checked = {
+        key: structured(schema, section(params, "experiments", name, key), f"{where}.{key}")
+        for key, schema in SCHEMAS.items()
+    }
+    size = checked["dataset"].size
+    if checked["space"].resolution[-1] != size:
+        there = checked["space"].resolution
+        raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.size, {size}")
+    methods = section(params, "experiments", name, "methods")
+    if FULL_MODEL in methods:
+        raise UserError(f"{where}.methods.{FULL_MODEL}: the name is taken by the trunk; choose another")
+    for method in dict.fromkeys([*params["methods"], *methods]):
+        registry.options(section(params, "experiments", name, "methods", method), f"{where}.methods.{method}")

@@ -1,0 +1,82 @@
+"""A running training as a file that others can follow.
+
+Training itself never talks to MLflow: it appends records to `.state/live/…jsonl` and starts a separate process
+(`dεps.tracking.follow`) that passes them on. A dead or slow tracking server can therefore neither stop nor slow it.
+The file also keeps the wall-clock of each record, for `deps track`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from dεps.identity import RunIdentity, git_commit
+
+#: seconds that a finished training waits for its follower, at most
+PATIENCE = 8.0
+
+
+def read_live(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
+    """Header, entries `{"time": ms, "record": …}`, and whether the end is marked; empty where there is no file."""
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    except (OSError, ValueError):
+        return {}, [], False
+    header = lines[0] if lines and "digest" in lines[0] else {}
+    return header, [line for line in lines if "record" in line], any("end" in line for line in lines)
+
+
+class LiveRun:
+    """Writes the file of one training and looks after its follower.
+
+    Args:
+        path: the file.
+        identity: whose records they are.
+        follow: start a process that logs them to MLflow while they come.
+    """
+
+    def __init__(self, path: Path, identity: RunIdentity, follow: bool = True) -> None:
+        self.path, self.identity, self.follow = path, identity, follow
+        self.file: IO[str] | None = None
+        self.process: subprocess.Popen | None = None
+
+    def start(self, history: list[dict[str, Any]]) -> None:
+        """Begin, with the records that a resumed or branched run already has; known ones keep their time."""
+        header, entries, _ = read_live(self.path)
+        same = header.get("digest") == self.identity.digest
+        times = {json.dumps(entry["record"]): entry["time"] for entry in entries} if same else {}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.path.open("w")
+        self._write({**self.identity.to_json(), "git_commit": git_commit()})
+        for record in history:
+            self._write({"time": times.get(json.dumps(record), _now()), "record": record})
+        if self.follow:
+            command = [sys.executable, "-m", "dεps.tracking.follow", str(self.path)]
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one record."""
+        self._write({"time": _now(), "record": record})
+
+    def finish(self) -> None:
+        """Mark the end and give the follower a moment to pass on what is left."""
+        self._write({"end": "FINISHED"})
+        self.file.close()
+        if self.process:
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                print("warning: MLflow did not answer in time; 'deps track' completes its store", file=sys.stderr)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self.file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.file.flush()
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,34 @@
+"""One look for all figures: a style file, and for each method its colour, label and place in the order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+STYLE = Path(__file__).parent / "paper.mplstyle"
+
+#: label and colour (Okabe and Ito's colour-blind-safe palette), in the order of legends and tables
+METHODS = {
+    "deps": ("DεpS", "#D55E00"),
+    "ofa": ("OFA", "#0072B2"),
+    "compofa": ("CompOFA", "#56B4E9"),
+    "bignas": ("BigNAS", "#009E73"),
+    "rss": ("RSS", "#CC79A7"),
+    "rss_short": ("RSS-short", "#E69F00"),
+    "full_model": ("full model", "#444444"),
+}
+_SPARE = ["#7F5539", "#6A4C93", "#8AC926", "#1982C4", "#6C757D"]
+
+
+def label(method: str) -> str:
+    """How figures and tables call a method."""
+    return METHODS[method][0] if method in METHODS else method
+
+
+def colours(methods: list[str]) -> dict[str, str]:
+    """The colour of each method; ones that are not known get spare colours by name."""
+    unknown = sorted(set(methods) - set(METHODS))
+    spare = {method: _SPARE[number % len(_SPARE)] for number, method in enumerate(unknown)}
+    return {method: METHODS[method][1] if method in METHODS else spare[method] for method in methods}

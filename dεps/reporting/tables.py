@@ -1,0 +1,96 @@
+"""The results table: as a frame, in Markdown, in LaTeX, and on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dεps.config import read_params
+from dεps.reporting.results import Results, all_results
+from dεps.reporting.style import label
+
+PAGE = Path("reports/index.html")
+#: column of the metrics: heading, decimals
+COLUMNS = {
+    "pareto/mean_top1": ("mean Pareto top-1 (%)", 2),
+    "pareto/smallest_top1": ("smallest (%)", 2),
+    "pareto/largest_top1": ("largest (%)", 2),
+    "cost/train_tmacs": ("training (TMACs)", 3),
+    "predictor/kendall_tau": ("predictor τ", 2),
+}
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """One row a method, mean ± standard deviation over seeds, as text; then the references."""
+    rows = []
+    for method in results.methods:
+        own = results.metrics[results.metrics.method == method]
+        row = {"method": label(method)}
+        for column, (heading, decimals) in COLUMNS.items():
+            row[heading] = spread(own[column], decimals)
+        rows.append(row)
+    reference = results.reference
+    heading = COLUMNS["pareto/largest_top1"][0]
+    mean, std = reference["reference/full_model_top1"], reference["reference/full_model_top1_std"]
+    several = f" ± {std:.2f}" if len(results.seeds) > 1 else ""
+    cost = results.history[results.history.method == "full_model"].groupby("seed")["cost/train_tmacs"].max().mean()
+    training = {COLUMNS["cost/train_tmacs"][0]: f"{cost:.3f}"}
+    rows.append({"method": "full model alone", heading: f"{mean:.2f}{several}", **training})
+    logistic = reference["reference/logistic_regression_top1"]
+    rows.append({"method": "logistic regression", heading: f"{logistic:.2f}"})
+    return pd.DataFrame(rows).fillna("–")
+
+
+def spread(values: pd.Series, decimals: int) -> str:
+    """Mean, and the standard deviation where there are several values."""
+    text = f"{values.mean():.{decimals}f}"
+    return f"{text} ± {values.std(ddof=0):.{decimals}f}" if len(values) > 1 and values.std(ddof=0) > 0 else text
+
+
+def caption(results: Results) -> str:
+    """What a reader has to know about the table."""
+    seeds = f"{len(results.seeds)} seeds (mean ± standard deviation)" if len(results.seeds) > 1 else "1 seed"
+    data, space = results.manifest["name"], results.params["space"]["name"]
+    images = results.manifest["images"]["test"]
+    return f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated"
+
+
+def markdown(frame: pd.DataFrame, title: str) -> str:
+    """A Markdown table below its caption."""
+    rows = [list(frame.columns), ["---"] + ["---:"] * (len(frame.columns) - 1), *frame.to_numpy().tolist()]
+    return f"{title}\n\n" + "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+
+
+def latex(frame: pd.DataFrame, title: str) -> str:
+    """A LaTeX table (booktabs)."""
+
+    def escape(text: object) -> str:
+        escaped = str(text).replace("%", r"\%").replace("_", r"\_").replace("–", "--")
+        return escaped.replace("±", r"$\pm$").replace("ε", r"$\varepsilon$").replace("τ", r"$\tau$")
+
+    def line(row: list) -> str:
+        return " & ".join(map(escape, row)) + r" \\"
+
+    body = [line(row) for row in frame.to_numpy().tolist()]
+    head = [r"\begin{table}", r"\centering", rf"\caption{{{escape(title)}}}"]
+    head += [rf"\begin{{tabular}}{{l{'r' * (len(frame.columns) - 1)}}}", r"\toprule"]
+    tail = [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join([*head, line(list(frame.columns)), r"\midrule", *body, *tail]) + "\n"
+
+
+def print_results() -> None:
+    """Every selected experiment's table on the terminal, and the page's path."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if Console().is_terminal else 120)
+    for results in all_results(read_params()):
+        frame = summary(results)
+        table = Table(title=caption(results), title_justify="left")
+        for column in frame.columns:
+            table.add_column(column, justify="left" if column == "method" else "right")
+        for row in frame.to_numpy().tolist():
+            table.add_row(*map(str, row))
+        console.print(table)
+    console.print(f"report: {PAGE}", highlight=False)

@@ -1,0 +1,103 @@
+"""Running a `Trainer` inside a stage: resume checkpoints, the live file, progress, and what training leaves.
+
+Files: `supernet.safetensors`, `history.jsonl` (one record an epoch), `curves.csv` (the same as a table, for
+`dvc plots`), `summary.json` (the last values, for `dvc metrics`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from dεps.checkpoint import load_snapshot, save_snapshot
+from dεps.errors import UserError
+from dεps.files import read_json, write_atomic, write_json
+from dεps.identity import digest, run_identity
+from dεps.live import LiveRun
+from dεps.progress import ProgressBar
+from dεps.stage import Context
+from dεps.supernet.files import save_supernet
+from dεps.training import Record, Trainer
+
+
+def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Collection[int] = ()) -> None:
+    """Train to the end and write the results to `out`.
+
+    After each epoch the state is saved below `.state/resume`; a later process with the same parameters and data goes
+    on from it. States at the end of the epochs in `keep` are written to `out/trunk/epoch-<n>.safetensors`.
+    """
+    identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
+    folder = _resume(context, trainer, digest([identity.tags["data_hash"], *_determinants(context, method)]))
+    path = context.state("live")
+    live = LiveRun(path.with_name(path.name + ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
+    live.start(trainer.history)
+    with ProgressBar(context.label, trainer.total_steps, trainer.step) as bar:
+        trainer.on_step = bar.advance
+        for record in trainer.run():
+            if record["epoch"] in keep:
+                save_snapshot(_epoch_file(folder, record["epoch"]), trainer.snapshot())
+            save_snapshot(folder / "latest.safetensors", trainer.snapshot())
+            live.log(record)
+            bar.note(f"{context.label}: {_describe(record, trainer)}")
+    if keep:
+        (out / "trunk").mkdir()
+    for epoch in keep:
+        shutil.copy(_epoch_file(folder, epoch), out / "trunk")
+    save_supernet(trainer.net, out / "supernet.safetensors")
+    _write_history(trainer.history, out)
+    live.finish()
+
+
+def _determinants(context: Context, method: str) -> list[object]:
+    """All that decides what training computes, beside the data and the code."""
+    own = context.params["experiments"][context.experiment]
+    return [context.seed, own["space"], own["train"], method, own["methods"].get(method), torch.__version__]
+
+
+def _resume(context: Context, trainer: Trainer, key: str) -> Path:
+    """Put the trainer where an interrupted run stopped, if there was one; returns the folder for its states."""
+    folder = context.state("resume")
+    try:
+        if read_json(folder / "key.json") == key:
+            trainer.restore(load_snapshot(folder / "latest.safetensors"))
+            print(f"{context.label}: goes on after epoch {len(trainer.history)}")
+            return folder
+    except UserError:
+        pass  # nothing there, or nothing usable: from the start
+    shutil.rmtree(folder, ignore_errors=True)
+    write_json(folder / "key.json", key)
+    return folder
+
+
+def _epoch_file(folder: Path, epoch: int) -> Path:
+    return folder / f"epoch-{epoch:04d}.safetensors"
+
+
+def nearest_epoch(trunk: Path, epoch: int) -> Path | None:
+    """The last kept state of the trunk not after `epoch`, or None."""
+    kept = [
+        path for path in sorted(trunk.glob("epoch-*.safetensors")) if int(path.stem.removeprefix("epoch-")) <= epoch
+    ]
+    return kept[-1] if kept else None
+
+
+def _describe(record: Record, trainer: Trainer) -> str:
+    """One line about an epoch."""
+    parts = [f"epoch {record['epoch']}/{trainer.total_steps // trainer.steps_per_epoch}, {record['phase']}"]
+    parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]
+    parts += [
+        f"{name} {record[key]:.1f} %" for name in ("smallest", "largest") if (key := f"val/{name}_top1") in record
+    ]
+    return ", ".join(parts)
+
+
+def _write_history(history: list[Record], out: Path) -> None:
+    write_atomic(out / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+    pd.DataFrame(history).to_csv(out / "curves.csv", index=False, float_format="%.6g")
+    write_json(out / "summary.json", {key: value for key, value in history[-1].items() if "/" in key})

@@ -1,0 +1,135 @@
+"""What every DVC stage has in common: arguments, a lock, an output that is whole or absent, one-line errors.
+
+A stage script defines `work(context, out)` and calls `run("name", work, …)`. Results go to
+`runs/<experiment>/<stage>/<instance>`, the prepared data to `data/<experiment>`. What must not be hashed, such as
+durations and locks, lies below `.state/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+
+from dεps.config import read_params, section, structured
+from dεps.errors import UserError
+from dεps.files import output_folder, write_json
+
+T = TypeVar("T")
+STATE = Path(".state")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Which instance of a stage runs, and its params."""
+
+    stage: str
+    experiment: str
+    method: str | None = None
+    seed: int | None = None
+    params: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def instance(self) -> str:
+        """Name of the instance within its stage and experiment, such as `deps-0`; empty where there is only one."""
+        return "-".join(str(part) for part in (self.method, self.seed) if part is not None)
+
+    @property
+    def label(self) -> str:
+        """For progress lines and messages."""
+        return f"{self.stage} {self.experiment}" + (f" {self.instance}" if self.instance else "")
+
+    def keys(self, *keys: str) -> tuple[str, ...]:
+        """Full key of something inside this experiment's params."""
+        return ("experiments", self.experiment, *keys)
+
+    def section(self, schema: type[T], *keys: str) -> T:
+        """A checked section of this experiment's params. Raises `UserError`."""
+        full = self.keys(*keys)
+        return structured(schema, section(self.params, *full), ".".join(full))
+
+    def data_folder(self) -> Path:
+        """Output of stage `prepare`."""
+        return Path("data") / self.experiment
+
+    def folder(self, stage: str, instance: str | None = None) -> Path:
+        """Output of a stage: this instance's, or a named one's."""
+        return Path("runs") / self.experiment / stage / (self.instance if instance is None else instance)
+
+    def state(self, kind: str) -> Path:
+        """Path below `.state/<kind>` for this instance, without suffix."""
+        return STATE / kind / self.experiment / self.stage / (self.instance or "all")
+
+
+def run(
+    stage: str,
+    work: Callable[[Context, Path], None],
+    arguments: Sequence[str] = ("experiment",),
+    out: Callable[[Context], Path] = lambda context: context.folder(context.stage),
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Parse `--experiment`, `--method`, `--seed` as named in `arguments`, and do the work of one instance.
+
+    Exits with 2 and one line on stderr for an error that the user can mend, with 130 on Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(description=f"Stage {stage}: one instance, as dvc.yaml calls it.")
+    for name in arguments:
+        parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)
+    values = vars(parser.parse_args(argv))
+
+    def instance() -> None:
+        context = Context(stage, **values, params=read_params())
+        section(context.params, *context.keys())
+        with exclusive(context.state("locks")):
+            started = time.time()
+            with output_folder(out(context), STATE / "scratch") as folder:
+                work(context, folder)
+            shutil.rmtree(context.state("resume"), ignore_errors=True)
+            _note_duration(context, started)
+
+    guarded(instance)
+
+
+def guarded(work: Callable[[], None]) -> None:
+    """Do `work`; an error that the user can mend becomes one line and exit code 2, Ctrl-C exit code 130."""
+    try:
+        work()
+    except UserError as error:
+        sys.exit(_fail(f"error: {error}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted", 130))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        sys.exit(_fail(f"error: {error.filename or 'writing failed'}: {error.strerror}", 2))
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def exclusive(path: Path) -> FileLock:
+    """A lock against a second process doing the same, such as one orphaned by a killed `dvc`. Raises `UserError`."""
+    path = path.with_name(path.name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return FileLock(path).acquire(timeout=0).lock
+    except Timeout:
+        raise UserError(f"{path} is held: another process runs this stage; wait for it or end it") from None
+
+
+def _note_duration(context: Context, started: float) -> None:
+    """Wall-clock and peak memory, outside DVC's outputs."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    note = {"started": started, "seconds": round(time.time() - started, 3), "peak_mib": round(peak / 1024, 1)}
+    path = context.state("timing")
+    write_json(path.with_name(path.name + ".json"), note)

@@ -1,0 +1,180 @@
+"""From result files to MLflow: rebuilds or completes the store, as often as wanted, without duplicates.
+
+A run is made of parts (training, evaluation, …). Each part's content hash is kept as a tag of the MLflow run; a part
+whose hash is there already is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from dεps.files import read_json
+from dεps.identity import FULL_MODEL, RunIdentity, git_commit, run_identity
+from dεps.live import read_live
+from dεps.stage import STATE, Context
+from dεps.tracking.store import Store, record_metrics
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stage's results as one MLflow run shows them: metrics from a JSON file, artifacts from a folder."""
+
+    name: str
+    metrics: Path | None
+    artifacts: tuple[Path, ...]
+
+    def hash(self) -> str:
+        """Of all content."""
+        total = hashlib.sha256()
+        for path in (*([self.metrics] if self.metrics else []), *self.artifacts):
+            total.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+        return total.hexdigest()[:16]
+
+
+def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
+    """Bring every selected run of `params` that has results into the store; returns (runs, runs that changed)."""
+    store = store or Store()
+    runs = changed = 0
+    for context in instances(params):
+        folder = training_folder(context)
+        if not (folder / "history.jsonl").exists():
+            continue
+        manifest = read_json(context.data_folder() / "manifest.json")
+        identity = run_identity(params, context.experiment, context.method, context.seed, manifest)
+        runs += 1
+        changed += _sync_run(store, context, identity, manifest)
+    return runs, changed
+
+
+def instances(params: dict[str, Any]) -> Iterator[Context]:
+    """Every (experiment, method, seed) that `params` selects, the full model's own training included."""
+    for experiment in params["names"]:
+        for method in (FULL_MODEL, *params["methods"]):
+            for seed in params["seeds"]:
+                yield Context(TRAIN, experiment, method, seed, params)
+
+
+def training_folder(context: Context) -> Path:
+    """Where the training's outputs are."""
+    full = context.method == FULL_MODEL
+    return context.folder(FULL_MODEL, str(context.seed)) if full else context.folder(TRAIN)
+
+
+def _parts(context: Context) -> Iterator[Part]:
+    folder = training_folder(context)
+    weights = folder / "supernet.safetensors"
+    yield Part(TRAIN, None, (folder / "history.jsonl", *([weights] if weights.exists() else [])))
+    if context.method == FULL_MODEL:
+        metrics = context.folder("reference", f"full_model/{context.seed}.json")
+        if metrics.exists():
+            yield Part("reference", metrics, ())
+    for stage in ("evaluate", "predict", "search"):
+        results = context.folder(stage)
+        if (results / "metrics.json").exists():
+            yield Part(stage, results / "metrics.json", tuple(sorted(results.glob("*.csv"))))
+    figures = Path("reports") / "experiments" / context.experiment
+    if images := tuple(sorted(figures.glob("*.png"))):
+        yield Part("figures", None, images)
+
+
+def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: dict[str, Any]) -> bool:
+    folder = training_folder(context)
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    times = _times(context, identity, folder / "history.jsonl")
+    parts = {part.name: (part, part.hash()) for part in _parts(context)}
+    run = store.find(identity)
+    known = run.data.tags if run else {}
+    if known.get(_tag(TRAIN), parts[TRAIN][1]) != parts[TRAIN][1]:
+        store.client.delete_run(run.info.run_id)  # other content under the same parameters: the code has changed
+        run, known = None, {}
+    first = times(history[0])
+    run = run or store.create(identity, git_commit(), first)
+    run_id, changed = run.info.run_id, False
+    for name, (part, content) in parts.items():
+        if known.get(_tag(name)) == content:
+            continue
+        changed = True
+        if name == TRAIN:
+            store.log(run_id, [metric for record in history for metric in record_metrics(record, times(record))])
+            _log_dataset(store, run_id, identity, manifest)
+        if part.metrics:
+            time = int(part.metrics.stat().st_mtime * 1000)
+            values = _numbers(read_json(part.metrics))
+            store.log(run_id, [Metric(key, value, time, 0) for key, value in values.items()])
+        for path in part.artifacts:
+            store.client.log_artifact(run_id, str(path), "supernet" if path.suffix == ".safetensors" else name)
+        store.log(run_id, [], {_tag(name): content})
+    if changed or run.info.status != "FINISHED":
+        store.log(run_id, _durations(context))
+        store.client.update_run(run_id, status="FINISHED")
+        store.client.set_terminated(run_id, "FINISHED", end_time=times(history[-1]))
+    return changed
+
+
+def _tag(part: str) -> str:
+    return f"deps.part.{part}"
+
+
+def _times(context: Context, identity: RunIdentity, history: Path) -> Any:
+    """Wall-clock in ms of a record: as noted while training, or else the result file's own time."""
+    stage = FULL_MODEL if context.method == FULL_MODEL else TRAIN
+    instance = str(context.seed) if context.method == FULL_MODEL else context.instance
+    header, entries, _ = read_live(STATE / "live" / context.experiment / stage / f"{instance}.jsonl")
+    same = header.get("digest") == identity.digest
+    known = {json.dumps(entry["record"]): entry["time"] for entry in entries} if same else {}
+    fallback = int(history.stat().st_mtime * 1000)
+    return lambda record: known.get(json.dumps(record), fallback)
+
+
+def _numbers(data: dict[str, Any]) -> dict[str, float]:
+    return {key: float(value) for key, value in data.items() if isinstance(value, int | float)}
+
+
+def _durations(context: Context) -> list[Metric]:
+    """Seconds of each stage of this run, from the notes that stages leave."""
+    metrics = []
+    names = (FULL_MODEL,) if context.method == FULL_MODEL else (TRAIN, "evaluate", "predict", "search")
+    for stage in names:
+        instance = str(context.seed) if context.method == FULL_MODEL else context.instance
+        path = STATE / "timing" / context.experiment / stage / f"{instance}.json"
+        if path.exists():
+            note = read_json(path)
+            metrics.append(Metric(f"time/{stage}_seconds", float(note["seconds"]), int(note["started"] * 1000), 0))
+    return metrics
+
+
+def _log_dataset(store: Store, run_id: str, identity: RunIdentity, manifest: dict[str, Any]) -> None:
+    dataset = Dataset(
+        name=identity.tags["dataset"],
+        digest=identity.tags["data_hash"],
+        source_type="local",
+        source=json.dumps({"source": manifest["source"]}),
+        schema=json.dumps({"classes": len(manifest["classes"]), "size": manifest["size"]}),
+        profile=json.dumps({"images": manifest["images"], "mean": manifest["mean"], "std": manifest["std"]}),
+    )
+    store.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def track(params: dict[str, Any], uri: str | None = None) -> bool:
+    """`sync` with a line about what was done; False and a warning where the store cannot be used."""
+    try:
+        store = Store(uri)
+        runs, changed = sync(params, store)
+    except (MlflowException, OSError, SQLAlchemyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        print(f"warning: MLflow was not brought up to date ({reason}); 'deps track' tries again", file=sys.stderr)
+        return False
+    print(f"track: {runs} runs in {store.uri}, {changed} new or changed")
+    return True

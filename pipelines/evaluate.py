@@ -1,0 +1,70 @@
+"""Stage `evaluate`: Pareto points and a population of random archs, on validation and, for the record, on test.
+
+The only stage beside `reference` that reads test data; nothing that chooses looks at its test columns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dεps.cost import arch_cost, macs_counter
+from dεps.device import best_device, deterministic
+from dεps.evaluation import EvaluateConfig, accuracies, recalibration_indices, sample_population
+from dεps.experiment import load_data
+from dεps.files import write_json
+from dεps.pareto import mean_pareto_accuracy
+from dεps.progress import progress
+from dεps.randomness import python_rng
+from dεps.search_space import SearchSpace
+from dεps.stage import Context, run
+from dεps.supernet.files import load_supernet
+
+
+def work(context: Context, out: Path) -> None:
+    """Write `pareto.csv`, `population.csv` and `metrics.json`."""
+    deterministic()
+    config, space, data = (
+        context.section(EvaluateConfig, "evaluate"),
+        context.section(SearchSpace, "space"),
+        load_data(context),
+    )
+    net = load_supernet(context.folder("train") / "supernet.safetensors").to(best_device())
+    indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
+    macs_of = macs_counter(space, len(data.classes), data.channels)
+    # One population for all methods of a seed: its archs depend on the space alone.
+    population = sample_population(space, macs_of, config.population, python_rng(context.seed, "population"))
+    archs = [("pareto", name, arch) for name, arch in space.pareto_archs().items()]
+    archs.append(("pareto", "smallest", space.smallest()))
+    archs += [("population", str(bucket), arch) for bucket, arch in population]
+    rows = []
+    for kind, group, arch in progress(archs, context.label, len(archs)):
+        cost = arch_cost(space, arch, len(data.classes), data.channels)
+        validation, test = accuracies(net, arch, data, [data.validation, data.test], indices)
+        row = {"kind": kind, "group": group, "arch": str(arch), "macs": cost.macs, "params": cost.params}
+        rows.append({**row, "val_top1": round(validation, 4), "test_top1": round(test, 4)})
+    table = pd.DataFrame(rows)
+    pareto = table[table.kind == "pareto"].drop(columns="kind").rename(columns={"group": "name"})
+    buckets = table[table.kind == "population"].drop(columns="kind").rename(columns={"group": "bucket"})
+    pareto.to_csv(out / "pareto.csv", index=False)
+    buckets.to_csv(out / "population.csv", index=False)
+    points = pareto[pareto.name != "smallest"]
+    metrics = {
+        "pareto/mean_top1": mean_pareto_accuracy(points.macs, points.test_top1),
+        "pareto/mean_val_top1": mean_pareto_accuracy(points.macs, points.val_top1),
+        "pareto/smallest_top1": float(points.test_top1.iloc[0]),
+        "pareto/largest_top1": float(points.test_top1.iloc[-1]),
+        "population/median_top1": float(np.median(buckets.test_top1)),
+    }
+    metrics = {key: round(value, 4) for key, value in metrics.items()}
+    write_json(out / "metrics.json", metrics)
+    print(
+        f"{context.label}: test top-1 mean {metrics['pareto/mean_top1']:.2f} %, "
+        f"smallest {metrics['pareto/smallest_top1']:.2f} %, largest {metrics['pareto/largest_top1']:.2f} %"
+    )
+
+
+if __name__ == "__main__":
+    run("evaluate", work, ("experiment", "method", "seed"))

@@ -1,0 +1,33 @@
+"""Stage `full_model`: the trunk. Trains the full model once and keeps the epochs that methods may branch from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dεps.device import deterministic
+from dεps.experiment import load_data
+from dεps.identity import FULL_MODEL
+from dεps.runner import train
+from dεps.search_space import SearchSpace
+from dεps.stage import Context, run
+from dεps.strategies import full_model
+from dεps.training import TrainConfig, Trainer
+from dεps.trunk import FullModelConfig
+
+
+def work(context: Context, out: Path) -> None:
+    """Write `epoch-<n>.safetensors` for each kept epoch, the supernet and the history."""
+    deterministic()
+    keep = context.section(FullModelConfig, "full_model")
+    config, space, data = (
+        context.section(TrainConfig, "train"),
+        context.section(SearchSpace, "space"),
+        load_data(context),
+    )
+    strategy = full_model.build(full_model.Options(), config.setup(space, data))
+    trainer = Trainer(space, data, config, strategy, context.seed)
+    train(context, FULL_MODEL, trainer, out, keep.epochs(config.epochs))
+
+
+if __name__ == "__main__":
+    run(FULL_MODEL, work, ("experiment", "seed"))

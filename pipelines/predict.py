@@ -1,0 +1,52 @@
+"""Stage `predict`: fits the accuracy predictor to measured archs and tests it on archs it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import save_file
+
+from dεps.device import deterministic
+from dεps.errors import UserError
+from dεps.files import write_json
+from dεps.predictor import PredictConfig, agreement, encode_genomes, fit, predict, predict_linear
+from dεps.randomness import python_rng
+from dεps.search_space import Arch, SearchSpace
+from dεps.stage import Context, run
+
+
+def work(context: Context, out: Path) -> None:
+    """Write `predictor.safetensors`, `predictions.csv` (the held-out archs) and `metrics.json`."""
+    deterministic()
+    config, space = context.section(PredictConfig, "predict"), context.section(SearchSpace, "space")
+    table = pd.concat([pd.read_csv(context.folder("evaluate") / f"{name}.csv") for name in ("population", "pareto")])
+    table = table.drop_duplicates("arch").reset_index(drop=True)
+    codes = encode_genomes(space, np.array([space.to_genome(Arch.parse(arch)) for arch in table.arch]))
+    accuracy = table.val_top1.to_numpy() / 100
+    order = list(range(len(table)))
+    python_rng(context.seed, "predictor/held out").shuffle(order)
+    cut = round(config.held_out * len(table))
+    if not 2 <= cut <= len(table) - 2:
+        raise UserError(
+            f"predict.held_out leaves {cut} of {len(table)} measured archs; expected 2 or more on each side"
+        )
+    held, seen = sorted(order[:cut]), sorted(order[cut:])
+    model = fit(codes[seen], accuracy[seen], config, context.seed)
+    predicted, linear = predict(model, codes[held]), predict_linear(codes[seen], accuracy[seen], codes[held])
+    save_file(model.state_dict(), out / "predictor.safetensors")
+    rows = {"arch": table.arch[held], "macs": table.macs[held], "measured": accuracy[held] * 100}
+    rows |= {"predicted": predicted * 100, "linear": linear * 100}
+    pd.DataFrame(rows).to_csv(out / "predictions.csv", index=False, float_format="%.4f")
+    metrics = {f"predictor/{key}": value for key, value in agreement(predicted, accuracy[held]).items()}
+    metrics |= {f"predictor/linear_{key}": value for key, value in agreement(linear, accuracy[held]).items()}
+    write_json(out / "metrics.json", {**metrics, "predictor/archs_seen": len(seen), "predictor/archs_held_out": cut})
+    print(
+        f"{context.label}: Kendall τ {metrics['predictor/kendall_tau']:.2f} on {cut} held-out archs, "
+        f"linear {metrics['predictor/linear_kendall_tau']:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    run("predict", work, ("experiment", "method", "seed"))

@@ -1,0 +1,41 @@
+"""Stage `train`: one method's supernet, branching from the full model's trajectory where the method begins with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dεps.checkpoint import load_snapshot
+from dεps.config import section
+from dεps.device import deterministic
+from dεps.experiment import load_data
+from dεps.identity import FULL_MODEL
+from dεps.runner import nearest_epoch, train
+from dεps.search_space import SearchSpace
+from dεps.stage import Context, run
+from dεps.strategies import registry
+from dεps.training import TrainConfig, Trainer
+
+
+def work(context: Context, out: Path) -> None:
+    """Write the supernet and the history."""
+    deterministic()
+    keys = context.keys("methods", context.method)
+    params = section(context.params, *keys)
+    registry.options(params, ".".join(keys))  # before the data is read
+    config, space, data = (
+        context.section(TrainConfig, "train"),
+        context.section(SearchSpace, "space"),
+        load_data(context),
+    )
+    strategy = registry.build(params, ".".join(keys), config.setup(space, data))
+    trainer = Trainer(space, data, config, strategy, context.seed)
+    branch = strategy.trunk_steps // trainer.steps_per_epoch
+    trunk = nearest_epoch(context.folder(FULL_MODEL, str(context.seed)) / "trunk", branch)
+    if trunk is not None:
+        trainer.restore(load_snapshot(trunk))
+        print(f"{context.label}: branches from the full model after epoch {len(trainer.history)}")
+    train(context, context.method, trainer, out)
+
+
+if __name__ == "__main__":
+    run("train", work, ("experiment", "method", "seed"))
