@@ -47,6 +47,9 @@ def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out:
     """Compose, check, and write `out`; nothing is written when anything is wrong. Raises `UserError`."""
     if not (config_dir / "config.yaml").exists():
         raise UserError(f"{config_dir / 'config.yaml'} does not exist; run this in the project's folder")
+    if "experiment=[]" in overrides:
+        choices = ", ".join(sorted(path.stem for path in (config_dir / "experiment").glob("*.yaml")))
+        raise UserError(f"no experiment is selected; expected experiment=[…] with some of: {choices}")
     try:
         with initialize_config_dir(str(config_dir.resolve()), version_base=None):
             config = compose("config", overrides=list(overrides))

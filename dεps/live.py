@@ -23,11 +23,18 @@ PATIENCE = 8.0
 def read_live(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
     """Header, entries `{"time": ms, "record": …}`, and whether the end is marked; empty where there is no file."""
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    except (OSError, ValueError):
+        lines = [parsed for line in path.read_text().splitlines() if (parsed := _parse(line))]
+    except OSError:
         return {}, [], False
     header = lines[0] if lines and "digest" in lines[0] else {}
     return header, [line for line in lines if "record" in line], any("end" in line for line in lines)
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None  # its writer is at it
 
 
 class LiveRun:

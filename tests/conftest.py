@@ -1,0 +1,64 @@
+"""Fixtures: the real configuration, shrunk, and small drawn images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from dεps.config import structured
+from dεps.data.config import DatasetConfig
+from dεps.data.prepare import prepare
+from dεps.data.splits import PreparedData
+from dεps.search_space import SearchSpace
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load_space(name: str) -> SearchSpace:
+    return structured(SearchSpace, yaml.safe_load((ROOT / f"params/space/{name}.yaml").read_text()), "space")
+
+
+@pytest.fixture(scope="session")
+def micro() -> SearchSpace:
+    return load_space("mbv3_micro")
+
+
+def draw_image_folder(root: Path, per_class: dict[str, int], size: int = 28, classes: int = 4) -> Path:
+    """Grey stripes whose angle is the class, with noise: `<split>/<class>/<n>.png`."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size]
+    for split, count in per_class.items():
+        for label in range(classes):
+            folder = root / split / f"class{label}"
+            folder.mkdir(parents=True)
+            angle = np.pi * label / classes
+            for number in range(count):
+                wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) / 2 + rng.uniform(0, 6))
+                pixels = np.clip(128 + 90 * wave + rng.normal(0, 25, wave.shape), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 4 classes with 48 train, 12 validation and 12 test images each."""
+    return draw_image_folder(tmp_path_factory.mktemp("drawn"), {"train": 48, "validation": 12, "test": 12})
+
+
+@pytest.fixture(scope="session")
+def data(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    """The drawn images, prepared."""
+    config = DatasetConfig(name="drawn", source="image_folder", size=28, channels=1, root=str(drawn))
+    out = tmp_path_factory.mktemp("prepared")
+    prepare(config, out)
+    return PreparedData(out, config)
+
+
+@pytest.fixture(autouse=True)
+def _deterministic() -> None:
+    torch.use_deterministic_algorithms(True)

@@ -1,0 +1,180 @@
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from dεps.data.config import DatasetConfig, SplitFolders
+from dεps.data.prepare import prepare
+from dεps.data.splits import PreparedData
+from dεps.errors import UserError
+from tests.conftest import draw_image_folder
+
+
+def folder_config(root: Path, **values) -> DatasetConfig:
+    return DatasetConfig(name="drawn", source="image_folder", **{"size": 28, "channels": 1, **values}, root=str(root))
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.png")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+def test_the_embedded_images(tmp_path):
+    config = DatasetConfig(name="fashion_mnist_mini", source="fashion_mnist_mini", size=28, channels=1)
+    manifest = prepare(config, tmp_path)
+    assert manifest["images"] == {"train": 7000, "validation": 1000, "test": 2000}
+    assert manifest["per_class"]["train"] == [700] * 10
+    images = load_file(tmp_path / "train.safetensors")["images"]
+    assert images.shape == (7000, 28, 28, 1)
+    assert manifest["mean"][0] == pytest.approx(images.mean() / 255, abs=1e-6)
+    assert manifest["std"][0] == pytest.approx(images.std() / 255, abs=1e-6)
+
+
+def test_preparing_twice_gives_the_same_bytes(drawn, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        prepare(folder_config(drawn), tmp_path / name)
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == ["manifest.json", "test.safetensors", "train.safetensors", "validation.safetensors"]
+    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
+
+
+def test_a_zip_is_the_same_as_its_folder(drawn, tmp_path):
+    for name, root in (("a", drawn), ("b", zipped(drawn, tmp_path / "drawn.zip"))):
+        (tmp_path / name).mkdir()
+        prepare(folder_config(root), tmp_path / name)
+    assert (tmp_path / "a/manifest.json").read_text() == (tmp_path / "b/manifest.json").read_text()
+
+
+def test_missing_splits_are_held_out_class_by_class(drawn, tmp_path):
+    config = folder_config(drawn, holdout=0.25, splits=SplitFolders("train", None, None))
+    manifest = prepare(config, tmp_path)
+    assert manifest["per_class"] == {"train": [27] * 4, "validation": [12] * 4, "test": [9] * 4}
+    splits = [load_file(tmp_path / f"{name}.safetensors")["images"] for name in ("train", "validation", "test")]
+    distinct = {hashlib.sha256(image.tobytes()).digest() for split in splits for image in split}
+    assert len(distinct) == 192  # no image in two splits
+
+
+def test_a_large_set_stays_files_and_reads_the_same(drawn, tmp_path):
+    for name, limit in (("tensor", 2048), ("files", 0)):
+        (tmp_path / name).mkdir()
+        prepare(folder_config(drawn, in_memory_limit_mb=limit), tmp_path / name)
+    tensor, files = (PreparedData(tmp_path / name, folder_config(drawn)) for name in ("tensor", "files"))
+    assert json.loads((tmp_path / "files/manifest.json").read_text())["form"] == "files"
+    assert str(drawn) not in (tmp_path / "files/train.files.txt").read_text()
+    indices = tensor.train.labels.new_tensor([0, 5, 100, 191])
+    assert (tensor.train.read(indices) == files.train.read(indices)).all()
+    assert (tensor.train.labels == files.train.labels).all()
+    assert tensor.manifest["mean"] == files.manifest["mean"]
+
+
+def test_a_class_list_chooses_and_orders(drawn, tmp_path):
+    (tmp_path / "classes.txt").write_text("class3\nclass1\n")
+    manifest = prepare(folder_config(drawn, classes=str(tmp_path / "classes.txt")), tmp_path)
+    assert manifest["classes"] == ["class3", "class1"]
+    assert manifest["images"] == {"train": 96, "validation": 24, "test": 24}
+
+
+def test_other_sizes_and_colours_are_converted(drawn, tmp_path):
+    manifest = prepare(folder_config(drawn, size=16, channels=3), tmp_path)
+    images = load_file(tmp_path / "test.safetensors")["images"]
+    assert images.shape == (48, 16, 16, 3)
+    assert len(manifest["mean"]) == 3
+    assert np.array_equal(images[..., 0], images[..., 2])
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """A small image folder to spoil."""
+    return draw_image_folder(tmp_path / "images", {"train": 6, "validation": 2, "test": 2})
+
+
+def spoil_truncate(root):
+    path = root / "train/class1/003.png"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def spoil_text(root):
+    (root / "train/class2/000.png").write_text("this is no image")
+
+
+def spoil_empty(root):
+    (root / "validation/class0/001.png").write_bytes(b"")
+
+
+def spoil_class(root):
+    for file in (root / "test/class3").iterdir():
+        file.unlink()
+
+
+def spoil_extra(root):
+    (root / "test/other").mkdir()
+    Image.new("L", (28, 28)).save(root / "test/other/0.png")
+
+
+def spoil_split(root):
+    (root / "test").rename(root / "elsewhere")
+
+
+def spoil_train(root):
+    (root / "train").rename(root / "elsewhere")
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_truncate, r"image 'train/class1/003\.png' cannot be read"),
+        (spoil_text, r"image 'train/class2/000\.png' cannot be read \(no image\)"),
+        (spoil_empty, r"image 'validation/class0/001\.png' cannot be read"),
+        (spoil_class, r"class 'class3' has no images in split 'test'"),
+        (spoil_extra, r"class 'other' of split 'test' is not in train"),
+        (spoil_split, r"no folder 'test' \(dataset\.splits\.test\)"),
+        (spoil_train, r"no 'train/<class>/' images .*found elsewhere, test, validation"),
+    ],
+)
+def test_spoiled_images_are_named(damaged, tmp_path, spoil, message, as_zip):
+    spoil(damaged)
+    root = zipped(damaged, tmp_path / "images.zip") if as_zip else damaged
+    with pytest.raises(UserError, match=message):
+        prepare(folder_config(root), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "/etc/evil.png", "train/../../evil.png", "C:/evil.png", "a\\..\\..\\e.png"]
+)
+def test_a_zip_with_a_path_outside_itself_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr(name, b"x")
+    with pytest.raises(UserError, match="a path outside the archive; refused"):
+        prepare(folder_config(tmp_path / "evil.zip"), tmp_path)
+
+
+def test_truncated_and_missing_archives_are_named(damaged, tmp_path):
+    path = zipped(damaged, tmp_path / "images.zip")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(UserError, match=r"images\.zip is no readable \.zip"):
+        prepare(folder_config(path), tmp_path)
+    with pytest.raises(UserError, match=r"nowhere does not exist"):
+        prepare(folder_config(tmp_path / "nowhere"), tmp_path)
+
+
+def test_too_few_images_to_hold_out(damaged, tmp_path):
+    with pytest.raises(UserError, match="too few images in train"):
+        prepare(folder_config(damaged, holdout=0.01, splits=SplitFolders("train", None, "test")), tmp_path)
+
+
+def test_damaged_prepared_data_is_named(data, tmp_path):
+    with pytest.raises(UserError, match=r"manifest\.json cannot be read"):
+        PreparedData(tmp_path, data.config)
+    (tmp_path / "manifest.json").write_text(json.dumps(data.manifest))
+    (tmp_path / "train.safetensors").write_bytes(b"x" * 20)
+    with pytest.raises(UserError, match=r"train\.safetensors cannot be read"):
+        _ = PreparedData(tmp_path, data.config).train

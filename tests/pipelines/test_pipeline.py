@@ -1,0 +1,132 @@
+"""The whole pipeline in a copy of the project, in miniature, by the commands that users type."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, draw_image_folder
+
+pytestmark = pytest.mark.slow
+
+OVERRIDES = [
+    "dataset@experiments.quick.dataset=image_folder",
+    "experiments.quick.dataset.name=drawn",
+    "experiments.quick.dataset.root=images",
+    "experiments.quick.dataset.size=28",
+    "experiments.quick.dataset.channels=1",
+    "experiments.quick.train.epochs=2",
+    "experiments.quick.train.batch_size=32",
+    "experiments.quick.methods.rss.epochs_ratio=1.0",
+    "experiments.quick.train.validate_recalibration=40",
+    "experiments.quick.evaluate.recalibration_images=40",
+    "experiments.quick.evaluate.population.buckets=2",
+    "experiments.quick.evaluate.population.per_bucket=4",
+    "experiments.quick.predict.epochs=3",
+    "experiments.quick.search.generations=3",
+    "experiments.quick.search.population=8",
+    "experiments.quick.search.measured=2",
+    "experiments.quick.search.recalibration_images=40",
+    "seeds=[0]",
+]
+
+
+class Clone:
+    """A copy of the tracked files, as a repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = self._run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).exists() and not name.startswith(("reports/", "dvc.lock")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        draw_image_folder(folder / "images", {"train": 24, "validation": 8, "test": 8})
+        (folder / ".gitignore").open("a").write("/images/\n")
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+            self._run("git", "-c", "user.name=t", "-c", "user.email=t@example.invalid", *command)
+        self.call("deps", "params", *OVERRIDES)
+
+    def _run(self, *command: str, cwd: Path | None = None, check: bool = True) -> str:
+        bin_folder = Path(sys.executable).parent
+        environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")}
+        environment |= {"PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": str(self.folder)}
+        done = subprocess.run(command, cwd=cwd or self.folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0 or not check, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def call(self, *command: str, check: bool = True) -> str:
+        return self._run(*command, check=check)
+
+    def lock(self) -> str:
+        return (self.folder / "dvc.lock").read_text()
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Clone:
+    """A copy in which everything has run once."""
+    clone = Clone(tmp_path_factory.mktemp("clone"))
+    clone.output = clone.call("dvc", "repro")
+    return clone
+
+
+def ran(output: str) -> set[str]:
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
+def test_everything_is_made_and_tracked(clone):
+    assert len(ran(clone.output)) == 1 + 1 + 1 + 4 * 2 + 2
+    assert "3 runs in sqlite" in clone.output
+    shown = clone.call("deps", "show")
+    assert "RSS" in shown
+    assert "report: reports/index.html" in shown
+    metrics = json.loads((clone.folder / "runs/quick/evaluate/deps-0/metrics.json").read_text())
+    assert metrics["pareto/largest_top1"] > 25.0
+    assert (clone.folder / "mlflow.db").exists()
+
+
+def test_nothing_is_left_to_do(clone):
+    assert ran(clone.call("dvc", "repro")) == set()
+    assert "3 runs in sqlite" in clone.call("deps", "track")
+
+
+def test_dvc_shows_metrics_and_plots(clone):
+    assert "pareto/mean_top1" in clone.call("dvc", "metrics", "show")
+    clone.call("dvc", "plots", "diff", "--show-vega", "--targets", "runs/quick/evaluate/deps-0/pareto.csv")
+
+
+def test_another_clone_gives_the_same_lock_file(clone, tmp_path_factory):
+    other = Clone(tmp_path_factory.mktemp("other"))
+    other.call("dvc", "repro")
+    assert other.lock() == clone.lock()
+
+
+def test_a_change_reruns_what_it_touches(clone):
+    clone.call("deps", "params", *OVERRIDES, "experiments.quick.methods.rss.label_smoothing=0.05")
+    assert ran(clone.call("dvc", "repro")) == {
+        "train@quick-rss-0",
+        "evaluate@quick-rss-0",
+        "predict@quick-rss-0",
+        "search@quick-rss-0",
+        "report",
+        "track",
+    }
+    path = clone.folder / "dεps/reporting/figures.py"
+    path.write_text(path.read_text().replace('"Pareto points"', '"Points"'))
+    assert ran(clone.call("dvc", "repro")) == {"report", "track"}
+    # Back to the first parameters: nothing is trained, the results come from DVC's cache.
+    clone.call("deps", "params", *OVERRIDES)
+    assert not any(stage.startswith("train") for stage in ran(clone.call("dvc", "repro")))
+
+
+def test_a_wrong_value_stops_the_stage_with_one_line(clone):
+    path = clone.folder / "params.yaml"
+    path.write_text(path.read_text().replace("shrink_start: 0.5", "shrink_start: 7"))
+    output = clone.call("dvc", "repro", check=False)
+    assert "error: experiments.quick.methods.deps.shrink_start is 7.0; expected a share of the epochs, 0 to 1" in output
+    assert "Traceback" not in output
+    assert not (clone.folder / "runs/quick/train/deps-0/supernet.safetensors").exists()

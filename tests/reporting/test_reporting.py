@@ -1,0 +1,161 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from dεps.files import write_json
+from dεps.reporting.figures import FIGURES
+from dεps.reporting.results import Results, all_results
+from dεps.reporting.style import METHODS, colours, label
+from dεps.reporting.tables import caption, latex, markdown, spread, summary
+from pipelines import report
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch) -> Results:
+    """Made-up results of two methods and two seeds in the files that stages write."""
+    monkeypatch.chdir(tmp_path)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.dump(params))
+    rng = np.random.default_rng(0)
+    manifest = {"name": "m", "sha256": {"train": "1"}, "images": {"test": 2000}}
+    write_json(Path("data/quick/manifest.json"), manifest)
+    runs = Path("runs/quick")
+    write_json(
+        runs / "reference/metrics.json",
+        {
+            "reference/full_model_top1": 84.0,
+            "reference/full_model_top1_std": 0.5,
+            "reference/logistic_regression_top1": 81.25,
+        },
+    )
+    for seed in (0, 1):
+        for number, method in enumerate(("full_model", "deps", "rss")):
+            folder = runs / ("full_model/" + str(seed) if method == "full_model" else f"train/{method}-{seed}")
+            folder.mkdir(parents=True)
+            phases = ["full model"] * 2 + (["shrinking"] * 2 if method == "deps" else ["full model"] * 2)
+            records = [
+                {
+                    "epoch": e + 1,
+                    "phase": "random subnets" if method == "rss" else phases[e],
+                    "cost/train_tmacs": 0.1 * (e + 1),
+                    "val/largest_top1": 60.0 + 5 * e + seed,
+                    "val/smallest_top1": 40.0 + 9 * e,
+                }
+                for e in range(4)
+            ]
+            (folder / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+            if method == "full_model":
+                continue
+            write_json(folder / "summary.json", {"cost/train_tmacs": 0.4})
+            name = f"{method}-{seed}"
+            for stage in ("evaluate", "predict", "search"):
+                (runs / stage / name).mkdir(parents=True)
+            macs = np.array([1, 1, 2, 3, 4]) * 1e6
+            points = pd.DataFrame(
+                {"name": ["smallest", "D1", "D2", "D3", "D4"], "arch": "a", "macs": macs, "params": 9}
+            )
+            points.assign(val_top1=70.0, test_top1=70.0 + number + seed + macs / 1e6).to_csv(
+                runs / "evaluate" / name / "pareto.csv", index=False
+            )
+            population = pd.DataFrame(
+                {"bucket": [0, 0, 1, 1], "arch": "a", "macs": [1e6, 1.1e6, 2e6, 2.2e6], "params": 9}
+            )
+            population.assign(val_top1=70.0, test_top1=70 + rng.normal(size=4)).to_csv(
+                runs / "evaluate" / name / "population.csv", index=False
+            )
+            pd.DataFrame({"arch": "a", "macs": [1, 2], "measured": [70.0, 71.0], "predicted": [70.5, 70.9]}).to_csv(
+                runs / "predict" / name / "predictions.csv", index=False
+            )
+            pd.DataFrame(
+                {
+                    "arch": "a",
+                    "macs": [1e6, 2e6, 3e6],
+                    "params": 9,
+                    "predicted": [70, 71, 72],
+                    "measured": [69.0, None, 71],
+                }
+            ).to_csv(runs / "search" / name / "front.csv", index=False)
+            write_json(
+                runs / "evaluate" / name / "metrics.json",
+                {"pareto/mean_top1": 80.0 + seed, "pareto/smallest_top1": 75.0, "pareto/largest_top1": 83.0},
+            )
+            write_json(runs / "predict" / name / "metrics.json", {"predictor/kendall_tau": 0.5})
+            write_json(runs / "search" / name / "metrics.json", {"search/front_size": 3})
+    return all_results(params)[0]
+
+
+def test_the_table_shows_mean_and_spread_over_seeds(results):
+    table = summary(results)
+    assert table.method.tolist() == ["DεpS", "RSS", "full model alone", "logistic regression"]
+    assert table["mean Pareto top-1 (%)"].tolist() == ["80.50 ± 0.50", "80.50 ± 0.50", "–", "–"]
+    assert table["largest (%)"].tolist()[2:] == ["84.00 ± 0.50", "81.25"]
+    assert "2 seeds" in caption(results)
+
+
+def test_tables_in_markdown_and_latex(results):
+    table = summary(results)
+    lines = markdown(table, "Title").splitlines()
+    assert lines[2].startswith("| method | mean Pareto top-1 (%) |")
+    assert len(lines) == 4 + len(table)
+    tex = latex(table, "50 % of it")
+    assert r"\caption{50 \% of it}" in tex
+    assert r"80.50 $\pm$ 0.50" in tex
+    assert tex.count(r"\\") == 1 + len(table)
+
+
+def test_spread_of_one_value_is_the_value():
+    assert spread(pd.Series([1.234]), 2) == "1.23"
+    assert spread(pd.Series([1.0, 3.0]), 1) == "2.0 ± 1.0"
+
+
+@pytest.mark.parametrize("kind", FIGURES, ids=lambda kind: kind.name)
+def test_every_figure_names_its_seeds_and_axes(results, kind):
+    (axes,) = kind.draw(results).axes
+    assert "2 seeds" in axes.get_title(loc="left")
+    assert axes.get_xlabel()
+
+
+def test_the_pareto_figure_shows_means_over_seeds(results):
+    (axes,) = next(kind for kind in FIGURES if kind.name == "pareto").draw(results).axes
+    line = next(line for line in axes.lines if line.get_label() == "DεpS")
+    assert line.get_xdata().tolist() == [1, 2, 3, 4]
+    assert line.get_ydata().tolist() == pytest.approx([72.5, 73.5, 74.5, 75.5])
+
+
+def test_the_stage_writes_the_same_bytes_twice(results):
+    report.main()
+    first = {path: path.read_bytes() for path in Path("reports").rglob("*") if path.is_file()}
+    report.main()
+    assert {path: path.read_bytes() for path in Path("reports").rglob("*") if path.is_file()} == first
+    assert {path.suffix for path in first} == {".svg", ".png", ".md", ".tex", ".html"}
+
+
+def test_the_page_needs_nothing_else(results):
+    report.main()
+    page = Path("reports/index.html").read_text()
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+    assert page.count("<svg") == len(FIGURES)
+    identifiers = re.findall(r'\bid="([^"]+)"', page)
+    assert len(identifiers) == len(set(identifiers))
+    used = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', page))
+    assert used <= set(identifiers)
+
+
+def test_missing_results_are_named(results):
+    from dεps.errors import UserError
+
+    path = Path("runs/quick/evaluate/rss-1/pareto.csv")
+    path.unlink()
+    with pytest.raises(UserError, match=r"rss-1/pareto\.csv cannot be read.*dvc repro"):
+        report.main()
+
+
+def test_every_method_has_its_own_colour():
+    assert len(set(colours([*METHODS, "mine", "other"]).values())) == len(METHODS) + 2
+    assert (label("deps"), label("mine")) == ("DεpS", "mine")

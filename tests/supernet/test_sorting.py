@@ -1,0 +1,59 @@
+import itertools
+
+import pytest
+import torch
+
+from dεps.search_space import middle_width
+from dεps.supernet.network import Supernet
+from dεps.supernet.sorting import sort_channels
+from tests.supernet.test_network import randomised
+
+
+@pytest.mark.parametrize("scope", ["groups", "all"])
+def test_the_full_model_computes_the_same(micro, scope):
+    net = randomised(micro).eval()
+    images = torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = net(images, micro.largest())
+        weights = net.blocks[1].project.weight.clone()
+        sort_channels(net, scope=scope)
+        assert not torch.equal(weights, net.blocks[1].project.weight)
+        assert (net(images, micro.largest()) - before).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("scope", ["groups", "all"])
+def test_channels_are_in_descending_order_within_groups(micro, scope):
+    net = randomised(micro)
+    sort_channels(net, scope=scope)
+    for number, block in enumerate(net.blocks[1:], 1):
+        importance = block.project.weight.detach().abs().sum((0, 2, 3))
+        edges = [0, *(middle_width(block.largest.inputs, e) for e in net.stage_of(number).expand[1:])]
+        if scope == "all":
+            edges = [0, edges[-1]]
+        for start, end in itertools.pairwise(edges):
+            assert (importance[start:end].diff() <= 0).all()
+
+
+def test_momentum_follows_its_weights(micro):
+    net = randomised(micro)
+    # Momentum equal to the weights must still equal them after sorting.
+    buffers = {parameter: parameter.detach().clone() for parameter in net.parameters()}
+    sort_channels(net, buffers.get)
+    assert all(torch.equal(parameter, buffer) for parameter, buffer in buffers.items())
+
+
+def test_sorting_twice_changes_nothing(micro):
+    net = randomised(micro)
+    sort_channels(net)
+    once = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    sort_channels(net)
+    assert all(torch.equal(once[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_important_channels_survive_shrinking(micro):
+    net = Supernet(micro, 10, 1)
+    block = net.blocks[1]
+    with torch.no_grad():
+        block.project.weight[:, 20] += 100.0  # beyond the smallest width of 16, inside the next group's 24
+    sort_channels(net)
+    assert block.project.weight[:, 0].abs().sum() > 100

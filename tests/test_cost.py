@@ -1,0 +1,60 @@
+from random import Random
+
+import pytest
+import torch
+from torch import nn
+
+from dεps.cost import arch_cost
+from dεps.supernet.extract import PlainNet
+from tests.conftest import load_space
+
+
+@pytest.mark.parametrize(
+    ("space", "classes", "arch", "mega_macs"),
+    [
+        ("mbv3_224", 1000, (2, 3, 3), 121.279),
+        ("mbv3_224", 1000, (2, 7, 3), 151.290),
+        ("mbv3_224", 1000, (4, 7, 6), 566.171),
+        ("mbv3_32", 100, (2, 3, 3), 35.409),
+        ("mbv3_32", 100, (2, 7, 3), 45.209),
+        ("mbv3_32", 100, (4, 7, 6), 179.822),
+    ],
+)
+def test_published_macs(space, classes, arch, mega_macs):
+    space = load_space(space)
+    assert arch_cost(space, space.uniform(*arch), classes).macs / 1e6 == pytest.approx(mega_macs, abs=5e-4)
+
+
+@pytest.mark.parametrize(("space", "classes", "params"), [("mbv3_224", 1000, 7_664_760), ("mbv3_32", 100, 6_511_860)])
+def test_published_parameters(space, classes, params):
+    space = load_space(space)
+    assert arch_cost(space, space.largest(), classes).params == params
+
+
+def counted_macs(net: nn.Module, images: torch.Tensor) -> int:
+    total = 0
+
+    def count(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        nonlocal total
+        weights = layer.weight.numel() // layer.weight.shape[0]
+        total += weights * output.numel()
+
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    net.eval()(images)
+    return total
+
+
+def test_closed_form_equals_a_count_on_the_built_network(micro):
+    for seed in range(200):
+        arch = micro.sample(Random(seed))
+        net = PlainNet(micro, arch, classes=10, channels=1)
+        cost = arch_cost(micro, arch, 10, 1)
+        assert cost.macs == counted_macs(net, torch.zeros(1, 1, 28, 28))
+        assert cost.params == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_micro_spans_a_factor_of_five(micro):
+    macs = [arch_cost(micro, arch, 10, 1).macs for arch in (micro.smallest(), micro.largest())]
+    assert macs[1] >= 5 * macs[0]

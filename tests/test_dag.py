@@ -1,0 +1,94 @@
+"""dvc.yaml against the code: each stage depends on exactly the modules that its script imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dεps.identity import SECTIONS
+from tests.conftest import ROOT
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def module_file(module: str) -> Path | None:
+    path = ROOT.joinpath(*module.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.exists() and candidate.stat().st_size:
+            return candidate
+    return None
+
+
+def imports(file: Path) -> set[str]:
+    """Modules imported anywhere in the file, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {module for module in found if module.split(".")[0] in ("dεps", "pipelines")}
+
+
+def closure(script: Path) -> set[str]:
+    seen: set[Path] = set()
+    todo = [script]
+    while todo:
+        file = todo.pop()
+        if file not in seen:
+            seen.add(file)
+            todo += [path for module in imports(file) if (path := module_file(module))]
+            if file.parts[-2:] == ("strategies", "registry.py"):  # imports its neighbours by name
+                todo += [path for path in file.parent.glob("*.py") if path.stat().st_size]
+    return {file.relative_to(ROOT).as_posix() for file in seen}
+
+
+def covered(deps: list[str]) -> set[str]:
+    """Python files that a stage's deps name, folders expanded."""
+    files = set()
+    for dep in deps:
+        path = ROOT / dep
+        if path.is_dir() and dep.startswith("dεps"):
+            files |= {f.relative_to(ROOT).as_posix() for f in path.rglob("*.py") if f.stat().st_size}
+        elif dep.endswith(".py"):
+            files.add(dep)
+    return files
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_import_closure(stage):
+    declared, actual = covered(STAGES[stage]["deps"]), closure(ROOT / "pipelines" / f"{stage}.py")
+    assert sorted(actual - declared) == [], "imported, but not under deps"
+    assert sorted(declared - actual) == [], "under deps, but not imported"
+
+
+def test_there_is_one_script_a_stage():
+    scripts = {path.stem for path in (ROOT / "pipelines").glob("*.py")} - {"__init__"}
+    assert scripts == set(STAGES)
+
+
+def test_drawing_never_retrains():
+    for stage in set(STAGES) - {"report"}:
+        assert not any("reporting" in dep for dep in STAGES[stage]["deps"])
+
+
+def test_only_evaluation_reads_test_data():
+    readers = {path.stem for path in (ROOT / "pipelines").glob("*.py") if "data.test" in path.read_text()}
+    assert readers == {"evaluate", "reference"}
+
+
+def test_a_method_depends_on_its_own_params_only():
+    own = [key for key in STAGES["train"]["params"] if "methods" in key]
+    assert own == ["experiments.${item.experiment}.methods.${item.method}"]
+
+
+def test_identity_covers_every_section_that_a_methods_stages_use():
+    used = {
+        key.rsplit(".", 1)[1]
+        for stage in ("prepare", "train", "evaluate", "predict", "search")
+        for key in STAGES[stage]["params"]
+        if "methods" not in key
+    }
+    assert used == set(SECTIONS)

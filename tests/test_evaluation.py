@@ -1,0 +1,66 @@
+from functools import cache
+from random import Random
+
+import pytest
+import torch
+
+from dεps.cost import arch_cost, macs_counter
+from dεps.data.batches import Normalise, plain_batches
+from dεps.evaluation import (
+    PopulationConfig,
+    accuracies,
+    recalibrate,
+    recalibrated,
+    recalibration_indices,
+    sample_population,
+    top1,
+)
+from dεps.supernet.extract import extract
+from dεps.supernet.network import Supernet
+
+
+def test_recalibration_is_the_cumulative_average_of_batch_statistics(micro, data):
+    net = extract(Supernet(micro, 4, 1), micro.smallest())
+    batches = [images for images, _ in plain_batches(data.train, Normalise.of(data), batch_size=64)]
+    recalibrate(net, batches)
+    stem = [torch.nn.functional.conv2d(images, net.stem[0].weight, None, 2, 1) for images in batches]
+    expected = torch.stack([x.mean((0, 2, 3)) for x in stem]).mean(0)
+    torch.testing.assert_close(net.stem[1].running_mean, expected, atol=1e-5, rtol=1e-4)
+    assert not net.training
+
+
+def test_evaluation_leaves_the_supernet_as_it_was(micro, data):
+    net = Supernet(micro, 4, 1)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    top1(net, micro.largest(), data, data.validation, recalibration_indices(data.train, 50, 0))
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_accuracy_is_the_share_of_correct_predictions(micro, data):
+    net, indices = Supernet(micro, 4, 1), recalibration_indices(data.train, 50, 0)
+    plain = recalibrated(net, micro.smallest(), data, indices)
+    with torch.no_grad():
+        ((images, labels),) = plain_batches(data.test, Normalise.of(data), batch_size=len(data.test))
+        expected = 100 * (plain(images).argmax(1) == labels).float().mean().item()
+    validation, test = accuracies(net, micro.smallest(), data, [data.validation, data.test], indices)
+    assert test == pytest.approx(expected)
+    assert validation == pytest.approx(top1(net, micro.smallest(), data, data.validation, indices))
+
+
+def test_population_fills_its_buckets(micro):
+    macs_of = macs_counter(micro, 10, 1)
+    config = PopulationConfig(buckets=4, per_bucket=5)
+    population = sample_population(micro, macs_of, config, Random(0))
+    low, high = macs_of(micro.smallest()), macs_of(micro.largest())
+    assert len({arch for _, arch in population}) == 20
+    for bucket, arch in population:
+        assert bucket == min(int((macs_of(arch) - low) * 4 / (high - low)), 3)
+    expands = {block.expand for bucket, arch in population if bucket == 0 for stage in arch.stages for block in stage}
+    assert expands == {2}
+    assert population == sample_population(micro, macs_of, config, Random(0))
+
+
+def test_macs_are_remembered(micro):
+    macs_of = macs_counter(micro, 10, 1)
+    assert macs_of(micro.largest()) == arch_cost(micro, micro.largest(), 10, 1).macs
+    assert isinstance(macs_of, type(cache(lambda: 0)))

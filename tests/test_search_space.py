@@ -1,0 +1,124 @@
+from random import Random
+
+import pytest
+
+from dεps.config import structured
+from dεps.errors import UserError
+from dεps.search_space import Arch, SearchSpace, make_divisible, middle_width, squeeze_width
+from tests.conftest import load_space
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1, 8), (11.9, 16), (12, 16), (24, 24), (68, 72), (67.9, 64), (72, 72), (90, 88), (100, 104)],
+)
+def test_make_divisible_rounds_to_multiples_of_eight(value, expected):
+    assert make_divisible(value) == expected
+
+
+def test_make_divisible_never_loses_a_tenth():
+    assert all(make_divisible(v) >= 0.9 * v for v in range(1, 500))
+
+
+def test_widths_of_a_middle_and_its_squeeze():
+    assert middle_width(24, 3) == 72
+    assert squeeze_width(72) == 24  # 18 rounds to 16, which is less than 0.9 * 18
+
+
+def test_micro_has_more_than_a_million_archs(micro):
+    # Per stage: 1, 2 or 3 blocks with 2 kernels and 3 expand ratios each.
+    assert micro.size() == (6 + 6**2 + 6**3) ** 3
+
+
+def test_largest_and_smallest(micro):
+    assert micro.largest() == micro.uniform(3, 5, 4)
+    assert micro.smallest() == micro.uniform(1, 3, 2)
+
+
+def test_pareto_archs_of_the_paper():
+    names = list(load_space("mbv3_224").pareto_archs())
+    assert names == ["D2E3K7", "D3E3K7", "D4E3K7", "D4E4K7", "D3E6K7", "D4E6K7"]
+
+
+def test_uniform_takes_the_next_smaller_choice(micro):
+    assert micro.uniform(2, 7, 3.5) == micro.uniform(2, 5, 3)
+    assert micro.uniform(0, 1, 1) == micro.smallest()
+
+
+def test_samples_belong_to_the_space_and_cover_its_choices(micro):
+    archs = [micro.sample(Random(seed)) for seed in range(300)]
+    assert all(arch in micro for arch in archs)
+    assert {arch.depths[0] for arch in archs} == {1, 2, 3}
+    assert {block.kernel for arch in archs for stage in arch.stages for block in stage} == {3, 5}
+    assert {block.expand for arch in archs for stage in arch.stages for block in stage} == {2, 3, 4}
+
+
+def test_sampling_depends_on_the_generator_only(micro):
+    assert micro.sample(Random(5)) == micro.sample(Random(5))
+
+
+def test_genomes_names_and_encodings_are_faithful(micro):
+    for seed in range(50):
+        arch = micro.sample(Random(seed))
+        assert micro.from_genome(micro.to_genome(arch)) == arch
+        assert Arch.parse(str(arch)) == arch
+        code = micro.encode(arch)
+        active = sum(arch.depths)
+        assert sum(code) == 2 * active + 1  # a kernel and an expand for each active block, and the resolution
+        assert len(code) == 9 * (2 + 3) + 1
+
+
+def test_different_archs_have_different_encodings(micro):
+    archs = {micro.sample(Random(seed)) for seed in range(300)}
+    assert len({tuple(micro.encode(arch)) for arch in archs}) == len(archs)
+
+
+def test_mutation_changes_nothing_at_zero_and_stays_inside(micro):
+    arch = micro.sample(Random(0))
+    assert micro.mutate(arch, 0.0, Random(1)) == arch
+    assert all(micro.mutate(arch, 0.5, Random(seed)) in micro for seed in range(50))
+
+
+def test_restricting_leaves_the_allowed_choices(micro):
+    narrow = micro.restrict(kernel=[5], depth=[2, 3])
+    assert all(narrow.sample(Random(seed)) in micro for seed in range(20))
+    assert narrow.smallest() == micro.uniform(2, 5, 2)
+
+
+@pytest.mark.parametrize("text", ["", "k3", "k3e2_28", "k3e2-_r28", "3e2_r28"])
+def test_no_arch_is_refused(text):
+    with pytest.raises(UserError, match="is no arch"):
+        Arch.parse(text)
+
+
+def test_block_geometry_of_the_largest_micro_arch(micro):
+    blocks = list(micro.blocks(micro.largest()))
+    assert [block.index for block in blocks] == list(range(10))
+    assert [block.stride for block in blocks] == [1, 2, 1, 1, 1, 1, 1, 2, 1, 1]
+    assert [block.skip for block in blocks] == [True, False, True, True, False, True, True, False, True, True]
+    assert [block.mid for block in blocks] == [8, 32, 64, 64, 64, 96, 96, 96, 160, 160]
+
+
+def test_block_indices_skip_inactive_blocks(micro):
+    assert [block.index for block in micro.blocks(micro.smallest())] == [0, 1, 4, 7]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda space: space["stages"][0].update(expand=[6, 3]), r"space\.stages\[0\]\.expand is \[6.0, 3.0\]"),
+        (lambda space: space["stages"][1].update(depth=[]), r"space\.stages\[1\]\.depth is \[\]"),
+        (lambda space: space["stages"][1].update(kernel=[4]), r"kernel is 4; allowed: 3, 5, 7"),
+        (lambda space: space["stages"][2].update(act="gelu"), r"act is 'gelu'; allowed: relu, relu6, h_swish"),
+        (lambda space: space.update(stages=[]), r"space\.stages is empty"),
+        (lambda space: space.update(resolution=[32, 28]), r"space\.resolution"),
+        (lambda space: space["static"].update(width=16), r"static.width to equal stem.width"),
+    ],
+)
+def test_impossible_spaces_are_refused(micro, change, message):
+    from dataclasses import asdict
+
+    space = asdict(micro)
+    change(space)
+    with pytest.raises(UserError, match=message):
+        structured(SearchSpace, space, "space")

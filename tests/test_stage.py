@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dεps.errors import UserError
+from dεps.stage import Context, exclusive, run
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(yaml.dump({"experiments": {"quick": {"train": {}}}}))
+    return tmp_path
+
+
+ARGV = ["--experiment", "quick", "--method", "deps", "--seed", "0"]
+
+
+def call(work, argv=ARGV):
+    run("train", work, ("experiment", "method", "seed"), argv=argv)
+
+
+def test_results_go_to_the_stages_folder(workspace):
+    call(lambda context, out: (out / "file").write_text(context.label))
+    assert Path("runs/quick/train/deps-0/file").read_text() == "train quick deps-0"
+    assert Path(".state/timing/quick/train/deps-0.json").exists()
+    assert list(Path(".state/scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UserError("key is wrong; allowed: right"), 2, "error: key is wrong; allowed: right\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (OSError(28, "No space left on device", "some/file"), 2, "error: some/file: No space left on device\n"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(workspace, capsys, error, code, message):
+    def fail(context, out):
+        (out / "half").touch()
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        call(fail)
+    assert caught.value.code == code
+    assert capsys.readouterr().err == message
+    assert not Path("runs").exists()
+
+
+def test_an_unknown_experiment_is_named(workspace, capsys):
+    with pytest.raises(SystemExit):
+        call(lambda context, out: None, ["--experiment", "slow", "--method", "deps", "--seed", "0"])
+    assert "no 'experiments.slow'; there is: quick" in capsys.readouterr().err
+
+
+def test_two_processes_cannot_run_the_same_instance(workspace):
+    context = Context("train", "quick", "deps", 0)
+    with exclusive(context.state("locks")), pytest.raises(UserError, match="another process runs this stage"):
+        exclusive(context.state("locks"))

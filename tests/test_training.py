@@ -1,0 +1,164 @@
+import copy
+from random import Random
+
+import pytest
+import torch
+
+from dεps.checkpoint import load_snapshot, save_snapshot
+from dεps.cost import arch_cost
+from dεps.data.batches import training_batches
+from dεps.errors import UserError
+from dεps.losses import CrossEntropy, InPlaceDistillation, Targets
+from dεps.strategies import full_model, registry
+from dεps.training import TrainConfig, Trainer
+
+CONFIG = TrainConfig(epochs=4, batch_size=32, learning_rate=0.05, validate_recalibration=40)
+
+
+def trainer(space, data, config=CONFIG, seed=0, **params) -> Trainer:
+    setup = config.setup(space, data)
+    if params:
+        return Trainer(space, data, config, registry.build(params, "m", setup), seed)
+    return Trainer(space, data, config, full_model.build(full_model.Options(), setup), seed)
+
+
+DEPS = {"strategy": "deps", "shrink_start": 0.5, "ramp_epochs": 1.0}
+
+
+def finish(run: Trainer) -> Trainer:
+    for _ in run.run():
+        pass
+    return run
+
+
+def same(a: Trainer, b: Trainer) -> bool:
+    ours, theirs = a.snapshot(), b.snapshot()
+    equal = all(torch.equal(tensor, theirs.tensors[name]) for name, tensor in ours.tensors.items())
+    return equal and (ours.step, ours.macs, ours.history) == (theirs.step, theirs.macs, theirs.history)
+
+
+def test_training_learns(micro, data):
+    # Chance is 25 %.
+    run = finish(
+        trainer(micro, data, TrainConfig(epochs=6, batch_size=32, learning_rate=0.05, validate_recalibration=40))
+    )
+    assert run.history[-1]["train/loss_full"] < 0.6 * run.history[0]["train/loss_full"]
+    assert run.history[-1]["val/largest_top1"] > 50.0
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(micro, data):
+    first, second, third = (finish(trainer(micro, data, seed=seed, **DEPS)) for seed in (0, 0, 1))
+    assert same(first, second)
+    assert not same(first, third)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_resumed_run_is_the_undisturbed_one(micro, data, tmp_path, stop):
+    whole = finish(trainer(micro, data, **DEPS))
+    part = trainer(micro, data, **DEPS)
+    records = part.run()
+    for _ in range(stop):
+        next(records)
+    save_snapshot(tmp_path / "state.safetensors", part.snapshot())
+    resumed = trainer(micro, data, **DEPS)
+    resumed.restore(load_snapshot(tmp_path / "state.safetensors"))
+    assert same(finish(resumed), whole)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_branch_is_the_method_without_a_trunk(micro, data, epochs):
+    trunk = trainer(micro, data)
+    for _ in trunk.run(until=epochs * trunk.steps_per_epoch):
+        pass
+    branch = trainer(micro, data, **DEPS)
+    branch.restore(copy.deepcopy(trunk.snapshot()))
+    assert same(finish(branch), finish(trainer(micro, data, **DEPS)))
+
+
+def test_gradients_are_the_weighted_sum_of_each_subnets_masked_ones(micro, data):
+    config = TrainConfig(epochs=4, batch_size=32, learning_rate=0.05, dropout=0.0, momentum=0.0, weight_decay=0.0)
+    run = trainer(micro, data, config, strategy="deps", shrink_start=0.0, ramp_epochs=2.0, sort_channels=False)
+    net, terms = copy.deepcopy(run.net).train(), run.strategy.terms(0, Random(0))
+    assert 0 < terms[1].weight < 1
+    images, labels = next(training_batches(data.train, run.normalise, config.augment, batch_size=32, seed=0, epoch=0))
+    full = net(images, terms[0].arch).detach()
+    expected = {name: torch.zeros_like(parameter) for name, parameter in net.named_parameters()}
+    for term in terms:
+        alone = copy.deepcopy(net)
+        loss = CrossEntropy(0.1) if term is terms[0] else InPlaceDistillation()
+        loss(alone(images, term.arch), Targets(labels, full=full)).backward()
+        for name, parameter in alone.named_parameters():
+            if parameter.grad is not None:
+                expected[name] += term.weight * parameter.grad
+    targets = Targets(labels)
+    for term in terms:
+        logits = run.net.train()(images, term.arch)
+        if term is terms[0]:
+            targets.full = logits.detach()
+        (term.weight * term.loss(logits, targets)).backward()
+    for name, parameter in run.net.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-5)
+
+
+def test_unused_weights_still_decay_and_keep_their_momentum(micro, data):
+    config = TrainConfig(epochs=1, batch_size=32, learning_rate=0.1, weight_decay=0.1, validate_every=9)
+    run = trainer(micro, data, config, strategy="rss", epochs_ratio=1.0)
+    run.strategy = type("Smallest", (), {"terms": lambda self, step, rng: _smallest(micro)})()
+    before = run.net.blocks[3].project.weight.detach().clone()  # inactive in the smallest arch
+    next(run.run())
+    after = run.net.blocks[3].project.weight.detach()
+    assert (after.abs() < before.abs())[before != 0].all()
+    assert run.snapshot().tensors["momentum.blocks.3.project.weight"].abs().sum() > 0
+
+
+def _smallest(space):
+    from dεps.strategies.base import Term
+
+    return [Term(space.smallest(), CrossEntropy())]
+
+
+def test_training_cost_counts_every_forward_and_backward(micro, data):
+    run = finish(trainer(micro, data))
+    macs = arch_cost(micro, micro.largest(), 4, 1).macs
+    assert run.macs == 3 * macs * 4 * (192 // 32) * 32
+    assert run.history[-1]["cost/train_tmacs"] == round(run.macs / 1e12, 6)
+
+
+def test_a_state_of_another_space_is_refused(micro, data):
+    run = trainer(micro, data)
+    state = run.snapshot()
+    state.tensors["net.extra"] = torch.zeros(1)
+    with pytest.raises(UserError, match=r"net\.extra"):
+        run.restore(state)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 1),
+        ("learning_rate", 0.0),
+        ("dropout", 1.0),
+        ("device", "tpu"),
+        ("warmup_epochs", 9),
+    ],
+)
+def test_impossible_values_are_refused(key, value):
+    from dεps.config import structured
+
+    with pytest.raises(UserError, match=rf"train\.{key} is"):
+        structured(TrainConfig, {"epochs": 4, key: value}, "train")
+
+
+def test_a_batch_larger_than_the_data_is_refused(micro, data):
+    with pytest.raises(UserError, match=r"train\.batch_size is 500; expected at most the 192"):
+        trainer(micro, data, TrainConfig(batch_size=500))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * 100])
+def test_damaged_checkpoints_are_refused(micro, data, tmp_path, damage):
+    path = tmp_path / "state.safetensors"
+    save_snapshot(path, trainer(micro, data).snapshot())
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match="is no readable training state"):
+        load_snapshot(path)

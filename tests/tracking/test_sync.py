@@ -1,0 +1,156 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow.entities import ViewType
+
+from dεps.files import write_json
+from dεps.identity import run_identity
+from dεps.live import LiveRun, read_live
+from dεps.tracking.store import Store
+from dεps.tracking.sync import sync, track
+from tests.conftest import ROOT
+
+RECORDS = [
+    {
+        "epoch": n,
+        "step": n,
+        "phase": "full model",
+        "train/loss_full": 1 / n,
+        "val/largest_top1": 50.0 + n,
+        "cost/train_tmacs": n,
+    }
+    for n in (1, 2, 3)
+]
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """Result files of one run of DεpS and its trunk, as the stages write them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"methods": ["deps"], "seeds": [0]}
+    manifest = {"name": "m", "source": "s", "sha256": {"train": "1"}, "classes": ["a"], "size": 28}
+    write_json(Path("data/quick/manifest.json"), manifest | {"images": {"train": 1}, "mean": [0.5], "std": [0.1]})
+    for folder in ("full_model/0", "train/deps-0"):
+        path = Path("runs/quick", folder)
+        path.mkdir(parents=True)
+        (path / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+        (path / "supernet.safetensors").write_bytes(b"weights")
+    write_json(
+        Path("runs/quick/evaluate/deps-0/metrics.json"), {"pareto/mean_top1": 80.5, "pareto/smallest_top1": 78.0}
+    )
+    Path("runs/quick/evaluate/deps-0/pareto.csv").write_text("name,macs\n")
+    Path("reports/experiments/quick").mkdir(parents=True)
+    Path("reports/experiments/quick/pareto.png").write_bytes(b"png")
+    return params
+
+
+def runs(store, view=ViewType.ACTIVE_ONLY):
+    found = store.client.search_runs([store.experiment_id("quick")], run_view_type=view)
+    return {run.info.run_name: run for run in found}
+
+
+def test_the_store_is_rebuilt_from_files(workspace):
+    store = Store()
+    assert sync(workspace, store) == (2, 2)
+    run = runs(store)["deps-0"]
+    assert run.data.metrics["pareto/mean_top1"] == 80.5
+    assert run.data.metrics["cost/train_tmacs"] == 3
+    assert run.data.params["method.shrink_start"] == "0.5"
+    assert {run.data.tags[key] for key in ("method", "dataset", "space", "seed")} == {"deps", "m", "mbv3_micro", "0"}
+    assert run.data.tags["git_commit"]
+    assert run.info.status == "FINISHED"
+    curve = store.client.get_metric_history(run.info.run_id, "val/largest_top1")
+    assert [(point.step, point.value) for point in curve] == [(1, 51.0), (2, 52.0), (3, 53.0)]
+    artifacts = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+    assert artifacts == {"supernet", "train", "evaluate", "figures"}
+    assert run.inputs.dataset_inputs[0].dataset.name == "m"
+
+
+def test_once_more_changes_nothing(workspace):
+    store = Store()
+    sync(workspace, store)
+    before = {name: run.to_dictionary() for name, run in runs(store).items()}
+    assert sync(workspace, store) == (2, 0)
+    assert {name: run.to_dictionary() for name, run in runs(store).items()} == before
+    history = store.client.get_metric_history(runs(store)["deps-0"].info.run_id, "train/loss_full")
+    assert len(history) == 3
+
+
+def test_later_stages_extend_the_same_run(workspace):
+    store = Store()
+    sync(workspace, store)
+    write_json(Path("runs/quick/predict/deps-0/metrics.json"), {"predictor/kendall_tau": 0.7})
+    assert sync(workspace, store) == (2, 1)
+    assert len(runs(store)) == 2
+    assert runs(store)["deps-0"].data.metrics["predictor/kendall_tau"] == 0.7
+
+
+def test_other_results_of_the_same_parameters_replace_the_run(workspace):
+    store = Store()
+    sync(workspace, store)
+    path = Path("runs/quick/train/deps-0/history.jsonl")
+    path.write_text(path.read_text().replace('"cost/train_tmacs": 3', '"cost/train_tmacs": 4'))
+    assert sync(workspace, store) == (2, 1)
+    assert len(runs(store)) == 2
+    assert runs(store)["deps-0"].data.metrics["cost/train_tmacs"] == 4
+    assert len(store.client.search_runs([store.experiment_id("quick")], run_view_type=ViewType.DELETED_ONLY)) == 1
+
+
+def test_other_parameters_are_another_run(workspace):
+    store = Store()
+    sync(workspace, store)
+    workspace["experiments"]["quick"]["search"]["generations"] = 7
+    sync(workspace, store)
+    assert len(store.client.search_runs([store.experiment_id("quick")])) == 4
+
+
+def test_an_unusable_store_is_a_warning(workspace, capsys):
+    assert track(workspace, "http://127.0.0.1:9") is False
+    assert "warning: MLflow was not brought up to date" in capsys.readouterr().err
+
+
+def follow(path: Path, uri: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "dεps.tracking.follow", str(path)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_followed_records_are_completed_without_duplicates(workspace):
+    manifest = json.loads(Path("data/quick/manifest.json").read_text())
+    identity = run_identity(workspace, "quick", "deps", 0, manifest)
+    live = LiveRun(Path(".state/live/quick/train/deps-0.jsonl"), identity, follow=False)
+    live.start([])
+    live.log(RECORDS[0])
+    live.log(RECORDS[1])
+    live.finish()
+    uri = f"sqlite:///{Path('mlflow.db').resolve()}"
+    assert follow(live.path, uri).returncode == 0
+    store = Store(uri)
+    (run,) = runs(store).values()
+    assert run.data.metrics["val/largest_top1"] == 52.0
+    sync(workspace, store)
+    assert runs(store)["deps-0"].info.run_id == run.info.run_id
+    curve = store.client.get_metric_history(run.info.run_id, "val/largest_top1")
+    curve = sorted(curve, key=lambda point: point.step)
+    assert [point.value for point in curve] == [51.0, 52.0, 53.0]
+    _header, entries, ended = read_live(live.path)
+    assert ended
+    assert [point.timestamp for point in curve[:2]] == [entry["time"] for entry in entries]
+
+
+def test_a_follower_without_a_store_only_warns(workspace):
+    manifest = json.loads(Path("data/quick/manifest.json").read_text())
+    live = LiveRun(Path("live.jsonl"), run_identity(workspace, "quick", "deps", 0, manifest), follow=False)
+    live.start([])
+    live.finish()
+    done = follow(live.path, "http://127.0.0.1:9")
+    assert done.returncode == 0
+    assert "warning: MLflow is not followed" in done.stderr
+    assert "Traceback" not in done.stderr
