@@ -14,6 +14,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from dεps.reporting.results import Results
 from dεps.reporting.style import colours, label
@@ -54,12 +55,8 @@ def pareto(results: Results) -> Figure:
     for method in results.methods:
         points = _mean_std(results.pareto[results.pareto.method == method], ["macs"], "test_top1")
         _band(axes, points.macs / 1e6, points["mean"], points["std"], method, marker="o")
-    own = results.pareto[results.pareto.method == results.methods[0]].drop_duplicates("name")
-    low = axes.get_ylim()[0]
-    for _, point in own.iterrows():
-        axes.annotate(
-            point["name"], (point.macs / 1e6, low), rotation=90, fontsize=6.5, color="0.4", ha="right", va="bottom"
-        )
+    own = results.pareto[results.pareto.method == results.methods[0]].drop_duplicates("name").sort_values("macs")
+    _name_archs(axes, own)
     reference = results.reference["reference/full_model_top1"]
     axes.plot(own.macs.max() / 1e6, reference, "*", color=colours(["full_model"])["full_model"], markersize=10)
     axes.set(xlabel="MACs (millions)", ylabel="top-1 on test (%)")
@@ -67,6 +64,17 @@ def pareto(results: Results) -> Figure:
     handles, names = axes.get_legend_handles_labels()
     axes.legend([*handles, star], [*names, "full model alone"])
     return figure
+
+
+def _name_archs(axes: Axes, points: pd.DataFrame) -> None:
+    """Names of the Pareto points along the lower edge; neighbours too close to read are pushed apart."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.16 * (high - low), high)
+    gap, right = 0.035 * (points.macs.max() - points.macs.min()) / 1e6, float("-inf")
+    for _, point in points.iterrows():
+        right = max(point.macs / 1e6, right + gap)
+        place = (right, axes.get_ylim()[0])
+        axes.annotate(point["name"], place, rotation=90, fontsize=6.5, color="0.4", ha="center", va="bottom")
 
 
 def curves(results: Results) -> Figure:
@@ -85,6 +93,7 @@ def curves(results: Results) -> Figure:
     handles += [Line2D([], [], color="0.4", linestyle=s, label=n) for n, s in (("largest", "-"), ("smallest", ":"))]
     axes.legend(handles=handles)
     axes.set(xlabel="epoch", ylabel="top-1 on validation (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from dεps.identity import RunIdentity
 from dεps.live import read_live
 
-POLL = 1.0  # seconds
+POLL = 0.5  # seconds
 
 
 def follow(path: Path, parent: int) -> None:

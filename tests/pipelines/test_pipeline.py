@@ -38,8 +38,8 @@ OVERRIDES = [
 class Clone:
     """A copy of the tracked files, as a repository of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, quiet: bool = True) -> None:
+        self.folder, self.quiet = folder, quiet
         listed = self._run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
         for name in filter(None, listed.split("\0")):
             if (ROOT / name).exists() and not name.startswith(("reports/", "dvc.lock")):
@@ -54,6 +54,7 @@ class Clone:
     def _run(self, *command: str, cwd: Path | None = None, check: bool = True) -> str:
         bin_folder = Path(sys.executable).parent
         environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")}
+        environment |= {"DEPS_TRACKING": "off" if self.quiet else "on"}
         environment |= {"PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": str(self.folder)}
         done = subprocess.run(command, cwd=cwd or self.folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0 or not check, done.stdout + done.stderr
@@ -69,8 +70,9 @@ class Clone:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Clone:
     """A copy in which everything has run once."""
-    clone = Clone(tmp_path_factory.mktemp("clone"))
+    clone = Clone(tmp_path_factory.mktemp("clone"), quiet=False)
     clone.output = clone.call("dvc", "repro")
+    clone.quiet = True
     return clone
 
 
