@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import yaml
 
@@ -30,6 +32,19 @@ def test_an_image_folder_needs_three_keys(tmp_path):
     overrides = [f"experiments.quick.dataset.{key}" for key in keys]
     params = compose(tmp_path, "dataset@experiments.quick.dataset=image_folder", *overrides)
     assert params["experiments"]["quick"]["dataset"]["source"] == "image_folder"
+
+
+def test_an_experiment_can_say_only_what_differs(tmp_path):
+    readme = (ROOT / "README.md").read_text()
+    start = readme.index("# @package experiments.mine")
+    groups = tmp_path / "params"
+    shutil.copytree(PARAMS, groups)
+    (groups / "experiment/mine.yaml").write_text(readme[start : readme.index("```", start)])
+    params = compose_params(["experiment=[quick,mine]"], groups, tmp_path / "params.yaml")
+    quick, mine = params["experiments"]["quick"], params["experiments"]["mine"]
+    assert params["names"] == ["quick", "mine"]
+    assert mine["dataset"]["source"] == "image_folder"
+    assert mine["train"] == {**quick["train"], "epochs": 30}
 
 
 @pytest.mark.parametrize(

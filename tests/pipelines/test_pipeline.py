@@ -101,6 +101,17 @@ def test_dvc_shows_metrics_and_plots(clone):
     clone.call("dvc", "plots", "diff", "--show-vega", "--targets", "runs/quick/evaluate/deps-0/pareto.csv")
 
 
+def test_dvc_experiments_compose_by_themselves(clone):
+    overrides = [
+        part for override in (*OVERRIDES, "experiments.quick.search.generations=4") for part in ("-S", override)
+    ]
+    output = clone.call("dvc", "exp", "run", *overrides)
+    assert ran(output) == {"search@quick-deps-0", "search@quick-rss-0", "report", "track"}
+    assert "pareto/mean_top1" in clone.call("dvc", "exp", "show", "--csv")
+    clone.call("deps", "params", *OVERRIDES)
+    clone.call("dvc", "repro")
+
+
 def test_another_clone_gives_the_same_lock_file(clone, tmp_path_factory):
     other = Clone(tmp_path_factory.mktemp("other"))
     other.call("dvc", "repro")
