@@ -56,9 +56,9 @@ def pareto(results: Results) -> Figure:
         points = _mean_std(results.pareto[results.pareto.method == method], ["macs"], "test_top1")
         _band(axes, points.macs / 1e6, points["mean"], points["std"], method, marker="o")
     own = results.pareto[results.pareto.method == results.methods[0]].drop_duplicates("name").sort_values("macs")
-    _name_archs(axes, own)
     reference = results.reference["reference/full_model_top1"]
     axes.plot(own.macs.max() / 1e6, reference, "*", color=colours(["full_model"])["full_model"], markersize=10)
+    _name_archs(axes, own)  # after all points: it settles the limits
     axes.set(xlabel="MACs (millions)", ylabel="top-1 on test (%)")
     star = Line2D([], [], marker="*", linestyle="", color=colours(["full_model"])["full_model"], markersize=9)
     handles, names = axes.get_legend_handles_labels()

@@ -126,6 +126,8 @@ def test_the_pareto_figure_shows_means_over_seeds(results):
     line = next(line for line in axes.lines if line.get_label() == "DεpS")
     assert line.get_xdata().tolist() == [1, 2, 3, 4]
     assert line.get_ydata().tolist() == pytest.approx([72.5, 73.5, 74.5, 75.5])
+    low, high = axes.get_ylim()
+    assert all(low < y < high for line in axes.lines for y in line.get_ydata())  # the full model's star too
 
 
 def test_the_stage_writes_the_same_bytes_twice(results):
