@@ -96,20 +96,26 @@ class PopulationConfig:
 
 
 def sample_population(
-    space: SearchSpace, macs_of: Callable[[Arch], int], config: PopulationConfig, rng: Random
+    space: SearchSpace,
+    macs_of: Callable[[Arch], int],
+    config: PopulationConfig,
+    rng: Random,
+    choices: SearchSpace | None = None,
 ) -> list[tuple[int, Arch]]:
     """Distinct random archs, `per_bucket` in each of `buckets` equal ranges of MACs: (bucket, arch).
 
     Uniform sampling hardly reaches the ends of the range, so the lowest bucket draws from the smallest expand ratio
     only and the highest from the largest only (RSS), and all depths and kernels. A bucket that holds fewer distinct
-    archs than asked for, or yields none for long, stays smaller.
+    archs than asked for, or yields none for long, stays smaller. With `choices` archs are drawn from that part of the
+    space only; the buckets are those of `space`.
     """
+    choices = choices or space
     low, high = macs_of(space.smallest()), macs_of(space.largest())
     expands = [expand for stage in space.stages for expand in stage.expand]
     by_bucket: list[dict[Arch, None]] = [{} for _ in range(config.buckets)]
-    sources = [space] * config.buckets
-    if config.buckets > 1:
-        sources[0], sources[-1] = space.restrict(expand=[min(expands)]), space.restrict(expand=[max(expands)])
+    sources = [choices] * config.buckets
+    if config.buckets > 1 and not choices.coupled:
+        sources[0], sources[-1] = choices.restrict(expand=[min(expands)]), choices.restrict(expand=[max(expands)])
     for bucket, source in enumerate(sources):
         for _ in range(200 * config.per_bucket):
             if len(by_bucket[bucket]) == config.per_bucket:

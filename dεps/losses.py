@@ -51,6 +51,18 @@ class InPlaceDistillation:
         return soft_cross_entropy(logits, targets.full, self.temperature)
 
 
+@dataclass(frozen=True)
+class Distillation:
+    """OFA's loss of a subnet: `ratio` × soft cross-entropy against the frozen teacher, plus cross-entropy on labels."""
+
+    smoothing: float = 0.0
+    ratio: float = 1.0
+
+    def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
+        labels = F.cross_entropy(logits, targets.labels, label_smoothing=self.smoothing)
+        return labels + self.ratio * soft_cross_entropy(logits, targets.teacher)
+
+
 def soft_cross_entropy(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Cross-entropy of `logits` against the distribution softmax(teacher / temperature), times temperature²."""
     loss = F.cross_entropy(logits / temperature, (teacher / temperature).softmax(1))

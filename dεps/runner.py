@@ -49,7 +49,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
         (out / "trunk").mkdir()
     for epoch in keep:
         shutil.copy(_epoch_file(folder, epoch), out / "trunk")
-    save_supernet(trainer.net, out / "supernet.safetensors")
+    save_supernet(trainer.net, out / "supernet.safetensors", trainer.strategy.space)
     _write_history(trainer.history, out)
     live.finish()
 

@@ -138,6 +138,8 @@ class SearchSpace:
     static: Static
     stages: list[Stage]
     head: Head
+    #: CompOFA (arXiv 2104.12642): a stage's n-th smallest depth always goes with its n-th smallest expand ratio
+    coupled: bool = False
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
@@ -146,6 +148,10 @@ class SearchSpace:
             raise UserError(f"{where}.stages is empty; a space needs at least one stage")
         for number, stage in enumerate(self.stages):
             _check_stage(stage, f"{where}.stages[{number}]")
+            if self.coupled and len(stage.depth) != len(stage.expand):
+                raise UserError(
+                    f"{where}.stages[{number}] has other numbers of depths and expand ratios; coupled needs equal"
+                )
         for key, act in (("stem", self.stem.act), ("static", self.static.act), ("head", self.head.act)):
             _check_choice(act, ACTIVATIONS, f"{where}.{key}.act")
         widths = {"stem.width": self.stem.width, "static.width": self.static.width, "head.expand": self.head.expand}
@@ -165,11 +171,21 @@ class SearchSpace:
 
         Where a stage does not offer a value it takes the next smaller one that it has, or else its smallest.
         """
-        stages = tuple(
-            (Block(_at_most(stage.kernel, kernel), _at_most(stage.expand, expand)),) * _at_most(stage.depth, depth)
-            for stage in self.stages
-        )
-        return Arch(stages, self.resolution[-1] if resolution is None else resolution)
+        stages = []
+        for stage in self.stages:
+            chosen = _at_most(stage.depth, depth)
+            ratio = self._coupled_expand(stage, chosen) if self.coupled else _at_most(stage.expand, expand)
+            stages.append((Block(_at_most(stage.kernel, kernel), ratio),) * chosen)
+        return Arch(tuple(stages), self.resolution[-1] if resolution is None else resolution)
+
+    @staticmethod
+    def _coupled_expand(stage: Stage, depth: int) -> float:
+        return stage.expand[stage.depth.index(depth)]
+
+    def couple(self, kernels: Sequence[int]) -> SearchSpace:
+        """CompOFA's subspace: depth and expand coupled, the kernel of stage i fixed at `kernels[i]`."""
+        pairs = zip(self.stages, kernels, strict=True)
+        return replace(self, stages=[replace(stage, kernel=[kernel]) for stage, kernel in pairs], coupled=True)
 
     def largest(self) -> Arch:
         """The full model."""
@@ -189,11 +205,14 @@ class SearchSpace:
         """The six archs that the DεpS paper reports, all at the largest kernel, in the order of their MACs.
 
         With D {2,3,4} and E {3,4,6}: D2E3, D3E3, D4E3, D4E4, D3E6, D4E6; in other spaces the smallest, middle and
-        largest depth and expand ratio stand in their places.
+        largest depth and expand ratio stand in their places. In a coupled space the expand ratio follows the depth.
         """
-        depths = sorted({depth for stage in self.stages for depth in stage.depth})
-        expands = sorted({expand for stage in self.stages for expand in stage.expand})
+        # A stage without a choice, such as Proxyless's last, has no say in which values are meant.
+        depths = sorted({depth for stage in self.stages for depth in stage.depth if len(stage.depth) > 1} or {1})
+        expands = sorted({ratio for stage in self.stages for ratio in stage.expand if len(stage.expand) > 1} or {1})
         kernel = max(kernel for stage in self.stages for kernel in stage.kernel)
+        if self.coupled:
+            return {f"D{depth}": self.uniform(depth, kernel, 0) for depth in depths}
         low_d, mid_d, high_d = depths[0], depths[len(depths) // 2], depths[-1]
         low_e, mid_e, high_e = expands[0], expands[len(expands) // 2], expands[-1]
         points = [(low_d, low_e), (mid_d, low_e), (high_d, low_e), (high_d, mid_e), (mid_d, high_e), (high_d, high_e)]
@@ -207,7 +226,8 @@ class SearchSpace:
         stages = []
         for stage in self.stages:
             depth = rng.choice(stage.depth)
-            stages.append(tuple(Block(rng.choice(stage.kernel), rng.choice(stage.expand)) for _ in range(depth)))
+            expands = [self._coupled_expand(stage, depth)] if self.coupled else stage.expand
+            stages.append(tuple(Block(rng.choice(stage.kernel), rng.choice(expands)) for _ in range(depth)))
         return Arch(tuple(stages), resolution)
 
     def restrict(
@@ -221,15 +241,24 @@ class SearchSpace:
         def keep(choices: list, allowed: Sequence | None) -> list:
             return choices if allowed is None else [c for c in choices if c in allowed] or choices[-1:]
 
-        stages = tuple(
-            replace(
-                stage,
-                depth=keep(stage.depth, depth),
-                kernel=keep(stage.kernel, kernel),
-                expand=keep(stage.expand, expand),
-            )
-            for stage in self.stages
-        )
+        def narrow(stage: Stage) -> Stage:
+            depths, expands = keep(stage.depth, depth), keep(stage.expand, expand)
+            if self.coupled:
+                expands = [self._coupled_expand(stage, chosen) for chosen in depths]
+            return replace(stage, depth=depths, kernel=keep(stage.kernel, kernel), expand=expands)
+
+        return replace(self, stages=[narrow(stage) for stage in self.stages])
+
+    def top(self, depth: int | None = None, kernel: int | None = None, expand: int | None = None) -> SearchSpace:
+        """The space with only the so many largest choices left in each stage, as progressive shrinking needs them."""
+
+        def last(choices: list, count: int | None) -> list:
+            return choices if count is None else choices[-count:]
+
+        stages = [
+            replace(s, depth=last(s.depth, depth), kernel=last(s.kernel, kernel), expand=last(s.expand, expand))
+            for s in self.stages
+        ]
         return replace(self, stages=stages)
 
     # --- genomes: fixed-length integer vectors, for predictors and evolutionary search ---------------------------
@@ -260,6 +289,8 @@ class SearchSpace:
         for stage in self.stages:
             depth = stage.depth[next(genes)]
             blocks = [Block(stage.kernel[next(genes)], stage.expand[next(genes)]) for _ in range(stage.depth[-1])]
+            if self.coupled:
+                blocks = [Block(block.kernel, self._coupled_expand(stage, depth)) for block in blocks]
             stages.append(tuple(blocks[:depth]))
         return Arch(tuple(stages), resolution)
 
@@ -283,7 +314,10 @@ class SearchSpace:
 
     def size(self) -> int:
         """Number of distinct archs."""
-        per_stage = (sum((len(s.kernel) * len(s.expand)) ** depth for depth in s.depth) for s in self.stages)
+        per_stage = (
+            sum((len(s.kernel) * (1 if self.coupled else len(s.expand))) ** depth for depth in s.depth)
+            for s in self.stages
+        )
         return len(self.resolution) * math.prod(per_stage)
 
     def __contains__(self, arch: Arch) -> bool:
@@ -293,6 +327,7 @@ class SearchSpace:
             and all(
                 len(blocks) in stage.depth
                 and all(block.kernel in stage.kernel and block.expand in stage.expand for block in blocks)
+                and not (self.coupled and any(b.expand != self._coupled_expand(stage, len(blocks)) for b in blocks))
                 for stage, blocks in zip(self.stages, arch.stages, strict=True)
             )
         )

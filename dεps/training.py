@@ -19,11 +19,12 @@ from dεps.data.batches import AugmentConfig, Normalise, steps_per_epoch, traini
 from dεps.data.splits import PreparedData
 from dεps.device import best_device
 from dεps.errors import UserError
-from dεps.evaluation import recalibration_indices, top1
+from dεps.evaluation import recalibrated, recalibration_indices, top1
 from dεps.losses import Targets
 from dεps.randomness import derive, python_rng
 from dεps.search_space import Arch, SearchSpace
 from dεps.strategies.base import Phase, Setup, Strategy, Term
+from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
 from dεps.supernet.sorting import sort_channels
 
@@ -46,12 +47,21 @@ class TrainConfig:
     validate_every: int = 1
     #: training images for BN recalibration before each validation
     validate_recalibration: int = 1000
+    #: training images for the BN recalibration of a full model that is frozen as teacher
+    teacher_recalibration: int = 2000
     #: "cpu", "cuda", or "auto": cuda where there is one
     device: str = "auto"
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        for key, low in (("epochs", 1), ("batch_size", 2), ("validate_every", 1), ("validate_recalibration", 2)):
+        lows = {
+            "epochs": 1,
+            "batch_size": 2,
+            "validate_every": 1,
+            "validate_recalibration": 2,
+            "teacher_recalibration": 2,
+        }
+        for key, low in lows.items():
             if getattr(self, key) < low:
                 raise UserError(f"{where}.{key} is {getattr(self, key)}; expected {low} or more")
         if self.learning_rate <= 0:
@@ -100,6 +110,7 @@ class Trainer:
         self.net = Supernet(space, classes, data.channels, strategy.kernel_transform, derive(seed, "weights"))
         self.net.to(self.device)
         self.optimizer = _optimizer(self.net, config)
+        self.teacher: nn.Module | None = None
         self.phases = list(strategy.phases())
         self.step, self.macs, self.history = 0, 0, list[Record]()
         self.on_step: Callable[[], None] = lambda: None
@@ -117,11 +128,15 @@ class Trainer:
         tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         for name, parameter in self.net.named_parameters():
             tensors[f"momentum.{name}"] = self._momentum(parameter)
+        if self.teacher is not None:
+            tensors |= {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
         return Snapshot(tensors, self.step, self.macs, list(self.history))
 
     @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from `snapshot`. Kernel transformations that a trunk does not have stay at the identity."""
+        if any(name.startswith("teacher.") for name in snapshot.tensors):
+            self.teacher = extract(self.net, self.space.largest()).eval()
         own = self.snapshot().tensors
         missing = [name for name in own if name not in snapshot.tensors and ".transforms." not in name]
         if missing or any(name not in own for name in snapshot.tensors):
@@ -169,6 +184,9 @@ class Trainer:
             yield record
 
     def _enter(self, phase: Phase) -> None:
+        if phase.freeze_teacher:
+            indices = recalibration_indices(self.data.train, self.config.teacher_recalibration, self.seed)
+            self.teacher = recalibrated(self.net, self.space.largest(), self.data, indices)
         if phase.sort:
             sort_channels(self.net, self._momentum, phase.sort)
 
@@ -176,9 +194,17 @@ class Trainer:
         self.net.train()
         for group in self.optimizer.param_groups:
             group["lr"] = phase.schedule(self.step)
+        # Kernel transformations do not exist in the trunk: until it ends they stay what they are.
+        self.optimizer.param_groups[-1]["weight_decay"] = (
+            0.0 if self.step < self.strategy.trunk_steps else self.config.weight_decay
+        )
         # Zeroed, not dropped: weights that no subnet of this step uses still decay and keep their momentum.
         self.optimizer.zero_grad(set_to_none=False)
         targets = Targets(labels)
+        if self.teacher is not None:
+            with torch.no_grad():
+                targets.teacher = self.teacher(images)
+            self.macs += len(images) * self.macs_of(self.space.largest())
         terms = self.strategy.terms(self.step, python_rng(self.seed, "archs", self.step))
         for number, term in enumerate(terms):
             logits = self.net(images, term.arch, term.dropout, self._dropout_generator(term, number))
@@ -200,7 +226,8 @@ class Trainer:
     def _validate(self, epoch: int) -> Record:
         """Top-1 of the smallest and the largest arch on validation, BN recalibrated, in percent."""
         indices = recalibration_indices(self.data.train, self.config.validate_recalibration, self.seed)
-        archs: dict[str, Arch] = {"smallest": self.space.smallest(), "largest": self.space.largest()}
+        choices = self.strategy.space
+        archs: dict[str, Arch] = {"smallest": choices.smallest(), "largest": choices.largest()}
         return {
             f"val/{name}_top1": round(top1(self.net, arch, self.data, self.data.validation, indices), 4)
             for name, arch in archs.items()
@@ -225,13 +252,15 @@ class _Sums:
 
 def _optimizer(net: Supernet, config: TrainConfig) -> torch.optim.SGD:
     """SGD with Nesterov momentum, no weight decay on BN and biases; gradients and momentum exist from the start."""
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for parameter in net.parameters():
-        groups[parameter.dim() > 1].append(parameter)
+    groups: dict[str, list[nn.Parameter]] = {"weights": [], "biases": [], "transforms": []}
+    for name, parameter in net.named_parameters():
+        kind = "transforms" if ".transforms." in name else "weights" if parameter.dim() > 1 else "biases"
+        groups[kind].append(parameter)
     optimizer = torch.optim.SGD(
         [
-            {"params": groups[True], "weight_decay": config.weight_decay},
-            {"params": groups[False], "weight_decay": 0.0},
+            {"params": groups["weights"], "weight_decay": config.weight_decay},
+            {"params": groups["biases"], "weight_decay": 0.0},
+            {"params": groups["transforms"], "weight_decay": config.weight_decay},
         ],
         lr=config.learning_rate,
         momentum=config.momentum,

@@ -34,10 +34,11 @@ def work(context: Context, out: Path) -> None:
     net = load_supernet(context.folder("train") / "supernet.safetensors").to(best_device())
     indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
     macs_of = macs_counter(space, len(data.classes), data.channels)
-    # One population for all methods of a seed: its archs depend on the space alone.
-    population = sample_population(space, macs_of, config.population, python_rng(context.seed, "population"))
-    archs = [("pareto", name, arch) for name, arch in space.pareto_archs().items()]
-    archs.append(("pareto", "smallest", space.smallest()))
+    # One population for all methods of a seed, but for a method that trains only a part of the space.
+    rng = python_rng(context.seed, "population")
+    population = sample_population(space, macs_of, config.population, rng, net.choices)
+    archs = [("pareto", name, arch) for name, arch in net.choices.pareto_archs().items()]
+    archs.append(("pareto", "smallest", net.choices.smallest()))
     archs += [("population", str(bucket), arch) for bucket, arch in population]
     rows = []
     for kind, group, arch in progress(archs, context.label, len(archs)):

@@ -33,13 +33,17 @@ def work(context: Context, out: Path) -> None:
         context.folder("predict") / "predictor.safetensors", space, context.section(PredictConfig, "predict")
     )
 
+    net = load_supernet(context.folder("train") / "supernet.safetensors").to(best_device())
+    choices = net.choices
+
     def score(genomes: np.ndarray) -> np.ndarray:
+        if choices != space:
+            genomes = np.array([space.to_genome(choices.from_genome(genome)) for genome in genomes])
         return predict(model, encode_genomes(space, genomes))
 
     seed = derive(context.seed, "search") % 2**31
-    found = search(space, score, macs_counter(space, len(data.classes), data.channels), config, seed)
+    found = search(choices, score, macs_counter(space, len(data.classes), data.channels), config, seed)
     chosen = spread(found, config.measured)
-    net = load_supernet(context.folder("train") / "supernet.safetensors").to(best_device())
     indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
     measured = {
         arch: top1(net, arch, data, data.validation, indices)

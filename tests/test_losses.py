@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dεps.losses import CrossEntropy, InPlaceDistillation, Targets, soft_cross_entropy
+from dεps.losses import CrossEntropy, Distillation, InPlaceDistillation, Targets, soft_cross_entropy
 
 
 def test_label_smoothing_by_hand():
@@ -23,6 +23,12 @@ def test_the_gradient_of_distillation_is_the_difference_of_probabilities():
     teacher = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
     soft_cross_entropy(student, teacher).backward()
     torch.testing.assert_close(student.grad, (student.softmax(1) - teacher.softmax(1)).detach() / 3)
+
+
+def test_ofas_loss_adds_the_teacher_to_the_labels():
+    student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, math.log(3.0)]])
+    targets = Targets(torch.tensor([0]), teacher=teacher)
+    assert Distillation(0.0, ratio=2.0)(student, targets).item() == pytest.approx(3 * math.log(2), rel=1e-6)
 
 
 def test_temperature_scales_both_sides_and_the_loss():

@@ -39,6 +39,25 @@ def test_the_effective_rate_climbs_linearly():
     assert steps == pytest.approx([effective[0]] * 49)
 
 
+@pytest.mark.parametrize(
+    ("shape", "halfway"),
+    [("linear", 0.5), ("cosine", 0.5), ("exponential", 1 / (1 + math.exp(2.5))), ("step", 0.0)],
+)
+def test_ramp_shapes_meet_at_the_end(shape, halfway):
+    eta = CosineSchedule(0.1, 200)
+    ramp = EpsilonRamp(eta, start=100, steps=10, epsilon=0.2, shape=shape)
+    effective = [ramp(step) * eta(step) / eta(110) for step in range(100, 110)]
+    assert effective[4] == pytest.approx(0.2 + 0.8 * halfway)
+    assert effective[9] == pytest.approx(1.0)
+    assert effective == sorted(effective)
+    assert ramp(110) == 1.0
+
+
+def test_a_constant_ramp_stays_at_epsilon():
+    ramp = EpsilonRamp(CosineSchedule(0.1, 200), start=100, steps=10, epsilon=0.3, shape="constant")
+    assert {ramp(step) for step in (100, 105, 110, 199)} == {0.3}
+
+
 def test_epsilon_is_where_the_ramp_starts_and_one_means_no_ramp():
     eta = CosineSchedule(0.1, 200)
     low = EpsilonRamp(eta, start=100, steps=1000, epsilon=0.3)

@@ -35,8 +35,9 @@ def test_largest_and_smallest(micro):
     assert micro.smallest() == micro.uniform(1, 3, 2)
 
 
-def test_pareto_archs_of_the_paper():
-    names = list(load_space("mbv3_224").pareto_archs())
+@pytest.mark.parametrize("space", ["mbv3_224", "mbv3_64", "mbv3_32", "proxyless_224"])
+def test_pareto_archs_of_the_paper(space):
+    names = list(load_space(space).pareto_archs())
     assert names == ["D2E3K7", "D3E3K7", "D4E3K7", "D4E4K7", "D3E6K7", "D4E6K7"]
 
 

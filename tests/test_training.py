@@ -9,6 +9,7 @@ from dεps.cost import arch_cost
 from dεps.data.batches import training_batches
 from dεps.errors import UserError
 from dεps.losses import CrossEntropy, InPlaceDistillation, Targets
+from dεps.randomness import python_rng
 from dεps.strategies import full_model, registry
 from dεps.training import TrainConfig, Trainer
 
@@ -73,6 +74,66 @@ def test_a_branch_is_the_method_without_a_trunk(micro, data, epochs):
     branch = trainer(micro, data, **DEPS)
     branch.restore(copy.deepcopy(trunk.snapshot()))
     assert same(finish(branch), finish(trainer(micro, data, **DEPS)))
+
+
+BRANCHING = {
+    "ofa": {"strategy": "ofa", "epochs_ratio": 0.5},
+    "compofa": {"strategy": "compofa", "kernels": [3, 5, 3], "epochs_ratio": 0.5},
+}
+
+
+@pytest.mark.parametrize("method", BRANCHING)
+def test_methods_with_a_teacher_branch_from_the_finished_trunk(micro, data, method):
+    config = TrainConfig(
+        epochs=2, batch_size=32, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40
+    )
+    trunk = finish(trainer(micro, data, config))
+    branch = trainer(micro, data, config, **BRANCHING[method])
+    assert branch.strategy.trunk_steps == trunk.step
+    branch.restore(copy.deepcopy(trunk.snapshot()))
+    whole = finish(trainer(micro, data, config, **BRANCHING[method]))
+    assert same(finish(branch), whole)
+
+
+@pytest.mark.parametrize("method", BRANCHING)
+def test_a_resumed_run_keeps_its_teacher(micro, data, tmp_path, method):
+    config = TrainConfig(
+        epochs=1, batch_size=32, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40
+    )
+    whole = finish(trainer(micro, data, config, **BRANCHING[method]))
+    part = trainer(micro, data, config, **BRANCHING[method])
+    records = part.run()
+    next(records), next(records)
+    save_snapshot(tmp_path / "state.safetensors", part.snapshot())
+    resumed = trainer(micro, data, config, **BRANCHING[method])
+    resumed.restore(load_snapshot(tmp_path / "state.safetensors"))
+    assert same(finish(resumed), whole)
+
+
+def test_the_teachers_forward_is_charged(micro, data):
+    config = TrainConfig(
+        epochs=1, batch_size=32, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40
+    )
+    run = trainer(micro, data, config, **BRANCHING["compofa"])
+    finish(run)
+    macs_of, steps = run.macs_of, run.steps_per_epoch
+    full = macs_of(micro.largest())
+    archs = [t.arch for s in range(steps, 3 * steps) for t in run.strategy.terms(s, python_rng(0, "archs", s))]
+    expected = 3 * full * steps + full * 2 * steps + 3 * sum(map(macs_of, archs))
+    assert run.macs == 32 * expected
+
+
+def test_deps_without_delay_ramp_and_sorting_is_bignas(micro, data):
+    deps = {"shrink_start": 0.0, "ramp_shape": "constant", "epsilon": 1.0, "sort_channels": False}
+    assert same(finish(trainer(micro, data, strategy="deps", **deps)), finish(trainer(micro, data, strategy="bignas")))
+
+
+@pytest.mark.parametrize("switch", [{"distill": False}, {"sort_channels": False}])
+def test_deps_switches_change_the_result_from_shrink_start_on(micro, data, switch):
+    base, other = finish(trainer(micro, data, **DEPS)), finish(trainer(micro, data, **DEPS, **switch))
+    assert base.history[:2] == other.history[:2]
+    assert base.history[2] != other.history[2]
+    assert base.macs == other.macs or "distill" not in switch
 
 
 def test_gradients_are_the_weighted_sum_of_each_subnets_masked_ones(micro, data):

@@ -47,6 +47,8 @@ class Phase:
     schedule: CosineSchedule
     #: sort channels on entry: within expand groups, over the whole width, or not at all
     sort: str | None = None
+    #: the full model as it is on entry is frozen and teaches from then on
+    freeze_teacher: bool = False
 
 
 class Term(NamedTuple):
@@ -63,6 +65,8 @@ class Strategy(Protocol):
 
     #: learn a linear map for each smaller kernel
     kernel_transform: bool
+    #: the archs that the trained supernet offers
+    space: SearchSpace
     #: first steps in which the method is nothing but the full model's own training, so that it can branch from it
     trunk_steps: int
 

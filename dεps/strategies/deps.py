@@ -14,7 +14,8 @@ from random import Random
 
 from dεps.errors import UserError
 from dεps.losses import CrossEntropy, InPlaceDistillation
-from dεps.schedule import EpsilonRamp
+from dεps.schedule import SHAPE_NAMES, EpsilonRamp
+from dεps.search_space import SearchSpace
 from dεps.strategies.base import Phase, Setup, Term
 from dεps.strategies.full_model import full_model_term
 
@@ -27,6 +28,8 @@ class Options:
     shrink_start: float = 0.5
     #: epochs over which the subnets' effective learning rate climbs from ε to the full rate; 0: no ramp
     ramp_epochs: float = 5.0
+    #: how it climbs: linear (the paper's), cosine, exponential, step (ε until the ramp's end), constant (ε for good)
+    ramp_shape: str = "linear"
     #: ε, as a share of the full rate
     epsilon: float = 0.0
     #: random subnets a step, beside the full model and the smallest
@@ -43,6 +46,10 @@ class Options:
             raise UserError(f"{where}.shrink_start is {self.shrink_start}; expected a share of the epochs, 0 to 1")
         if not 0.0 <= self.epsilon <= 1.0:
             raise UserError(f"{where}.epsilon is {self.epsilon}; expected 0 to 1")
+        if self.ramp_shape not in SHAPE_NAMES:
+            raise UserError(f"{where}.ramp_shape is {self.ramp_shape!r}; allowed: {', '.join(SHAPE_NAMES)}")
+        if self.ramp_shape == "constant" and self.epsilon == 0.0:
+            raise UserError(f"{where}.epsilon is 0 with ramp_shape constant, which trains no subnet; expected above 0")
         if self.ramp_epochs < 0:
             raise UserError(f"{where}.ramp_epochs is {self.ramp_epochs}; expected 0 or more")
         if self.random_subnets < 0:
@@ -60,6 +67,11 @@ class DelayedShrinking:
     kernel_transform: bool = False
 
     @property
+    def space(self) -> SearchSpace:
+        """All archs."""
+        return self.setup.space
+
+    @property
     def trunk_steps(self) -> int:
         """Steps before shrink start, which falls on the nearest epoch."""
         return self.setup.steps(round(self.options.shrink_start * self.setup.epochs))
@@ -68,7 +80,8 @@ class DelayedShrinking:
     def ramp(self) -> EpsilonRamp:
         """β over the steps."""
         steps = self.setup.steps(self.options.ramp_epochs)
-        return EpsilonRamp(self.setup.schedule(), self.trunk_steps, steps, self.options.epsilon)
+        options = self.options
+        return EpsilonRamp(self.setup.schedule(), self.trunk_steps, steps, options.epsilon, options.ramp_shape)
 
     def phases(self) -> Sequence[Phase]:
         """FM-Warmup and shrinking, under one learning-rate schedule."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from dεps.losses import CrossEntropy
+from dεps.search_space import SearchSpace
 from dεps.strategies.base import Phase, Setup, Term
 
 
@@ -24,6 +25,11 @@ class FullModel:
 
     setup: Setup
     kernel_transform: bool = False
+
+    @property
+    def space(self) -> SearchSpace:
+        """All archs, though only the largest is trained."""
+        return self.setup.space
 
     @property
     def trunk_steps(self) -> int:

@@ -12,6 +12,7 @@ from random import Random
 
 from dεps.errors import UserError
 from dεps.losses import CrossEntropy
+from dεps.search_space import SearchSpace
 from dεps.strategies.base import Phase, Setup, Term
 
 
@@ -43,6 +44,11 @@ class RandomSubnets:
     options: Options
     setup: Setup
     trunk_steps: int = 0
+
+    @property
+    def space(self) -> SearchSpace:
+        """All archs."""
+        return self.setup.space
 
     @property
     def kernel_transform(self) -> bool:

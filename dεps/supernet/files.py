@@ -16,9 +16,13 @@ from dεps.search_space import SearchSpace
 from dεps.supernet.network import Supernet
 
 
-def save_supernet(net: Supernet, path: Path) -> None:
-    """Write `net` so that `load_supernet` needs nothing else; the same network gives the same bytes."""
+def save_supernet(net: Supernet, path: Path, choices: SearchSpace | None = None) -> None:
+    """Write `net` so that `load_supernet` needs nothing else; the same network gives the same bytes.
+
+    `choices` is the part of the space whose archs were trained; default: all of it.
+    """
     description = {
+        "choices": dataclasses.asdict(choices or net.space),
         "space": dataclasses.asdict(net.space),
         "classes": net.classes,
         "channels": net.channels,
@@ -37,7 +41,9 @@ def load_supernet(path: Path) -> Supernet:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no readable supernet ({error}); run the stage that writes it") from None
     space = structured(SearchSpace, description.pop("space"), f"{path}: space")
+    choices = structured(SearchSpace, description.pop("choices"), f"{path}: choices")
     net = Supernet(space, **description)
+    net.choices = choices
     try:
         net.load_state_dict(tensors)
     except RuntimeError as error:

@@ -64,6 +64,7 @@ class Supernet(nn.Module):
         self, space: SearchSpace, classes: int, channels: int = 3, kernel_transform: bool = False, seed: int = 0
     ) -> None:
         super().__init__()
+        self.choices = space  # the archs worth asking for; a method may train only a part of the space
         self.space, self.classes, self.channels, self.kernel_transform = space, classes, channels, kernel_transform
         stem, head = space.stem, space.head
         self.stem = nn.Conv2d(channels, stem.width, 3, stem.stride, 1, bias=False)

@@ -3,9 +3,10 @@ from random import Random
 import pytest
 
 from dεps.errors import UserError
-from dεps.losses import CrossEntropy, InPlaceDistillation
+from dεps.losses import CrossEntropy, Distillation, InPlaceDistillation
 from dεps.strategies import full_model, registry
 from dεps.strategies.base import Setup
+from tests.conftest import load_space
 
 
 @pytest.fixture
@@ -71,6 +72,76 @@ def test_rss_rates_are_ratios(setup):
     assert strategy.phases()[0].end == 70
 
 
+def test_bignas_is_a_sandwich_from_the_first_step(setup):
+    strategy = build(setup, strategy="bignas", epochs_ratio=1.5)
+    assert strategy.trunk_steps == 0
+    assert [(phase.start, phase.end, phase.sort) for phase in strategy.phases()] == [(0, 15 * 7, None)]
+    full, smallest, *rest = strategy.terms(0, Random(0))
+    assert (full.loss, full.dropout) == (CrossEntropy(0.1), 0.2)
+    assert [term.weight for term in (smallest, *rest)] == [1.0, 1.0, 1.0]
+    assert {term.loss for term in (smallest, *rest)} == {InPlaceDistillation(1.0)}
+
+
+def test_ofa_phases_are_the_published_ones(micro):
+    setup = Setup(micro, 180, 1, 2.7, 0, 0.1, 0.1)
+    strategy = build(setup, strategy="ofa")
+    phases = strategy.phases()
+    assert [phase.end for phase in phases] == [180, 305, 330, 455, 480, 605]
+    assert [phase.schedule.base for phase in phases[1:]] == pytest.approx(
+        [1.0, 0.083077, 0.25, 0.083077, 0.25], abs=1e-5
+    )
+    assert [phase.schedule.warmup for phase in phases[1:]] == [5, 0, 5, 0, 5]
+    assert [phase.sort for phase in phases] == [None, None, None, None, "all", "groups"]
+    assert [phase.freeze_teacher for phase in phases] == [False, True, False, False, False, False]
+    assert strategy.kernel_transform
+    assert strategy.trunk_steps == 180
+
+
+def test_ofa_opens_kernels_then_depths_then_expands(micro):
+    strategy = build(Setup(micro, 180, 1, 2.7, 0, 0.1, 0.1), strategy="ofa")
+
+    def offered(step):
+        archs = [term.arch for seed in range(60) for term in strategy.terms(step, Random(seed))]
+        blocks = [block for arch in archs for stage in arch.stages for block in stage]
+        depths = {depth for arch in archs for depth in arch.depths}
+        return {block.kernel for block in blocks}, depths, {block.expand for block in blocks}
+
+    assert offered(200) == ({3, 5}, {3}, {4})
+    assert offered(310) == ({3, 5}, {2, 3}, {4})
+    assert offered(400) == ({3, 5}, {1, 2, 3}, {4})
+    assert offered(460) == ({3, 5}, {1, 2, 3}, {3, 4})
+    assert offered(600) == ({3, 5}, {1, 2, 3}, {2, 3, 4})
+    assert [len(strategy.terms(step, Random(0))) for step in (0, 200, 310, 400, 460, 600)] == [1, 1, 2, 2, 4, 4]
+    assert strategy.terms(200, Random(0))[0].loss == Distillation(0.1, 1.0)
+
+
+def test_ofa_scales_with_the_budget(setup):
+    strategy = build(setup, strategy="ofa")  # 10 epochs of 7 steps
+    assert [(phase.end - phase.start) // 7 for phase in strategy.phases()] == [10, 7, 1, 7, 1, 7]
+
+
+def test_compofa_couples_depth_and_expand(micro):
+    strategy = build(Setup(micro, 180, 1, 2.6, 0, 0.1, 0.1), strategy="compofa", kernels=[3, 5, 3])
+    assert [phase.end for phase in strategy.phases()] == [180, 205, 330]
+    assert [phase.schedule.base for phase in strategy.phases()[1:]] == pytest.approx([0.08, 0.24], abs=1e-3)
+    assert not strategy.kernel_transform
+    assert strategy.space.size() == 3**3
+    archs = [term.arch for seed in range(30) for term in strategy.terms(320, Random(seed))]
+    for arch in archs:
+        assert arch in strategy.space
+        assert arch in micro
+        assert [{block.kernel for block in stage} for stage in arch.stages] == [{3}, {5}, {3}]
+        assert all({block.expand for block in stage} == {len(stage) + 1} for stage in arch.stages)
+    early = [term.arch for seed in range(30) for term in strategy.terms(190, Random(seed))]
+    assert {depth for arch in early for depth in arch.depths} == {2, 3}
+
+
+def test_compofa_has_243_archs_in_the_papers_space():
+    space = load_space("mbv3_224")
+    strategy = build(Setup(space, 180, 1, 2.6, 0, 0.1, 0.1), strategy="compofa")
+    assert strategy.space.size() == 243
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -80,6 +151,15 @@ def test_rss_rates_are_ratios(setup):
         ({"strategy": "deps", "shrink_start": float("nan")}, r"shrink_start is nan; expected a finite number"),
         ({"strategy": "deps", "epsilon": -0.1}, r"methods\.m\.epsilon"),
         ({"strategy": "deps", "temperature": 0}, r"methods\.m\.temperature"),
+        ({"strategy": "deps", "ramp_shape": "bent"}, r"ramp_shape is 'bent'; allowed: linear, cosine"),
+        ({"strategy": "deps", "ramp_shape": "constant"}, r"epsilon is 0 with ramp_shape constant"),
+        ({"strategy": "ofa", "distillation": -1}, r"methods\.m\.distillation"),
+        ({"strategy": "compofa", "kernels": []}, r"methods\.m\.kernels is empty"),
+        (
+            {"strategy": "compofa", "kernels": [7]},
+            r"compofa\.kernels gives stage 0 kernel 7; the space offers \[3, 5\]",
+        ),
+        ({"strategy": "bignas", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
         ({"strategy": "rss", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
         ({"strategy": "rss", "shrink_start": 0.5}, r"methods\.m\.shrink_start is no known key; allowed: epochs_ratio"),
     ],
@@ -90,4 +170,4 @@ def test_impossible_options_are_refused(setup, params, message):
 
 
 def test_every_strategy_file_is_found():
-    assert {"deps", "rss", "full_model"} <= set(registry.names())
+    assert set(registry.names()) == {"bignas", "compofa", "deps", "full_model", "ofa", "rss"}

@@ -1,0 +1,51 @@
+"""CompOFA (arXiv 2104.12642): OFA on a space in which depth and expand ratio go together.
+
+Update: as OFA's, in two phases of 25 and 125 epochs (against 180 of the teacher): first the two largest of the coupled
+choices, then all. Kernels are fixed per stage and not transformed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dεps.errors import UserError
+from dεps.strategies import ofa
+from dεps.strategies.base import Setup
+from dεps.strategies.ofa import ProgressiveShrinking, Shrinking
+
+
+@dataclass
+class Options:
+    """Keys of a method that uses this strategy."""
+
+    #: one kernel a stage; a shorter list is repeated from its start
+    kernels: list[int] = field(default_factory=lambda: [3, 5, 3, 3, 5])
+    distillation: float = 1.0
+    #: all phases after the teacher, in units of the published lengths
+    epochs_ratio: float = 1.0
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if not self.kernels:
+            raise UserError(f"{where}.kernels is empty; expected one kernel a stage, such as [3, 5, 3, 3, 5]")
+        if self.distillation < 0:
+            raise UserError(f"{where}.distillation is {self.distillation}; expected 0 or more")
+        if self.epochs_ratio <= 0:
+            raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
+
+
+def build(options: Options, setup: Setup) -> ProgressiveShrinking:
+    """The strategy for `setup`. Raises `UserError` where a stage does not offer its kernel."""
+    kernels = [options.kernels[number % len(options.kernels)] for number in range(len(setup.space.stages))]
+    for number, (stage, kernel) in enumerate(zip(setup.space.stages, kernels, strict=True)):
+        if kernel not in stage.kernel:
+            raise UserError(f"compofa.kernels gives stage {number} kernel {kernel}; the space offers {stage.kernel}")
+        if len(stage.depth) != len(stage.expand):
+            raise UserError(f"compofa needs as many depths as expand ratios in each stage; stage {number} has not")
+    space = setup.space.couple(kernels)
+    stages = [
+        Shrinking("coupled 1", 25, 0, 32.5, 4, space.top(depth=2, expand=2), "all"),
+        Shrinking("coupled 2", 125, 5, 10.8, 4, space, "groups"),
+    ]
+    common = ofa.Options(options.distillation, kernel_transform=False, epochs_ratio=options.epochs_ratio)
+    return ProgressiveShrinking(common, setup, space, stages)

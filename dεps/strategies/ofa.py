@@ -1,0 +1,115 @@
+"""OFA, progressive shrinking (arXiv 1908.09791).
+
+Update: first the full model alone. Frozen, it teaches random subnets of a space that opens step by step: kernels,
+then depths, then expand ratios. Each phase starts from the last, with a learning-rate schedule of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import NamedTuple
+
+from dεps.errors import UserError
+from dεps.losses import Distillation
+from dεps.schedule import CosineSchedule
+from dεps.search_space import SearchSpace
+from dεps.strategies.base import Phase, Setup, Term
+from dεps.strategies.full_model import full_model_term
+
+#: the teacher's epochs in the published recipe, to which the phases' lengths are relative
+TEACHER_EPOCHS = 180
+
+
+class Shrinking(NamedTuple):
+    """One published phase: epochs, warm-up among them, the teacher's rate over its own, and the open choices."""
+
+    name: str
+    epochs: int
+    warmup: int
+    rate_divisor: float
+    subnets: int
+    space: SearchSpace
+    sort: str | None = None
+
+
+def progressive(space: SearchSpace) -> list[Shrinking]:
+    """OFA's five phases; "k largest" of a choice where the paper names values."""
+    return [
+        Shrinking("kernel", 125, 5, 2.7, 1, space.top(depth=1, expand=1)),
+        Shrinking("depth 1", 25, 0, 32.5, 2, space.top(depth=2, expand=1)),
+        Shrinking("depth 2", 125, 5, 10.8, 2, space.top(expand=1)),
+        Shrinking("expand 1", 25, 0, 32.5, 4, space.top(expand=2), "all"),
+        Shrinking("expand 2", 125, 5, 10.8, 4, space, "groups"),
+    ]
+
+
+@dataclass
+class Options:
+    """Keys of a method that uses this strategy."""
+
+    #: weight of the teacher's soft labels beside the true ones
+    distillation: float = 1.0
+    kernel_transform: bool = True
+    #: all phases after the teacher, in units of the published lengths
+    epochs_ratio: float = 1.0
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if self.distillation < 0:
+            raise UserError(f"{where}.distillation is {self.distillation}; expected 0 or more")
+        if self.epochs_ratio <= 0:
+            raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
+
+
+@dataclass(frozen=True)
+class ProgressiveShrinking:
+    """The full model, then `stages` of shrinking under its frozen copy."""
+
+    options: Options
+    setup: Setup
+    space: SearchSpace
+    stages: list[Shrinking]
+
+    @property
+    def kernel_transform(self) -> bool:
+        """As the options say."""
+        return self.options.kernel_transform
+
+    @property
+    def trunk_steps(self) -> int:
+        """The teacher's training."""
+        return self.setup.steps(self.setup.epochs)
+
+    @cached_property
+    def _phases(self) -> list[tuple[Phase, Shrinking | None]]:
+        setup, start = self.setup, self.trunk_steps
+        phases: list[tuple[Phase, Shrinking | None]] = [(Phase("full model", 0, start, setup.schedule()), None)]
+        scale = self.options.epochs_ratio * setup.epochs / TEACHER_EPOCHS
+        for number, stage in enumerate(self.stages):
+            # Whole epochs, so that a run can be cut between any two of them.
+            steps = setup.steps(max(1, round(stage.epochs * scale)))
+            warmup = min(setup.steps(stage.warmup * scale), steps - 1)
+            schedule = CosineSchedule(setup.learning_rate / stage.rate_divisor, steps, warmup, start)
+            phases.append((Phase(stage.name, start, start + steps, schedule, stage.sort, number == 0), stage))
+            start += steps
+        return phases
+
+    def phases(self) -> Sequence[Phase]:
+        """The teacher and the phases of shrinking."""
+        return [phase for phase, _ in self._phases]
+
+    def terms(self, step: int, rng: Random) -> Sequence[Term]:
+        """The full model, or random subnets of what is open, with dropout."""
+        stage = next(stage for phase, stage in self._phases if phase.start <= step < phase.end)
+        if stage is None:
+            return [full_model_term(self.setup)]
+        loss = Distillation(self.setup.label_smoothing, self.options.distillation)
+        return [Term(stage.space.sample(rng), loss, dropout=self.setup.dropout) for _ in range(stage.subnets)]
+
+
+def build(options: Options, setup: Setup) -> ProgressiveShrinking:
+    """The strategy for `setup`."""
+    return ProgressiveShrinking(options, setup, setup.space, progressive(setup.space))
