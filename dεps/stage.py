@@ -12,7 +12,8 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,14 +118,20 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def exclusive(path: Path) -> FileLock:
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
     """A lock against a second process doing the same, such as one orphaned by a killed `dvc`. Raises `UserError`."""
     path = path.with_name(path.name + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
-        return FileLock(path).acquire(timeout=0).lock
+        lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"{path} is held: another process runs this stage; wait for it or end it") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _note_duration(context: Context, started: float) -> None:

@@ -56,5 +56,8 @@ def test_an_unknown_experiment_is_named(workspace, capsys):
 
 def test_two_processes_cannot_run_the_same_instance(workspace):
     context = Context("train", "quick", "deps", 0)
-    with exclusive(context.state("locks")), pytest.raises(UserError, match="another process runs this stage"):
-        exclusive(context.state("locks"))
+    path = context.state("locks")
+    with exclusive(path), pytest.raises(UserError, match="another process runs this stage"), exclusive(path):
+        pass
+    with exclusive(path):  # free again
+        pass
