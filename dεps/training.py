@@ -226,7 +226,8 @@ class Trainer:
     def _validate(self, epoch: int) -> Record:
         """Top-1 of the smallest and the largest arch on validation, BN recalibrated, in percent."""
         indices = recalibration_indices(self.data.train, self.config.validate_recalibration, self.seed)
-        choices = self.strategy.space
+        # In the trunk every method validates the same two archs, or a branch would not be its own trunk's.
+        choices = self.space if self.step <= self.strategy.trunk_steps else self.strategy.space
         archs: dict[str, Arch] = {"smallest": choices.smallest(), "largest": choices.largest()}
         return {
             f"val/{name}_top1": round(top1(self.net, arch, self.data, self.data.validation, indices), 4)

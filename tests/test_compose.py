@@ -51,9 +51,9 @@ def test_an_experiment_can_say_only_what_differs(tmp_path):
     ("override", "message"),
     [
         ("experiments.quick.methods.deps.shrink_start=1.5", r"experiments\.quick\.methods\.deps\.shrink_start is 1\.5"),
-        ("experiments.quick.methods.rss.strategy=nope", r"methods\.rss\.strategy is 'nope'; allowed: deps"),
+        ("experiments.quick.methods.rss.strategy=nope", r"methods\.rss\.strategy is 'nope'; allowed: .*deps"),
         ("method@experiments.quick.methods=[]", r"methods\.deps has no 'strategy'"),
-        ("method@experiments.quick.methods=[nope]", r"'method/nope' is not in params/; allowed: deps"),
+        ("method@experiments.quick.methods=[nope]", r"'method/nope' is not in params/; allowed: .*deps"),
         ("experiment=[nope]", r"'experiment/nope' is not in params/; allowed: quick"),
         ("experiment=[]", r"no experiment is selected"),
         ("methods=[]", r"methods is \[\]; expected a non-empty list"),

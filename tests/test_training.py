@@ -1,5 +1,6 @@
 import copy
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -164,7 +165,7 @@ def test_gradients_are_the_weighted_sum_of_each_subnets_masked_ones(micro, data)
 def test_unused_weights_still_decay_and_keep_their_momentum(micro, data):
     config = TrainConfig(epochs=1, batch_size=32, learning_rate=0.1, weight_decay=0.1, validate_every=9)
     run = trainer(micro, data, config, strategy="rss", epochs_ratio=1.0)
-    run.strategy = type("Smallest", (), {"terms": lambda self, step, rng: _smallest(micro)})()
+    run.strategy = SimpleNamespace(terms=lambda step, rng: _smallest(micro), trunk_steps=0, space=micro)
     before = run.net.blocks[3].project.weight.detach().clone()  # inactive in the smallest arch
     next(run.run())
     after = run.net.blocks[3].project.weight.detach()
