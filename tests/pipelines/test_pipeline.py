@@ -48,13 +48,15 @@ class Clone:
         draw_image_folder(folder / "images", {"train": 24, "validation": 8, "test": 8})
         (folder / ".gitignore").open("a").write("/images/\n")
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
-            self._run("git", "-c", "user.name=t", "-c", "user.email=t@example.invalid", *command)
+            self._run("git", *command)
         self.call("deps", "params", *OVERRIDES)
 
     def _run(self, *command: str, cwd: Path | None = None, check: bool = True) -> str:
         bin_folder = Path(sys.executable).parent
         environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")}
         environment |= {"DEPS_TRACKING": "off" if self.quiet else "on"}
+        # dvc exp run makes commits; do not depend on whoever runs the tests having told git a name.
+        environment |= {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
         environment |= {"PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": str(self.folder)}
         done = subprocess.run(command, cwd=cwd or self.folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0 or not check, done.stdout + done.stderr
