@@ -50,10 +50,13 @@ def section(params: dict[str, Any], *keys: str) -> dict[str, Any]:
 def structured(schema: type[T], data: Any, where: str) -> T:
     """`data` as an instance of the dataclass `schema`, types converted and `check(where)` run.
 
-    Raises `UserError` naming the key below `where`.
+    A schema whose keys depend on the data says which dataclass it is by `variant(data, where)`. Raises `UserError`
+    naming the key below `where`.
     """
     if not isinstance(data, dict):
         raise UserError(f"{where} is {data!r}; expected a mapping with the keys {', '.join(_names(schema))}")
+    if hasattr(schema, "variant"):
+        schema = schema.variant(data, where)
     hints = typing.get_type_hints(schema)
     for key in data:
         if key not in hints:

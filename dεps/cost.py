@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from dεps.search_space import Arch, BlockSpec, SearchSpace
+from dεps.search_space import Arch, SearchSpace
 
 #: forward + backward, in units of one forward pass
 FORWARD_BACKWARD = 3
@@ -28,40 +28,14 @@ def arch_cost(space: SearchSpace, arch: Arch, classes: int, channels: int = 3) -
 
     `channels` is the number of input channels. Kernel transformation adds nothing: it is applied at extraction.
     """
-    size = strided(arch.resolution, space.stem.stride)
-    stem = 9 * channels * space.stem.width
-    macs, params = stem * size * size, stem + 2 * space.stem.width
-    for block in space.blocks(arch):
-        block_macs, block_params = _block_cost(block, size)
-        macs, params = macs + block_macs, params + block_params
-        size = strided(size, block.stride)
-    head = block.outputs * space.head.expand
-    features = space.head.features
-    mix = space.head.expand * features
-    classifier = (features or space.head.expand) * classes
-    macs += head * size * size + mix + classifier
-    params += head + 2 * space.head.expand + mix + classifier + classes
+    macs = params = 0
+    for layer in space.layers(arch, classes, channels):
+        weights = layer.kernel**2 * layer.inputs // layer.groups * layer.outputs
+        macs += weights * layer.size**2
+        params += weights + layer.outputs * (2 * layer.bn + layer.bias)
     return Cost(macs, params)
 
 
 def macs_counter(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[Arch], int]:
     """A function that gives the MACs of an arch and remembers them."""
     return cache(lambda arch: arch_cost(space, arch, classes, channels).macs)
-
-
-def _block_cost(block: BlockSpec, size: int) -> tuple[int, int]:
-    after = strided(size, block.stride)
-    expand = block.inputs * block.mid if block.expansion else 0
-    depthwise = block.kernel**2 * block.mid
-    project = block.mid * block.outputs
-    squeeze = 2 * block.mid * block.se
-    macs = expand * size * size + (depthwise + project) * after * after + squeeze
-    params = expand + depthwise + project + squeeze + 2 * (block.mid + block.outputs)
-    params += 2 * block.mid if block.expansion else 0
-    params += block.se + block.mid if block.se else 0
-    return macs, params
-
-
-def strided(size: int, stride: int) -> int:
-    """Side of the feature map after a "same"-padded convolution."""
-    return -(-size // stride)

@@ -2,7 +2,8 @@
 
 A `SearchSpace` is one YAML file (`params/space/`). An `Arch` is one choice from it: per stage the sequence of active
 blocks, each with its kernel and expand ratio. Inactive blocks do not appear, so two archs that compute the same
-network are equal. Nothing here imports torch: sampling and encoding archs must stay cheap.
+network are equal. What the choices mean as layers is said by the space's family (`dεps/families/`). Nothing here
+imports torch: sampling and encoding archs must stay cheap.
 
 Elasticity and rounding follow OFA (arXiv 1908.09791, §3 and its public supernets).
 """
@@ -13,6 +14,8 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -40,55 +43,51 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """One subnet: active blocks per stage, and the input resolution in pixels."""
+    """One subnet: active blocks per stage, the input resolution in pixels, and width multipliers where elastic."""
 
     stages: tuple[tuple[Block, ...], ...]
     resolution: int
+    widths: tuple[float, ...] = ()
 
     @property
     def depths(self) -> tuple[int, ...]:
         """Number of active blocks per stage."""
         return tuple(len(stage) for stage in self.stages)
 
+    def at(self, resolution: int) -> Arch:
+        """The same arch for images of another size."""
+        return self if resolution == self.resolution else replace(self, resolution=resolution)
+
     def __str__(self) -> str:
-        stages = "_".join("-".join(map(str, stage)) for stage in self.stages)
-        return f"{stages}_r{self.resolution}"
+        parts = ["-".join(map(str, stage)) or _SKIPPED for stage in self.stages]
+        if self.widths:
+            parts.append("w" + "-".join(f"{width:g}" for width in self.widths))
+        return "_".join([*parts, f"r{self.resolution}"])
 
     @classmethod
     def parse(cls, text: str) -> Arch:
         """The inverse of `str(arch)`. Raises `UserError` where `text` is no arch."""
-        *stages, resolution = text.split("_")
+        *parts, resolution = text.split("_")
+        widths = parts.pop()[1:].split("-") if parts and parts[-1].startswith("w") else []
         try:
             blocks = [
-                [re.fullmatch(r"k(\d+)e([\d.]+)", block).groups() for block in stage.split("-")] for stage in stages
+                [re.fullmatch(r"k(\d+)e([\d.]+)", block).groups() for block in part.split("-") if part != _SKIPPED]
+                for part in parts
             ]
             size = int(re.fullmatch(r"r(\d+)", resolution).group(1))
-        except AttributeError:
+            stages = tuple(tuple(Block(int(k), _number(e)) for k, e in stage) for stage in blocks)
+            return cls(stages, size, tuple(map(_number, widths)))
+        except (AttributeError, ValueError):
             raise UserError(f"'{text}' is no arch; expected a form like k3e6-k5e3_k7e4_r32") from None
-        return cls(tuple(tuple(Block(int(k), _number(e)) for k, e in stage) for stage in blocks), size)
+
+
+#: stands for a stage without active blocks
+_SKIPPED = "x"
 
 
 def _number(text: str) -> float:
     value = float(text)
     return int(value) if value.is_integer() else value
-
-
-@dataclass
-class Stem:
-    """First convolution, 3×3."""
-
-    width: int
-    stride: int
-    act: str
-
-
-@dataclass
-class Static:
-    """The block after the stem that every arch shares: depthwise 3×3 and projection, expand ratio 1."""
-
-    width: int
-    act: str
-    skip: bool
 
 
 @dataclass
@@ -98,52 +97,50 @@ class Stage:
     width: int
     stride: int
     act: str
-    se: bool
     depth: list[int]
     kernel: list[int]
     expand: list[float]
+    se: bool = False
 
 
-@dataclass
-class Head:
-    """1×1 to `expand` channels with BN, global pooling, and an optional 1×1 to `features` without BN (0: none)."""
+class Layer(NamedTuple):
+    """A convolution (a linear layer is one of size 1) with what its cost depends on; `size` is its output's side."""
 
-    expand: int
-    features: int
-    act: str
-
-
-class BlockSpec(NamedTuple):
-    """Geometry of one inverted bottleneck inside one arch: all that a builder or a cost model needs."""
-
-    index: int  # position in the supernet's flat list of blocks; 0 is the static block
-    inputs: int
-    mid: int
-    outputs: int
     kernel: int
-    stride: int
-    act: str
-    se: int  # squeezed width, 0 without squeeze-and-excite
-    skip: bool
-    expansion: bool  # False for the static block, which has no 1×1 expansion
+    inputs: int
+    outputs: int
+    size: int
+    groups: int = 1
+    bn: bool = True
+    bias: bool = False
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SearchSpace:
-    """A family of archs in the MobileNetV3 form; see `params/space/*.yaml` for the fields in use."""
+    """A family of archs; see `params/space/*.yaml` for the fields in use, and `dεps/families/` for those of a family.
+
+    A family is a subclass named `Space` in a file of that folder, whose name is the value of the key `family`.
+    """
 
     name: str
+    family: str = "mobilenet"
     resolution: list[int]
-    stem: Stem
-    static: Static
     stages: list[Stage]
-    head: Head
     #: CompOFA (arXiv 2104.12642): a stage's n-th smallest depth always goes with its n-th smallest expand ratio
     coupled: bool = False
 
+    @classmethod
+    def variant(cls, data: dict[str, Any], where: str) -> type[SearchSpace]:
+        """The family's class for a space given as `data`. Raises `UserError` where there is no such family."""
+        if cls is not SearchSpace:
+            return cls
+        family = data.get("family", cls.family)
+        check_choice(family, families(), f"{where}.family")
+        return import_module(f"dεps.families.{family}").Space
+
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        _check_ascending(self.resolution, f"{where}.resolution")
+        check_ascending(self.resolution, f"{where}.resolution")
         if not self.stages:
             raise UserError(f"{where}.stages is empty; a space needs at least one stage")
         for number, stage in enumerate(self.stages):
@@ -152,17 +149,15 @@ class SearchSpace:
                 raise UserError(
                     f"{where}.stages[{number}] has other numbers of depths and expand ratios; coupled needs equal"
                 )
-        for key, act in (("stem", self.stem.act), ("static", self.static.act), ("head", self.head.act)):
-            _check_choice(act, ACTIVATIONS, f"{where}.{key}.act")
-        widths = {"stem.width": self.stem.width, "static.width": self.static.width, "head.expand": self.head.expand}
-        for key, value in widths.items():
-            if value < 1:
-                raise UserError(f"{where}.{key} is {value}; expected a positive width")
-        if self.head.features < 0:
-            raise UserError(f"{where}.head.features is {self.head.features}; expected 0 (none) or a positive width")
-        _check_choice(self.stem.stride, (1, 2), f"{where}.stem.stride")
-        if self.static.skip and self.static.width != self.stem.width:
-            raise UserError(f"{where}.static.skip is true; expected static.width to equal stem.width then")
+
+    @property
+    def width_choices(self) -> list[list[float]]:
+        """The elastic width multipliers and their choices; none in most families."""
+        return []
+
+    def layers(self, arch: Arch, classes: int, channels: int) -> Iterator[Layer]:
+        """Every convolution and linear layer of `arch` for images of `channels` channels."""
+        raise NotImplementedError
 
     # --- named archs -------------------------------------------------------------------------------------------
 
@@ -176,7 +171,8 @@ class SearchSpace:
             chosen = _at_most(stage.depth, depth)
             ratio = self._coupled_expand(stage, chosen) if self.coupled else _at_most(stage.expand, expand)
             stages.append((Block(_at_most(stage.kernel, kernel), ratio),) * chosen)
-        return Arch(tuple(stages), self.resolution[-1] if resolution is None else resolution)
+        widths = tuple(choices[-1] for choices in self.width_choices)
+        return Arch(tuple(stages), self.resolution[-1] if resolution is None else resolution, widths)
 
     @staticmethod
     def _coupled_expand(stage: Stage, depth: int) -> float:
@@ -192,6 +188,7 @@ class SearchSpace:
         return Arch(
             tuple((Block(stage.kernel[-1], stage.expand[-1]),) * stage.depth[-1] for stage in self.stages),
             self.resolution[-1],
+            tuple(choices[-1] for choices in self.width_choices),
         )
 
     def smallest(self) -> Arch:
@@ -199,36 +196,54 @@ class SearchSpace:
         return Arch(
             tuple((Block(stage.kernel[0], stage.expand[0]),) * stage.depth[0] for stage in self.stages),
             self.resolution[0],
+            tuple(choices[0] for choices in self.width_choices),
         )
 
     def pareto_archs(self) -> dict[str, Arch]:
         """The six archs that the DεpS paper reports, all at the largest kernel, in the order of their MACs.
 
         With D {2,3,4} and E {3,4,6}: D2E3, D3E3, D4E3, D4E4, D3E6, D4E6; in other spaces the smallest, middle and
-        largest depth and expand ratio stand in their places. In a coupled space the expand ratio follows the depth.
+        largest depth and expand ratio of each stage stand in their places, under the names that most stages share. In
+        a coupled space the expand ratio follows the depth.
         """
-        # A stage without a choice, such as Proxyless's last, has no say in which values are meant.
-        depths = sorted({depth for stage in self.stages for depth in stage.depth if len(stage.depth) > 1} or {1})
-        expands = sorted({ratio for stage in self.stages for ratio in stage.expand if len(stage.expand) > 1} or {1})
         kernel = max(kernel for stage in self.stages for kernel in stage.kernel)
+        # Stages without a choice, such as Proxyless's last, have no say in what an arch is called.
+        depths = _common([stage.depth for stage in self.stages if len(stage.depth) > 1])
+        expands = _common([stage.expand for stage in self.stages if len(stage.expand) > 1])
         if self.coupled:
-            return {f"D{depth}": self.uniform(depth, kernel, 0) for depth in depths}
-        low_d, mid_d, high_d = depths[0], depths[len(depths) // 2], depths[-1]
-        low_e, mid_e, high_e = expands[0], expands[len(expands) // 2], expands[-1]
-        points = [(low_d, low_e), (mid_d, low_e), (high_d, low_e), (high_d, mid_e), (mid_d, high_e), (high_d, high_e)]
-        return {f"D{d}E{e:g}K{kernel}": self.uniform(d, kernel, e) for d, e in points}
+            return {f"D{depth}": self._ranked(rank, len(depths), 0, 1) for rank, depth in enumerate(depths)}
+        low, mid_d, high_d = 0, len(depths) // 2, len(depths) - 1
+        mid_e, high_e = len(expands) // 2, len(expands) - 1
+        ranks = [(low, low), (mid_d, low), (high_d, low), (high_d, mid_e), (mid_d, high_e), (high_d, high_e)]
+        return {
+            f"D{depths[d]}E{expands[e]:g}K{kernel}": self._ranked(d, len(depths), e, len(expands)) for d, e in ranks
+        }
+
+    def _ranked(self, depth: int, depths: int, expand: int, expands: int) -> Arch:
+        """The arch with each stage's `depth`-th of `depths` choices, likewise for expand, and all else at its most."""
+
+        def pick(choices: list, rank: int, count: int) -> Any:
+            return choices[rank] if len(choices) == count else choices[rank * (len(choices) - 1) // max(1, count - 1)]
+
+        stages = []
+        for stage in self.stages:
+            chosen = pick(stage.depth, depth, depths)
+            ratio = self._coupled_expand(stage, chosen) if self.coupled else pick(stage.expand, expand, expands)
+            stages.append((Block(stage.kernel[-1], ratio),) * chosen)
+        return Arch(tuple(stages), self.resolution[-1], tuple(choices[-1] for choices in self.width_choices))
 
     # --- sampling ----------------------------------------------------------------------------------------------
 
     def sample(self, rng: Random) -> Arch:
         """A random arch: depth uniform per stage, kernel and expand uniform per block (OFA's sampler)."""
         resolution = self.resolution[0] if len(self.resolution) == 1 else rng.choice(self.resolution)
+        widths = tuple(rng.choice(choices) for choices in self.width_choices)
         stages = []
         for stage in self.stages:
             depth = rng.choice(stage.depth)
             expands = [self._coupled_expand(stage, depth)] if self.coupled else stage.expand
             stages.append(tuple(Block(rng.choice(stage.kernel), rng.choice(expands)) for _ in range(depth)))
-        return Arch(tuple(stages), resolution)
+        return Arch(tuple(stages), resolution, widths)
 
     def restrict(
         self,
@@ -265,8 +280,8 @@ class SearchSpace:
 
     @property
     def genes(self) -> tuple[int, ...]:
-        """Number of choices per gene: resolution, then per stage its depth and each block's kernel and expand."""
-        genes = [len(self.resolution)]
+        """Number of choices per gene: resolution, widths, then per stage depth and each block's kernel and expand."""
+        genes = [len(self.resolution), *map(len, self.width_choices)]
         for stage in self.stages:
             genes += [len(stage.depth), *([len(stage.kernel), len(stage.expand)] * stage.depth[-1])]
         return tuple(genes)
@@ -274,6 +289,7 @@ class SearchSpace:
     def to_genome(self, arch: Arch) -> tuple[int, ...]:
         """Indices of the choices made, one per gene; genes of inactive blocks are 0."""
         genome = [self.resolution.index(arch.resolution)]
+        genome += [choices.index(width) for choices, width in zip(self.width_choices, arch.widths, strict=True)]
         for stage, blocks in zip(self.stages, arch.stages, strict=True):
             genome.append(stage.depth.index(len(blocks)))
             for block in blocks:
@@ -285,6 +301,7 @@ class SearchSpace:
         """The arch of a genome; genes of inactive blocks are ignored."""
         genes = iter(genome)
         resolution = self.resolution[next(genes)]
+        widths = tuple(choices[next(genes)] for choices in self.width_choices)
         stages = []
         for stage in self.stages:
             depth = stage.depth[next(genes)]
@@ -292,7 +309,7 @@ class SearchSpace:
             if self.coupled:
                 blocks = [Block(block.kernel, self._coupled_expand(stage, depth)) for block in blocks]
             stages.append(tuple(blocks[:depth]))
-        return Arch(tuple(stages), resolution)
+        return Arch(tuple(stages), resolution, widths)
 
     def mutate(self, arch: Arch, probability: float, rng: Random) -> Arch:
         """Each gene is drawn anew with `probability`."""
@@ -303,13 +320,15 @@ class SearchSpace:
         return self.from_genome(genome)
 
     def encode(self, arch: Arch) -> list[float]:
-        """One-hot kernel and expand per block, zeros where inactive, then resolution one-hot (OFA's predictor)."""
+        """One-hot kernel and expand per block, zeros where inactive, then widths and resolution (OFA's predictor)."""
         code: list[float] = []
         for stage, blocks in zip(self.stages, arch.stages, strict=True):
             for position in range(stage.depth[-1]):
                 block = blocks[position] if position < len(blocks) else None
                 code += [float(block is not None and block.kernel == kernel) for kernel in stage.kernel]
                 code += [float(block is not None and block.expand == expand) for expand in stage.expand]
+        for choices, chosen in zip(self.width_choices, arch.widths, strict=True):
+            code += [float(width == chosen) for width in choices]
         return code + [float(arch.resolution == size) for size in self.resolution]
 
     def size(self) -> int:
@@ -318,12 +337,14 @@ class SearchSpace:
             sum((len(s.kernel) * (1 if self.coupled else len(s.expand))) ** depth for depth in s.depth)
             for s in self.stages
         )
-        return len(self.resolution) * math.prod(per_stage)
+        return len(self.resolution) * math.prod(map(len, self.width_choices)) * math.prod(per_stage)
 
     def __contains__(self, arch: Arch) -> bool:
         return (
             arch.resolution in self.resolution
             and len(arch.stages) == len(self.stages)
+            and len(arch.widths) == len(self.width_choices)
+            and all(width in choices for width, choices in zip(arch.widths, self.width_choices, strict=True))
             and all(
                 len(blocks) in stage.depth
                 and all(block.kernel in stage.kernel and block.expand in stage.expand for block in blocks)
@@ -332,63 +353,46 @@ class SearchSpace:
             )
         )
 
-    # --- geometry ----------------------------------------------------------------------------------------------
 
-    def blocks(self, arch: Arch) -> Iterator[BlockSpec]:
-        """The inverted bottlenecks of `arch`, static block first, in the order of computation."""
-        width = self.stem.width
-        yield BlockSpec(0, width, width, self.static.width, 3, 1, self.static.act, 0, self.static.skip, expansion=False)
-        width, start = self.static.width, 1
-        for stage, blocks in zip(self.stages, arch.stages, strict=True):
-            for position, block in enumerate(blocks):
-                mid = middle_width(width, block.expand)
-                stride = stage.stride if position == 0 else 1
-                yield BlockSpec(
-                    index=start + position,
-                    inputs=width,
-                    mid=mid,
-                    outputs=stage.width,
-                    kernel=block.kernel,
-                    stride=stride,
-                    act=stage.act,
-                    se=squeeze_width(mid) if stage.se else 0,
-                    skip=stride == 1 and width == stage.width,
-                    expansion=True,
-                )
-                width = stage.width
-            start += stage.depth[-1]
+def families() -> list[str]:
+    """Allowed values of a space's key `family`."""
+    return sorted(p.stem for p in Path(__file__).with_name("families").glob("*.py") if p.stem != "__init__")
 
 
-def middle_width(inputs: int, expand: float) -> int:
-    """Channels inside an inverted bottleneck."""
-    return make_divisible(round(inputs * expand))
-
-
-def squeeze_width(mid: int) -> int:
-    """Hidden channels of a squeeze-and-excite layer over `mid` channels."""
-    return make_divisible(mid // 4)
+def strided(size: int, stride: int) -> int:
+    """Side of the feature map after a "same"-padded convolution."""
+    return -(-size // stride)
 
 
 def _at_most(choices: Sequence, value: float) -> Any:
     return max((choice for choice in choices if choice <= value), default=choices[0])
 
 
-def _check_ascending(values: list, where: str) -> None:
-    if not values or any(value <= 0 for value in values) or values != sorted(set(values)):
-        raise UserError(f"{where} is {values}; expected a non-empty ascending list of positive numbers")
+def _common(lists: list[list]) -> list:
+    """The most frequent of some lists, the first of equally frequent ones."""
+    return max(lists, key=lists.count) if lists else [1]
 
 
-def _check_choice(value: Any, allowed: Sequence, where: str) -> None:
+def check_ascending(values: list, where: str, low: float = 0) -> None:
+    """Raise `UserError` unless `values` ascend from above `low`."""
+    if not values or any(value <= low for value in values) or values != sorted(set(values)):
+        positive = "positive numbers" if low == 0 else "numbers from 0 up"
+        raise UserError(f"{where} is {values}; expected a non-empty ascending list of {positive}")
+
+
+def check_choice(value: Any, allowed: Sequence, where: str) -> None:
+    """Raise `UserError` unless `value` is among `allowed`."""
     if value not in allowed:
         raise UserError(f"{where} is {value!r}; allowed: {', '.join(map(str, allowed))}")
 
 
 def _check_stage(stage: Stage, where: str) -> None:
-    for key in ("depth", "kernel", "expand"):
-        _check_ascending(getattr(stage, key), f"{where}.{key}")
+    for key in ("kernel", "expand"):
+        check_ascending(getattr(stage, key), f"{where}.{key}")
+    check_ascending(stage.depth, f"{where}.depth", low=-1)
     for kernel in stage.kernel:
-        _check_choice(kernel, KERNELS, f"{where}.kernel")
-    _check_choice(stage.act, ACTIVATIONS, f"{where}.act")
-    _check_choice(stage.stride, (1, 2), f"{where}.stride")
+        check_choice(kernel, KERNELS, f"{where}.kernel")
+    check_choice(stage.act, ACTIVATIONS, f"{where}.act")
+    check_choice(stage.stride, (1, 2), f"{where}.stride")
     if stage.width < 1:
         raise UserError(f"{where}.width is {stage.width}; expected a positive width")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 
 from dεps.config import structured
@@ -17,10 +18,13 @@ from dεps.data.splits import PreparedData
 from dεps.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parent.parent
+SPACES = sorted(path.stem for path in (ROOT / "params/space").glob("*.yaml"))
 
 
 def load_space(name: str) -> SearchSpace:
-    return structured(SearchSpace, yaml.safe_load((ROOT / f"params/space/{name}.yaml").read_text()), "space")
+    """A space as Hydra composes it: one YAML may build on another."""
+    with initialize_config_dir(str(ROOT / "params"), version_base=None):
+        return structured(SearchSpace, OmegaConf.to_container(compose(f"space/{name}").space), "space")
 
 
 @pytest.fixture(scope="session")

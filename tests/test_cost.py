@@ -5,9 +5,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dεps.cost import arch_cost
-from dεps.supernet.extract import PlainNet
+from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
-from tests.conftest import load_space
+from tests.conftest import SPACES, load_space
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,18 @@ def test_published_parameters(space, classes, params):
     assert arch_cost(space, space.largest(), classes).params == params
 
 
-SPACES = ["mbv3_micro", "mbv3_32", "mbv3_64", "mbv3_224", "proxyless_224"]
+def test_published_parameters_with_kernel_transformation():
+    net = Supernet(load_space("mbv3_224"), classes=1000, kernel_transform=True)
+    assert sum(parameter.numel() for parameter in net.parameters()) == 7_678_880
 
 
 @pytest.mark.parametrize("name", SPACES)
 def test_closed_form_macs_equal_a_count_of_the_operations(name):
     space = load_space(name)
-    net = Supernet(space, classes=10).eval()
+    net = Supernet(space, classes=10).eval().to("meta")
     for seed in range(200):
         arch = space.sample(Random(seed))
-        images = torch.zeros(1, 3, arch.resolution, arch.resolution)
+        images = torch.zeros(1, 3, arch.resolution, arch.resolution, device="meta")
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             net(images, arch)
         assert arch_cost(space, arch, 10).macs == counter.get_total_flops() // 2
@@ -50,11 +52,11 @@ def test_closed_form_macs_equal_a_count_of_the_operations(name):
 @pytest.mark.parametrize("name", SPACES)
 def test_closed_form_parameters_equal_those_of_the_built_network(name):
     space = load_space(name)
-    for seed in range(10):
+    net = Supernet(space, classes=10).to("meta")
+    for seed in range(200):
         arch = space.sample(Random(seed))
-        with torch.device("meta"):
-            net = PlainNet(space, arch, classes=10)
-        assert arch_cost(space, arch, 10).params == sum(parameter.numel() for parameter in net.parameters())
+        plain = extract(net, arch)
+        assert arch_cost(space, arch, 10).params == sum(parameter.numel() for parameter in plain.parameters())
 
 
 def test_micro_spans_a_factor_of_five(micro):

@@ -23,9 +23,9 @@ def test_recalibration_is_the_cumulative_average_of_batch_statistics(micro, data
     net = extract(Supernet(micro, 4, 1), micro.smallest())
     batches = [images for images, _ in plain_batches(data.train, Normalise.of(data), batch_size=64)]
     recalibrate(net, batches)
-    stem = [torch.nn.functional.conv2d(images, net.stem[0].weight, None, 2, 1) for images in batches]
+    stem = [torch.nn.functional.conv2d(images, net.body[0].weight, None, 2, 1) for images in batches]
     expected = torch.stack([x.mean((0, 2, 3)) for x in stem]).mean(0)
-    torch.testing.assert_close(net.stem[1].running_mean, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(net.body[1].running_mean, expected, atol=1e-5, rtol=1e-4)
     assert not net.training
 
 

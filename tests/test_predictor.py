@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 
 from dεps.errors import UserError
 from dεps.predictor import PredictConfig, agreement, encode_genomes, fit, load_predictor, predict, predict_linear
+from tests.conftest import SPACES, load_space
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +19,12 @@ def measured(micro):
     return archs, codes, accuracy
 
 
-def test_encoding_many_is_encoding_each(micro, measured):
-    archs, codes, _ = measured
-    assert np.array_equal(codes, np.array([micro.encode(arch) for arch in archs], np.float32))
+@pytest.mark.parametrize("name", SPACES)
+def test_encoding_many_is_encoding_each(name):
+    space = load_space(name)
+    archs = [space.sample(Random(seed)) for seed in range(50)]
+    codes = encode_genomes(space, np.array([space.to_genome(arch) for arch in archs]))
+    assert np.array_equal(codes, np.array([space.encode(arch) for arch in archs], np.float32))
 
 
 def test_the_predictor_ranks_unseen_archs(measured):

@@ -4,8 +4,9 @@ import pytest
 
 from dεps.config import structured
 from dεps.errors import UserError
-from dεps.search_space import Arch, SearchSpace, make_divisible, middle_width, squeeze_width
-from tests.conftest import load_space
+from dεps.families.mobilenet import middle_width, squeeze_width
+from dεps.search_space import Arch, SearchSpace, make_divisible
+from tests.conftest import SPACES, load_space
 
 
 @pytest.mark.parametrize(
@@ -58,15 +59,41 @@ def test_sampling_depends_on_the_generator_only(micro):
     assert micro.sample(Random(5)) == micro.sample(Random(5))
 
 
-def test_genomes_names_and_encodings_are_faithful(micro):
+@pytest.mark.parametrize("name", SPACES)
+def test_genomes_names_and_encodings_are_faithful(name):
+    space = load_space(name)
     for seed in range(50):
-        arch = micro.sample(Random(seed))
-        assert micro.from_genome(micro.to_genome(arch)) == arch
+        arch = space.sample(Random(seed))
+        assert arch in space
+        assert space.from_genome(space.to_genome(arch)) == arch
         assert Arch.parse(str(arch)) == arch
-        code = micro.encode(arch)
-        active = sum(arch.depths)
-        assert sum(code) == 2 * active + 1  # a kernel and an expand for each active block, and the resolution
-        assert len(code) == 9 * (2 + 3) + 1
+        # A kernel and an expand for each active block, a width each, and the resolution.
+        assert sum(space.encode(arch)) == 2 * sum(arch.depths) + len(space.width_choices) + 1
+
+
+def test_an_encoding_has_a_place_for_each_choice(micro):
+    assert len(micro.encode(micro.smallest())) == 9 * (2 + 3) + 1
+
+
+def test_resnet_geometry():
+    space = load_space("resnet50d_224")
+    largest, smallest = space.largest(), space.smallest()
+    assert space.stem_spec(largest) == (32, 64, True)
+    assert space.stem_spec(smallest) == (24, 40, False)  # 0.65 × 64 = 41.6 → 40, halved and rounded up
+    assert [sum(1 for b in space.blocks(arch) if b.projection) for arch in (largest, smallest)] == [4, 4]
+    assert largest.depths == (1, 4, 4, 6, 4)
+    assert smallest.depths == (0, 2, 2, 4, 2)
+    assert [block.mid for block in space.blocks(largest)][:4] == [88] * 4  # md(256 × 0.35 = 89.6 → 90)
+    assert [block.outputs for block in space.blocks(smallest)][::2] == [168, 336, 664, 664, 1328]
+    # 3 widths in 6 places, a residual or none, and per stage 2 to 4 (4 to 6) blocks of 3 expand ratios
+    assert space.size() == 3**6 * 2 * (3**2 + 3**3 + 3**4) ** 3 * (3**4 + 3**5 + 3**6)
+
+
+def test_widths_open_with_the_expand_ratios():
+    space = load_space("resnet50d_224")
+    assert space.top(depth=1).width_choices == [[0.65, 0.8, 1.0]] * 6
+    assert space.top(expand=1).width_choices == [[1.0]] * 6
+    assert space.top(expand=2).width_choices == [[0.8, 1.0]] * 6
 
 
 def test_different_archs_have_different_encodings(micro):
@@ -114,12 +141,32 @@ def test_block_indices_skip_inactive_blocks(micro):
         (lambda space: space.update(stages=[]), r"space\.stages is empty"),
         (lambda space: space.update(resolution=[32, 28]), r"space\.resolution"),
         (lambda space: space["static"].update(width=16), r"static.width to equal stem.width"),
+        (lambda space: space["stages"][0].update(depth=[0, 1]), r"space\.stages\[0\]\.depth is \[0, 1\]; expected 1"),
+        (lambda space: space.update(family="vgg"), r"space\.family is 'vgg'; allowed: mobilenet, resnet"),
     ],
 )
 def test_impossible_spaces_are_refused(micro, change, message):
     from dataclasses import asdict
 
     space = asdict(micro)
+    change(space)
+    with pytest.raises(UserError, match=message):
+        structured(SearchSpace, space, "space")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda space: space.update(width_mult=[]), r"space\.width_mult is \[\]"),
+        (lambda space: space["stages"][0].update(depth=[1, 2]), r"space\.stages\[0\] must be the stem's residual"),
+        (lambda space: space["stages"][2].update(kernel=[3, 5]), r"space\.stages\[2\]: a ResNet's blocks have"),
+        (lambda space: space["stem"].update(width=0), r"space\.stem\.width is 0"),
+    ],
+)
+def test_impossible_resnets_are_refused(change, message):
+    from dataclasses import asdict
+
+    space = asdict(load_space("resnet50d_224"))
     change(space)
     with pytest.raises(UserError, match=message):
         structured(SearchSpace, space, "space")

@@ -166,11 +166,11 @@ def test_unused_weights_still_decay_and_keep_their_momentum(micro, data):
     config = TrainConfig(epochs=1, batch_size=32, learning_rate=0.1, weight_decay=0.1, validate_every=9)
     run = trainer(micro, data, config, strategy="rss", epochs_ratio=1.0)
     run.strategy = SimpleNamespace(terms=lambda step, rng: _smallest(micro), trunk_steps=0, space=micro)
-    before = run.net.blocks[3].project.weight.detach().clone()  # inactive in the smallest arch
+    before = run.net.body.blocks[3].project.weight.detach().clone()  # inactive in the smallest arch
     next(run.run())
-    after = run.net.blocks[3].project.weight.detach()
+    after = run.net.body.blocks[3].project.weight.detach()
     assert (after.abs() < before.abs())[before != 0].all()
-    assert run.snapshot().tensors["momentum.blocks.3.project.weight"].abs().sum() > 0
+    assert run.snapshot().tensors["momentum.body.blocks.3.project.weight"].abs().sum() > 0
 
 
 def _smallest(space):

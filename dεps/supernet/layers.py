@@ -1,14 +1,18 @@
 """Elastic layers: each holds the largest weights and computes with the leading slice that an arch asks for.
 
 Slices are views, so the gradient of everything outside the slice is exactly zero. Kernels are shrunk by centre crop,
-or with OFA's *kernel transformation* (arXiv 1908.09791, §3.1) by a learned linear map of the crop.
+or with OFA's *kernel transformation* (arXiv 1908.09791, §3.1) by a learned linear map of the crop. `plain` gives the
+slice as an ordinary torch layer with weights of its own.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import skip_init
 
 BN_MOMENTUM = 0.1
 BN_EPS = 1e-5
@@ -21,19 +25,55 @@ def activate(x: Tensor, act: str) -> Tensor:
     return F.relu6(x, inplace=True) if act == "relu6" else F.relu(x, inplace=True)
 
 
+def activation(act: str) -> nn.Module:
+    """The named activation as a layer."""
+    if act == "h_swish":
+        return nn.Hardswish()
+    return nn.ReLU6(inplace=True) if act == "relu6" else nn.ReLU(inplace=True)
+
+
+def plain_conv(weight: Tensor, bias: Tensor | None = None, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """An ordinary "same"-padded convolution with copies of `weight` and `bias`."""
+    outputs, inputs, kernel, _ = weight.shape
+    # skip_init: weights would be drawn from the global generator only to be overwritten.
+    conv = skip_init(
+        nn.Conv2d,
+        *(inputs * groups, outputs, kernel, stride, kernel // 2, 1, groups),
+        bias=bias is not None,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
+    conv.weight.copy_(weight)
+    if bias is not None:
+        conv.bias.copy_(bias)
+    return conv
+
+
+class SortableAxis(NamedTuple):
+    """Channels whose order is free, for `dεps.supernet.sorting`."""
+
+    #: the weight that reads the channels along dimension 1; its L1 norm per channel is their importance
+    reader: Tensor
+    #: borders of the groups that stay nested when several expand ratios shrink at once
+    borders: list[int]
+    #: every tensor to permute, with its dimension
+    tensors: list[tuple[Tensor, int]]
+
+
 class ElasticConv(nn.Module):
-    """1×1 convolution over the first `inputs` channels to the first `outputs`."""
+    """Convolution of fixed kernel over the first `inputs` channels to the first `outputs`."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, 1))
-
-    def sliced(self, inputs: int, outputs: int) -> Tensor:
-        """Weight of shape (outputs, inputs, 1, 1)."""
-        return self.weight[:outputs, :inputs]
+        self.stride, self.padding = stride, kernel // 2
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
 
     def forward(self, x: Tensor, outputs: int) -> Tensor:
-        return F.conv2d(x, self.sliced(x.shape[1], outputs))
+        return F.conv2d(x, self.weight[:outputs, : x.shape[1]], None, self.stride, self.padding)
+
+    def plain(self, inputs: int, outputs: int) -> nn.Conv2d:
+        """The slice as an ordinary layer."""
+        return plain_conv(self.weight[:outputs, :inputs], stride=self.stride)
 
 
 class ElasticDepthwise(nn.Module):
@@ -62,6 +102,10 @@ class ElasticDepthwise(nn.Module):
     def forward(self, x: Tensor, kernel: int) -> Tensor:
         channels = x.shape[1]
         return F.conv2d(x, self.sliced(channels, kernel), None, self.stride, kernel // 2, 1, channels)
+
+    def plain(self, channels: int, kernel: int) -> nn.Conv2d:
+        """The slice as an ordinary layer; a kernel transformation is applied for good."""
+        return plain_conv(self.sliced(channels, kernel), stride=self.stride, groups=channels)
 
 
 def _centre(weight: Tensor, kernel: int) -> Tensor:
@@ -92,6 +136,18 @@ class ElasticBatchNorm(nn.Module):
             BN_EPS,
         )
 
+    def plain(self, channels: int) -> nn.BatchNorm2d:
+        """The slice as an ordinary layer."""
+        like = {"device": self.weight.device, "dtype": self.weight.dtype}
+        layer = nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM, **like)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            getattr(layer, name).copy_(getattr(self, name)[:channels])
+        return layer
+
+    def sortable(self) -> list[tuple[Tensor, int]]:
+        """All that is permuted with the channels."""
+        return [(tensor, 0) for tensor in (self.weight, self.bias, self.running_mean, self.running_var)]
+
 
 class ElasticSqueezeExcite(nn.Module):
     """Squeeze-and-excite over the first channels: ReLU, then hard sigmoid, with biases."""
@@ -108,4 +164,23 @@ class ElasticSqueezeExcite(nn.Module):
         squeezed = x.mean((2, 3), keepdim=True)
         squeezed = F.relu(F.conv2d(squeezed, self.reduce_weight[:hidden, :c], self.reduce_bias[:hidden]))
         gate = F.conv2d(squeezed, self.expand_weight[:c, :hidden], self.expand_bias[:c])
+        return x * F.hardsigmoid(gate)
+
+    def plain(self, channels: int, hidden: int) -> PlainSqueezeExcite:
+        """The slice as an ordinary layer."""
+        return PlainSqueezeExcite(
+            plain_conv(self.reduce_weight[:hidden, :channels], self.reduce_bias[:hidden]),
+            plain_conv(self.expand_weight[:channels, :hidden], self.expand_bias[:channels]),
+        )
+
+
+class PlainSqueezeExcite(nn.Module):
+    """Squeeze-and-excite with ReLU and hard sigmoid, of fixed width."""
+
+    def __init__(self, reduce: nn.Conv2d, expand: nn.Conv2d) -> None:
+        super().__init__()
+        self.reduce, self.expand = reduce, expand
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.expand(torch.relu(self.reduce(x.mean((2, 3), keepdim=True))))
         return x * F.hardsigmoid(gate)

@@ -3,31 +3,35 @@ import itertools
 import pytest
 import torch
 
-from dεps.search_space import middle_width
+from dεps.families.mobilenet import middle_width
 from dεps.supernet.network import Supernet
 from dεps.supernet.sorting import sort_channels
-from tests.supernet.test_network import randomised
+from tests.conftest import load_space
+from tests.supernet.test_network import IMAGE, randomised
 
 
+@pytest.mark.parametrize("name", ["mbv3_micro", "mbv3_224", "resnet50d_224"])
 @pytest.mark.parametrize("scope", ["groups", "all"])
-def test_the_full_model_computes_the_same(micro, scope):
-    net = randomised(micro).eval()
-    images = torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+def test_the_full_model_computes_the_same(name, scope):
+    space = load_space(name)
+    net = randomised(space, dtype=torch.float64).eval()
+    images = torch.randn(8, 3, IMAGE, IMAGE, generator=torch.Generator().manual_seed(0)).double()
     with torch.no_grad():
-        before = net(images, micro.largest())
-        weights = net.blocks[1].project.weight.clone()
+        before = net(images, space.largest())
+        axes = list(net.body.sortable())
+        weights = [axis.reader.clone() for axis in axes]
         sort_channels(net, scope=scope)
-        assert not torch.equal(weights, net.blocks[1].project.weight)
-        assert (net(images, micro.largest()) - before).abs().max() < 1e-5
+        assert not any(torch.equal(old, axis.reader) for old, axis in zip(weights, axes, strict=True))
+        assert (net(images, space.largest()) - before).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("scope", ["groups", "all"])
 def test_channels_are_in_descending_order_within_groups(micro, scope):
     net = randomised(micro)
     sort_channels(net, scope=scope)
-    for number, block in enumerate(net.blocks[1:], 1):
+    for block in net.body.blocks[1:]:
         importance = block.project.weight.detach().abs().sum((0, 2, 3))
-        edges = [0, *(middle_width(block.largest.inputs, e) for e in net.stage_of(number).expand[1:])]
+        edges = [0, *(middle_width(block.largest.inputs, e) for e in block.expands[1:])]
         if scope == "all":
             edges = [0, edges[-1]]
         for start, end in itertools.pairwise(edges):
@@ -52,7 +56,7 @@ def test_sorting_twice_changes_nothing(micro):
 
 def test_important_channels_survive_shrinking(micro):
     net = Supernet(micro, 10, 1)
-    block = net.blocks[1]
+    block = net.body.blocks[1]
     with torch.no_grad():
         block.project.weight[:, 20] += 100.0  # beyond the smallest width of 16, inside the next group's 24
     sort_channels(net)
