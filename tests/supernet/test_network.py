@@ -36,9 +36,8 @@ def test_elastic_equals_extracted(name, kernel_transform):
     space = load_space(name)
     net = randomised(space, kernel_transform)
     for training in (False, True):
-        # In training mode a BN over a handful of values amplifies rounding; double shows what is meant.
-        net.to(torch.float64 if training else torch.float32).train(training)
-        batch = images(3).to(net.classifier.weight.dtype)
+        net.train(training)
+        batch = images(8)
         with torch.no_grad():
             for seed in range(50):
                 arch = space.sample(Random(seed))
@@ -48,9 +47,9 @@ def test_elastic_equals_extracted(name, kernel_transform):
 @pytest.mark.parametrize(("name", "kernel_transform"), VARIANTS)
 def test_gradients_equal_the_extracted_ones_and_are_zero_elsewhere(name, kernel_transform):
     space = load_space(name)
-    net = randomised(space, kernel_transform, dtype=torch.float64).train()
+    net = randomised(space, kernel_transform).train()
     # A net whose weights are the other's gradients: extracted, it has the gradients of the slices.
-    gradients, batch = Supernet(space, 10).double(), images(3).double()
+    gradients, batch = Supernet(space, 10), images(8)
     for seed in range(50):
         arch = space.sample(Random(seed))
         plain = extract(net, arch)
@@ -63,14 +62,20 @@ def test_gradients_equal_the_extracted_ones_and_are_zero_elsewhere(name, kernel_
             expected = {key: gradient for key, gradient in expected.items() if gradient.shape[-1] == 1}
         own = {key: parameter.grad for key, parameter in net.named_parameters()}
         for key, parameter in gradients.named_parameters():
-            parameter.data = torch.zeros(()).double().expand_as(parameter) if own[key] is None else own[key]
+            parameter.data = torch.zeros(()).expand_as(parameter) if own[key] is None else own[key]
         found = dict(extract(gradients, arch).named_parameters())
         for key, gradient in expected.items():
-            torch.testing.assert_close(found[key], gradient, atol=1e-5, rtol=1e-5, check_stride=False)
+            _close(found[key], gradient)
         if not kernel_transform:
             # Nothing lies outside the slices when the slices hold everything.
-            total = sum(gradient.abs().sum() for gradient in own.values() if gradient is not None)
-            torch.testing.assert_close(total, sum(gradient.abs().sum() for gradient in expected.values()))
+            total = sum(gradient.abs().sum().double() for gradient in own.values() if gradient is not None)
+            within = sum(gradient.abs().sum().double() for gradient in expected.values())
+            torch.testing.assert_close(total, within, rtol=1e-6, atol=0.0)
+
+
+def _close(found, expected) -> None:
+    """Within 1e-5 of the largest gradient of the tensor: single ones may be sums that cancel."""
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1.0)
 
 
 def _check_transformed(net, plain, arch) -> None:
@@ -88,7 +93,7 @@ def _check_transformed(net, plain, arch) -> None:
         if gradient is None:
             assert source.grad is None
         else:
-            torch.testing.assert_close(source.grad, gradient, atol=1e-5, rtol=1e-5)
+            _close(source.grad, gradient)
 
 
 def test_kernel_transform_starts_as_the_centre_crop(micro):
