@@ -15,7 +15,8 @@ from torch import Generator, Tensor, nn
 
 from dεps.checkpoint import Snapshot
 from dεps.cost import FORWARD_BACKWARD, macs_counter
-from dεps.data.batches import AugmentConfig, Normalise, steps_per_epoch, training_batches
+from dεps.data.augment import AugmentConfig
+from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.device import best_device
 from dεps.errors import UserError
@@ -78,6 +79,7 @@ class TrainConfig:
 
     def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
         """What a strategy is built from."""
+        self.augment.check_images("train.augment", data.train.size, data.channels)
         steps = steps_per_epoch(data.train, self.batch_size)
         if steps == 0:
             raise UserError(

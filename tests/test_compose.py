@@ -67,6 +67,16 @@ def test_an_experiment_can_say_only_what_differs(tmp_path):
             "experiments.quick.space.resolution=[32]",
             r"space\.resolution is \[32\]; its largest must be dataset\.size, 28",
         ),
+        (
+            "experiments.quick.train.augment.auto_augment=imagenet",
+            r"quick\.train\.augment\.auto_augment is 'imagenet', which needs dataset\.channels 3",
+        ),
+        (
+            "experiments.quick.train.augment.color_jitter=[0.4,0.4,0.4,0.1]",
+            r"quick\.train\.augment\.color_jitter .* need dataset\.channels 3",
+        ),
+        ("experiments.quick.train.augment.crop_padding=30", r"augment\.crop_padding is 30; expected less than .* 28"),
+        ("experiments.quick.train.augment.mixup=-1", r"experiments\.quick\.train\.augment\.mixup is -1\.0"),
         ("+experiments.quick.train.lr=1", r"experiments\.quick\.train\.lr is no known key; allowed: epochs"),
         ("experiments.quick.train.lr=1", r"Key 'lr' is not in struct"),
         ("experiments.quick.train.epochs=ten", r"train\.epochs: Value 'ten'"),
