@@ -97,6 +97,23 @@ def test_methods_with_a_teacher_branch_from_the_finished_trunk(micro, data, meth
     assert same(finish(branch), whole)
 
 
+def test_a_teacher_trained_apart_is_a_full_model_of_its_own_length(micro, data):
+    short, long = (
+        TrainConfig(epochs=n, batch_size=32, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40)
+        for n in (1, 2)
+    )
+    alone = finish(trainer(micro, data, short))
+    whole = trainer(micro, data, long, **BRANCHING["ofa"], teacher_ratio=0.5)
+    first = next(whole.run())
+    assert whole.strategy.trunk_steps == 0
+    assert first == alone.history[0]
+    tensors = whole.snapshot().tensors
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in alone.snapshot().tensors.items())
+    transforms = [tensor for name, tensor in tensors.items() if name.startswith("net.") and ".transforms." in name]
+    assert transforms
+    assert all(torch.equal(tensor, torch.eye(len(tensor))) for tensor in transforms)  # not decayed
+
+
 @pytest.mark.parametrize("method", BRANCHING)
 def test_a_resumed_run_keeps_its_teacher(micro, data, tmp_path, method):
     config = TrainConfig(
