@@ -10,9 +10,13 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from dεps.data.augment import resize
 from dεps.data.splits import PreparedData, Split
 from dεps.errors import UserError
 from dεps.randomness import python_rng
+
+#: images of a larger side are shrunk for logistic regression, which would otherwise need the memory of all their pixels
+LARGEST, SHRUNK = 64, 32
 
 
 @dataclass
@@ -45,7 +49,10 @@ def logistic_regression(data: PreparedData, config: ReferenceConfig) -> float:
 
 
 def _pixels(split: Split, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most `limit` images as float32 (n, pixels), large ones shrunk, and labels (n,)."""
     rows = sorted(python_rng(0, "logistic regression").sample(range(len(split)), min(limit, len(split))))
     indices = torch.tensor(rows)
-    images = split.read(indices).flatten(1).numpy().astype(np.float32) / 255
+    side = split.size if split.size <= LARGEST else SHRUNK
+    parts = [resize(split.read(part), side).flatten(1) for part in indices.split(1000)]
+    images = torch.cat(parts).numpy().astype(np.float32) / 255
     return images, split.labels[indices].numpy()

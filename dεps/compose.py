@@ -110,6 +110,7 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
     if checked["space"].resolution[-1] != size:
         there = checked["space"].resolution
         raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.size, {size}")
+    checked["train"].augment.check_images(f"{where}.train.augment", size, checked["dataset"].channels)
     methods = section(params, "experiments", name, "methods")
     if FULL_MODEL in methods:
         raise UserError(f"{where}.methods.{FULL_MODEL}: the name is taken by the trunk; choose another")

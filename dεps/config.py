@@ -66,6 +66,8 @@ def structured(schema: type[T], data: Any, where: str) -> T:
         given, kind = field.name in data, hints[field.name]
         if not given and _has_no_default(field):
             raise UserError(f"{where}.{field.name} is missing; it has no default")
+        if given and data[field.name] == "???":  # as Hydra writes what the user must say
+            raise UserError(f"{where}.{field.name} is not set; it has no default")
         if given and dataclasses.is_dataclass(kind):
             values[field.name] = structured(kind, data[field.name], f"{where}.{field.name}")
         elif given and typing.get_origin(kind) is list and dataclasses.is_dataclass(typing.get_args(kind)[0]):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 class Targets:
     """What the subnets of one step may learn from."""
 
-    labels: Tensor  # int64 (batch,)
+    labels: Tensor  # int64 (batch,); of mixed images probabilities, float (batch, classes)
     full: Tensor | None = None  # the full model's detached logits of this very step (in-place distillation)
     teacher: Tensor | None = None  # a frozen teacher's logits
 

@@ -15,7 +15,8 @@ from torch import Generator, Tensor, nn
 
 from dεps.checkpoint import Snapshot
 from dεps.cost import FORWARD_BACKWARD, macs_counter
-from dεps.data.batches import AugmentConfig, Normalise, steps_per_epoch, training_batches
+from dεps.data.augment import AugmentConfig
+from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.device import best_device
 from dεps.errors import UserError
@@ -78,6 +79,7 @@ class TrainConfig:
 
     def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
         """What a strategy is built from."""
+        self.augment.check_images("train.augment", data.train.size, data.channels)
         steps = steps_per_epoch(data.train, self.batch_size)
         if steps == 0:
             raise UserError(
@@ -179,7 +181,7 @@ class Trainer:
             record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
             record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
             if (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total_steps:
-                record |= self._validate(epoch)
+                record |= self._validate(phase)
             self.history.append(record)
             yield record
 
@@ -194,10 +196,8 @@ class Trainer:
         self.net.train()
         for group in self.optimizer.param_groups:
             group["lr"] = phase.schedule(self.step)
-        # Kernel transformations do not exist in the trunk: until it ends they stay what they are.
-        self.optimizer.param_groups[-1]["weight_decay"] = (
-            0.0 if self.step < self.strategy.trunk_steps else self.config.weight_decay
-        )
+        # Kernel transformations do not exist while the full model trains alone: they stay what they are.
+        self.optimizer.param_groups[-1]["weight_decay"] = 0.0 if phase.alone else self.config.weight_decay
         # Zeroed, not dropped: weights that no subnet of this step uses still decay and keep their momentum.
         self.optimizer.zero_grad(set_to_none=False)
         targets = Targets(labels)
@@ -223,11 +223,11 @@ class Trainer:
             return None
         return Generator(self.device).manual_seed(derive(self.seed, "dropout", self.step, number))
 
-    def _validate(self, epoch: int) -> Record:
+    def _validate(self, phase: Phase) -> Record:
         """Top-1 of the smallest and the largest arch on validation, BN recalibrated, in percent."""
         indices = recalibration_indices(self.data.train, self.config.validate_recalibration, self.seed)
         # In the trunk every method validates the same two archs, or a branch would not be its own trunk's.
-        choices = self.space if self.step <= self.strategy.trunk_steps else self.strategy.space
+        choices = self.space if phase.alone else self.strategy.space
         archs: dict[str, Arch] = {"smallest": choices.smallest(), "largest": choices.largest()}
         return {
             f"val/{name}_top1": round(top1(self.net, arch, self.data, self.data.validation, indices), 4)

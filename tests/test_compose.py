@@ -4,7 +4,13 @@ import pytest
 import yaml
 
 from dεps.compose import check_params, compose_params
+from dεps.config import structured
 from dεps.errors import UserError
+from dεps.search_space import SearchSpace
+from dεps.strategies import registry
+from dεps.strategies.base import Setup
+from dεps.training import TrainConfig
+from dεps.trunk import FullModelConfig
 from tests.conftest import ROOT
 
 PARAMS = ROOT / "params"
@@ -47,6 +53,62 @@ def test_an_experiment_can_say_only_what_differs(tmp_path):
     assert mine["train"] == {**quick["train"], "epochs": 30}
 
 
+PUBLISHED = {
+    "cifar10": {"deps": 200, "rss_short": 200, "bignas": 200, "rss": 656, "ofa": 673, "compofa": 367},
+    "cifar100": {"deps": 200, "rss_short": 200, "bignas": 200, "rss": 656, "ofa": 673, "compofa": 367},
+    "imagenet100": {"deps": 180, "rss_short": 180, "bignas": 180, "rss": 590, "ofa": 605, "compofa": 330},
+    "imagenet1k": {"deps": 270, "rss_short": 180, "bignas": 400, "rss": 590, "ofa": 605, "compofa": 330},
+    "cifar10_cpu": {"deps": 20, "rss_short": 20, "bignas": 20, "rss": 66, "ofa": 68, "compofa": 37},
+    "imagenet100_cpu": {"deps": 20, "rss_short": 20, "bignas": 20, "rss": 66, "ofa": 68, "compofa": 37},
+}
+
+
+def preset(tmp_path, name):
+    root = [f"experiments.{name}.dataset.root=some.zip"] if name.endswith("_cpu") else []
+    return compose(tmp_path, f"experiment=[{name}]", *root)["experiments"][name]
+
+
+def test_every_preset_is_tested():
+    assert {path.stem for path in (PARAMS / "experiment").glob("*.yaml")} == {"quick", *PUBLISHED}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_preset_trains_each_method_as_long_as_published(tmp_path, name):
+    chosen = preset(tmp_path, name)
+    config = structured(TrainConfig, chosen["train"], "train")
+    space = structured(SearchSpace, chosen["space"], "space")
+    setup = Setup(space, config.epochs, 1, config.learning_rate, config.warmup_epochs, 0.1, config.dropout)
+    built = {method: registry.build(params, method, setup) for method, params in chosen["methods"].items()}
+    assert {method: strategy.phases()[-1].end for method, strategy in built.items()} == PUBLISHED[name]
+    assert built["deps"].trunk_steps == {"imagenet1k": 150}.get(name, config.epochs // 2)
+    assert built["ofa"].trunk_steps == (0 if name == "imagenet1k" else config.epochs)
+    keep = structured(FullModelConfig, chosen["full_model"], "full_model").epochs(config.epochs)
+    assert built["deps"].trunk_steps in keep  # a state to branch from exactly
+
+
+def test_published_rates(tmp_path):
+    cifar, large = preset(tmp_path, "cifar10"), preset(tmp_path, "imagenet1k")
+    assert (cifar["train"]["learning_rate"], cifar["train"]["batch_size"]) == (0.1, 64)
+    assert cifar["train"]["learning_rate"] * cifar["methods"]["rss"]["learning_rate_ratio"] == pytest.approx(0.01)
+    assert cifar["space"]["name"] == "mbv3_32"
+    assert large["train"]["learning_rate"] / 32.5 == pytest.approx(0.08)  # CompOFA's rates for a batch of 2048
+    assert large["train"]["learning_rate"] / 10.8 == pytest.approx(0.24, abs=1e-3)
+    assert large["train"]["augment"]["auto_augment"] == "imagenet"
+    assert large["dataset"]["splits"] == {"train": "train", "validation": None, "test": "val"}
+    assert (large["dataset"]["train_images"], large["dataset"]["class_count"]) == (1281167, 1000)
+
+
+def test_imagenet100_has_a_list_of_its_classes(tmp_path):
+    classes = (ROOT / preset(tmp_path, "imagenet100")["dataset"]["classes"]).read_text().split()
+    assert len(set(classes)) == 100
+    assert all(name.startswith("n") and len(name) == 9 for name in classes)
+
+
+def test_a_cpu_preset_asks_for_its_images(tmp_path):
+    with pytest.raises(UserError, match=r"experiments\.cifar10_cpu\.dataset\.root is not set; it has no default"):
+        compose(tmp_path, "experiment=[cifar10_cpu]")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -54,7 +116,7 @@ def test_an_experiment_can_say_only_what_differs(tmp_path):
         ("experiments.quick.methods.rss.strategy=nope", r"methods\.rss\.strategy is 'nope'; allowed: .*deps"),
         ("method@experiments.quick.methods=[]", r"methods\.deps has no 'strategy'"),
         ("method@experiments.quick.methods=[nope]", r"'method/nope' is not in params/; allowed: .*deps"),
-        ("experiment=[nope]", r"'experiment/nope' is not in params/; allowed: quick"),
+        ("experiment=[nope]", r"'experiment/nope' is not in params/; allowed: cifar10, .*quick"),
         ("experiment=[]", r"no experiment is selected"),
         ("methods=[]", r"methods is \[\]; expected a non-empty list"),
         ("methods=[nope]", r"no 'experiments\.quick\.methods\.nope'; there is: deps, rss"),
@@ -67,9 +129,20 @@ def test_an_experiment_can_say_only_what_differs(tmp_path):
             "experiments.quick.space.resolution=[32]",
             r"space\.resolution is \[32\]; its largest must be dataset\.size, 28",
         ),
+        (
+            "experiments.quick.train.augment.auto_augment=imagenet",
+            r"quick\.train\.augment\.auto_augment is 'imagenet', which needs dataset\.channels 3",
+        ),
+        (
+            "experiments.quick.train.augment.color_jitter=[0.4,0.4,0.4,0.1]",
+            r"quick\.train\.augment\.color_jitter .* need dataset\.channels 3",
+        ),
+        ("experiments.quick.train.augment.crop_padding=30", r"augment\.crop_padding is 30; expected less than .* 28"),
+        ("experiments.quick.train.augment.mixup=-1", r"experiments\.quick\.train\.augment\.mixup is -1\.0"),
         ("+experiments.quick.train.lr=1", r"experiments\.quick\.train\.lr is no known key; allowed: epochs"),
         ("experiments.quick.train.lr=1", r"Key 'lr' is not in struct"),
         ("experiments.quick.train.epochs=ten", r"train\.epochs: Value 'ten'"),
+        ("experiments.quick.dataset.class_count=0", r"dataset\.class_count is 0; expected 1 or more, or null"),
         ("experiments.quick.dataset.source=web", r"dataset\.source is 'web'; allowed: fashion_mnist_mini, torchvision"),
         ("+experiments.quick.extra=1", r"experiments\.quick\.extra is no known key; allowed: dataset"),
         ("+extra=1", r"extra is no known key"),

@@ -7,6 +7,7 @@ import torch
 
 from dεps.checkpoint import load_snapshot, save_snapshot
 from dεps.cost import arch_cost
+from dεps.data.augment import AugmentConfig
 from dεps.data.batches import training_batches
 from dεps.errors import UserError
 from dεps.losses import CrossEntropy, InPlaceDistillation, Targets
@@ -94,6 +95,23 @@ def test_methods_with_a_teacher_branch_from_the_finished_trunk(micro, data, meth
     branch.restore(copy.deepcopy(trunk.snapshot()))
     whole = finish(trainer(micro, data, config, **BRANCHING[method]))
     assert same(finish(branch), whole)
+
+
+def test_a_teacher_trained_apart_is_a_full_model_of_its_own_length(micro, data):
+    short, long = (
+        TrainConfig(epochs=n, batch_size=32, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40)
+        for n in (1, 2)
+    )
+    alone = finish(trainer(micro, data, short))
+    whole = trainer(micro, data, long, **BRANCHING["ofa"], teacher_ratio=0.5)
+    first = next(whole.run())
+    assert whole.strategy.trunk_steps == 0
+    assert first == alone.history[0]
+    tensors = whole.snapshot().tensors
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in alone.snapshot().tensors.items())
+    transforms = [tensor for name, tensor in tensors.items() if name.startswith("net.") and ".transforms." in name]
+    assert transforms
+    assert all(torch.equal(tensor, torch.eye(len(tensor))) for tensor in transforms)  # not decayed
 
 
 @pytest.mark.parametrize("method", BRANCHING)
@@ -184,6 +202,26 @@ def test_training_cost_counts_every_forward_and_backward(micro, data):
     macs = arch_cost(micro, micro.largest(), 4, 1).macs
     assert run.macs == 3 * macs * 4 * (192 // 32) * 32
     assert run.history[-1]["cost/train_tmacs"] == round(run.macs / 1e12, 6)
+
+
+@pytest.mark.parametrize("params", [DEPS, BRANCHING["compofa"], {"strategy": "rss", "epochs_ratio": 1.0}])
+def test_mixed_and_transformed_images_train_and_resume(micro, data, params):
+    augment = AugmentConfig(resized_crop=0.5, color_jitter=[0.2, 0.2, 0.0, 0.0], mixup=0.2, cutmix=1.0)
+    config = TrainConfig(
+        epochs=2,
+        batch_size=32,
+        validate_recalibration=40,
+        teacher_recalibration=40,
+        augment=augment,
+        label_smoothing=0.1,
+    )
+    whole = finish(trainer(micro, data, config, **params))
+    assert all(record["train/loss_full"] > 0 for record in whole.history if "train/loss_full" in record)
+    part = trainer(micro, data, config, **params)
+    next(part.run())
+    resumed = trainer(micro, data, config, **params)
+    resumed.restore(copy.deepcopy(part.snapshot()))
+    assert same(finish(resumed), whole)
 
 
 def test_a_state_of_another_space_is_refused(micro, data):

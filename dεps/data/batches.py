@@ -1,4 +1,4 @@
-"""Batches with augmentation, on whole tensors.
+"""Batches, shuffled and augmented for training or plain.
 
 Order and augmentation are functions of (seed, epoch, step) alone, so any batch of any epoch can be made without the
 ones before it.
@@ -13,24 +13,13 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dεps.data.augment import Augmentation, AugmentConfig, mix, resize
 from dεps.data.splits import PreparedData, Split
 from dεps.errors import UserError
 from dεps.randomness import derive
 
-
-@dataclass
-class AugmentConfig:
-    """Augmentation of training images."""
-
-    #: mirror half of the images
-    flip: bool = True
-    #: random crop after reflecting this many pixels at each border; 0: none
-    crop_padding: int = 4
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if not 0 <= self.crop_padding <= 64:
-            raise UserError(f"{where}.crop_padding is {self.crop_padding}; expected 0 to 64 pixels")
+#: about as much memory may hold batches that workers have ready, beyond one a worker
+PREFETCH_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -50,24 +39,6 @@ class Normalise:
         return pixels.float().mul_(scale).sub_(self.mean / self.std).permute(0, 3, 1, 2)
 
 
-def augment(pixels: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
-    """Flip and shift each image of uint8 (batch, height, width, channels) on its own, in one gather."""
-    batch, height, width, _ = pixels.shape
-    pad = config.crop_padding
-    shifts = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=generator) - pad
-    flips = torch.rand((batch, 1), generator=generator) < 0.5
-    rows = _reflect(torch.arange(height) + shifts[0], height)
-    columns = _reflect(torch.arange(width) + shifts[1], width)
-    if config.flip:
-        columns = torch.where(flips, columns.flip(1), columns)
-    return pixels[torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-def _reflect(index: Tensor, size: int) -> Tensor:
-    index = index.abs()
-    return torch.where(index >= size, 2 * (size - 1) - index, index)
-
-
 def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Whole batches in one epoch; the last images of the shuffled order are left out."""
     return len(split) // batch_size
@@ -83,42 +54,76 @@ def training_batches(
     epoch: int,
     start: int = 0,
     workers: int = 0,
+    size: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches (images, labels) of one epoch from step `start` on."""
+    """Shuffled, augmented batches (images, labels) of one epoch from step `start` on.
+
+    Images have the side `size`, by default the data's own. Labels are int64 (batch,); with mixup or CutMix they are
+    probabilities, float (batch, classes).
+    """
     generator = Generator().manual_seed(derive(seed, "order", epoch))
     order = torch.randperm(len(split), generator=generator)
     steps = steps_per_epoch(split, batch_size)
-    chunks = order[: steps * batch_size].view(steps, batch_size)[start:]
-    for step, (pixels, labels) in enumerate(_read(split, list(chunks), workers), start):
-        generator = Generator().manual_seed(derive(seed, "augment", epoch, step))
-        yield normalise(augment(pixels, config, generator)), labels
+    chunks = list(order[: steps * batch_size].view(steps, batch_size)[start:])
+    augmentation = Augmentation(config, size or split.size, normalise.mean, seed, epoch)
+    batches = _read(split, chunks, workers, augmentation if config.per_image else None, start)
+    for step, (pixels, labels) in enumerate(batches, start):
+        images = normalise(pixels if config.per_image else augmentation.batch(pixels, step))
+        if config.mixes:
+            images, labels = mix(images, labels, config, split.classes, seed=seed, epoch=epoch, step=step)
+        yield images, labels
 
 
 def plain_batches(
-    split: Split, normalise: Normalise, *, batch_size: int, indices: Tensor | None = None, workers: int = 0
+    split: Split,
+    normalise: Normalise,
+    *,
+    batch_size: int,
+    indices: Tensor | None = None,
+    workers: int = 0,
+    size: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches (images, labels) in a fixed order without augmentation; all images or those at `indices`."""
+    """Batches (images, labels) in a fixed order without augmentation; all images or those at `indices`.
+
+    Images have the side `size`, by default the data's own.
+    """
     indices = torch.arange(len(split)) if indices is None else indices
     for pixels, labels in _read(split, list(indices.split(batch_size)), workers):
-        yield normalise(pixels), labels
+        yield normalise(resize(pixels, size or split.size)), labels
 
 
 class _Batches(Dataset):
-    def __init__(self, split: Split, chunks: list[Tensor]) -> None:
-        self.split, self.chunks = split, chunks
+    """Pixels of each chunk; what is done to them depends on the chunk's step, counted from `start`."""
+
+    def __init__(self, split: Split, chunks: list[Tensor], augmentation: Augmentation | None, start: int) -> None:
+        self.split, self.chunks, self.augmentation, self.start = split, chunks, augmentation, start
 
     def __len__(self) -> int:
         return len(self.chunks)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.split.read(self.chunks[index])
+    def __getitem__(self, index: int) -> Tensor | UserError:
+        try:
+            if self.augmentation is None:
+                return self.split.read(self.chunks[index])
+            return self.augmentation.read(self.split, self.chunks[index], self.start + index)
+        except UserError as error:
+            return error  # raised again by `_read`: a DataLoader would wrap it into a traceback
 
 
-def _read(split: Split, chunks: list[Tensor], workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pixels and labels of each chunk; files are decoded by worker processes ahead of their use."""
-    if split.images is None and workers > 0:
-        pixels = DataLoader(_Batches(split, chunks), batch_size=None, num_workers=workers, prefetch_factor=4)
+def _read(
+    split: Split, chunks: list[Tensor], workers: int, augmentation: Augmentation | None = None, start: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pixels and labels of each chunk; worker processes decode files and augment single images ahead of their use."""
+    batches = _Batches(split, chunks, augmentation, start)
+    if workers > 0 and (split.images is None or augmentation is not None):
+        size = augmentation.size if augmentation else split.size
+        bytes_ahead = workers * max(map(len, chunks), default=1) * size**2 * split.channels
+        ahead = max(1, min(4, PREFETCH_BYTES // bytes_ahead))
+        # Its own generator, or it would draw a number from the global one.
+        pixels = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=ahead, generator=Generator())
     else:
-        pixels = (split.read(chunk) for chunk in chunks)
+        pixels = (batches[index] for index in range(len(chunks)))
     for chunk, batch in zip(chunks, pixels, strict=True):
+        if isinstance(batch, UserError):
+            raise batch
         yield batch, split.labels[chunk]

@@ -38,6 +38,9 @@ class DatasetConfig:
     #: share of train held out as validation, and as test, where the source has no such split
     holdout: float = 0.1
     holdout_seed: int = 0
+    #: images that the source's train and classes that it must hold, before anything is held out; null: unchecked
+    train_images: int | None = None
+    class_count: int | None = None
     #: splits whose pixels would take more than this stay files, decoded by workers while training
     in_memory_limit_mb: int = 2048
     workers: int = 2
@@ -56,6 +59,9 @@ class DatasetConfig:
             raise UserError(f"{where}.size is {self.size}; expected 8 to 1024 pixels")
         if not 0.0 < self.holdout < 0.5:
             raise UserError(f"{where}.holdout is {self.holdout}; expected a share above 0 and below 0.5")
+        for key in ("train_images", "class_count"):
+            if getattr(self, key) is not None and getattr(self, key) < 1:
+                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 1 or more, or null for any number")
         if self.in_memory_limit_mb < 0:
             raise UserError(f"{where}.in_memory_limit_mb is {self.in_memory_limit_mb}; expected 0 or more")
         if self.workers < 0:

@@ -10,6 +10,7 @@ import io
 import zipfile
 from collections import defaultdict
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -32,13 +33,18 @@ class ImageFolder:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._archive: zipfile.ZipFile | None = None
+        if self.root.is_file():
+            self._zip()
+        elif not self.root.is_dir():
+            raise UserError(f"{self.root} does not exist; expected a folder or a .zip with <split>/<class>/ images")
+
+    @cached_property
+    def names(self) -> list[str]:
+        """All images, sorted. Who reads images by name never waits for a list of a million."""
         if self.root.is_dir():
             files = (path for path in self.root.rglob("*") if path.suffix.lower() in EXTENSIONS)
-            self.names = sorted(path.relative_to(self.root).as_posix() for path in files)
-        elif self.root.is_file():
-            self.names = sorted(name for name in self._zip().namelist() if name.lower().endswith(EXTENSIONS))
-        else:
-            raise UserError(f"{self.root} does not exist; expected a folder or a .zip with <split>/<class>/ images")
+            return sorted(path.relative_to(self.root).as_posix() for path in files)
+        return sorted(name for name in self._zip().namelist() if name.lower().endswith(EXTENSIONS))
 
     def _zip(self) -> zipfile.ZipFile:
         if self._archive is None:
@@ -95,10 +101,17 @@ class ImageFolder:
 
         Raises `UserError` naming the file where it is missing, truncated or no image.
         """
+        return to_array(self.picture(name, channels), size, channels)
+
+    def picture(self, name: str, channels: int) -> Image.Image:
+        """One image in its own size, grey (1 channel) or RGB (3).
+
+        Raises `UserError` naming the file where it is missing, truncated or no image.
+        """
         try:
             data = (self.root / name).read_bytes() if self.root.is_dir() else self._zip().read(name)
             with Image.open(io.BytesIO(data)) as picture:
-                return to_array(picture, size, channels)
+                return picture.convert(_mode(channels))
         except (
             OSError,
             UnidentifiedImageError,
@@ -111,15 +124,25 @@ class ImageFolder:
             raise UserError(f"{self.root}: image '{name}' cannot be read ({reason}); mend or remove it") from None
 
 
+def _mode(channels: int) -> str:
+    return "L" if channels == 1 else "RGB"
+
+
 def to_array(picture: Image.Image, size: int, channels: int) -> np.ndarray:
     """A picture as uint8 (size, size, channels)."""
-    picture = picture.convert("L" if channels == 1 else "RGB")
+    if picture.mode != _mode(channels):
+        picture = picture.convert(_mode(channels))
     if picture.size != (size, size):
         scale = size / min(picture.size)
         width, height = (max(size, round(side * scale)) for side in picture.size)
         left, top = (width - size) // 2, (height - size) // 2
         picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
     return np.asarray(picture).reshape(size, size, channels)
+
+
+def to_picture(pixels: np.ndarray) -> Image.Image:
+    """uint8 (height, width, 1 or 3) as a picture."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _read_classes(path: str) -> list[str]:

@@ -32,6 +32,7 @@ def prepare(config: DatasetConfig, out: Path, progress: Progress = lambda items,
     if config.source == "image_folder":
         folder = ImageFolder(config.root)
         listings, classes = folder.splits(config.splits, config.classes)
+        _check_counts(config, len(listings["train"]), len(classes))
         listings = _hold_out(listings, config)
         counts = {split: [label for _, label in items] for split, items in listings.items()}
         pixels = sum(map(len, counts.values())) * config.size**2 * config.channels
@@ -40,6 +41,7 @@ def prepare(config: DatasetConfig, out: Path, progress: Progress = lambda items,
         arrays = {split: _decode(folder, items, config, split, progress) for split, items in listings.items()}
     else:
         arrays, classes = _read_arrays(config)
+        _check_counts(config, len(arrays["train"][1]), len(classes))
         arrays = {split: _resize(images, labels, config) for split, (images, labels) in arrays.items()}
         listings = _hold_out({split: list(enumerate(labels)) for split, (_, labels) in arrays.items()}, config)
         origin = {split: split if split in arrays else "train" for split in SPLITS}
@@ -56,6 +58,15 @@ def _read_arrays(config: DatasetConfig) -> tuple[Arrays, list[str]]:
     if config.source == "fashion_mnist_mini":
         return read_fashion_mnist_mini()
     return read_torchvision(config.name, Path(config.root))
+
+
+def _check_counts(config: DatasetConfig, images: int, classes: int) -> None:
+    """Whether the source holds what its YAML says of it."""
+    for key, found in (("class_count", classes), ("train_images", images)):
+        expected = getattr(config, key)
+        if expected not in (None, found):
+            where = config.root or config.source
+            raise UserError(f"{where}: train holds {found}, but dataset.{key} is {expected}; complete it or set null")
 
 
 def _resize(images: np.ndarray, labels: np.ndarray, config: DatasetConfig) -> tuple[np.ndarray, np.ndarray]:

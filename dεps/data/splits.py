@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from dεps.data.config import DatasetConfig
-from dεps.data.folder import ImageFolder
+from dεps.data.folder import ImageFolder, to_picture
 from dεps.errors import UserError
 
 
@@ -27,6 +28,7 @@ class Split:
     folder: ImageFolder | None
     size: int
     channels: int
+    classes: int
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,6 +39,12 @@ class Split:
             return self.images[indices]
         rows = [self.folder.read(self.files[index], self.size, self.channels) for index in indices.tolist()]
         return torch.stack([torch.from_numpy(row.copy()) for row in rows])
+
+    def picture(self, index: int) -> Image.Image:
+        """One image as a picture: of a file all of it, uncropped and in its own size."""
+        if self.images is None:
+            return self.folder.picture(self.files[index], self.channels)
+        return to_picture(self.images[index].numpy())
 
 
 class PreparedData:
@@ -85,4 +93,4 @@ class PreparedData:
             files = tuple((self.folder / f"{name}.files.txt").read_text().splitlines())
             folder = ImageFolder(self.config.root)
         size, channels = self.manifest["size"], self.manifest["channels"]
-        return Split(tensors["labels"], tensors.get("images"), files, folder, size, channels)
+        return Split(tensors["labels"], tensors.get("images"), files, folder, size, channels, len(self.classes))

@@ -49,6 +49,8 @@ class Phase:
     sort: str | None = None
     #: the full model as it is on entry is frozen and teaches from then on
     freeze_teacher: bool = False
+    #: nothing but the full model is trained: kernel transformations rest, and validation looks at the whole space
+    alone: bool = False
 
 
 class Term(NamedTuple):

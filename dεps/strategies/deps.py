@@ -87,7 +87,7 @@ class DelayedShrinking:
         """FM-Warmup and shrinking, under one learning-rate schedule."""
         schedule, start, end = self.setup.schedule(), self.trunk_steps, self.setup.steps(self.setup.epochs)
         sort = "groups" if self.options.sort_channels else None
-        phases = [Phase("full model", 0, start, schedule), Phase("shrinking", start, end, schedule, sort)]
+        phases = [Phase("full model", 0, start, schedule, alone=True), Phase("shrinking", start, end, schedule, sort)]
         return [phase for phase in phases if phase.end > phase.start]
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:

@@ -38,7 +38,7 @@ class FullModel:
 
     def phases(self) -> Sequence[Phase]:
         """One phase."""
-        return [Phase("full model", 0, self.trunk_steps, self.setup.schedule())]
+        return [Phase("full model", 0, self.trunk_steps, self.setup.schedule(), alone=True)]
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
         """The full model."""

@@ -7,7 +7,7 @@ then depths, then expand ratios. Each phase starts from the last, with a learnin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 from typing import NamedTuple
@@ -55,6 +55,8 @@ class Options:
     kernel_transform: bool = True
     #: all phases after the teacher, in units of the published lengths
     epochs_ratio: float = 1.0
+    #: the teacher's epochs, in units of the full model's; other than 1 it is trained apart, on a horizon of its own
+    teacher_ratio: float = 1.0
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
@@ -62,11 +64,13 @@ class Options:
             raise UserError(f"{where}.distillation is {self.distillation}; expected 0 or more")
         if self.epochs_ratio <= 0:
             raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
+        if self.teacher_ratio <= 0:
+            raise UserError(f"{where}.teacher_ratio is {self.teacher_ratio}; expected a positive number")
 
 
 @dataclass(frozen=True)
 class ProgressiveShrinking:
-    """The full model, then `stages` of shrinking under its frozen copy."""
+    """The full model, then `stages` of shrinking under its frozen copy; `setup` is the experiment's."""
 
     options: Options
     setup: Setup
@@ -79,14 +83,20 @@ class ProgressiveShrinking:
         return self.options.kernel_transform
 
     @property
+    def _teacher(self) -> Setup:
+        """With the epochs of the teacher."""
+        return replace(self.setup, epochs=max(1, round(self.setup.epochs * self.options.teacher_ratio)))
+
+    @property
     def trunk_steps(self) -> int:
-        """The teacher's training."""
-        return self.setup.steps(self.setup.epochs)
+        """The teacher's training where it is as long as the full model's, else none."""
+        return self.setup.steps(self.setup.epochs) if self._teacher.epochs == self.setup.epochs else 0
 
     @cached_property
     def _phases(self) -> list[tuple[Phase, Shrinking | None]]:
-        setup, start = self.setup, self.trunk_steps
-        phases: list[tuple[Phase, Shrinking | None]] = [(Phase("full model", 0, start, setup.schedule()), None)]
+        setup, start = self._teacher, self._teacher.steps(self._teacher.epochs)
+        alone = Phase("full model", 0, start, setup.schedule(), alone=True)
+        phases: list[tuple[Phase, Shrinking | None]] = [(alone, None)]
         scale = self.options.epochs_ratio * setup.epochs / TEACHER_EPOCHS
         for number, stage in enumerate(self.stages):
             # Whole epochs, so that a run can be cut between any two of them.

@@ -1,6 +1,7 @@
 import torch
 
-from dεps.data.batches import AugmentConfig, Normalise, augment, plain_batches, training_batches
+from dεps.data.augment import AugmentConfig, augment
+from dεps.data.batches import Normalise, plain_batches, training_batches
 from dεps.data.config import DatasetConfig
 from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData

@@ -53,6 +53,21 @@ def test_a_zip_is_the_same_as_its_folder(drawn, tmp_path):
     assert (tmp_path / "a/manifest.json").read_text() == (tmp_path / "b/manifest.json").read_text()
 
 
+@pytest.mark.parametrize("limit", [0, 2048])
+def test_a_source_that_holds_less_than_it_should_is_refused(drawn, tmp_path, limit):
+    full = {"train_images": 192, "class_count": 4, "in_memory_limit_mb": limit}
+    prepare(folder_config(drawn, **full, splits=SplitFolders("train", None, "test")), tmp_path)
+    with pytest.raises(
+        UserError, match=r"train holds 192, but dataset\.train_images is 50000; complete it or set null"
+    ):
+        prepare(folder_config(drawn, **full | {"train_images": 50_000}), tmp_path)
+    with pytest.raises(UserError, match=r"train holds 4, but dataset\.class_count is 100"):
+        prepare(folder_config(drawn, **full | {"class_count": 100}), tmp_path)
+    mini = DatasetConfig("fashion_mnist_mini", "fashion_mnist_mini", 28, 1, train_images=60_000)
+    with pytest.raises(UserError, match=r"fashion_mnist_mini: train holds 7000, but dataset\.train_images is 60000"):
+        prepare(mini, tmp_path)
+
+
 def test_missing_splits_are_held_out_class_by_class(drawn, tmp_path):
     config = folder_config(drawn, holdout=0.25, splits=SplitFolders("train", None, None))
     manifest = prepare(config, tmp_path)

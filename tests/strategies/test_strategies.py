@@ -120,6 +120,25 @@ def test_ofa_scales_with_the_budget(setup):
     assert [(phase.end - phase.start) // 7 for phase in strategy.phases()] == [10, 7, 1, 7, 1, 7]
 
 
+@pytest.mark.parametrize(("strategy", "ends"), [("ofa", [180, 305, 330, 455, 480, 605]), ("compofa", [180, 205, 330])])
+def test_a_teacher_of_its_own_length_has_its_own_horizon(strategy, ends):
+    setup = Setup(load_space("mbv3_224"), 270, 1, 2.7, 5, 0.1, 0.1)
+    method = build(setup, strategy=strategy, teacher_ratio=180 / 270)
+    phases = method.phases()
+    assert [phase.end for phase in phases] == ends
+    assert method.trunk_steps == 0  # nothing to branch from
+    teacher = phases[0].schedule
+    assert (teacher.base, teacher.steps, teacher.warmup) == (2.7, 180, 5)
+    assert teacher(179) < 0.001 < setup.schedule()(179)
+    assert phases[1].freeze_teacher
+    assert [phase.alone for phase in phases] == [True] + [False] * (len(ends) - 1)
+    assert [term.arch for term in method.terms(179, Random(0))] == [setup.space.largest()]
+
+
+def test_a_teacher_that_rounds_to_the_full_model_shares_its_trunk(setup):
+    assert build(setup, strategy="ofa", teacher_ratio=1.04).trunk_steps == 70
+
+
 def test_compofa_couples_depth_and_expand(micro):
     strategy = build(Setup(micro, 180, 1, 2.6, 0, 0.1, 0.1), strategy="compofa", kernels=[3, 5, 3])
     assert [phase.end for phase in strategy.phases()] == [180, 205, 330]
@@ -159,6 +178,8 @@ def test_compofa_has_243_archs_in_the_papers_space():
             {"strategy": "compofa", "kernels": [7]},
             r"compofa\.kernels gives stage 0 kernel 7; the space offers \[3, 5\]",
         ),
+        ({"strategy": "ofa", "teacher_ratio": 0}, r"methods\.m\.teacher_ratio is 0\.0; expected a positive"),
+        ({"strategy": "compofa", "teacher_ratio": -1}, r"methods\.m\.teacher_ratio is -1\.0"),
         ({"strategy": "bignas", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
         ({"strategy": "rss", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
         ({"strategy": "rss", "shrink_start": 0.5}, r"methods\.m\.shrink_start is no known key; allowed: epochs_ratio"),

@@ -1,0 +1,218 @@
+"""Augmentation of training images.
+
+Flips and reflected crops are one gather over a whole batch. Everything else is torchvision's and works image by image,
+in the worker processes where there are any. torchvision draws from torch's global generator, so each image gets a seed
+of its own for as long as it is worked on: the result depends on (seed, epoch, step, position in the batch) and nothing
+else, and the generator is afterwards what it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+
+from dεps.data.folder import to_picture
+from dεps.data.splits import Split
+from dεps.errors import UserError
+from dεps.randomness import derive
+
+AUTO_AUGMENT = ("none", "imagenet", "cifar10")
+#: aspect ratios of a random resized crop (Szegedy et al., arXiv 1409.4842, §6)
+ASPECT = (3 / 4, 4 / 3)
+#: what AutoAugment shows where it moves an image away (arXiv 1805.09501, Appendix A: grey)
+FILL = 128
+
+
+@dataclass
+class AugmentConfig:
+    """Augmentation of training images, in the order in which it is done."""
+
+    #: smallest share of the area in a random crop resized to the data's size (ImageNet: 0.08); 0: none
+    resized_crop: float = 0.0
+    #: mirror half of the images
+    flip: bool = True
+    #: random crop after reflecting this many pixels at each border; 0: none
+    crop_padding: int = 4
+    #: learned policy (AutoAugment, arXiv 1805.09501): none, imagenet, cifar10
+    auto_augment: str = "none"
+    #: strengths of brightness, contrast, saturation and hue; empty: none
+    color_jitter: list[float] = field(default_factory=list)
+    #: probability that a rectangle is replaced by the mean colour (arXiv 1708.04896)
+    random_erasing: float = 0.0
+    #: α of mixup (arXiv 1710.09412); 0: none
+    mixup: float = 0.0
+    #: α of CutMix (arXiv 1905.04899); 0: none. With mixup too, each batch draws one of them
+    cutmix: float = 0.0
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if not 0.0 <= self.resized_crop <= 1.0:
+            raise UserError(
+                f"{where}.resized_crop is {self.resized_crop}; expected a share of the area, up to 1, or 0 for none"
+            )
+        if not 0 <= self.crop_padding <= 64:
+            raise UserError(f"{where}.crop_padding is {self.crop_padding}; expected 0 to 64 pixels")
+        if self.auto_augment not in AUTO_AUGMENT:
+            raise UserError(f"{where}.auto_augment is {self.auto_augment!r}; allowed: {', '.join(AUTO_AUGMENT)}")
+        jitter = self.color_jitter
+        good = len(jitter) == 4 and all(math.isfinite(value) and value >= 0 for value in jitter) and jitter[3] <= 0.5
+        if jitter and not good:
+            expected = "[] or [brightness, contrast, saturation, hue], each 0 or more and hue at most 0.5"
+            raise UserError(f"{where}.color_jitter is {jitter}; expected {expected}")
+        if not 0.0 <= self.random_erasing <= 1.0:
+            raise UserError(f"{where}.random_erasing is {self.random_erasing}; expected a probability, 0 to 1")
+        for key in ("mixup", "cutmix"):
+            if getattr(self, key) < 0:
+                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected α, 0 (none) or more")
+
+    def check_images(self, where: str, size: int, channels: int) -> None:
+        """Raise `UserError` naming the key below `where` that images of this size and colour cannot be given."""
+        if self.crop_padding >= size:
+            raise UserError(f"{where}.crop_padding is {self.crop_padding}; expected less than dataset.size, {size}")
+        if channels == 3:
+            return
+        if self.auto_augment != "none":
+            raise UserError(f"{where}.auto_augment is {self.auto_augment!r}, which needs dataset.channels 3; set none")
+        if any(self.color_jitter[2:]):
+            needs = "saturation and hue need dataset.channels 3; set both to 0"
+            raise UserError(f"{where}.color_jitter is {self.color_jitter}, but {needs}")
+
+    @property
+    def per_image(self) -> bool:
+        """Whether anything is done image by image."""
+        policy = self.auto_augment != "none"
+        return self.resized_crop > 0 or policy or any(self.color_jitter) or self.random_erasing > 0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images of a batch, and with them their labels, are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+def augment(pixels: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+    """Flip and shift each image of uint8 (batch, height, width, channels) on its own, in one gather."""
+    batch, height, width, _ = pixels.shape
+    pad = config.crop_padding
+    shifts = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=generator) - pad
+    flips = torch.rand((batch, 1), generator=generator) < 0.5
+    rows = _reflect(torch.arange(height) + shifts[0], height)
+    columns = _reflect(torch.arange(width) + shifts[1], width)
+    if config.flip:
+        columns = torch.where(flips, columns.flip(1), columns)
+    return pixels[torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    index = index.abs()
+    return torch.where(index >= size, 2 * (size - 1) - index, index)
+
+
+def resize(pixels: Tensor, size: int) -> Tensor:
+    """uint8 (batch, height, width, channels) to (batch, size, size, channels), bilinear with antialiasing."""
+    if pixels.shape[1:3] == (size, size):
+        return pixels
+    from torchvision.transforms.v2 import functional
+
+    resized = functional.resize(pixels.permute(0, 3, 1, 2), [size, size], antialias=True)
+    return resized.permute(0, 2, 3, 1).contiguous()
+
+
+@contextmanager
+def _seeded() -> Iterator[Callable[[int], object]]:
+    """A function that seeds torch's global CPU generator, whose state is put back on leaving."""
+    with torch.random.fork_rng(devices=[]):
+        yield torch.default_generator.manual_seed  # torch.manual_seed would seed every device
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """All that is done to the pixels of one epoch's batches; with `config.per_image` for worker processes.
+
+    Attributes:
+        config: the switches.
+        size: side of the resulting images in pixels.
+        mean: mean colour (channels,) in units of 1 = white, for erased rectangles.
+        seed, epoch: whose randomness it is.
+    """
+
+    config: AugmentConfig
+    size: int
+    mean: Tensor
+    seed: int
+    epoch: int
+
+    def read(self, split: Split, indices: Tensor, step: int) -> Tensor:
+        """The images at `indices` int64 (batch,), augmented: uint8 (batch, size, size, channels)."""
+        pixels = self._cropped(split, indices, step) if self.config.resized_crop > 0 else split.read(indices)
+        pixels = self.batch(pixels, step)
+        return self._transformed(pixels, step) if self._transform else pixels
+
+    def batch(self, pixels: Tensor, step: int) -> Tensor:
+        """Flip and reflected crop of uint8 (batch, height, width, channels), brought to the size."""
+        generator = Generator().manual_seed(derive(self.seed, "augment", self.epoch, step))
+        return resize(augment(pixels, self.config, generator), self.size)
+
+    def _cropped(self, split: Split, indices: Tensor, step: int) -> Tensor:
+        from torchvision.transforms import v2
+
+        crop = v2.RandomResizedCrop(self.size, scale=(self.config.resized_crop, 1.0), ratio=ASPECT, antialias=True)
+        images = []
+        with _seeded() as seed:
+            for position, index in enumerate(indices.tolist()):
+                picture = split.picture(index)
+                seed(derive(self.seed, "augment/crop", self.epoch, step, position))
+                images.append(np.asarray(crop(picture)))
+        return torch.from_numpy(np.stack(images)).view(-1, self.size, self.size, split.channels)
+
+    @cached_property
+    def _transform(self) -> Callable[[Image.Image], Tensor] | None:
+        """AutoAugment, colour jitter and erasing of one picture, to uint8 (channels, size, size)."""
+        from torchvision.transforms import v2
+
+        config, steps = self.config, []
+        if config.auto_augment != "none":
+            policy = v2.AutoAugmentPolicy(config.auto_augment)
+            steps.append(v2.AutoAugment(policy, v2.InterpolationMode.BILINEAR, fill=FILL))
+        if any(config.color_jitter):
+            steps.append(v2.ColorJitter(*config.color_jitter))
+        if config.random_erasing > 0:
+            steps += [
+                v2.PILToTensor(),
+                v2.RandomErasing(config.random_erasing, value=(self.mean * 255).round().tolist()),
+            ]
+        elif steps:
+            steps.append(v2.PILToTensor())
+        return v2.Compose(steps) if steps else None
+
+    def _transformed(self, pixels: Tensor, step: int) -> Tensor:
+        images = []
+        with _seeded() as seed:
+            for position, image in enumerate(pixels):
+                seed(derive(self.seed, "augment/transform", self.epoch, step, position))
+                images.append(self._transform(to_picture(image.numpy())))
+        return torch.stack(images).permute(0, 2, 3, 1).contiguous()
+
+
+def mix(
+    images: Tensor, labels: Tensor, config: AugmentConfig, classes: int, *, seed: int, epoch: int, step: int
+) -> tuple[Tensor, Tensor]:
+    """Mixup or CutMix of float (batch, channels, height, width) and int64 (batch,) with the batch shifted by one.
+
+    Returns images in channels_last, and labels as float (batch, classes) whose rows add up to 1.
+    """
+    from torchvision.transforms import v2
+
+    given = ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix))
+    choices = [kind(alpha=alpha, num_classes=classes) for kind, alpha in given if alpha > 0]
+    with _seeded() as reseed:
+        reseed(derive(seed, "mix", epoch, step))
+        images, labels = v2.RandomChoice(choices)(images, labels)
+    return images.contiguous(memory_format=torch.channels_last), labels
