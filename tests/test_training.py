@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 
@@ -9,8 +10,10 @@ from dεps.checkpoint import load_snapshot, save_snapshot
 from dεps.cost import arch_cost
 from dεps.data.batches import training_batches
 from dεps.errors import UserError
+from dεps.evaluation import recalibration_indices, top1
 from dεps.losses import CrossEntropy, InPlaceDistillation, Targets
 from dεps.randomness import python_rng
+from dεps.search_space import middle_width
 from dεps.strategies import full_model, registry
 from dεps.training import TrainConfig, Trainer
 
@@ -184,6 +187,24 @@ def test_training_cost_counts_every_forward_and_backward(micro, data):
     macs = arch_cost(micro, micro.largest(), 4, 1).macs
     assert run.macs == 3 * macs * 4 * (192 // 32) * 32
     assert run.history[-1]["cost/train_tmacs"] == round(run.macs / 1e12, 6)
+
+
+def test_one_arch_alone_is_trained_validated_and_charged(micro, data):
+    arch = micro.uniform(2, 5, 2)
+    config = replace(CONFIG, epochs=1, weight_decay=0.0)
+    strategy = registry.build({"strategy": "standalone", "arch": str(arch)}, "m", config.setup(micro, data))
+    run = Trainer(micro, data, config, strategy, 0, {"alone": arch})
+    before = copy.deepcopy(run.net.state_dict())
+    (record,) = run.run()
+    indices = recalibration_indices(data.train, config.validate_recalibration, 0)
+    assert record["val/alone_top1"] == round(top1(run.net, arch, data, data.validation, indices), 4)
+    assert [key for key in record if key.startswith("val/")] == ["val/alone_top1"]
+    assert run.macs == 3 * run.total_steps * 32 * arch_cost(micro, arch, 4, 1).macs
+    mid = middle_width(16, 2)  # of the second block of the first stage
+    after, name = run.net.state_dict(), "blocks.2.project.weight"
+    assert not torch.equal(after[name][:, :mid], before[name][:, :mid])
+    assert torch.equal(after[name][:, mid:], before[name][:, mid:])
+    assert torch.equal(after["blocks.3.project.weight"], before["blocks.3.project.weight"])  # a third block it lacks
 
 
 def test_a_state_of_another_space_is_refused(micro, data):
