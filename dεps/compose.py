@@ -21,11 +21,11 @@ from dεps.data.config import DatasetConfig
 from dεps.errors import UserError
 from dεps.evaluation import EvaluateConfig
 from dεps.files import write_atomic
-from dεps.identity import FULL_MODEL
+from dεps.identity import FULL_MODEL, STANDALONE
 from dεps.predictor import PredictConfig
 from dεps.search import SearchConfig
-from dεps.search_space import SearchSpace
-from dεps.strategies import registry
+from dεps.search_space import Arch, SearchSpace
+from dεps.strategies import registry, standalone
 from dεps.training import TrainConfig
 from dεps.trunk import FullModelConfig
 
@@ -40,7 +40,7 @@ SCHEMAS: dict[str, type] = {
     "search": SearchConfig,
     "reference": ReferenceConfig,
 }
-TOP_LEVEL = ("experiments", "names", "methods", "seeds")
+TOP_LEVEL = ("experiments", "names", "methods", "standalone", "seeds")
 
 
 def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out: Path = PARAMS) -> dict[str, Any]:
@@ -82,6 +82,7 @@ def check_params(params: dict[str, Any]) -> None:
     experiments = section(params, "experiments")
     _check_list(params, "names", str, f"experiments, of: {', '.join(experiments)}")
     _check_list(params, "methods", str, "methods, such as [deps, rss]")
+    _check_list(params, "standalone", str, "archs to train alone, such as [smallest] or [smallest, largest]")
     _check_list(params, "seeds", int, "different whole numbers, such as [0, 1]")
     for name in params["names"]:
         _check_experiment(params, name)
@@ -111,8 +112,16 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         there = checked["space"].resolution
         raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.size, {size}")
     checked["train"].augment.check_images(f"{where}.train.augment", size, checked["dataset"].channels)
+    archs: dict[Arch, str] = {}
+    for text in params["standalone"]:
+        arch = standalone.named(checked["space"], text, f"standalone, in experiment {name},")
+        if archs.setdefault(arch, text) != text:
+            raise UserError(f"standalone holds {archs[arch]} and {text}, the same arch in experiment {name}; keep one")
     methods = section(params, "experiments", name, "methods")
     if FULL_MODEL in methods:
         raise UserError(f"{where}.methods.{FULL_MODEL}: the name is taken by the trunk; choose another")
+    for method in methods:
+        if method.startswith(f"{STANDALONE}-"):
+            raise UserError(f"{where}.methods.{method}: such names are taken by archs trained alone; choose another")
     for method in dict.fromkeys([*params["methods"], *methods]):
         registry.options(section(params, "experiments", name, "methods", method), f"{where}.methods.{method}")

@@ -16,6 +16,8 @@ from dεps.config import section
 
 #: the trunk appears beside the methods, as the full model trained on its own
 FULL_MODEL = "full_model"
+#: and so does each arch that is trained alone, as `standalone-<arch>`
+STANDALONE = "standalone"
 #: sections of an experiment that a run's results depend on, beside its own method
 SECTIONS = ("dataset", "space", "train", "evaluate", "predict", "search")
 MAX_VALUE = 6000  # MLflow refuses longer parameters
@@ -48,7 +50,9 @@ def run_identity(
     """Identity of a run from the whole of `params.yaml` and the data's manifest."""
     own = section(params, "experiments", experiment)
     sections: dict[str, Any] = {name: own[name] for name in SECTIONS if name in own}
-    if method != FULL_MODEL:
+    if method.startswith(f"{STANDALONE}-"):
+        sections["method"] = {"strategy": STANDALONE, "arch": method.removeprefix(f"{STANDALONE}-")}
+    elif method != FULL_MODEL:
         sections["method"] = section(params, "experiments", experiment, "methods", method)
     # Where the images lie does not change what is learnt from them; the data's own hash does.
     sections["dataset"] = {key: value for key, value in sections["dataset"].items() if key not in ("root", "workers")}
@@ -68,6 +72,11 @@ def run_identity(
             "data_hash": data_hash,
         },
     )
+
+
+def standalone_method(arch: str) -> str:
+    """What stands in the place of a method's name for an arch that is trained alone."""
+    return f"{STANDALONE}-{arch}"
 
 
 def digest(value: Any) -> str:

@@ -91,9 +91,8 @@ def _describe(record: Record, trainer: Trainer) -> str:
     """One line about an epoch."""
     parts = [f"epoch {record['epoch']}/{trainer.total_steps // trainer.steps_per_epoch}, {record['phase']}"]
     parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]
-    parts += [
-        f"{name} {record[key]:.1f} %" for name in ("smallest", "largest") if (key := f"val/{name}_top1") in record
-    ]
+    accuracies = {key: value for key, value in record.items() if key.startswith("val/")}
+    parts += [f"{key.removeprefix('val/').removesuffix('_top1')} {top1:.1f} %" for key, top1 in accuracies.items()]
     return ", ".join(parts)
 
 

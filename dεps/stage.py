@@ -37,11 +37,13 @@ class Context:
     method: str | None = None
     seed: int | None = None
     params: dict[str, Any] = field(default_factory=dict, repr=False)
+    #: as `params.yaml` names it, in a stage that is about one arch
+    arch: str | None = None
 
     @property
     def instance(self) -> str:
         """Name of the instance within its stage and experiment, such as `deps-0`; empty where there is only one."""
-        return "-".join(str(part) for part in (self.method, self.seed) if part is not None)
+        return "-".join(str(part) for part in (self.method, self.arch, self.seed) if part is not None)
 
     @property
     def label(self) -> str:
@@ -77,7 +79,7 @@ def run(
     out: Callable[[Context], Path] = lambda context: context.folder(context.stage),
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Parse `--experiment`, `--method`, `--seed` as named in `arguments`, and do the work of one instance.
+    """Parse `--experiment`, `--method`, `--arch`, `--seed` as named in `arguments`; do the work of one instance.
 
     Exits with 2 and one line on stderr for an error that the user can mend, with 130 on Ctrl-C.
     """

@@ -99,12 +99,20 @@ class Trainer:
         space, data, config: the experiment.
         strategy: the method.
         seed: decides weights, order, augmentation, dropout and sampled archs.
+        validated: archs to validate, by the name in `val/<name>_top1`; default: the smallest and the largest on offer.
     """
 
     def __init__(
-        self, space: SearchSpace, data: PreparedData, config: TrainConfig, strategy: Strategy, seed: int
+        self,
+        space: SearchSpace,
+        data: PreparedData,
+        config: TrainConfig,
+        strategy: Strategy,
+        seed: int,
+        validated: dict[str, Arch] | None = None,
     ) -> None:
         self.space, self.data, self.config, self.strategy, self.seed = space, data, config, strategy, seed
+        self.validated = validated
         self.device = best_device() if config.device == "auto" else torch.device(config.device)
         self.normalise = Normalise.of(data)
         self.steps_per_epoch = steps_per_epoch(data.train, config.batch_size)
@@ -224,11 +232,11 @@ class Trainer:
         return Generator(self.device).manual_seed(derive(self.seed, "dropout", self.step, number))
 
     def _validate(self, phase: Phase) -> Record:
-        """Top-1 of the smallest and the largest arch on validation, BN recalibrated, in percent."""
+        """Top-1 of the smallest and the largest arch (or `validated`) on validation, BN recalibrated, in percent."""
         indices = recalibration_indices(self.data.train, self.config.validate_recalibration, self.seed)
         # In the trunk every method validates the same two archs, or a branch would not be its own trunk's.
         choices = self.space if phase.alone else self.strategy.space
-        archs: dict[str, Arch] = {"smallest": choices.smallest(), "largest": choices.largest()}
+        archs = self.validated or {"smallest": choices.smallest(), "largest": choices.largest()}
         return {
             f"val/{name}_top1": round(top1(self.net, arch, self.data, self.data.validation, indices), 4)
             for name, arch in archs.items()

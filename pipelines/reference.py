@@ -1,46 +1,72 @@
-"""Stage `reference`: test accuracy of the full model trained alone and of logistic regression."""
+"""Stage `reference`: test accuracy of what was trained alone (full model, archs) and of logistic regression."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dεps.baseline import ReferenceConfig, logistic_regression
+from dεps.cost import arch_cost
+from dεps.data.splits import PreparedData
 from dεps.device import best_device, deterministic
 from dεps.errors import UserError
 from dεps.evaluation import accuracies, recalibration_indices
 from dεps.experiment import load_data
 from dεps.files import write_json
-from dεps.identity import FULL_MODEL
+from dεps.identity import FULL_MODEL, STANDALONE
 from dεps.stage import Context, run
+from dεps.strategies.standalone import name_of, named
 from dεps.supernet.files import load_supernet
 
 
+def measure(folder: Path, text: str, data: PreparedData, images: int, seed: int) -> dict[str, object]:
+    """Name, cost and test top-1 (percent, unrounded) of the arch called `text` in the supernet of `folder`."""
+    net = load_supernet(folder / "supernet.safetensors").to(best_device())
+    arch = named(net.space, text, STANDALONE)
+    (test,) = accuracies(net, arch, data, [data.test], recalibration_indices(data.train, images, seed))
+    cost = arch_cost(net.space, arch, net.classes, net.channels)
+    name = name_of(net.space, arch)
+    return {"name": name, "arch": str(arch), "macs": cost.macs, "params": cost.params, "test_top1": test}
+
+
+def mean_and_std(name: str, top1: list[float]) -> dict[str, float]:
+    """Two metrics over seeds."""
+    key = f"reference/{name}_top1"
+    return {key: round(float(np.mean(top1)), 4), f"{key}_std": round(float(np.std(top1)), 4)}
+
+
 def work(context: Context, out: Path) -> None:
-    """Write `full_model/<seed>.json` for each seed of the full model, and `metrics.json`."""
+    """Write `full_model/<seed>.json`, `standalone/<arch>-<seed>.json`, `standalone.csv` and `metrics.json`."""
     deterministic()
-    config, data = context.section(ReferenceConfig, "reference"), load_data(context)
-    top1 = []
-    for seed in context.params["seeds"]:
-        net = load_supernet(context.folder(FULL_MODEL, str(seed)) / "supernet.safetensors").to(best_device())
-        indices = recalibration_indices(data.train, config.recalibration_images, seed)
-        (test,) = accuracies(net, net.space.largest(), data, [data.test], indices)
-        top1.append(test)
-        write_json(out / "full_model" / f"{seed}.json", {"pareto/largest_top1": round(test, 4)})
-    if not top1:
+    config, data, seeds = context.section(ReferenceConfig, "reference"), load_data(context), context.params["seeds"]
+    if not seeds:
         raise UserError("seeds is empty; expected at least one number")
+
+    def measured(stage: str, text: str, seed: int, instance: str) -> dict[str, object]:
+        row = measure(context.folder(stage, instance), text, data, config.recalibration_images, seed)
+        top1 = round(row["test_top1"], 4)
+        write_json(out / stage / f"{instance}.json", {f"pareto/{row['name']}_top1": top1})
+        return {"standalone": text, "seed": seed, **row}
+
+    full = [measured(FULL_MODEL, "largest", seed, str(seed))["test_top1"] for seed in seeds]
+    alone = context.params["standalone"]
+    rows = [measured(STANDALONE, text, seed, f"{text}-{seed}") for text in alone for seed in seeds]
+    table = pd.DataFrame(rows)
+    table.to_csv(out / "standalone.csv", index=False, float_format="%.4f")
+    metrics = mean_and_std("full_model", full)
+    for name, own in table.groupby("name", sort=False):
+        metrics |= mean_and_std(f"{name}_alone", own.test_top1.tolist())
     baseline = logistic_regression(data, config)
-    metrics = {
-        "reference/full_model_top1": round(float(np.mean(top1)), 4),
-        "reference/full_model_top1_std": round(float(np.std(top1)), 4),
-        "reference/logistic_regression_top1": round(baseline, 4),
-    }
+    metrics["reference/logistic_regression_top1"] = round(baseline, 4)
     write_json(out / "metrics.json", metrics)
-    print(
-        f"{context.label}: full model {metrics['reference/full_model_top1']:.2f} % on test, "
-        f"logistic regression {baseline:.2f} %"
-    )
+    shown = [
+        f"{key.removeprefix('reference/').removesuffix('_top1')} {metrics[key]:.2f} %"
+        for key in metrics
+        if key.endswith("_top1")
+    ]
+    print(f"{context.label}: {', '.join(shown).replace('_', ' ')} on test")
 
 
 if __name__ == "__main__":

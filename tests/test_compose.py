@@ -120,6 +120,17 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("experiment=[]", r"no experiment is selected"),
         ("methods=[]", r"methods is \[\]; expected a non-empty list"),
         ("methods=[nope]", r"no 'experiments\.quick\.methods\.nope'; there is: deps, rss"),
+        (
+            "standalone=[]",
+            r"standalone is \[\]; expected a non-empty list of archs to train alone, such as \[smallest\]",
+        ),
+        ("standalone=smallest", r"standalone is 'smallest'; expected a non-empty list of archs"),
+        ("standalone=[tiny]", r"standalone, in experiment quick, is 'tiny'; allowed: smallest, largest, D1E2K5"),
+        ("standalone=[smallest,D1E2K5]", r"standalone holds smallest and D1E2K5, the same arch in experiment quick"),
+        (
+            "+experiments.quick.methods.standalone-smallest={strategy: rss}",
+            r"methods\.standalone-smallest: such names are taken by archs trained alone; choose another",
+        ),
         ("seeds=[1,1]", r"seeds is \[1, 1\]; expected a non-empty list of different whole numbers"),
         ("seeds=[-1]", r"seeds is \[-1\]"),
         ("seeds=2", r"seeds is 2"),

@@ -1,6 +1,10 @@
-"""dvc.yaml against the code: each stage depends on exactly the modules that its script imports."""
+"""dvc.yaml against the code: each stage depends on exactly the modules that its script imports.
+
+`python -m tests.test_dag` brings the lists in dvc.yaml up to date.
+"""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +36,13 @@ def imports(file: Path) -> set[str]:
     return {module for module in found if module.split(".")[0] in ("dεps", "pipelines")}
 
 
+def by_name(file: Path) -> list[Path]:
+    """Modules that a file imports by a name from params."""
+    if file.parts[-2:] == ("strategies", "registry.py"):
+        return list(file.parent.glob("*.py"))
+    return list((file.parent / "families").glob("*.py")) if file.name == "search_space.py" else []
+
+
 def closure(script: Path) -> set[str]:
     seen: set[Path] = set()
     todo = [script]
@@ -40,8 +51,7 @@ def closure(script: Path) -> set[str]:
         if file not in seen:
             seen.add(file)
             todo += [path for module in imports(file) if (path := module_file(module))]
-            if file.parts[-2:] == ("strategies", "registry.py"):  # imports its neighbours by name
-                todo += [path for path in file.parent.glob("*.py") if path.stat().st_size]
+            todo += [path for path in by_name(file) if path.stat().st_size]
     return {file.relative_to(ROOT).as_posix() for file in seen}
 
 
@@ -92,3 +102,25 @@ def test_identity_covers_every_section_that_a_methods_stages_use():
         if "methods" not in key
     }
     assert used == set(SECTIONS)
+
+
+def write_deps() -> None:
+    """Put each stage's import closure in the place of the code under its deps; folders and data files stay named."""
+    path = ROOT / "dvc.yaml"
+    text = path.read_text()
+    for stage, content in STAGES.items():
+        code = [dep for dep in content["deps"] if dep.startswith(("dεps/", "pipelines/"))]
+        folders = {dep for dep in code if (ROOT / dep).is_dir()}
+        data = {dep for dep in code if (ROOT / dep).is_file() and not dep.endswith(".py")}
+        script = f"pipelines/{stage}.py"
+        files = closure(ROOT / script)
+        folders |= {"dεps/families"} if "dεps/search_space.py" in files else set()
+        files = {file for file in files if str(Path(file).parent) not in folders} - {script}
+        lines = "".join(f"      - {dep}\n" for dep in [script, *sorted(files | folders | data)])
+        pattern = rf"(^  {stage}:\n(?:(?!  \w).*\n)*?    deps:\n)(?:      - (?:pipelines|dεps)/.*\n)+"
+        text = re.sub(pattern, lambda match, lines=lines: match[1] + lines, text, flags=re.MULTILINE)
+    path.write_text(text)
+
+
+if __name__ == "__main__":
+    write_deps()

@@ -28,6 +28,17 @@ def test_results_go_to_the_stages_folder(workspace):
     assert list(Path(".state/scratch").iterdir()) == []
 
 
+def test_a_stage_can_be_about_one_arch(workspace):
+    argv = ["--experiment", "quick", "--arch", "smallest", "--seed", "0"]
+    run(
+        "standalone",
+        lambda context, out: (out / "file").write_text(context.arch),
+        ("experiment", "arch", "seed"),
+        argv=argv,
+    )
+    assert Path("runs/quick/standalone/smallest-0/file").read_text() == "smallest"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [

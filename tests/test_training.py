@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 
@@ -10,8 +11,10 @@ from dεps.cost import arch_cost
 from dεps.data.augment import AugmentConfig
 from dεps.data.batches import training_batches
 from dεps.errors import UserError
+from dεps.evaluation import recalibration_indices, top1
 from dεps.losses import CrossEntropy, InPlaceDistillation, Targets
 from dεps.randomness import python_rng
+from dεps.families.mobilenet import middle_width
 from dεps.strategies import full_model, registry
 from dεps.training import TrainConfig, Trainer
 
@@ -222,6 +225,24 @@ def test_mixed_and_transformed_images_train_and_resume(micro, data, params):
     resumed = trainer(micro, data, config, **params)
     resumed.restore(copy.deepcopy(part.snapshot()))
     assert same(finish(resumed), whole)
+
+
+def test_one_arch_alone_is_trained_validated_and_charged(micro, data):
+    arch = micro.uniform(2, 5, 2)
+    config = replace(CONFIG, epochs=1, weight_decay=0.0)
+    strategy = registry.build({"strategy": "standalone", "arch": str(arch)}, "m", config.setup(micro, data))
+    run = Trainer(micro, data, config, strategy, 0, {"alone": arch})
+    before = copy.deepcopy(run.net.state_dict())
+    (record,) = run.run()
+    indices = recalibration_indices(data.train, config.validate_recalibration, 0)
+    assert record["val/alone_top1"] == round(top1(run.net, arch, data, data.validation, indices), 4)
+    assert [key for key in record if key.startswith("val/")] == ["val/alone_top1"]
+    assert run.macs == 3 * run.total_steps * 32 * arch_cost(micro, arch, 4, 1).macs
+    mid = middle_width(16, 2)  # of the second block of the first stage
+    after, name = run.net.state_dict(), "body.blocks.2.project.weight"
+    assert not torch.equal(after[name][:, :mid], before[name][:, :mid])
+    assert torch.equal(after[name][:, mid:], before[name][:, mid:])
+    assert torch.equal(after["body.blocks.3.project.weight"], before["body.blocks.3.project.weight"])  # a third block it lacks
 
 
 def test_a_state_of_another_space_is_refused(micro, data):

@@ -50,17 +50,22 @@ def _mean_std(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
 
 
 def pareto(results: Results) -> Figure:
-    """Test accuracy over MACs through the Pareto points."""
+    """Test accuracy over MACs through the Pareto points, and of what was trained alone."""
     figure, axes = _axes(results, "Pareto points")
+    grey = colours(["full_model"])["full_model"]
     for method in results.methods:
         points = _mean_std(results.pareto[results.pareto.method == method], ["macs"], "test_top1")
         _band(axes, points.macs / 1e6, points["mean"], points["std"], method, marker="o")
     own = results.pareto[results.pareto.method == results.methods[0]].drop_duplicates("name").sort_values("macs")
     reference = results.reference["reference/full_model_top1"]
-    axes.plot(own.macs.max() / 1e6, reference, "*", color=colours(["full_model"])["full_model"], markersize=10)
+    axes.plot(own.macs.max() / 1e6, reference, "*", color=grey, markersize=10)
+    alone = _mean_std(results.standalone, ["macs", "arch"], "test_top1")
+    error = alone["std"] if len(results.seeds) > 1 else None
+    diamond = {"fmt": "D", "color": grey, "markersize": 5, "zorder": 3, "label": "trained alone"}
+    axes.errorbar(alone.macs / 1e6, alone["mean"], yerr=error, **diamond)
     _name_archs(axes, own)  # after all points: it settles the limits
     axes.set(xlabel="MACs (millions)", ylabel="top-1 on test (%)")
-    star = Line2D([], [], marker="*", linestyle="", color=colours(["full_model"])["full_model"], markersize=9)
+    star = Line2D([], [], marker="*", linestyle="", color=grey, markersize=9)
     handles, names = axes.get_legend_handles_labels()
     axes.legend([*handles, star], [*names, "full model alone"])
     return figure

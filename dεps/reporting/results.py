@@ -97,6 +97,18 @@ class Results:
         return read_json(self.folder / "reference" / "metrics.json")
 
     @cached_property
+    def standalone(self) -> pd.DataFrame:
+        """Archs trained alone, one row an arch and seed: name, arch, macs, params, seed, test_top1, train_tmacs."""
+        path = self.folder / "reference" / "standalone.csv"
+        try:
+            table = pd.read_csv(path)
+        except (OSError, pd.errors.EmptyDataError) as error:
+            raise UserError(f"{path} cannot be read ({error}); run 'dvc repro'") from None
+        runs = [f"{row.standalone}-{row.seed}" for row in table.itertuples()]
+        costs = [read_json(self.folder / "standalone" / run / "summary.json")["cost/train_tmacs"] for run in runs]
+        return table.assign(train_tmacs=costs)
+
+    @cached_property
     def manifest(self) -> dict[str, Any]:
         """What stage `prepare` says of the data."""
         return read_json(DATA / self.experiment / "manifest.json")

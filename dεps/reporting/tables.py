@@ -37,9 +37,21 @@ def summary(results: Results) -> pd.DataFrame:
     cost = results.history[results.history.method == "full_model"].groupby("seed")["cost/train_tmacs"].max().mean()
     training = {COLUMNS["cost/train_tmacs"][0]: f"{cost:.3f}"}
     rows.append({"method": "full model alone", heading: f"{mean:.2f}{several}", **training})
+    rows += _alone(results)
     logistic = reference["reference/logistic_regression_top1"]
     rows.append({"method": "logistic regression", heading: f"{logistic:.2f}"})
     return pd.DataFrame(rows).fillna("–")
+
+
+def _alone(results: Results) -> list[dict[str, str]]:
+    """A row for each arch trained alone; its accuracy stands under the heading of the same arch, if there is one."""
+    rows = []
+    for name, own in results.standalone.groupby("name", sort=False):
+        heading = COLUMNS[f"pareto/{name}_top1"][0] if name in ("smallest", "largest") else "this arch (%)"
+        cost, decimals = COLUMNS["cost/train_tmacs"]
+        values = {heading: spread(own.test_top1, 2), cost: f"{own.train_tmacs.mean():.{decimals}f}"}
+        rows.append({"method": f"{name} trained alone", **values})
+    return rows
 
 
 def spread(values: pd.Series, decimals: int) -> str:

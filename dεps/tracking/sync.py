@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from dεps.files import read_json
-from dεps.identity import FULL_MODEL, RunIdentity, git_commit, run_identity
+from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, git_commit, run_identity, standalone_method
 from dεps.live import read_live
-from dεps.stage import STATE, Context
+from dεps.stage import Context
 from dεps.tracking.store import Store, record_metrics
 
 TRAIN = "train"
@@ -48,39 +48,46 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
     store = store or Store()
     runs = changed = 0
     for context in instances(params):
-        folder = training_folder(context)
-        if not (folder / "history.jsonl").exists():
+        if not (context.folder(context.stage) / "history.jsonl").exists():
             continue
         manifest = read_json(context.data_folder() / "manifest.json")
-        identity = run_identity(params, context.experiment, context.method, context.seed, manifest)
+        identity = run_identity(params, context.experiment, _method(context), context.seed, manifest)
         runs += 1
         changed += _sync_run(store, context, identity, manifest)
     return runs, changed
 
 
 def instances(params: dict[str, Any]) -> Iterator[Context]:
-    """Every (experiment, method, seed) that `params` selects, the full model's own training included."""
+    """Every training that `params` selects: of the full model, of archs alone, and of methods, for each seed."""
     for experiment in params["names"]:
-        for method in (FULL_MODEL, *params["methods"]):
+        for seed in params["seeds"]:
+            yield Context(FULL_MODEL, experiment, None, seed, params)
+        for arch in params["standalone"]:
+            for seed in params["seeds"]:
+                yield Context(STANDALONE, experiment, None, seed, params, arch)
+        for method in params["methods"]:
             for seed in params["seeds"]:
                 yield Context(TRAIN, experiment, method, seed, params)
 
 
-def training_folder(context: Context) -> Path:
-    """Where the training's outputs are."""
-    full = context.method == FULL_MODEL
-    return context.folder(FULL_MODEL, str(context.seed)) if full else context.folder(TRAIN)
+def _method(context: Context) -> str:
+    """The training's method, or what stands in its place."""
+    return context.method or (standalone_method(context.arch) if context.arch else FULL_MODEL)
+
+
+def _stages(context: Context) -> tuple[str, ...]:
+    """The stages whose instances make up the run, training first."""
+    return (TRAIN, "evaluate", "predict", "search") if context.stage == TRAIN else (context.stage,)
 
 
 def _parts(context: Context) -> Iterator[Part]:
-    folder = training_folder(context)
+    folder = context.folder(context.stage)
     weights = folder / "supernet.safetensors"
     yield Part(TRAIN, None, (folder / "history.jsonl", *([weights] if weights.exists() else [])))
-    if context.method == FULL_MODEL:
-        metrics = context.folder("reference", f"full_model/{context.seed}.json")
-        if metrics.exists():
-            yield Part("reference", metrics, ())
-    for stage in ("evaluate", "predict", "search"):
+    metrics = context.folder("reference", f"{context.stage}/{context.instance}.json")
+    if metrics.exists():
+        yield Part("reference", metrics, ())
+    for stage in _stages(context)[1:]:
         results = context.folder(stage)
         if (results / "metrics.json").exists():
             yield Part(stage, results / "metrics.json", tuple(sorted(results.glob("*.csv"))))
@@ -90,7 +97,7 @@ def _parts(context: Context) -> Iterator[Part]:
 
 
 def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: dict[str, Any]) -> bool:
-    folder = training_folder(context)
+    folder = context.folder(context.stage)
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     times = _times(context, identity, folder / "history.jsonl")
     parts = {part.name: (part, part.hash()) for part in _parts(context)}
@@ -129,9 +136,8 @@ def _tag(part: str) -> str:
 
 def _times(context: Context, identity: RunIdentity, history: Path) -> Any:
     """Wall-clock in ms of a record: as noted while training, or else the result file's own time."""
-    stage = FULL_MODEL if context.method == FULL_MODEL else TRAIN
-    instance = str(context.seed) if context.method == FULL_MODEL else context.instance
-    header, entries, _ = read_live(STATE / "live" / context.experiment / stage / f"{instance}.jsonl")
+    live = context.state("live")
+    header, entries, _ = read_live(live.with_name(live.name + ".jsonl"))
     same = header.get("digest") == identity.digest
     known = {json.dumps(entry["record"]): entry["time"] for entry in entries} if same else {}
     fallback = int(history.stat().st_mtime * 1000)
@@ -145,10 +151,9 @@ def _numbers(data: dict[str, Any]) -> dict[str, float]:
 def _durations(context: Context) -> list[Metric]:
     """Seconds of each stage of this run, from the notes that stages leave."""
     metrics = []
-    names = (FULL_MODEL,) if context.method == FULL_MODEL else (TRAIN, "evaluate", "predict", "search")
-    for stage in names:
-        instance = str(context.seed) if context.method == FULL_MODEL else context.instance
-        path = STATE / "timing" / context.experiment / stage / f"{instance}.json"
+    for stage in _stages(context):
+        timing = replace(context, stage=stage).state("timing")
+        path = timing.with_name(timing.name + ".json")
         if path.exists():
             note = read_json(path)
             metrics.append(Metric(f"time/{stage}_seconds", float(note["seconds"]), int(note["started"] * 1000), 0))

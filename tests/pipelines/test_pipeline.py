@@ -83,8 +83,8 @@ def ran(output: str) -> set[str]:
 
 
 def test_everything_is_made_and_tracked(clone):
-    assert len(ran(clone.output)) == 1 + 1 + 1 + 4 * 2 + 2
-    assert "3 runs in sqlite" in clone.output
+    assert len(ran(clone.output)) == 1 + 1 + 1 + 1 + 4 * 2 + 2
+    assert "4 runs in sqlite" in clone.output
     shown = clone.call("deps", "show")
     assert "RSS" in shown
     assert "report: reports/index.html" in shown
@@ -95,7 +95,7 @@ def test_everything_is_made_and_tracked(clone):
 
 def test_nothing_is_left_to_do(clone):
     assert ran(clone.call("dvc", "repro")) == set()
-    assert "3 runs in sqlite" in clone.call("deps", "track")
+    assert "4 runs in sqlite" in clone.call("deps", "track")
 
 
 def test_dvc_shows_metrics_and_plots(clone):

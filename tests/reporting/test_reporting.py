@@ -34,7 +34,13 @@ def results(tmp_path, monkeypatch) -> Results:
             "reference/logistic_regression_top1": 81.25,
         },
     )
+    alone = {"standalone": "smallest", "name": "smallest", "arch": "a", "macs": 1_000_000, "params": 9}
+    (runs / "reference").mkdir(parents=True, exist_ok=True)
+    pd.DataFrame([{**alone, "seed": seed, "test_top1": 78.0 + seed} for seed in (0, 1)]).to_csv(
+        runs / "reference/standalone.csv", index=False
+    )
     for seed in (0, 1):
+        write_json(runs / f"standalone/smallest-{seed}/summary.json", {"cost/train_tmacs": 0.1})
         for number, method in enumerate(("full_model", "deps", "rss")):
             folder = runs / ("full_model/" + str(seed) if method == "full_model" else f"train/{method}-{seed}")
             folder.mkdir(parents=True)
@@ -92,10 +98,26 @@ def results(tmp_path, monkeypatch) -> Results:
 
 def test_the_table_shows_mean_and_spread_over_seeds(results):
     table = summary(results)
-    assert table.method.tolist() == ["DεpS", "RSS", "full model alone", "logistic regression"]
-    assert table["mean Pareto top-1 (%)"].tolist() == ["80.50 ± 0.50", "80.50 ± 0.50", "–", "–"]
-    assert table["largest (%)"].tolist()[2:] == ["84.00 ± 0.50", "81.25"]
+    assert table.method.tolist() == [
+        "DεpS",
+        "RSS",
+        "full model alone",
+        "smallest trained alone",
+        "logistic regression",
+    ]
+    assert table["mean Pareto top-1 (%)"].tolist() == ["80.50 ± 0.50", "80.50 ± 0.50", "–", "–", "–"]
+    assert table["largest (%)"].tolist()[2:] == ["84.00 ± 0.50", "–", "81.25"]
+    assert table["smallest (%)"].tolist()[2:] == ["–", "78.50 ± 0.50", "–"]
+    assert table["training (TMACs)"].tolist()[2:] == ["0.400", "0.100", "–"]
     assert "2 seeds" in caption(results)
+
+
+def test_another_arch_trained_alone_has_a_column_of_its_own(results):
+    path = Path("runs/quick/reference/standalone.csv")
+    pd.read_csv(path).assign(name="D2").to_csv(path, index=False)
+    table = summary(results).set_index("method")
+    assert table.loc["D2 trained alone", "this arch (%)"] == "78.50 ± 0.50"
+    assert table.loc["D2 trained alone", "smallest (%)"] == "–"
 
 
 def test_tables_in_markdown_and_latex(results):
@@ -126,6 +148,14 @@ def test_the_pareto_figure_shows_means_over_seeds(results):
     line = next(line for line in axes.lines if line.get_label() == "DεpS")
     assert line.get_xdata().tolist() == [1, 2, 3, 4]
     assert line.get_ydata().tolist() == pytest.approx([72.5, 73.5, 74.5, 75.5])
+    diamond = next(line for line in axes.lines if line.get_marker() == "D")
+    assert (diamond.get_xdata().tolist(), diamond.get_ydata().tolist()) == ([1], [78.5])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "DεpS",
+        "RSS",
+        "trained alone",
+        "full model alone",
+    ]
     low, high = axes.get_ylim()
     assert all(low < y < high for line in axes.lines for y in line.get_ydata())  # the full model's star too
 
@@ -155,6 +185,15 @@ def test_missing_results_are_named(results):
     path = Path("runs/quick/evaluate/rss-1/pareto.csv")
     path.unlink()
     with pytest.raises(UserError, match=r"rss-1/pareto\.csv cannot be read.*dvc repro"):
+        report.main()
+
+
+@pytest.mark.parametrize("file", ["reference/standalone.csv", "standalone/smallest-1/summary.json"])
+def test_missing_results_of_an_arch_trained_alone_are_named(results, file):
+    from dεps.errors import UserError
+
+    (Path("runs/quick") / file).unlink()
+    with pytest.raises(UserError, match=f"{file} cannot be read"):
         report.main()
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from dεps.errors import UserError
 from dεps.losses import CrossEntropy, Distillation, InPlaceDistillation
-from dεps.strategies import full_model, registry
+from dεps.search_space import Arch
+from dεps.strategies import full_model, registry, standalone
 from dεps.strategies.base import Setup
 from tests.conftest import load_space
 
@@ -25,6 +26,44 @@ def test_full_model_trains_the_largest_arch_alone(setup):
     (term,) = strategy.terms(3, Random(0))
     assert (term.arch, term.loss, term.weight, term.dropout) == (setup.space.largest(), CrossEntropy(0.1), 1.0, 0.2)
     assert strategy.phases()[-1].end == 70
+
+
+def test_standalone_trains_one_arch_as_the_full_model_is_trained(setup):
+    strategy = build(setup, strategy="standalone", arch="D2E2K5")
+    arch = setup.space.uniform(2, 5, 2)
+    assert strategy.terms(3, Random(0)) == strategy.terms(60, Random(1))
+    (term,) = strategy.terms(3, Random(0))
+    assert term == full_model.build(full_model.Options(), setup).terms(3, Random(0))[0]._replace(arch=arch)
+    assert [(phase.start, phase.end) for phase in strategy.phases()] == [(0, 70)]
+    assert strategy.phases()[0].schedule == setup.schedule()
+    assert (strategy.trunk_steps, strategy.kernel_transform) == (0, False)
+
+
+@pytest.mark.parametrize("space", ["mbv3_micro", "mbv3_32", "proxyless_224"])
+def test_names_of_archs_are_those_of_the_pareto_points(space):
+    space = load_space(space)
+    points = space.pareto_archs()
+    first = next(iter(points.values()))
+    for name, arch in points.items():
+        assert standalone.named(space, name, "key") == arch
+    assert standalone.named(space, "smallest", "key") == first
+    assert standalone.named(space, "largest", "key") == space.largest() == list(points.values())[-1]
+    odd = space.sample(Random(1))
+    assert standalone.named(space, str(odd), "key") == odd
+    assert [standalone.name_of(space, arch) for arch in (first, space.largest(), odd)] == [
+        "smallest",
+        "largest",
+        str(odd),
+    ]
+
+
+@pytest.mark.parametrize("text", ["middle", "D9E9K9", "k9e2_k3e2_k3e2_r28", "k3e2_r28", "k3e2_k3e2_k3e2_r32", ""])
+def test_other_archs_are_refused(micro, text):
+    with pytest.raises(UserError) as caught:
+        standalone.named(micro, text, "key")
+    start, _, example = str(caught.value).rpartition(" such as ")
+    assert start.startswith(f"key is {text!r}; allowed: smallest, largest, D1E2K5, D2E2K5, ")
+    assert Arch.parse(example) in micro
 
 
 def test_deps_warms_up_then_trains_a_sandwich(setup):
@@ -182,6 +221,7 @@ def test_compofa_has_243_archs_in_the_papers_space():
         ({"strategy": "compofa", "teacher_ratio": -1}, r"methods\.m\.teacher_ratio is -1\.0"),
         ({"strategy": "bignas", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
         ({"strategy": "rss", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
+        ({"strategy": "standalone", "arch": "D7"}, r"standalone\.arch is 'D7'; allowed: smallest, largest, D1E2K5"),
         ({"strategy": "rss", "shrink_start": 0.5}, r"methods\.m\.shrink_start is no known key; allowed: epochs_ratio"),
     ],
 )
@@ -191,4 +231,4 @@ def test_impossible_options_are_refused(setup, params, message):
 
 
 def test_every_strategy_file_is_found():
-    assert set(registry.names()) == {"bignas", "compofa", "deps", "full_model", "ofa", "rss"}
+    assert set(registry.names()) == {"bignas", "compofa", "deps", "full_model", "ofa", "rss", "standalone"}

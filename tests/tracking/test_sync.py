@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,24 @@ def test_the_store_is_rebuilt_from_files(workspace):
     artifacts = {file.path for file in store.client.list_artifacts(run.info.run_id)}
     assert artifacts == {"supernet", "train", "evaluate", "figures"}
     assert run.inputs.dataset_inputs[0].dataset.name == "m"
+
+
+def test_what_was_trained_alone_has_runs_of_its_own(workspace):
+    alone = Path("runs/quick/standalone/smallest-0")
+    shutil.copytree("runs/quick/full_model/0", alone)
+    write_json(Path("runs/quick/reference/standalone/smallest-0.json"), {"pareto/smallest_top1": 79.0})
+    write_json(Path("runs/quick/reference/full_model/0.json"), {"pareto/largest_top1": 84.0})
+    write_json(Path(".state/timing/quick/standalone/smallest-0.json"), {"seconds": 7.5, "started": 1.0})
+    store = Store()
+    assert sync(workspace, store) == (3, 3)
+    assert sync(workspace, store) == (3, 0)
+    found = runs(store)
+    assert set(found) == {"deps-0", "full_model-0", "standalone-smallest-0"}
+    run = found["standalone-smallest-0"]
+    assert (run.data.metrics["pareto/smallest_top1"], run.data.metrics["cost/train_tmacs"]) == (79.0, 3)
+    assert run.data.metrics["time/standalone_seconds"] == 7.5
+    assert (run.data.tags["method"], run.data.params["method.arch"]) == ("standalone-smallest", "smallest")
+    assert found["full_model-0"].data.metrics["pareto/largest_top1"] == 84.0
 
 
 def test_once_more_changes_nothing(workspace):
