@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: phases with more steps are costed by SAMPLE of them, evenly spaced
 EXACT_STEPS, SAMPLE = 5000, 1000
 #: images of a measured step: as many as take so many MACs on a CPU, but not fewer than CPU_IMAGES
-CPU_MACS, CPU_IMAGES, CUDA_IMAGES = 4_000_000_000, 16, 128
+CPU_MACS, CPU_IMAGES, CUDA_IMAGES = 4_000_000_000, 4, 128
 #: endings of what `save_figure` writes
 FIGURE_FILES = (".svg", ".png", ".pdf")
 #: training images before the holdout, and classes, of the data sets that have official files
@@ -472,8 +472,7 @@ def print_plan(plans: Sequence[ExperimentPlan]) -> None:
         if plan.device:
             table.add_column("time here", justify="right")
         if plan.published:
-            table.add_column("published (GPU-h)", justify="right")
-            table.add_column("× DεpS", justify="right")
+            table.add_column("published GPU-h (× DεpS)", justify="right")
         for method in plan.methods:
             relative, hours = plan.relative(method), plan.published.get(method.method)
             row = [
@@ -486,7 +485,7 @@ def print_plan(plans: Sequence[ExperimentPlan]) -> None:
             ]
             row += [duration(method.seconds)] if plan.device else []
             if plan.published:
-                row += ["–", "–"] if hours is None else [f"{hours:,.0f}", f"{hours / plan.published['deps']:.2f}"]
+                row.append("–" if hours is None else f"{hours:,.0f} ({hours / plan.published['deps']:.2f})")
             table.add_row(*row)
         console.print(table)
         console.print(notes(plan), highlight=False, soft_wrap=False)

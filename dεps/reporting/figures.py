@@ -67,7 +67,8 @@ def pareto(results: Results) -> Figure:
     axes.set(xlabel="MACs (millions)", ylabel="top-1 on test (%)")
     star = Line2D([], [], marker="*", linestyle="", color=colours(["full_model"])["full_model"], markersize=9)
     handles, names = axes.get_legend_handles_labels()
-    axes.legend([*handles, star, *published], [*names, "full model alone", *(line.get_label() for line in published)])
+    labels = [*names, "full model alone", *(line.get_label() for line in published)]
+    axes.legend([*handles, star, *published], labels, bbox_to_anchor=(0, 0.16, 1, 0.84))  # above the names
     return figure
 
 

@@ -136,5 +136,6 @@ def _legend(bars: Sequence[Bar]) -> list[Patch]:
             Patch(facecolor="white", edgecolor=_GREY, hatch="//////", linewidth=0, label="it teaches, frozen")
         )
     ramps = any(span.weights and span.weights[0][1] < span.weights[-1][1] for span in spans)
-    handles.append(Patch(color="0.6", label="subnets train" + (" (wedge: ε ramp)" if ramps else "")))
+    if any(span.weights for span in spans):
+        handles.append(Patch(color="0.6", label="subnets train" + (" (wedge: ε ramp)" if ramps else "")))
     return handles
