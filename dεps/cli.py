@@ -44,7 +44,7 @@ def params(overrides: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("overrides", nargs=-1)
 @click.option(
-    "--steps", default=2, show_default=True, type=click.IntRange(0), help="Steps to measure a phase; 0: none."
+    "--steps", default=3, show_default=True, type=click.IntRange(0), help="Steps to measure a phase; 0: none."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option(
