@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -38,6 +39,41 @@ def params(overrides: tuple[str, ...]) -> None:
     composed = compose_params(overrides)
     shape = " × ".join(f"{key} {', '.join(map(str, composed[key]))}" for key in ("names", "methods", "seeds"))
     click.echo(f"params.yaml: {shape}")
+
+
+@main.command()
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--steps", default=3, show_default=True, type=click.IntRange(0), help="Steps to measure a phase; 0: none."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option(
+    "--figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw the timelines into this .svg, .png or .pdf."
+)
+def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | None) -> None:
+    """Say what every method would train and what it would cost, before anything runs.
+
+    OVERRIDES as for `deps params`, which are composed but not written; without any, params.yaml as it is. Wall time is
+    predicted from a few steps on made-up images.
+    """
+    from dεps.compose import check_params, composed
+    from dεps.config import read_params
+    from dεps.planning import FIGURE_FILES, plan_experiments, print_plan, save_figure, to_json
+
+    if figure and figure.suffix not in FIGURE_FILES:
+        raise UserError(f"--figure is {figure}; expected a file name that ends in {', '.join(FIGURE_FILES)}")
+    if overrides:
+        params, _ = composed(overrides)
+    else:
+        params = read_params()
+        check_params(params)
+    plans = plan_experiments(params, steps)
+    if as_json:
+        click.echo(to_json(plans))
+    else:
+        print_plan(plans)
+    if figure:
+        save_figure(plans, figure)
 
 
 @main.command()

@@ -45,6 +45,13 @@ TOP_LEVEL = ("experiments", "names", "methods", "standalone", "seeds")
 
 def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out: Path = PARAMS) -> dict[str, Any]:
     """Compose, check, and write `out`; nothing is written when anything is wrong. Raises `UserError`."""
+    params, text = composed(overrides, config_dir)
+    write_atomic(out, text)
+    return params
+
+
+def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[dict[str, Any], str]:
+    """Compose and check in memory: the params, and the text of their file. Raises `UserError`."""
     if not (config_dir / "config.yaml").exists():
         raise UserError(f"{config_dir / 'config.yaml'} does not exist; run this in the project's folder")
     if "experiment=[]" in overrides:
@@ -58,8 +65,7 @@ def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out:
         raise UserError(_one_line(error)) from None
     params = OmegaConf.to_container(config)
     check_params(params)
-    write_atomic(out, OmegaConf.to_yaml(config))
-    return params
+    return params, OmegaConf.to_yaml(config)
 
 
 def _one_line(error: Exception) -> str:

@@ -80,11 +80,13 @@ class TrainConfig:
     def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
         """What a strategy is built from."""
         self.augment.check_images("train.augment", data.train.size, data.channels)
-        steps = steps_per_epoch(data.train, self.batch_size)
+        return self.setup_for(space, len(data.train))
+
+    def setup_for(self, space: SearchSpace, images: int) -> Setup:
+        """What a strategy is built from, for so many training images."""
+        steps = steps_per_epoch(images, self.batch_size)
         if steps == 0:
-            raise UserError(
-                f"train.batch_size is {self.batch_size}; expected at most the {len(data.train)} images of train"
-            )
+            raise UserError(f"train.batch_size is {self.batch_size}; expected at most the {images} images of train")
         rate, warmup = self.learning_rate, self.warmup_epochs
         return Setup(space, self.epochs, steps, rate, warmup, self.label_smoothing, self.dropout)
 
@@ -115,7 +117,7 @@ class Trainer:
         self.validated = validated
         self.device = best_device() if config.device == "auto" else torch.device(config.device)
         self.normalise = Normalise.of(data)
-        self.steps_per_epoch = steps_per_epoch(data.train, config.batch_size)
+        self.steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
         classes = len(data.classes)
         self.net = Supernet(space, classes, data.channels, strategy.kernel_transform, derive(seed, "weights"))
         self.net.to(self.device)

@@ -12,9 +12,9 @@ from dεps.data.augment import AugmentConfig
 from dεps.data.batches import training_batches
 from dεps.errors import UserError
 from dεps.evaluation import recalibration_indices, top1
+from dεps.families.mobilenet import middle_width
 from dεps.losses import CrossEntropy, InPlaceDistillation, Targets
 from dεps.randomness import python_rng
-from dεps.families.mobilenet import middle_width
 from dεps.strategies import full_model, registry
 from dεps.training import TrainConfig, Trainer
 
@@ -242,7 +242,9 @@ def test_one_arch_alone_is_trained_validated_and_charged(micro, data):
     after, name = run.net.state_dict(), "body.blocks.2.project.weight"
     assert not torch.equal(after[name][:, :mid], before[name][:, :mid])
     assert torch.equal(after[name][:, mid:], before[name][:, mid:])
-    assert torch.equal(after["body.blocks.3.project.weight"], before["body.blocks.3.project.weight"])  # a third block it lacks
+    assert torch.equal(
+        after["body.blocks.3.project.weight"], before["body.blocks.3.project.weight"]
+    )  # a third block it lacks
 
 
 def test_a_state_of_another_space_is_refused(micro, data):

@@ -39,9 +39,9 @@ class Normalise:
         return pixels.float().mul_(scale).sub_(self.mean / self.std).permute(0, 3, 1, 2)
 
 
-def steps_per_epoch(split: Split, batch_size: int) -> int:
+def steps_per_epoch(images: int, batch_size: int) -> int:
     """Whole batches in one epoch; the last images of the shuffled order are left out."""
-    return len(split) // batch_size
+    return images // batch_size
 
 
 def training_batches(
@@ -63,7 +63,7 @@ def training_batches(
     """
     generator = Generator().manual_seed(derive(seed, "order", epoch))
     order = torch.randperm(len(split), generator=generator)
-    steps = steps_per_epoch(split, batch_size)
+    steps = steps_per_epoch(len(split), batch_size)
     chunks = list(order[: steps * batch_size].view(steps, batch_size)[start:])
     augmentation = Augmentation(config, size or split.size, normalise.mean, seed, epoch)
     batches = _read(split, chunks, workers, augmentation if config.per_image else None, start)

@@ -6,6 +6,7 @@ Lines are means over seeds and bands or bars the standard deviation; every figur
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from dεps.identity import FULL_MODEL
+from dεps.reporting.published import dataset_of, pareto_points
 from dεps.reporting.results import Results
 from dεps.reporting.style import colours, label
+from dεps.reporting.timeline import FRAME, ROW, Bar, Span, draw
 
 
 class FigureKind(NamedTuple):
@@ -50,7 +54,7 @@ def _mean_std(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
 
 
 def pareto(results: Results) -> Figure:
-    """Test accuracy over MACs through the Pareto points, and of what was trained alone."""
+    """Test accuracy over MACs through the Pareto points, of what was trained alone, and as published for this data."""
     figure, axes = _axes(results, "Pareto points")
     grey = colours(["full_model"])["full_model"]
     for method in results.methods:
@@ -63,12 +67,25 @@ def pareto(results: Results) -> Figure:
     error = alone["std"] if len(results.seeds) > 1 else None
     diamond = {"fmt": "D", "color": grey, "markersize": 5, "zorder": 3, "label": "trained alone"}
     axes.errorbar(alone.macs / 1e6, alone["mean"], yerr=error, **diamond)
+    published = _published(axes, results)
     _name_archs(axes, own)  # after all points: it settles the limits
     axes.set(xlabel="MACs (millions)", ylabel="top-1 on test (%)")
     star = Line2D([], [], marker="*", linestyle="", color=grey, markersize=9)
     handles, names = axes.get_legend_handles_labels()
-    axes.legend([*handles, star], [*names, "full model alone"])
+    labels = [*names, "full model alone", *(line.get_label() for line in published)]
+    axes.legend([*handles, star, *published], labels, bbox_to_anchor=(0, 0.16, 1, 0.84))  # above the names
     return figure
+
+
+def _published(axes: Axes, results: Results) -> list[Line2D]:
+    """Draw the published points of the selected methods; their entry of the legend, or none."""
+    points = pareto_points(dataset_of(results.params) or "")
+    style = {"linestyle": "--", "linewidth": 0.9, "marker": "o", "markerfacecolor": "none", "markersize": 4.5}
+    there = [method for method in results.methods if method in points]
+    for method in there:
+        macs, top1 = [point.macs / 1e6 for point in points[method]], [point.top1 for point in points[method]]
+        axes.plot(macs, top1, color=colours([method])[method], **style)
+    return [Line2D([], [], color="0.4", label="published (±0.05)", **style)] if there else []
 
 
 def _name_archs(axes: Axes, points: pd.DataFrame) -> None:
@@ -125,6 +142,42 @@ def cost(results: Results) -> Figure:
     return figure
 
 
+def timeline(results: Results) -> Figure:
+    """What each method trains over its epochs, from the first seed's training records."""
+    figure, axes = _axes(results, "What is trained when")
+    history = results.history[results.history.seed == results.seeds[0]]
+    bars = [_bar(results, method, history[history.method == method]) for method in [FULL_MODEL, *results.methods]]
+    figure.set_size_inches(figure.get_figwidth(), ROW * len(bars) + FRAME)
+    draw(axes, bars)
+    return figure
+
+
+def _bar(results: Results, method: str, records: pd.DataFrame) -> Bar:
+    options = results.params["methods"].get(method, {})
+    spans: list[Span] = []
+    for name, group in groupby(records.to_dict("records"), lambda record: record["phase"]):
+        epochs = list(group)
+        start, end = epochs[0]["epoch"] - 1, epochs[-1]["epoch"]
+        weights = [(epoch["epoch"], weight) for epoch in epochs if not np.isnan(weight := _weight(epoch))]
+        full = all(not np.isnan(epoch.get("train/loss_full", np.nan)) for epoch in epochs)
+        if weights:
+            # Records hold the weight at an epoch's end; a ramp begins at ε, and may be over before the first of them.
+            ramp, first = options.get("ramp_epochs", 0.0), weights[0][1]
+            begin = (
+                [(start, options.get("epsilon", 0.0)), (min(start + ramp, start + 1), first)]
+                if ramp
+                else [(start, first)]
+            )
+            weights = sorted({*begin, *weights})
+        taught = not full and any(span.full for span in spans)
+        spans.append(Span(name, start, end, full, taught and bool(weights), tuple(weights)))
+    return Bar(method, tuple(spans))
+
+
+def _weight(record: dict[str, float]) -> float:
+    return record.get("train/subnet_weight", np.nan)
+
+
 def population(results: Results) -> Figure:
     """Test accuracy of random archs in buckets of equal MAC range: medians and spread (RSS's figure)."""
     figure, axes = _axes(results, "Random archs per MAC bucket")
@@ -177,6 +230,7 @@ FIGURES = [
     FigureKind("pareto", "Pareto fronts", "Test accuracy over MACs, one line a method", pareto),
     FigureKind("curves", "Training curves", "Validation accuracy over epochs of largest and smallest arch", curves),
     FigureKind("cost", "Training cost", "Bars of training cost in MACs, one a method", cost),
+    FigureKind("timeline", "Timelines", "Bars of the phases of each method over epochs, by what they train", timeline),
     FigureKind("population", "Population", "Box plots of the test accuracy of random archs per MAC bucket", population),
     FigureKind("predictor", "Accuracy predictor", "Predicted over measured accuracy of held-out archs", predictor),
     FigureKind("search", "Searched archs", "Predicted and measured accuracy of searched archs over MACs", searched),

@@ -50,6 +50,8 @@ def results(tmp_path, monkeypatch) -> Results:
                     "epoch": e + 1,
                     "phase": "random subnets" if method == "rss" else phases[e],
                     "cost/train_tmacs": 0.1 * (e + 1),
+                    **({} if method == "rss" else {"train/loss_full": 1.0}),
+                    **({"train/subnet_weight": 1.0} if method == "rss" or phases[e] == "shrinking" else {}),
                     "val/largest_top1": 60.0 + 5 * e + seed,
                     "val/smallest_top1": 40.0 + 9 * e,
                 }
@@ -158,6 +160,26 @@ def test_the_pareto_figure_shows_means_over_seeds(results):
     ]
     low, high = axes.get_ylim()
     assert all(low < y < high for line in axes.lines for y in line.get_ydata())  # the full model's star too
+
+
+def test_published_points_stand_beside_ours_where_data_and_space_are_the_papers(results):
+    draw = next(kind for kind in FIGURES if kind.name == "pareto").draw
+    assert "published (±0.05)" not in [text.get_text() for text in draw(results).axes[0].get_legend().get_texts()]
+    results.params["dataset"]["name"], results.params["space"]["name"] = "cifar10", "mbv3_32"
+    (axes,) = draw(results).axes
+    assert "published (±0.05)" in [text.get_text() for text in axes.get_legend().get_texts()]
+    (published,) = [line for line in axes.lines if line.get_linestyle() == "--"]  # of DεpS; there are none of RSS
+    assert published.get_color() == colours(["deps"])["deps"]
+    assert published.get_markerfacecolor() == "none"
+    assert published.get_ydata()[0] == 94.27
+
+
+def test_the_timeline_is_drawn_from_records_and_params(results):
+    (axes,) = next(kind for kind in FIGURES if kind.name == "timeline").draw(results).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["full model", "DεpS", "RSS"]
+    wedge = axes.collections[0].get_paths()[0].vertices
+    assert wedge[:, 0].min() == 2
+    assert 2.5 in wedge[:, 0]  # ramp_epochs
 
 
 def test_the_stage_writes_the_same_bytes_twice(results):

@@ -1,0 +1,223 @@
+import copy
+import json
+
+import pytest
+import yaml
+
+from dεps.compose import check_params, composed
+from dεps.cost import macs_counter
+from dεps.errors import UserError
+from dεps.planning import (
+    EXACT_STEPS,
+    duration,
+    plan_experiment,
+    plan_experiments,
+    save_figure,
+    to_json,
+    training_set,
+    units,
+)
+from dεps.randomness import python_rng
+from dεps.strategies import full_model, registry
+from dεps.training import TrainConfig, Trainer
+from tests.conftest import ROOT
+
+METHODS = {
+    "deps": {"strategy": "deps", "shrink_start": 0.5, "ramp_epochs": 1.0},
+    "ofa": {"strategy": "ofa", "epochs_ratio": 0.5},
+    "compofa": {"strategy": "compofa", "kernels": [3, 5, 3], "epochs_ratio": 0.5},
+    "bignas": {"strategy": "bignas"},
+    "rss": {"strategy": "rss", "epochs_ratio": 2.0},
+}
+
+
+@pytest.fixture
+def params() -> dict:
+    """`quick` with all methods on so much data that an epoch has 6 steps of 32, without prepared data."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    own = params["experiments"]["quick"]
+    own["train"] |= {"epochs": 2, "batch_size": 32, "warmup_epochs": 0, "teacher_recalibration": 40, "device": "cpu"}
+    own["dataset"] |= {"name": "drawn", "source": "image_folder", "root": "images"}
+    own["dataset"] |= {"train_images": 240, "class_count": 4, "holdout": 0.2}
+    own["methods"] = METHODS
+    return {**params, "methods": list(METHODS), "seeds": [3]}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def by_method(plan):
+    return {method.method: method for method in plan.methods}
+
+
+def test_training_cost_is_what_a_real_training_counts(params, micro, data):
+    plans = by_method(plan_experiment(params, "quick", steps=0))
+    config = TrainConfig(
+        epochs=2, batch_size=32, validate_every=99, validate_recalibration=20, teacher_recalibration=40
+    )
+    setup = config.setup(micro, data)
+    assert list(plans) == ["full_model", *METHODS]
+    for method, plan in plans.items():
+        strategy = (
+            full_model.build(full_model.Options(), setup)
+            if method == "full_model"
+            else registry.build(METHODS[method], "m", setup)
+        )
+        trainer = Trainer(micro, data, config, strategy, seed=3)
+        list(trainer.run())
+        assert plan.macs == trainer.macs, method
+        assert all(phase.error == 0 for phase in plan.phases)
+        assert plan.epochs * setup.steps_per_epoch == trainer.step
+        assert [phase.name for phase in plan.phases] == [phase.name for phase in trainer.phases]
+    assert plans["bignas"].macs > plans["deps"].macs > plans["full_model"].macs
+
+
+def test_a_plan_says_what_each_phase_trains(params):
+    plans = by_method(plan_experiment(params, "quick", steps=0))
+
+    def of(method, key):
+        return [getattr(phase, key) for phase in plans[method].phases]
+
+    assert of("deps", "subnets") == [1, 4]
+    assert of("deps", "full") == [True, True]
+    assert of("deps", "teacher") == [False, False]
+    start, *_, end = plans["deps"].phases[1].weights
+    assert start[0] == 1.0
+    assert 0 < start[1] < 0.3
+    assert end == (2.0, 1.0)
+    assert plans["deps"].phases[0].weights == ()
+    assert of("ofa", "subnets") == [1, 1, 2, 2, 4, 4]
+    assert of("ofa", "teacher") == [False, True, True, True, True, True]
+    assert of("bignas", "subnets") == [4]
+    assert plans["bignas"].phases[0].weights == ((0.0, 1.0), (2.0, 1.0))
+    assert of("rss", "full") == [False]
+
+
+def test_long_phases_are_sampled_within_their_standard_error(params, micro):
+    own = params["experiments"]["quick"]
+    own["train"]["epochs"] = EXACT_STEPS // 6 + 1
+    plan = by_method(plan_experiment({**params, "methods": ["rss"]}, "quick", steps=0))
+    macs_of, steps = macs_counter(micro, 4, 1), round(plan["rss"].epochs * 6)
+    exact = 32 * 3 * sum(macs_of(micro.sample(python_rng(3, "archs", step))) for step in range(steps))
+    (phase,) = plan["rss"].phases
+    assert 0 < phase.error < 0.02 * exact
+    assert abs(phase.macs - exact) < 4 * phase.error
+    assert plan["full_model"].phases[0].error == 0  # every step costs the same
+
+
+def test_times_are_measured_and_a_branch_saves_the_trunk(params):
+    plan = plan_experiment({**params, "methods": ["deps", "ofa", "rss"], "seeds": [0, 1]}, "quick", steps=1)
+    plans = by_method(plan)
+    assert all(method.seconds > 0 for method in plan.methods)
+    full = plans["full_model"].seconds
+    assert plans["deps"].phases[0].seconds == pytest.approx(full / 2)
+    assert plans["ofa"].phases[0].seconds == full
+    assert [method.branch for method in plan.methods] == [0, 1, 2, 0]
+    assert plan.seconds == pytest.approx(2 * (sum(method.seconds for method in plan.methods) - 1.5 * full))
+    assert "2 seeds" not in plan.device
+
+
+def test_json_holds_all_numbers(params):
+    plan = json.loads(to_json(plan_experiments(params, steps=0)))["experiments"]["quick"]
+    assert (plan["train_images"], plan["classes"], plan["seconds"], plan["device"]) == (192, 4, None, None)
+    deps = plan["methods"]["deps"]
+    assert deps["relative_to_deps"] == 1.0
+    assert sum(phase["macs"] for phase in deps["phases"]) == deps["macs"]
+    assert [phase["epochs"] for phase in deps["phases"]] == [1.0, 1.0]
+    assert deps["published_gpu_hours"] is None
+
+
+def test_published_cost_is_shown_for_imagenet_only(params):
+    imagenet = copy.deepcopy(params)
+    own = imagenet["experiments"]["quick"]
+    own["space"] = yaml.safe_load((ROOT / "params/space/mbv3_224.yaml").read_text())
+    own["dataset"] |= {"name": "imagenet1k", "size": 224, "channels": 3}
+    plan = plan_experiment({**imagenet, "methods": ["deps", "bignas", "rss"]}, "quick", steps=0)
+    methods = plan.to_json()["methods"]
+    assert methods["bignas"]["published_gpu_hours"] == 1778
+    assert methods["bignas"]["published_relative_to_deps"] == pytest.approx(2.54)
+    assert methods["rss"]["published_gpu_hours"] is None
+    assert plan_experiment(params, "quick", steps=0).published == {}
+
+
+MINI = {"source": "fashion_mnist_mini", "name": "fashion_mnist_mini", "size": 28, "channels": 1, "holdout": 0.1}
+FOLDER = {"source": "image_folder", "name": "mine", "size": 28, "channels": 1, "holdout": 0.1, "root": "images"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        (MINI, (7000, 10)),
+        ({**MINI, "source": "torchvision", "name": "cifar100"}, (45_000, 100)),
+        ({**MINI, "source": "torchvision", "name": "cifar10", "train_images": 50_000, "class_count": 10}, (45_000, 10)),
+        ({**FOLDER, "train_images": 1000, "class_count": 5}, (900, 5)),
+        ({**FOLDER, "train_images": 1000, "class_count": 5, "splits": {"test": None}}, (810, 5)),
+    ],
+)
+def test_images_and_classes_are_known_without_prepared_data(dataset, expected):
+    assert training_set(dataset, "quick") == expected
+
+
+def test_a_validation_folder_is_not_held_out_of_train(tmp_path):
+    (tmp_path / "images" / "val").mkdir(parents=True)
+    dataset = {**FOLDER, "train_images": 1000, "class_count": 5, "splits": {"validation": "val", "test": "test"}}
+    assert training_set(dataset, "quick") == (1000, 5)
+
+
+def test_prepared_data_count_where_they_are_of_this_data_set(tmp_path):
+    manifest = {**FOLDER, "images": {"train": 77}, "classes": ["a", "b"]}
+    (tmp_path / "data/quick").mkdir(parents=True)
+    (tmp_path / "data/quick/manifest.json").write_text(json.dumps(manifest))
+    assert training_set(FOLDER, "quick") == (77, 2)
+    assert training_set(MINI, "quick") == (7000, 10)
+
+
+@pytest.mark.parametrize("key", ["train_images", "class_count"])
+def test_unknown_numbers_name_the_key_to_set(key):
+    known = {"train_images": 100, "class_count": 4}
+    del known[key]
+    with pytest.raises(UserError, match=rf"experiments\.mine\.dataset\.{key} is not set .*prepare@mine") as caught:
+        training_set({**FOLDER, **known}, "mine")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_larger_than_the_data_is_refused(params):
+    params["experiments"]["quick"]["train"]["batch_size"] = 500
+    with pytest.raises(UserError, match=r"train\.batch_size is 500; expected at most the 192 images"):
+        plan_experiments(params, steps=0)
+
+
+def test_the_default_experiment_can_be_planned():
+    params, text = composed([], ROOT / "params")
+    check_params(params)
+    assert text == (ROOT / "params.yaml").read_text()
+    (plan,) = plan_experiments(params, steps=0)
+    assert (plan.images, plan.classes) == (7000, 10)
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
+def test_the_figure_has_a_bar_a_method(params, tmp_path, suffix):
+    plans = plan_experiments(params, steps=0)
+    save_figure(plans, tmp_path / f"plan{suffix}")
+    assert (tmp_path / f"plan{suffix}").stat().st_size > 5000
+    assert [bar.method for bar in plans[0].bars()] == ["full_model", *METHODS]
+
+
+def test_units_and_durations_are_short():
+    assert [units(value) for value in (1.0e12, 12.34e12, 123.4e9, 999.9e9, 5e3)] == [
+        "1.00 T",
+        "12.3 T",
+        "123 G",
+        "1.00 T",
+        "5000",
+    ]
+    assert [duration(value) for value in (3.21, 45, 95, 1800, 40_000, 900_000)] == [
+        "3.2 s",
+        "45 s",
+        "1.6 min",
+        "30 min",
+        "11 h",
+        "10 days",
+    ]
