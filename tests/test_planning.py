@@ -150,7 +150,6 @@ FOLDER = {"source": "image_folder", "name": "mine", "size": 28, "channels": 1, "
     ("dataset", "expected"),
     [
         (MINI, (7000, 10)),
-        ({**MINI, "source": "torchvision", "name": "cifar100"}, (45_000, 100)),
         ({**MINI, "source": "torchvision", "name": "cifar10", "train_images": 50_000, "class_count": 10}, (45_000, 10)),
         ({**FOLDER, "train_images": 1000, "class_count": 5}, (900, 5)),
         ({**FOLDER, "train_images": 1000, "class_count": 5, "splits": {"test": None}}, (810, 5)),
