@@ -56,11 +56,16 @@ def count_correct(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], devi
 
 
 def recalibrated(net: Supernet, arch: Arch, data: PreparedData, indices: Tensor) -> nn.Module:
-    """The extracted subnet with BN statistics from the training images at `indices`, in eval mode."""
+    """The extracted subnet with BN statistics from the training images at `indices`, in eval mode.
+
+    Images are brought to the resolution of `arch`, here and wherever accuracy is measured.
+    """
     device = net.classifier.weight.device
     plain = extract(net, arch)
     size, normalise, workers = RECALIBRATION_BATCH, Normalise.of(data), data.config.workers
-    batches = plain_batches(data.train, normalise, batch_size=size, indices=indices, workers=workers)
+    batches = plain_batches(
+        data.train, normalise, batch_size=size, indices=indices, workers=workers, size=arch.resolution
+    )
     recalibrate(plain, (images.to(device) for images, _ in batches))
     return plain
 
@@ -75,7 +80,8 @@ def accuracies(net: Supernet, arch: Arch, data: PreparedData, splits: Sequence[S
     plain, device = recalibrated(net, arch, data, indices), net.classifier.weight.device
     results = []
     for split in splits:
-        batches = plain_batches(split, Normalise.of(data), batch_size=EVALUATION_BATCH, workers=data.config.workers)
+        normalise, workers, size = Normalise.of(data), data.config.workers, arch.resolution
+        batches = plain_batches(split, normalise, batch_size=EVALUATION_BATCH, workers=workers, size=size)
         correct, seen = count_correct(plain, batches, device)
         results.append(100.0 * correct / seen)
     return results
