@@ -58,7 +58,8 @@ def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | N
     """
     from dεps.compose import check_params, composed
     from dεps.config import read_params
-    from dεps.planning import FIGURE_FILES, plan_experiments, print_plan, save_figure, to_json
+    from dεps.planning.plan import plan_experiments
+    from dεps.planning.show import FIGURE_FILES, print_plan, save_figure, to_json
 
     if figure and figure.suffix not in FIGURE_FILES:
         raise UserError(f"--figure is {figure}; expected a file name that ends in {', '.join(FIGURE_FILES)}")

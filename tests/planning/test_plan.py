@@ -7,16 +7,8 @@ import yaml
 from dεps.compose import check_params, composed
 from dεps.cost import macs_counter
 from dεps.errors import UserError
-from dεps.planning import (
-    EXACT_STEPS,
-    duration,
-    plan_experiment,
-    plan_experiments,
-    save_figure,
-    to_json,
-    training_set,
-    units,
-)
+from dεps.planning.plan import EXACT_STEPS, plan_experiment, plan_experiments, training_set
+from dεps.planning.show import duration, save_figure, to_json, units
 from dεps.randomness import python_rng
 from dεps.strategies import full_model, registry
 from dεps.training import TrainConfig, Trainer

@@ -1,0 +1,145 @@
+"""Wall time of training here, predicted from a few real steps of each phase on made-up images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import torch
+
+from dεps.cost import FORWARD_BACKWARD, macs_counter
+from dεps.data.config import DatasetConfig
+from dεps.data.splits import PreparedData, Split
+from dεps.device import best_device, deterministic
+from dεps.progress import ProgressBar
+from dεps.randomness import python_rng
+from dεps.search_space import SearchSpace
+from dεps.strategies.base import Phase, Strategy, Term
+from dεps.training import TrainConfig, Trainer
+
+if TYPE_CHECKING:
+    from dεps.planning.plan import MethodPlan, PhasePlan
+
+#: images of a measured step: as many as take so many MACs on a CPU, but not fewer than CPU_IMAGES
+CPU_MACS, CPU_IMAGES, CUDA_IMAGES = 4_000_000_000, 4, 128
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One phase of a strategy as a strategy of its own, beginning at step 0."""
+
+    strategy: Strategy
+    phase: Phase
+    teacher: bool
+    trunk_steps: int = 0
+
+    @property
+    def kernel_transform(self) -> bool:
+        return self.strategy.kernel_transform
+
+    @property
+    def space(self) -> SearchSpace:
+        return self.strategy.space
+
+    def phases(self) -> Sequence[Phase]:
+        phase = self.phase
+        schedule = replace(phase.schedule, start=phase.schedule.start - phase.start)
+        # As long as can be: a trainer that comes to its end validates.
+        return [replace(phase, start=0, end=10**9, schedule=schedule, freeze_teacher=self.teacher)]
+
+    def terms(self, step: int, rng: Random) -> Sequence[Term]:
+        last = self.phase.end - 1
+        return self.strategy.terms(min(self.phase.start + step, last), rng)
+
+
+class _Noise(PreparedData):
+    """Random images held in memory, with the interface of prepared data."""
+
+    def __init__(self, images: int, classes: int, size: int, channels: int) -> None:
+        self.folder, self.config = Path(), DatasetConfig("noise", "fashion_mnist_mini", size, channels, workers=0)
+        self.manifest = {
+            "classes": [str(number) for number in range(classes)],
+            "channels": channels,
+            "size": size,
+            "mean": [0.5] * channels,
+            "std": [0.25] * channels,
+        }
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (images, size, size, channels), dtype=torch.uint8, generator=generator)
+        labels = torch.randint(0, classes, (images,), generator=generator)
+        self.train = self.validation = Split(labels, pixels, None, None, size, channels, classes)
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Seconds per MAC of training steps on this machine."""
+
+    space: SearchSpace
+    config: TrainConfig
+    classes: int
+    channels: int
+    seed: int
+    steps: int
+
+    @property
+    def device(self) -> str:
+        """Name of the processor in use."""
+        if self._cuda:
+            return torch.cuda.get_device_name()
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+
+    @property
+    def _cuda(self) -> bool:
+        return (best_device().type if self.config.device == "auto" else self.config.device) == "cuda"
+
+    def timed(self, plans: Sequence[MethodPlan], strategies: dict[str, Strategy], label: str) -> list[MethodPlan]:
+        """The plans with the predicted seconds of every phase."""
+        deterministic()  # as the stages train
+        full_alone: float | None = None
+        timed = []
+        with ProgressBar(label, sum(len(plan.phases) for plan in plans)) as bar:
+            for plan in plans:
+                strategy, phases = strategies[plan.method], []
+                for planned, phase in zip(plan.phases, strategy.phases(), strict=True):
+                    if planned.weights or full_alone is None:
+                        rate = self._seconds_per_mac(_Cut(strategy, phase, planned.teacher), planned)
+                    else:
+                        rate = full_alone
+                    full_alone = full_alone if planned.weights else rate
+                    phases.append(replace(planned, seconds=rate * planned.macs))
+                    bar.advance()
+                timed.append(replace(plan, phases=tuple(phases)))
+        return timed
+
+    def _seconds_per_mac(self, strategy: _Cut, planned: PhasePlan) -> float:
+        """From `steps` steps after a first one that is thrown away, augmentation included."""
+        batch = self._images(strategy, planned)
+        size = self.space.resolution[-1]
+        data = _Noise(batch * (self.steps + 1), self.classes, size, self.channels)
+        config = replace(self.config, batch_size=batch, validate_every=10**9, teacher_recalibration=CPU_IMAGES)
+        trainer = Trainer(self.space, data, config, strategy, self.seed)
+        marks: list[tuple[float, int]] = []
+
+        def mark() -> None:
+            if self._cuda:
+                torch.cuda.synchronize()
+            marks.append((time.perf_counter(), trainer.macs))
+
+        trainer.on_step = mark
+        next(trainer.run())
+        (began, before), (ended, after) = marks[0], marks[-1]
+        return (ended - began) / (after - before)
+
+    def _images(self, strategy: _Cut, planned: PhasePlan) -> int:
+        """Images of a measured step: the whole batch where that is quick, since a step has costs of its own."""
+        if self._cuda:
+            return min(self.config.batch_size, CUDA_IMAGES)
+        terms = strategy.terms(0, python_rng(self.seed, "archs", 0))
+        macs_of = macs_counter(self.space, self.classes, self.channels)
+        quick = CPU_MACS // (FORWARD_BACKWARD * sum(macs_of(term.arch) for term in terms))
+        return min(self.config.batch_size, max(CPU_IMAGES, quick))

@@ -1,0 +1,100 @@
+"""Plans as a table, as JSON, and as the timeline figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from dεps.files import replace_atomic
+from dεps.planning.plan import ExperimentPlan
+
+#: endings of what `save_figure` writes
+FIGURE_FILES = (".svg", ".png", ".pdf")
+
+
+def to_json(plans: Sequence[ExperimentPlan]) -> str:
+    """All plans as one JSON object."""
+    return json.dumps({"experiments": {plan.name: plan.to_json() for plan in plans}}, indent=1, ensure_ascii=False)
+
+
+def save_figure(plans: Sequence[ExperimentPlan], path: Path) -> None:
+    """Draw the timelines of all experiments into one of `FIGURE_FILES`."""
+    import matplotlib.pyplot as plt
+
+    from dεps.reporting.style import STYLE
+    from dεps.reporting.timeline import figure
+
+    with plt.style.context(STYLE):
+        drawn = figure([(f"{plan.name} ({plan.dataset}, {plan.space})", plan.bars()) for plan in plans])
+        replace_atomic(path, lambda temporary: drawn.savefig(temporary, format=path.suffix[1:]))
+
+
+def print_plan(plans: Sequence[ExperimentPlan]) -> None:
+    """A table an experiment, on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dεps.reporting.style import label
+
+    console = Console(width=None if Console().is_terminal else 120)
+    for plan in plans:
+        title = f"{plan.name}: {plan.dataset}, {plan.space}, {plan.images:,} training images, {plan.classes:,} classes"
+        table = Table(title=f"{title}, batches of {plan.batch_size}", title_justify="left")
+        table.add_column("method", no_wrap=True)
+        table.add_column("epochs", justify="right")
+        table.add_column("phases (epochs)")
+        table.add_column("subnets a step")
+        table.add_column("training (MACs)", justify="right")
+        table.add_column("× DεpS", justify="right")
+        if plan.device:
+            table.add_column("time here", justify="right")
+        if plan.published:
+            table.add_column("published GPU-h (× DεpS)", justify="right")
+        for method in plan.methods:
+            relative, hours = plan.relative(method), plan.published.get(method.method)
+            row = [
+                label(method.method),
+                f"{method.epochs:g}",
+                " → ".join(f"{phase.name} ({phase.epochs:g})" for phase in method.phases),
+                " → ".join(str(phase.subnets) for phase in method.phases),
+                units(method.macs),
+                "–" if relative is None else f"{relative:.2f}",
+            ]
+            row += [duration(method.seconds)] if plan.device else []
+            if plan.published:
+                row.append("–" if hours is None else f"{hours:,.0f} ({hours / plan.published['deps']:.2f})")
+            table.add_row(*row)
+        console.print(table)
+        console.print(notes(plan), highlight=False, soft_wrap=False)
+
+
+def notes(plan: ExperimentPlan) -> str:
+    """What a reader has to know about the table."""
+    text = "Training cost: forward and backward of every step, the full model's part and frozen teachers included"
+    text += f", first seed; sampled steps, standard error {100 * plan.error:.1g} %." if plan.error else ", first seed."
+    if plan.device:
+        text += (
+            f" Time: from measured steps ({plan.device}), without validation and later stages; all {plan.seeds} seed"
+        )
+        text += f"{'s' if plan.seeds > 1 else ''} of all methods, the trunk shared: {duration(plan.seconds)}."
+    if plan.published:
+        text += " Published: ImageNet-1k, arXiv 2407.06167."
+    return text
+
+
+def units(macs: float) -> str:
+    """Three digits and an SI prefix."""
+    for factor, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if macs >= 0.9995 * factor:
+            value = macs / factor
+            return f"{value:.{max(0, 2 - len(str(int(value + 0.5))) + 1)}f} {prefix}"
+    return f"{macs:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Two digits or so, in the unit that suits."""
+    for factor, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * factor:
+            return f"{seconds / factor:.{1 if seconds < 10 * factor else 0}f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1f} s"
