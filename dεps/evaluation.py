@@ -60,7 +60,9 @@ def recalibrated(net: Supernet, arch: Arch, data: PreparedData, indices: Tensor)
     device = net.classifier.weight.device
     plain = extract(net, arch)
     size, normalise, workers = RECALIBRATION_BATCH, Normalise.of(data), data.config.workers
-    batches = plain_batches(data.train, normalise, batch_size=size, indices=indices, workers=workers)
+    batches = plain_batches(
+        data.train, normalise, batch_size=size, indices=indices, workers=workers, size=arch.resolution
+    )
     recalibrate(plain, (images.to(device) for images, _ in batches))
     return plain
 
@@ -71,11 +73,12 @@ def top1(net: Supernet, arch: Arch, data: PreparedData, split: Split, indices: T
 
 
 def accuracies(net: Supernet, arch: Arch, data: PreparedData, splits: Sequence[Split], indices: Tensor) -> list[float]:
-    """Top-1 accuracy on each of `splits` in percent, after one BN recalibration."""
+    """Top-1 accuracy on each of `splits` in percent, after one BN recalibration, at the resolution of `arch`."""
     plain, device = recalibrated(net, arch, data, indices), net.classifier.weight.device
+    batch, normalise, workers = EVALUATION_BATCH, Normalise.of(data), data.config.workers
     results = []
     for split in splits:
-        batches = plain_batches(split, Normalise.of(data), batch_size=EVALUATION_BATCH, workers=data.config.workers)
+        batches = plain_batches(split, normalise, batch_size=batch, workers=workers, size=arch.resolution)
         correct, seen = count_correct(plain, batches, device)
         results.append(100.0 * correct / seen)
     return results
