@@ -135,16 +135,15 @@ def print_assessment(result: Assessment) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dεps.planning import units
-
     console = Console(width=None if Console().is_terminal else 120)
-    title = f"{result.supernet} on {result.experiment}, {result.images:,} {result.split} images"
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("arch", overflow="fold")
-    for heading in ("MACs", "params", "top-1 (%)"):
+    for heading in ("MACs (M)", "params (M)", "top-1 (%)"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result.archs:
-        table.add_row(row.name, units(row.macs), units(row.params), f"{row.top1:.2f}")
+        table.add_row(row.name, f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.2f}", f"{row.top1:.2f}")
+    title = f"{result.supernet} on {result.experiment}, {result.images:,} {result.split} images"
+    console.print(title, highlight=False)
     console.print(table)
     note = f"BN recalibrated on {result.recalibration_images:,} training images."
     if result.mean_pareto_top1 is not None:

@@ -203,15 +203,18 @@ def _check_family(space: SearchSpace) -> None:
 def _load(path: Path) -> Any:
     """Content of the file, tensors and plain containers only."""
     try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings(action="ignore"):  # about what is refused by an error anyway
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
     except SafetensorError as error:
         raise UserError(f"{path} is no readable safetensors file ({error}); fetch it again") from None
-    except Exception as error:  # a damaged pickle can raise anything
+    except Exception as error:  # a damaged file can raise anything, OSError too
         if foreign := re.search(r"GLOBAL ([\w.]+)", str(error)):
             cure = "save its state dict alone, where you trust it"
             raise UserError(f"{path} holds more than tensors ({foreign[1]}), which is not loaded; {cure}") from None

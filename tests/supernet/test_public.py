@@ -362,7 +362,7 @@ def test_damaged_files_are_refused(micro, tmp_path, content, suffix):
     assert refused(path, micro).endswith("; fetch it again")
 
 
-@pytest.mark.parametrize("keep", [0.2, 0.9, 0.999])
+@pytest.mark.parametrize("keep", [0.01, 0.05, 0.2, 0.9, 0.999])
 def test_truncated_files_are_refused(micro, tmp_path, keep):
     path = saved(to_public(Supernet(micro, 7, 1)), tmp_path / "net.pth")
     content = path.read_bytes()
@@ -379,6 +379,7 @@ def test_files_without_a_state_dict_are_refused(micro, tmp_path, content):
 def test_a_missing_file_is_named(micro, tmp_path):
     assert refused(tmp_path / "none", micro) == " cannot be read (No such file or directory)"
     assert refused(tmp_path / "none.safetensors", micro).startswith(" cannot be read (")
+    assert refused(tmp_path, micro) == " cannot be read (Is a directory)"
 
 
 def test_other_families_are_refused(tmp_path):
