@@ -142,6 +142,7 @@ def test_block_indices_skip_inactive_blocks(micro):
         (lambda space: space.update(resolution=[32, 28]), r"space\.resolution"),
         (lambda space: space["static"].update(width=16), r"static.width to equal stem.width"),
         (lambda space: space["stages"][0].update(depth=[0, 1]), r"space\.stages\[0\]\.depth is \[0, 1\]; expected 1"),
+        (lambda space: space.update(bn_eps=0.0), r"space\.bn_eps is 0\.0; expected a positive number"),
         (lambda space: space.update(family="vgg"), r"space\.family is 'vgg'; allowed: mobilenet, resnet"),
     ],
 )
