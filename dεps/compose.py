@@ -40,7 +40,7 @@ SCHEMAS: dict[str, type] = {
     "search": SearchConfig,
     "reference": ReferenceConfig,
 }
-TOP_LEVEL = ("experiments", "names", "methods", "standalone", "seeds")
+TOP_LEVEL = ("experiments", "names", "methods", "standalone", "seeds", "launch")
 
 
 def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out: Path = PARAMS) -> dict[str, Any]:
@@ -104,6 +104,8 @@ def check_params(params: dict[str, Any]) -> None:
     _check_list(params, "methods", str, "methods, such as [deps, rss]")
     _check_list(params, "standalone", str, "archs to train alone, such as [smallest] or [smallest, largest]")
     _check_list(params, "seeds", int, "different whole numbers, such as [0, 1]")
+    if not isinstance(params.get("launch"), str) or not params["launch"].strip():
+        raise UserError(f"launch is {params.get('launch')!r}; expected a command, python or torchrun with its options")
     for name in params["names"]:
         _check_experiment(params, name)
 

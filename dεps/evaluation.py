@@ -56,7 +56,10 @@ def count_correct(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], devi
 
 
 def recalibrated(net: Supernet, arch: Arch, data: PreparedData, indices: Tensor) -> nn.Module:
-    """The extracted subnet with BN statistics from the training images at `indices`, in eval mode."""
+    """The extracted subnet with BN statistics from the training images at `indices`, in eval mode.
+
+    Images are brought to the resolution of `arch`, here and wherever accuracy is measured.
+    """
     device = net.classifier.weight.device
     plain = extract(net, arch)
     size, normalise, workers = RECALIBRATION_BATCH, Normalise.of(data), data.config.workers
@@ -73,12 +76,12 @@ def top1(net: Supernet, arch: Arch, data: PreparedData, split: Split, indices: T
 
 
 def accuracies(net: Supernet, arch: Arch, data: PreparedData, splits: Sequence[Split], indices: Tensor) -> list[float]:
-    """Top-1 accuracy on each of `splits` in percent, after one BN recalibration, at the resolution of `arch`."""
+    """Top-1 accuracy on each of `splits` in percent, after one BN recalibration."""
     plain, device = recalibrated(net, arch, data, indices), net.classifier.weight.device
-    batch, normalise, workers = EVALUATION_BATCH, Normalise.of(data), data.config.workers
     results = []
     for split in splits:
-        batches = plain_batches(split, normalise, batch_size=batch, workers=workers, size=arch.resolution)
+        normalise, workers, size = Normalise.of(data), data.config.workers, arch.resolution
+        batches = plain_batches(split, normalise, batch_size=EVALUATION_BATCH, workers=workers, size=size)
         correct, seen = count_correct(plain, batches, device)
         results.append(100.0 * correct / seen)
     return results

@@ -15,13 +15,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from dεps import parallel
 from dεps.checkpoint import load_snapshot, save_snapshot
 from dεps.errors import UserError
 from dεps.files import read_json, write_atomic, write_json
 from dεps.identity import digest, run_identity
 from dεps.live import LiveRun
 from dεps.progress import ProgressBar
-from dεps.stage import Context
+from dεps.stage import Context, leads
 from dεps.supernet.files import save_supernet
 from dεps.training import Record, Trainer
 
@@ -30,10 +31,20 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     """Train to the end and write the results to `out`.
 
     After each epoch the state is saved below `.state/resume`; a later process with the same parameters and data goes
-    on from it. States at the end of the epochs in `keep` are written to `out/trunk/epoch-<n>.safetensors`.
+    on from it. States at the end of the epochs in `keep` are written to `out/trunk/epoch-<n>.safetensors`. Of several
+    processes (`dεps.parallel`) only the first writes.
     """
     identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
-    folder = _resume(context, trainer, digest([identity.tags["data_hash"], *_determinants(context, method)]))
+    key = digest([identity.tags["data_hash"], *_determinants(context, method)])
+    if not leads():
+        parallel.wait()  # for what the first process makes of an interrupted run's state
+        _resume(context, trainer, key)
+        for _ in trainer.run():
+            pass
+        parallel.leave()
+        return
+    folder = _resume(context, trainer, key)
+    parallel.wait()
     path = context.state("live")
     live = LiveRun(path.with_name(path.name + ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
     live.start(trainer.history)
@@ -45,6 +56,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
             save_snapshot(folder / "latest.safetensors", trainer.snapshot())
             live.log(record)
             bar.note(f"{context.label}: {_describe(record, trainer)}")
+    parallel.leave()
     if keep:
         (out / "trunk").mkdir()
     for epoch in keep:
@@ -66,10 +78,13 @@ def _resume(context: Context, trainer: Trainer, key: str) -> Path:
     try:
         if read_json(folder / "key.json") == key:
             trainer.restore(load_snapshot(folder / "latest.safetensors"))
-            print(f"{context.label}: goes on after epoch {len(trainer.history)}")
+            if leads():
+                print(f"{context.label}: goes on after epoch {len(trainer.history)}")
             return folder
     except UserError:
         pass  # nothing there, or nothing usable: from the start
+    if not leads():
+        return folder
     shutil.rmtree(folder, ignore_errors=True)
     write_json(folder / "key.json", key)
     return folder

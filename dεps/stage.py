@@ -8,9 +8,11 @@ durations and locks, lies below `.state/`.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -91,6 +93,10 @@ def run(
     def instance() -> None:
         context = Context(stage, **values, params=read_params())
         section(context.params, *context.keys())
+        if not leads():
+            with tempfile.TemporaryDirectory() as folder:  # the first process's results are everyone's
+                work(context, Path(folder))
+            return
         with exclusive(context.state("locks")):
             started = time.time()
             with output_folder(out(context), STATE / "scratch") as folder:
@@ -99,6 +105,11 @@ def run(
             _note_duration(context, started)
 
     guarded(instance)
+
+
+def leads() -> bool:
+    """Whether this process writes the results: the only one, or the first of those that `torchrun` starts."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def guarded(work: Callable[[], None]) -> None:

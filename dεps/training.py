@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
+from dεps import parallel
 from dεps.checkpoint import Snapshot
 from dεps.cost import FORWARD_BACKWARD, macs_counter
-from dεps.data.augment import AugmentConfig
+from dεps.data.augment import AugmentConfig, Part
 from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.device import best_device
 from dεps.errors import UserError
 from dεps.evaluation import recalibrated, recalibration_indices, top1
 from dεps.losses import Targets
+from dεps.numerics import PRECISIONS, Numerics
 from dεps.randomness import derive, python_rng
 from dεps.search_space import Arch, SearchSpace
 from dεps.strategies.base import Phase, Setup, Strategy, Term
@@ -35,6 +38,7 @@ class TrainConfig:
     """The `train` section of an experiment: what all its methods share."""
 
     epochs: int = 8
+    #: images of a step, over all processes
     batch_size: int = 64
     learning_rate: float = 0.1
     warmup_epochs: float = 0.0
@@ -52,6 +56,11 @@ class TrainConfig:
     teacher_recalibration: int = 2000
     #: "cpu", "cuda", or "auto": cuda where there is one
     device: str = "auto"
+    #: of forward and backward: float32, bf16, fp16 (on a GPU); weights stay float32, evaluation too
+    precision: str = "float32"
+    channels_last: bool = True
+    #: compile the full model, whose shape is fixed; subnets run as they are
+    compile: bool = False
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
@@ -76,6 +85,8 @@ class TrainConfig:
             raise UserError(f"{where}.warmup_epochs is {self.warmup_epochs}; expected 0 up to below epochs")
         if self.device not in ("auto", "cpu", "cuda"):
             raise UserError(f"{where}.device is {self.device!r}; allowed: auto, cpu, cuda")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"{where}.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
 
     def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
         """What a strategy is built from."""
@@ -84,6 +95,8 @@ class TrainConfig:
 
     def setup_for(self, space: SearchSpace, images: int) -> Setup:
         """What a strategy is built from, for so many training images."""
+        if self.compile and len(space.resolution) > 1:
+            raise UserError("train.compile is true, which needs a space of one resolution; set it to false")
         steps = steps_per_epoch(images, self.batch_size)
         if steps == 0:
             raise UserError(f"train.batch_size is {self.batch_size}; expected at most the {images} images of train")
@@ -115,12 +128,17 @@ class Trainer:
     ) -> None:
         self.space, self.data, self.config, self.strategy, self.seed = space, data, config, strategy, seed
         self.validated = validated
-        self.device = best_device() if config.device == "auto" else torch.device(config.device)
+        self.device = _device(config)
+        self.part = _part(config)
         self.normalise = Normalise.of(data)
         self.steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
         classes = len(data.classes)
         self.net = Supernet(space, classes, data.channels, strategy.kernel_transform, derive(seed, "weights"))
-        self.net.to(self.device)
+        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.net.to(self.device, memory_format=self.memory_format)
+        full = partial(self.net.body, arch=space.largest())
+        self.full_body = torch.compile(full, dynamic=False) if config.compile else full
+        self.numerics = Numerics(config.precision, self.device)
         self.optimizer = _optimizer(self.net, config)
         self.teacher: nn.Module | None = None
         self.phases = list(strategy.phases())
@@ -142,6 +160,7 @@ class Trainer:
             tensors[f"momentum.{name}"] = self._momentum(parameter)
         if self.teacher is not None:
             tensors |= {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
+        tensors |= self.numerics.state()
         return Snapshot(tensors, self.step, self.macs, list(self.history))
 
     @torch.no_grad()
@@ -156,6 +175,7 @@ class Trainer:
             raise UserError(f"the training state does not fit the search space: '{name}' is in one of them only")
         for name, tensor in snapshot.tensors.items():
             own[name].copy_(tensor)
+        self.numerics.restore(snapshot.tensors)
         self.step, self.macs, self.history = snapshot.step, snapshot.macs, list(snapshot.history)
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
@@ -184,13 +204,17 @@ class Trainer:
                 epoch=epoch,
                 start=first,
                 workers=self.data.config.workers,
+                size=[self._resolution(epoch * self.steps_per_epoch + step) for step in range(self.steps_per_epoch)],
+                part=self.part,
             )
             for images, labels in batches:
-                self._step(images.to(self.device), labels.to(self.device), phase, sums)
+                images = images.to(self.device, memory_format=self.memory_format)
+                self._step(images, labels.to(self.device), phase, sums)
             record = {"epoch": epoch + 1, "step": self.step, "phase": phase.name, **sums.means()}
             record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
             record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
-            if (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total_steps:
+            due = (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total_steps
+            if due and self.part.number == 0:
                 record |= self._validate(phase)
             self.history.append(record)
             yield record
@@ -210,28 +234,39 @@ class Trainer:
         self.optimizer.param_groups[-1]["weight_decay"] = 0.0 if phase.alone else self.config.weight_decay
         # Zeroed, not dropped: weights that no subnet of this step uses still decay and keep their momentum.
         self.optimizer.zero_grad(set_to_none=False)
-        targets = Targets(labels)
+        targets, size, count = Targets(labels), images.shape[-1], len(images) * self.part.count
         if self.teacher is not None:
-            with torch.no_grad():
-                targets.teacher = self.teacher(images)
-            self.macs += len(images) * self.macs_of(self.space.largest())
+            with torch.no_grad(), self.numerics.autocast():
+                targets.teacher = self.teacher(images).float()
+            self.macs += count * self.macs_of(self.space.largest().at(size))
         terms = self.strategy.terms(self.step, python_rng(self.seed, "archs", self.step))
         for number, term in enumerate(terms):
-            logits = self.net(images, term.arch, term.dropout, self._dropout_generator(term, number))
-            if term.arch == self.space.largest():
-                targets.full = logits.detach()
-            loss = term.loss(logits, targets)
-            (term.weight * loss).backward()
-            sums.add(term, loss, is_full=term.arch == self.space.largest())
-            self.macs += FORWARD_BACKWARD * len(images) * self.macs_of(term.arch)
-        self.optimizer.step()
+            # One size a batch: whatever resolution an arch was drawn with, it sees this batch.
+            arch, full = term.arch.at(size), self.space.largest().at(size)
+            with self.numerics.autocast():
+                features = self.full_body(images) if arch == full else self.net.body(images, arch)
+                logits = self.net.classify(features, term.dropout, self._dropout_generator(term, number)).float()
+                if arch == full:
+                    targets.full = logits.detach()
+                loss = term.loss(logits, targets)
+            self.numerics.backward(term.weight * loss)
+            sums.add(term, loss, is_full=arch == full)
+            self.macs += FORWARD_BACKWARD * count * self.macs_of(arch)
+        parallel.average(parameter.grad for parameter in self.net.parameters())
+        self.numerics.step(self.optimizer)
         self.step += 1
         self.on_step()
+
+    def _resolution(self, step: int) -> int:
+        """Side of the images of a global step: one of the space's, drawn anew for each batch."""
+        choices = self.space.resolution
+        return choices[0] if len(choices) == 1 else python_rng(self.seed, "resolution", step).choice(choices)
 
     def _dropout_generator(self, term: Term, number: int) -> Generator | None:
         if term.dropout == 0.0:
             return None
-        return Generator(self.device).manual_seed(derive(self.seed, "dropout", self.step, number))
+        rank = [self.part.number] if self.part.number else []
+        return Generator(self.device).manual_seed(derive(self.seed, "dropout", self.step, number, *rank))
 
     def _validate(self, phase: Phase) -> Record:
         """Top-1 of the smallest and the largest arch (or `validated`) on validation, BN recalibrated, in percent."""
@@ -282,3 +317,21 @@ def _optimizer(net: Supernet, config: TrainConfig) -> torch.optim.SGD:
         parameter.grad = torch.zeros_like(parameter)
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def _device(config: TrainConfig) -> torch.device:
+    device = best_device() if config.device == "auto" else torch.device(config.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device is 'cuda', but there is no GPU here; set auto or cpu")
+    if device.type == "cpu" and config.precision == "fp16":
+        raise UserError("train.precision is 'fp16', which needs a GPU; set float32 or bf16")
+    return device
+
+
+def _part(config: TrainConfig) -> Part:
+    part = parallel.part()
+    if config.batch_size % part.count:
+        raise UserError(
+            f"train.batch_size is {config.batch_size}; expected a multiple of the {part.count} processes that share it"
+        )
+    return part

@@ -18,7 +18,8 @@ from dεps.data.splits import PreparedData
 from dεps.search_space import SearchSpace
 
 ROOT = Path(__file__).resolve().parent.parent
-SPACES = sorted(path.stem for path in (ROOT / "params/space").glob("*.yaml"))
+#: every space that is not just another with more resolutions
+SPACES = sorted(path.stem for path in (ROOT / "params/space").glob("*.yaml") if not path.stem.endswith("_elastic"))
 
 
 def load_space(name: str) -> SearchSpace:

@@ -119,7 +119,7 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("experiment=[nope]", r"'experiment/nope' is not in params/; allowed: cifar10, .*quick"),
         ("experiment=[]", r"no experiment is selected"),
         ("methods=[]", r"methods is \[\]; expected a non-empty list"),
-        ("methods=[nope]", r"no 'experiments\.quick\.methods\.nope'; there is: deps, rss"),
+        ("methods=[nope]", r"no 'experiments\.quick\.methods\.nope'; there is: deps, ofa"),
         (
             "standalone=[]",
             r"standalone is \[\]; expected a non-empty list of archs to train alone, such as \[smallest\]",
@@ -131,6 +131,7 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
             "+experiments.quick.methods.standalone-smallest={strategy: rss}",
             r"methods\.standalone-smallest: such names are taken by archs trained alone; choose another",
         ),
+        ("launch=''", r"launch is ''; expected a command"),
         ("seeds=[1,1]", r"seeds is \[1, 1\]; expected a non-empty list of different whole numbers"),
         ("seeds=[-1]", r"seeds is \[-1\]"),
         ("seeds=2", r"seeds is 2"),

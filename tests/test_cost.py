@@ -37,7 +37,7 @@ def test_published_parameters_with_kernel_transformation():
     assert sum(parameter.numel() for parameter in net.parameters()) == 7_678_880
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", [*SPACES, "mbv3_224_elastic"])
 def test_closed_form_macs_equal_a_count_of_the_operations(name):
     space = load_space(name)
     net = Supernet(space, classes=10).eval().to("meta")

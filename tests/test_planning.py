@@ -188,6 +188,16 @@ def test_a_batch_larger_than_the_data_is_refused(params):
         plan_experiments(params, steps=0)
 
 
+def test_on_imagenet_deps_is_cheapest_as_published():
+    params, _ = composed(["experiment=[imagenet1k]"], ROOT / "params")
+    (plan,) = plan_experiments(params, steps=0)
+    assert (plan.images, plan.classes) == (round(1_281_167 * 0.99), 1000)
+    relative = {method.method: plan.relative(method) for method in plan.methods}
+    assert relative["deps"] == 1.0 < relative["compofa"] < min(relative["ofa"], relative["bignas"])
+    assert plan.published == {"ofa": 1256, "compofa": 782, "bignas": 1778, "deps": 700}
+    assert plan.error < 0.01
+
+
 def test_the_default_experiment_can_be_planned():
     params, text = composed([], ROOT / "params")
     check_params(params)

@@ -285,3 +285,67 @@ def test_damaged_checkpoints_are_refused(micro, data, tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match="is no readable training state"):
         load_snapshot(path)
+
+
+def test_one_resolution_a_batch(micro, data):
+    space = replace(micro, resolution=[20, 24, 28])
+    run = trainer(space, data, **DEPS)
+    sizes = []
+    body = run.net.body.forward
+    run.net.body.forward = lambda images, arch: sizes.append((images.shape[-1], arch.resolution)) or body(images, arch)
+    run.full_body = lambda images: run.net.body(images, space.largest().at(images.shape[-1]))
+    finish(run)
+    forwards = [size for size in sizes[: -2 * 2] if size[0] != 28 or size[1] == 28]
+    assert {size for size, _ in forwards} == {20, 24, 28}
+    assert all(size == resolution for size, resolution in forwards)
+    drawn = [python_rng(0, "resolution", step).choice([20, 24, 28]) for step in range(run.total_steps)]
+    terms = [run.strategy.terms(step, python_rng(0, "archs", step)) for step in range(run.total_steps)]
+    macs = sum(run.macs_of(term.arch.at(size)) for size, step in zip(drawn, terms, strict=True) for term in step)
+    assert run.macs == 3 * 32 * macs
+    resumed = trainer(space, data, **DEPS)
+    part = trainer(space, data, **DEPS)
+    next(part.run())
+    resumed.restore(copy.deepcopy(part.snapshot()))
+    assert same(finish(resumed), finish(trainer(space, data, **DEPS)))
+
+
+def test_bf16_learns_and_resumes(micro, data):
+    config = replace(CONFIG, precision="bf16")
+    whole = finish(trainer(micro, data, config, **DEPS))
+    assert whole.history[1]["train/loss_full"] < whole.history[0]["train/loss_full"]
+    assert whole.history != finish(trainer(micro, data, **DEPS)).history
+    assert all(parameter.dtype == torch.float32 for parameter in whole.net.parameters())
+    part = trainer(micro, data, config, **DEPS)
+    next(part.run())
+    resumed = trainer(micro, data, config, **DEPS)
+    resumed.restore(copy.deepcopy(part.snapshot()))
+    assert same(finish(resumed), whole)
+
+
+def test_memory_format_changes_rounding_only(micro, data):
+    config = replace(CONFIG, epochs=1)
+    last, first = (finish(trainer(micro, data, replace(config, channels_last=on))) for on in (True, False))
+    assert last.net.body.blocks[1].expand.weight.is_contiguous(memory_format=torch.channels_last)
+    assert first.history[0]["train/loss_full"] == pytest.approx(last.history[0]["train/loss_full"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_compiled_full_model_computes_the_same(micro, data):
+    config = replace(CONFIG, epochs=2, dropout=0.0)
+    plain, fast = (finish(trainer(micro, data, replace(config, compile=on), **DEPS)) for on in (False, True))
+    assert fast.history[0]["train/loss_full"] == pytest.approx(plain.history[0]["train/loss_full"], abs=2e-3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"precision": "fp16"}, r"train\.precision is 'fp16'"), ({"device": "cuda"}, r"train\.device is 'cuda'")],
+)
+def test_what_needs_a_gpu_is_refused_without(micro, data, change, message):
+    with pytest.raises(UserError, match=message):
+        trainer(micro, data, replace(CONFIG, **change))
+
+
+def test_compiling_needs_one_resolution(micro, data):
+    with pytest.raises(UserError, match=r"train\.compile is true"):
+        trainer(replace(micro, resolution=[24, 28]), data, replace(CONFIG, compile=True))

@@ -9,10 +9,11 @@ else, and the generator is afterwards what it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -97,12 +98,26 @@ class AugmentConfig:
         return self.mixup > 0 or self.cutmix > 0
 
 
-def augment(pixels: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
-    """Flip and shift each image of uint8 (batch, height, width, channels) on its own, in one gather."""
+class Part(NamedTuple):
+    """One of `count` equal parts of every batch: a process's share."""
+
+    number: int
+    count: int
+
+
+WHOLE = Part(0, 1)
+
+
+def augment(pixels: Tensor, config: AugmentConfig, generator: Generator, part: Part = WHOLE) -> Tensor:
+    """Flip and shift each image of uint8 (batch, height, width, channels) on its own, in one gather.
+
+    With `part` the images are that part of a larger batch, and get what they would get there.
+    """
     batch, height, width, _ = pixels.shape
+    own, total = slice(part.number * batch, (part.number + 1) * batch), part.count * batch
     pad = config.crop_padding
-    shifts = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=generator) - pad
-    flips = torch.rand((batch, 1), generator=generator) < 0.5
+    shifts = torch.randint(0, 2 * pad + 1, (2, total, 1), generator=generator)[:, own] - pad
+    flips = torch.rand((total, 1), generator=generator)[own] < 0.5
     rows = _reflect(torch.arange(height) + shifts[0], height)
     columns = _reflect(torch.arange(width) + shifts[1], width)
     if config.flip:
@@ -138,16 +153,18 @@ class Augmentation:
 
     Attributes:
         config: the switches.
-        size: side of the resulting images in pixels.
+        sizes: side of the resulting images in pixels, for each step.
+        part: which part of each batch it works on.
         mean: mean colour (channels,) in units of 1 = white, for erased rectangles.
         seed, epoch: whose randomness it is.
     """
 
     config: AugmentConfig
-    size: int
+    sizes: Sequence[int]
     mean: Tensor
     seed: int
     epoch: int
+    part: Part = WHOLE
 
     def read(self, split: Split, indices: Tensor, step: int) -> Tensor:
         """The images at `indices` int64 (batch,), augmented: uint8 (batch, size, size, channels)."""
@@ -158,19 +175,20 @@ class Augmentation:
     def batch(self, pixels: Tensor, step: int) -> Tensor:
         """Flip and reflected crop of uint8 (batch, height, width, channels), brought to the size."""
         generator = Generator().manual_seed(derive(self.seed, "augment", self.epoch, step))
-        return resize(augment(pixels, self.config, generator), self.size)
+        return resize(augment(pixels, self.config, generator, self.part), self.sizes[step])
 
     def _cropped(self, split: Split, indices: Tensor, step: int) -> Tensor:
         from torchvision.transforms import v2
 
-        crop = v2.RandomResizedCrop(self.size, scale=(self.config.resized_crop, 1.0), ratio=ASPECT, antialias=True)
+        size = self.sizes[step]
+        crop = v2.RandomResizedCrop(size, scale=(self.config.resized_crop, 1.0), ratio=ASPECT, antialias=True)
         images = []
         with _seeded() as seed:
-            for position, index in enumerate(indices.tolist()):
+            for position, index in enumerate(indices.tolist(), self.part.number * len(indices)):
                 picture = split.picture(index)
                 seed(derive(self.seed, "augment/crop", self.epoch, step, position))
                 images.append(np.asarray(crop(picture)))
-        return torch.from_numpy(np.stack(images)).view(-1, self.size, self.size, split.channels)
+        return torch.from_numpy(np.stack(images)).view(-1, size, size, split.channels)
 
     @cached_property
     def _transform(self) -> Callable[[Image.Image], Tensor] | None:
@@ -195,7 +213,7 @@ class Augmentation:
     def _transformed(self, pixels: Tensor, step: int) -> Tensor:
         images = []
         with _seeded() as seed:
-            for position, image in enumerate(pixels):
+            for position, image in enumerate(pixels, self.part.number * len(pixels)):
                 seed(derive(self.seed, "augment/transform", self.epoch, step, position))
                 images.append(self._transform(to_picture(image.numpy())))
         return torch.stack(images).permute(0, 2, 3, 1).contiguous()

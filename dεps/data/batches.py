@@ -6,14 +6,14 @@ ones before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dεps.data.augment import Augmentation, AugmentConfig, mix, resize
+from dεps.data.augment import WHOLE, Augmentation, AugmentConfig, Part, mix, resize
 from dεps.data.splits import PreparedData, Split
 from dεps.errors import UserError
 from dεps.randomness import derive
@@ -54,18 +54,21 @@ def training_batches(
     epoch: int,
     start: int = 0,
     workers: int = 0,
-    size: int | None = None,
+    size: int | Sequence[int] | None = None,
+    part: Part = WHOLE,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffled, augmented batches (images, labels) of one epoch from step `start` on.
 
-    Images have the side `size`, by default the data's own. Labels are int64 (batch,); with mixup or CutMix they are
-    probabilities, float (batch, classes).
+    Images have the side `size`, one for all or one for each step of the epoch, by default the data's own. With `part`
+    each batch is that part of it only; `batch_size` counts the whole. Labels are int64 (batch,); with mixup or CutMix
+    they are probabilities, float (batch, classes).
     """
     generator = Generator().manual_seed(derive(seed, "order", epoch))
     order = torch.randperm(len(split), generator=generator)
     steps = steps_per_epoch(len(split), batch_size)
-    chunks = list(order[: steps * batch_size].view(steps, batch_size)[start:])
-    augmentation = Augmentation(config, size or split.size, normalise.mean, seed, epoch)
+    chunks = list(order[: steps * batch_size].view(steps, part.count, -1)[start:, part.number])
+    sizes = size if isinstance(size, Sequence) else [size or split.size] * steps
+    augmentation = Augmentation(config, sizes, normalise.mean, seed, epoch, part)
     batches = _read(split, chunks, workers, augmentation if config.per_image else None, start)
     for step, (pixels, labels) in enumerate(batches, start):
         images = normalise(pixels if config.per_image else augmentation.batch(pixels, step))
@@ -116,7 +119,7 @@ def _read(
     """Pixels and labels of each chunk; worker processes decode files and augment single images ahead of their use."""
     batches = _Batches(split, chunks, augmentation, start)
     if workers > 0 and (split.images is None or augmentation is not None):
-        size = augmentation.size if augmentation else split.size
+        size = max(augmentation.sizes) if augmentation else split.size
         bytes_ahead = workers * max(map(len, chunks), default=1) * size**2 * split.channels
         ahead = max(1, min(4, PREFETCH_BYTES // bytes_ahead))
         # Its own generator, or it would draw a number from the global one.

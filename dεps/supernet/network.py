@@ -83,7 +83,10 @@ class Supernet(nn.Module):
         Dropout before the classifier is applied where `dropout` > 0, drawn from `generator`. The size of the images
         need not be `arch.resolution`.
         """
-        x = self.body(x, arch)
+        return self.classify(self.body(x, arch), dropout, generator)
+
+    def classify(self, x: Tensor, dropout: float = 0.0, generator: Generator | None = None) -> Tensor:
+        """Logits (batch, classes) of what the body gave; see `forward`."""
         if dropout > 0.0:
             keep = torch.rand(x.shape, generator=generator, device=x.device) >= dropout
             x = x * keep / (1.0 - dropout)

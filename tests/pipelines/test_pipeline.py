@@ -31,7 +31,7 @@ OVERRIDES = [
     "experiments.quick.search.population=8",
     "experiments.quick.search.measured=2",
     "experiments.quick.search.recalibration_images=40",
-    "seeds=[0]",
+    "methods=[deps,rss]",
 ]
 
 

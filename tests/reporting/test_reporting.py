@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 def results(tmp_path, monkeypatch) -> Results:
     """Made-up results of two methods and two seeds in the files that stages write."""
     monkeypatch.chdir(tmp_path)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"methods": ["deps", "rss"], "seeds": [0, 1]}
     Path("params.yaml").write_text(yaml.dump(params))
     rng = np.random.default_rng(0)
     manifest = {"name": "m", "sha256": {"train": "1"}, "images": {"test": 2000}}

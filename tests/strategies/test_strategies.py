@@ -56,6 +56,28 @@ def test_deps_warms_up_then_trains_a_sandwich(setup):
     assert all(term.weight == 1.0 for term in strategy.terms(42, Random(0)))
 
 
+@pytest.mark.parametrize(
+    ("epochs", "start", "rate", "at_start", "at_end", "halfway"),
+    [
+        # η0/2 (1 + cos(πt/T)) at shrink start, five epochs later, and half-way one step before 2.5 epochs (of 100)
+        (200, 100, 0.1, 0.05, 0.0460770, 0.0480449),  # CIFAR: cos 90°, cos 94.5°, cos 92.241°
+        (270, 150, 2.6, 1.0742574, 1.0001993, 1.0372653),  # ImageNet: cos 100°, cos 103.33°, cos 101.66°
+    ],
+)
+def test_published_recipes_by_hand(micro, epochs, start, rate, at_start, at_end, halfway):
+    setup = Setup(micro, epochs, 100, rate, 0, 0.1, 0.1)
+    strategy = build(setup, strategy="deps", shrink_start=start / epochs, ramp_epochs=5)
+    phases, first = strategy.phases(), 100 * start
+    assert [(phase.start, phase.end) for phase in phases] == [(0, first), (first, 100 * epochs)]
+    eta = phases[1].schedule
+    assert (eta(first), eta(first + 500), eta(first + 249)) == pytest.approx((at_start, at_end, halfway), abs=2e-6)
+    assert strategy.ramp(first) == pytest.approx(at_end / 500 / at_start, rel=1e-4)
+    assert strategy.ramp(first + 249) == pytest.approx(0.5 * at_end / halfway, rel=1e-4)
+    assert strategy.ramp(first + 499) * eta(first + 499) == pytest.approx(at_end, rel=1e-5)
+    assert strategy.ramp(first + 500) == strategy.ramp(100 * epochs - 1) == 1.0
+    assert [term.weight for term in strategy.terms(first + 249, Random(0))] == [1.0, *[strategy.ramp(first + 249)] * 3]
+
+
 def test_deps_switches(setup):
     strategy = build(setup, strategy="deps", distill=False, sort_channels=False, random_subnets=1)
     assert strategy.phases()[1].sort is None

@@ -1,0 +1,57 @@
+"""Several processes that train one supernet, as `torchrun` starts them.
+
+Every process holds all weights and works on its part of each batch, on the same archs. After all backwards of a step
+the gradients are averaged at once, zero-filled where a process's subnets did not reach: wrappers that hook into each
+backward are wrong when the last one touches only some parameters.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dεps.data.augment import WHOLE, Part
+
+
+def part() -> Part:
+    """Which of how many processes this is; joins the others at the first call."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return WHOLE
+    if not dist.is_initialized():
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl" if cuda else "gloo")
+    return Part(dist.get_rank(), count)
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if part().count > 1:
+        dist.barrier()
+
+
+def leave() -> None:
+    """End working together, at the end of a process."""
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+@torch.no_grad()
+def average(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by its mean over the processes, in one message."""
+    count = part().count
+    if count == 1:
+        return
+    tensors = list(tensors)
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= count
+    for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view(tensor.shape))
