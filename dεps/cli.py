@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
@@ -17,8 +18,13 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(2)
+            message = str(error)
+        except OSError as error:
+            if error.errno in (None, errno.EPIPE):
+                raise
+            message = f"{error.filename or 'writing failed'}: {error.strerror}"
+        click.echo(f"error: {message}", err=True)
+        sys.exit(2)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,6 +81,69 @@ def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | N
         print_plan(plans)
     if figure:
         save_figure(plans, figure)
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--space", required=True, help="Search space of the checkpoint: a name in params/space.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: FILE with the suffix .safetensors."
+)
+def import_(file: Path, space: str, out: Path | None) -> None:
+    """Turn a checkpoint of the public OFA or DεpS code into a supernet file.
+
+    FILE is one written by torch.save (no code in it is run) or .safetensors.
+    """
+    from dεps.compose import load_space
+    from dεps.supernet.files import save_supernet
+    from dεps.supernet.public import default_name, describe, import_checkpoint
+
+    out = out or file.with_name(default_name(file))
+    if out.suffix != ".safetensors":
+        raise UserError(f"--out is {out}; expected a file name that ends in .safetensors")
+    if out.resolve() == file.resolve():
+        raise UserError(f"{out} would replace the checkpoint; name another file with --out")
+    imported = import_checkpoint(file, load_space(space))
+    save_supernet(imported.net, out)
+    click.echo(f"{out}: {describe(imported)}")
+
+
+@main.command()
+@click.argument("supernet", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+def export_checkpoint(supernet: Path, out: Path) -> None:
+    """Write a supernet file as a checkpoint that the public OFA and DεpS code loads."""
+    from dεps.supernet.files import load_supernet
+    from dεps.supernet.public import export_checkpoint as export_
+
+    if out.resolve() == supernet.resolve():
+        raise UserError(f"{out} would replace the supernet; name another file")
+    net = load_supernet(supernet)
+    export_(net, out)
+    click.echo(f"{out}: {net.space.name}, {net.classes:,} classes, {net.channels} input channels")
+
+
+@main.command()
+@click.argument("supernet", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--experiment", help="Whose prepared data is used; default: the only one in params.yaml.")
+@click.option("--split", default="validation", show_default=True, type=click.Choice(["validation", "test"]))
+@click.option(
+    "--arch", "archs", multiple=True, help="smallest, D2E3K7, k3e4-k5e3_…; several times. Default: the Pareto points."
+)
+@click.option("--images", type=click.IntRange(1), help="So many images of the split; default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def evaluate(
+    supernet: Path, experiment: str | None, split: str, archs: tuple[str, ...], images: int | None, as_json: bool
+) -> None:
+    """Measure archs of a supernet file on an experiment's prepared data, BN recalibrated."""
+    from dεps.assessment import assess, print_assessment
+    from dεps.config import read_params
+
+    result = assess(supernet, read_params(), experiment, split, archs, images)
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        print_assessment(result)
 
 
 @main.command()

@@ -24,8 +24,8 @@ from dεps.files import write_atomic
 from dεps.identity import FULL_MODEL, STANDALONE
 from dεps.predictor import PredictConfig
 from dεps.search import SearchConfig
-from dεps.search_space import Arch, SearchSpace
-from dεps.strategies import registry, standalone
+from dεps.search_space import Arch, SearchSpace, check_choice
+from dεps.strategies import registry
 from dεps.training import TrainConfig
 from dεps.trunk import FullModelConfig
 
@@ -66,6 +66,20 @@ def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[d
     params = OmegaConf.to_container(config)
     check_params(params)
     return params, OmegaConf.to_yaml(config)
+
+
+def load_space(name: str, config_dir: Path = CONFIG_DIR) -> SearchSpace:
+    """The space of `params/space/<name>.yaml`, composed, since one may build on another. Raises `UserError`."""
+    choices = sorted(path.stem for path in (config_dir / "space").glob("*.yaml"))
+    if not choices:
+        raise UserError(f"{config_dir / 'space'} holds no space; run this in the project's folder")
+    check_choice(name, choices, "space")
+    try:
+        with initialize_config_dir(str(config_dir.resolve()), version_base=None):
+            data = OmegaConf.to_container(compose(f"space/{name}").space, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_one_line(error)) from None
+    return structured(SearchSpace, data, f"space {name}")
 
 
 def _one_line(error: Exception) -> str:
@@ -122,7 +136,7 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
     checked["train"].augment.check_images(f"{where}.train.augment", size, checked["dataset"].channels)
     archs: dict[Arch, str] = {}
     for text in params["standalone"]:
-        arch = standalone.named(checked["space"], text, f"standalone, in experiment {name},")
+        arch = checked["space"].named(text, f"standalone, in experiment {name},")
         if archs.setdefault(arch, text) != text:
             raise UserError(f"standalone holds {archs[arch]} and {text}, the same arch in experiment {name}; keep one")
     methods = section(params, "experiments", name, "methods")

@@ -232,6 +232,35 @@ class SearchSpace:
             stages.append((Block(stage.kernel[-1], ratio),) * chosen)
         return Arch(tuple(stages), self.resolution[-1], tuple(choices[-1] for choices in self.width_choices))
 
+    def names(self) -> dict[str, Arch]:
+        """Archs with a name: the Pareto points, and `smallest` and `largest` for the first and the last of them.
+
+        These are the archs under the headings of the results table.
+        """
+        points = self.pareto_archs()
+        return {"smallest": next(iter(points.values())), "largest": self.largest(), **points}
+
+    def named(self, text: str, where: str) -> Arch:
+        """The arch that `text` means: one of `names`, or an arch as `str(arch)` writes it.
+
+        Raises `UserError` naming the key `where`.
+        """
+        names = self.names()
+        if text in names:
+            return names[text]
+        try:
+            arch = Arch.parse(text)
+        except UserError:
+            arch = None
+        if arch is None or arch not in self:
+            known = ", ".join(names)
+            raise UserError(f"{where} is {text!r}; allowed: {known}, or an arch of the space such as {self.smallest()}")
+        return arch
+
+    def name_of(self, arch: Arch) -> str:
+        """The first of `names` for `arch`, or else `str(arch)`."""
+        return next((name for name, other in self.names().items() if other == arch), str(arch))
+
     # --- sampling ----------------------------------------------------------------------------------------------
 
     def sample(self, rng: Random) -> Arch:

@@ -17,17 +17,16 @@ from dεps.experiment import load_data
 from dεps.files import write_json
 from dεps.identity import FULL_MODEL, STANDALONE
 from dεps.stage import Context, run
-from dεps.strategies.standalone import name_of, named
 from dεps.supernet.files import load_supernet
 
 
 def measure(folder: Path, text: str, data: PreparedData, images: int, seed: int) -> dict[str, object]:
     """Name, cost and test top-1 (percent, unrounded) of the arch called `text` in the supernet of `folder`."""
     net = load_supernet(folder / "supernet.safetensors").to(best_device())
-    arch = named(net.space, text, STANDALONE)
+    arch = net.space.named(text, STANDALONE)
     (test,) = accuracies(net, arch, data, [data.test], recalibration_indices(data.train, images, seed))
     cost = arch_cost(net.space, arch, net.classes, net.channels)
-    name = name_of(net.space, arch)
+    name = net.space.name_of(arch)
     return {"name": name, "arch": str(arch), "macs": cost.macs, "params": cost.params, "test_top1": test}
 
 

@@ -18,7 +18,7 @@ def work(context: Context, out: Path) -> None:
     """Write the supernet, in which only this arch is trained, and the history."""
     deterministic()
     space = context.section(SearchSpace, "space")
-    arch = standalone.named(space, context.arch, STANDALONE)  # before the data is read
+    arch = space.named(context.arch, STANDALONE)  # before the data is read
     config, data = context.section(TrainConfig, "train"), load_data(context)
     strategy = standalone.build(standalone.Options(context.arch), config.setup(space, data))
     trainer = Trainer(space, data, config, strategy, context.seed, {"alone": arch})

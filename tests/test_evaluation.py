@@ -36,6 +36,17 @@ def test_evaluation_leaves_the_supernet_as_it_was(micro, data):
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
+def test_an_arch_is_evaluated_at_its_own_resolution(micro, data):
+    net, indices = Supernet(micro, 4, 1), recalibration_indices(data.train, 50, 0)
+    arch, normalise = micro.largest().at(20), Normalise.of(data)
+    plain = extract(net, arch)
+    recalibrate(plain, [x for x, _ in plain_batches(data.train, normalise, batch_size=200, indices=indices, size=20)])
+    images, labels = next(plain_batches(data.validation, normalise, batch_size=250, size=20))
+    assert images.shape[2:] == (20, 20)
+    expected = 100.0 * int((plain(images).argmax(1) == labels).sum()) / len(labels)
+    assert top1(net, arch, data, data.validation, indices) == expected
+
+
 def test_accuracy_is_the_share_of_correct_predictions(micro, data):
     net, indices = Supernet(micro, 4, 1), recalibration_indices(data.train, 50, 0)
     plain = recalibrated(net, micro.smallest(), data, indices)

@@ -142,6 +142,7 @@ def test_block_indices_skip_inactive_blocks(micro):
         (lambda space: space.update(resolution=[32, 28]), r"space\.resolution"),
         (lambda space: space["static"].update(width=16), r"static.width to equal stem.width"),
         (lambda space: space["stages"][0].update(depth=[0, 1]), r"space\.stages\[0\]\.depth is \[0, 1\]; expected 1"),
+        (lambda space: space.update(bn_eps=0.0), r"space\.bn_eps is 0\.0; expected a positive number"),
         (lambda space: space.update(family="vgg"), r"space\.family is 'vgg'; allowed: mobilenet, resnet"),
     ],
 )
@@ -170,3 +171,30 @@ def test_impossible_resnets_are_refused(change, message):
     change(space)
     with pytest.raises(UserError, match=message):
         structured(SearchSpace, space, "space")
+
+
+@pytest.mark.parametrize("space", ["mbv3_micro", "mbv3_32", "proxyless_224"])
+def test_names_of_archs_are_those_of_the_pareto_points(space):
+    space = load_space(space)
+    points = space.pareto_archs()
+    first = next(iter(points.values()))
+    for name, arch in points.items():
+        assert space.named(name, "key") == arch
+    assert space.named("smallest", "key") == first
+    assert space.named("largest", "key") == space.largest() == list(points.values())[-1]
+    odd = space.sample(Random(1))
+    assert space.named(str(odd), "key") == odd
+    assert [space.name_of(arch) for arch in (first, space.largest(), odd)] == [
+        "smallest",
+        "largest",
+        str(odd),
+    ]
+
+
+@pytest.mark.parametrize("text", ["middle", "D9E9K9", "k9e2_k3e2_k3e2_r28", "k3e2_r28", "k3e2_k3e2_k3e2_r32", ""])
+def test_other_archs_are_refused(micro, text):
+    with pytest.raises(UserError) as caught:
+        micro.named(text, "key")
+    start, _, example = str(caught.value).rpartition(" such as ")
+    assert start.startswith(f"key is {text!r}; allowed: smallest, largest, D1E2K5, D2E2K5, ")
+    assert Arch.parse(example) in micro

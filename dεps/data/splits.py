@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +32,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, indices: Tensor) -> Split:
+        """The images at `indices` int64 (n,) alone."""
+        images = None if self.images is None else self.images[indices]
+        files = None if self.files is None else tuple(self.files[index] for index in indices.tolist())
+        return replace(self, labels=self.labels[indices], images=images, files=files)
 
     def read(self, indices: Tensor) -> Tensor:
         """Pixels uint8 (batch, size, size, channels) of the images at `indices` int64 (batch,)."""

@@ -62,6 +62,8 @@ class Space(SearchSpace):
     stem: Stem
     static: Static
     head: Head
+    #: epsilon of batch normalisation
+    bn_eps: float = 1e-5
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
@@ -75,6 +77,8 @@ class Space(SearchSpace):
         for key, value in widths.items():
             if value < 1:
                 raise UserError(f"{where}.{key} is {value}; expected a positive width")
+        if self.bn_eps <= 0:
+            raise UserError(f"{where}.bn_eps is {self.bn_eps}; expected a positive number")
         if self.head.features < 0:
             raise UserError(f"{where}.head.features is {self.head.features}; expected 0 (none) or a positive width")
         check_choice(self.stem.stride, (1, 2), f"{where}.stem.stride")

@@ -116,8 +116,9 @@ def _centre(weight: Tensor, kernel: int) -> Tensor:
 class ElasticBatchNorm(nn.Module):
     """Batch normalisation of the first channels; affine parameters and running statistics are sliced alike."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, eps: float = BN_EPS) -> None:
         super().__init__()
+        self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -133,13 +134,13 @@ class ElasticBatchNorm(nn.Module):
             self.bias[:c],
             self.training,
             BN_MOMENTUM,
-            BN_EPS,
+            self.eps,
         )
 
     def plain(self, channels: int) -> nn.BatchNorm2d:
         """The slice as an ordinary layer."""
         like = {"device": self.weight.device, "dtype": self.weight.dtype}
-        layer = nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM, **like)
+        layer = nn.BatchNorm2d(channels, eps=self.eps, momentum=BN_MOMENTUM, **like)
         for name in ("weight", "bias", "running_mean", "running_var"):
             getattr(layer, name).copy_(getattr(self, name)[:channels])
         return layer

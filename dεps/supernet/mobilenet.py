@@ -27,20 +27,23 @@ class ElasticBlock(nn.Module):
         kernels: the choices, ascending.
         expands: the expand ratios to choose from, ascending; empty for the static block.
         kernel_transform: as for `Supernet`.
+        eps: of batch normalisation.
     """
 
-    def __init__(self, largest: BlockSpec, kernels: list[int], expands: list[float], kernel_transform: bool) -> None:
+    def __init__(
+        self, largest: BlockSpec, kernels: list[int], expands: list[float], kernel_transform: bool, eps: float
+    ) -> None:
         super().__init__()
         self.largest, self.expands = largest, expands
         if largest.expansion:
             self.expand = ElasticConv(largest.inputs, largest.mid)
-            self.expand_bn = ElasticBatchNorm(largest.mid)
+            self.expand_bn = ElasticBatchNorm(largest.mid, eps)
         self.depthwise = ElasticDepthwise(largest.mid, kernels, largest.stride, kernel_transform)
-        self.depthwise_bn = ElasticBatchNorm(largest.mid)
+        self.depthwise_bn = ElasticBatchNorm(largest.mid, eps)
         if largest.se:
             self.se = ElasticSqueezeExcite(largest.mid, largest.se)
         self.project = ElasticConv(largest.mid, largest.outputs)
-        self.project_bn = ElasticBatchNorm(largest.outputs)
+        self.project_bn = ElasticBatchNorm(largest.outputs, eps)
 
     def forward(self, x: Tensor, spec: BlockSpec) -> Tensor:
         y = x
@@ -108,15 +111,15 @@ class MobileNetBody(nn.Module):
         self.space = space
         stem, head = space.stem, space.head
         self.stem = ElasticConv(channels, stem.width, 3, stem.stride)
-        self.stem_bn = ElasticBatchNorm(stem.width)
+        self.stem_bn = ElasticBatchNorm(stem.width, space.bn_eps)
         specs = list(space.blocks(space.largest()))
         choices = [([3], [])] + [(s.kernel, s.expand) for s in space.stages for _ in range(s.depth[-1])]
         self.blocks = nn.ModuleList(
-            ElasticBlock(spec, kernels, expands, kernel_transform)
+            ElasticBlock(spec, kernels, expands, kernel_transform, space.bn_eps)
             for spec, (kernels, expands) in zip(specs, choices, strict=True)
         )
         self.final = ElasticConv(specs[-1].outputs, head.expand)
-        self.final_bn = ElasticBatchNorm(head.expand)
+        self.final_bn = ElasticBatchNorm(head.expand, space.bn_eps)
         if head.features:
             self.mix = ElasticConv(head.expand, head.features)
         self.features = head.features or head.expand

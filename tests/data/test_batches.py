@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import pytest
 import torch
 
 from dεps.data.augment import AugmentConfig, augment
@@ -60,3 +63,18 @@ def test_files_decoded_by_workers_give_the_same_batches(data, drawn, tmp_path):
     for workers in (0, 2):
         pairs = batches(files, workers=workers)
         assert all(torch.equal(a[0], b[0]) for a, b in zip(batches(data), pairs, strict=True))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_part_of_a_split_holds_the_chosen_images(data, in_memory):
+    split = data.train
+    if not in_memory:
+        split = replace(split, images=None, files=tuple(f"{index}.png" for index in range(len(split))))
+    indices = torch.tensor([5, 2, 90])
+    part = split.part(indices)
+    assert len(part) == 3
+    assert torch.equal(part.labels, split.labels[indices])
+    if in_memory:
+        assert torch.equal(part.read(torch.arange(3)), split.read(indices))
+    else:
+        assert part.files == ("5.png", "2.png", "90.png")

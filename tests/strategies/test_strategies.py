@@ -4,8 +4,7 @@ import pytest
 
 from dεps.errors import UserError
 from dεps.losses import CrossEntropy, Distillation, InPlaceDistillation
-from dεps.search_space import Arch
-from dεps.strategies import full_model, registry, standalone
+from dεps.strategies import full_model, registry
 from dεps.strategies.base import Setup
 from tests.conftest import load_space
 
@@ -37,33 +36,6 @@ def test_standalone_trains_one_arch_as_the_full_model_is_trained(setup):
     assert [(phase.start, phase.end) for phase in strategy.phases()] == [(0, 70)]
     assert strategy.phases()[0].schedule == setup.schedule()
     assert (strategy.trunk_steps, strategy.kernel_transform) == (0, False)
-
-
-@pytest.mark.parametrize("space", ["mbv3_micro", "mbv3_32", "proxyless_224"])
-def test_names_of_archs_are_those_of_the_pareto_points(space):
-    space = load_space(space)
-    points = space.pareto_archs()
-    first = next(iter(points.values()))
-    for name, arch in points.items():
-        assert standalone.named(space, name, "key") == arch
-    assert standalone.named(space, "smallest", "key") == first
-    assert standalone.named(space, "largest", "key") == space.largest() == list(points.values())[-1]
-    odd = space.sample(Random(1))
-    assert standalone.named(space, str(odd), "key") == odd
-    assert [standalone.name_of(space, arch) for arch in (first, space.largest(), odd)] == [
-        "smallest",
-        "largest",
-        str(odd),
-    ]
-
-
-@pytest.mark.parametrize("text", ["middle", "D9E9K9", "k9e2_k3e2_k3e2_r28", "k3e2_r28", "k3e2_k3e2_k3e2_r32", ""])
-def test_other_archs_are_refused(micro, text):
-    with pytest.raises(UserError) as caught:
-        standalone.named(micro, text, "key")
-    start, _, example = str(caught.value).rpartition(" such as ")
-    assert start.startswith(f"key is {text!r}; allowed: smallest, largest, D1E2K5, D2E2K5, ")
-    assert Arch.parse(example) in micro
 
 
 def test_deps_warms_up_then_trains_a_sandwich(setup):

@@ -1,0 +1,151 @@
+"""`deps evaluate`: a supernet file against the prepared data of an experiment, wherever the supernet comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator
+
+from dεps.cost import arch_cost
+from dεps.data.splits import PreparedData, Split
+from dεps.device import best_device, deterministic
+from dεps.errors import UserError
+from dεps.evaluation import EvaluateConfig, recalibration_indices, top1
+from dεps.experiment import load_data
+from dεps.pareto import mean_pareto_accuracy
+from dεps.progress import progress
+from dεps.randomness import derive
+from dεps.search_space import Arch
+from dεps.stage import Context
+from dεps.supernet.files import load_supernet
+from dεps.supernet.network import Supernet
+
+SPLITS = ("validation", "test")
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arch."""
+
+    name: str
+    arch: str
+    macs: int
+    params: int
+    top1: float  # percent
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was measured, and on what."""
+
+    supernet: str
+    experiment: str
+    split: str
+    images: int
+    recalibration_images: int
+    archs: tuple[Row, ...]
+    #: of the Pareto points, in percent; none where other archs were asked for
+    mean_pareto_top1: float | None
+
+    def to_json(self) -> str:
+        """As one JSON object."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+
+def assess(
+    path: Path,
+    params: dict[str, Any],
+    experiment: str | None = None,
+    split: str = "validation",
+    archs: Sequence[str] = (),
+    images: int | None = None,
+) -> Assessment:
+    """Top-1 of `archs` of the supernet at `path`, BN recalibrated, each at its own resolution.
+
+    Args:
+        path: a supernet file.
+        params: content of `params.yaml`.
+        experiment: whose prepared data is used; needs no name where `params` selects one only.
+        split: one of `SPLITS`.
+        archs: as `SearchSpace.named` understands them; default: the Pareto points and the smallest arch.
+        images: so many random images of the split, the same ones each time; default: all.
+
+    Raises `UserError` where the data is not prepared or does not fit the supernet.
+    """
+    deterministic()
+    context = Context("evaluate", experiment or _only(params), params=params)
+    recalibration = context.section(EvaluateConfig, "evaluate").recalibration_images
+    net = load_supernet(path).to(best_device())
+    chosen, points = _chosen(net, archs)
+    data = load_data(context)
+    _check_fit(net, data, path)
+    measured = _some(getattr(data, split), images)
+    indices = recalibration_indices(data.train, recalibration, SEED)
+    rows = []
+    for name, arch in progress(chosen, f"evaluate {path.name}", len(chosen)):
+        cost = arch_cost(net.space, arch, net.classes, net.channels)
+        rows.append(Row(name, str(arch), *cost, round(top1(net, arch, data, measured, indices), 4)))
+    mean = None
+    if points:
+        front = rows[:points]
+        mean = round(mean_pareto_accuracy([row.macs for row in front], [row.top1 for row in front]), 4)
+    counts = len(measured), len(indices)
+    return Assessment(path.as_posix(), context.experiment, split, *counts, tuple(rows), mean)
+
+
+def _only(params: dict[str, Any]) -> str:
+    names = params.get("names") or []
+    if len(names) != 1:
+        raise UserError(f"--experiment is needed; params.yaml selects {', '.join(map(str, names)) or 'none'}")
+    return names[0]
+
+
+def _chosen(net: Supernet, archs: Sequence[str]) -> tuple[list[tuple[str, Arch]], int]:
+    """Archs to measure with their names, and how many of them, from the first on, are Pareto points."""
+    if archs:
+        return [(text, net.choices.named(text, "--arch")) for text in archs], 0
+    points = list(net.choices.pareto_archs().items())
+    return [*points, ("smallest of all", net.choices.smallest())], len(points)
+
+
+def _check_fit(net: Supernet, data: PreparedData, path: Path) -> None:
+    for what, own, there in (
+        ("classes", net.classes, len(data.classes)),
+        ("input channels", net.channels, data.channels),
+    ):
+        if own != there:
+            raise UserError(f"{path} has {own} {what}, {data.folder} has {there}; expected the same")
+
+
+def _some(split: Split, images: int | None) -> Split:
+    if images is None or images >= len(split):
+        return split
+    generator = Generator().manual_seed(derive(SEED, "evaluation"))
+    return split.part(torch.randperm(len(split), generator=generator)[:images].sort().values)
+
+
+def print_assessment(result: Assessment) -> None:
+    """A table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if Console().is_terminal else 120)
+    table = Table()
+    table.add_column("arch", overflow="fold")
+    for heading in ("MACs (M)", "params (M)", "top-1 (%)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in result.archs:
+        table.add_row(row.name, f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.2f}", f"{row.top1:.2f}")
+    title = f"{result.supernet} on {result.experiment}, {result.images:,} {result.split} images"
+    console.print(title, highlight=False)
+    console.print(table)
+    note = f"BN recalibrated on {result.recalibration_images:,} training images."
+    if result.mean_pareto_top1 is not None:
+        note = f"Mean Pareto accuracy: {result.mean_pareto_top1:.2f} %. {note}"
+    console.print(note, highlight=False)

@@ -1,0 +1,234 @@
+"""Checkpoints of the public OFA and DεpS code, read and written: the MobileNet family's names and ours.
+
+Public names are those of the newest public code. An older file says `.mobile_inverted_conv.` where it says `.conv.`,
+still older ones do without the inner `.conv` and `.bn` of elastic layers; `_canonical` maps all of them to one form.
+The numbers need no change: channels are sliced alike, and a kernel-transformation matrix multiplies the flattened
+crop from the same side (`linear(crop, matrix)`, OFA's `DynamicSeparableConv2d`).
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dεps.errors import UserError
+from dεps.files import write_atomic
+from dεps.search_space import SearchSpace
+from dεps.supernet.network import Supernet
+
+FAMILY = "mobilenet"
+#: decide the number of classes and of input channels
+CLASSIFIER, STEM = "classifier.linear.weight", "first_conv.conv.weight"
+BN_TENSORS = ("weight", "bias", "running_mean", "running_var")
+COUNTER = "num_batches_tracked"
+#: endings of checkpoints' names; those of the public nets have none
+SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came out of a checkpoint."""
+
+    net: Supernet
+    #: keys that were expected and are not needed: BN's counters of batches
+    counters: int
+    #: all other keys that were not used, as the file names them
+    unused: tuple[str, ...]
+
+
+def import_checkpoint(path: Path, space: SearchSpace) -> Imported:
+    """The supernet of a public checkpoint, `.safetensors` or as written by `torch.save`.
+
+    Code in the file is not run. Classes, input channels and whether kernels are transformed follow from the file.
+    Raises `UserError` where the file is damaged, holds more than plain data, or does not fit `space`.
+    """
+    _check_family(space)
+    tensors, others = _state(_load(path), path)
+    found = _canonical_keys(tensors, path)
+    matrices = {_canonical(name) for ours, name in public_names(space, True).items() if ".transforms." in ours}
+    transform = not matrices.isdisjoint(found)
+    head, stem = space.head.features or space.head.expand, space.stem.width
+    classes = _size(found, tensors, CLASSIFIER, 0, f"classes×{head}", path)
+    channels = _size(found, tensors, STEM, 1, f"{stem}×channels×3×3", path)
+    net = Supernet(space, classes, channels, transform)
+    state, expected = {}, net.state_dict()
+    names = public_names(space, transform)
+    missing = [ours for ours, name in names.items() if _canonical(name) not in found]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        shape = _shape(expected[missing[0]])
+        raise UserError(f"{path} has no {names[missing[0]]}{more}; the space {space.name} needs it, of shape {shape}")
+    for ours, name in names.items():
+        key = found.pop(_canonical(name))
+        tensor, wanted = tensors[key], expected[ours]
+        if tensor.shape != wanted.shape:
+            there = f"{path}: {key} has shape {_shape(tensor)}"
+            raise UserError(f"{there}; the space {space.name} needs {_shape(wanted)}")
+        if not tensor.is_floating_point() or tensor.layout != torch.strided:
+            raise UserError(f"{path}: {key} is {tensor.dtype}, {tensor.layout}; expected dense floating-point numbers")
+        state[ours] = tensor
+    net.load_state_dict(state)
+    unused = [key for canonical, key in found.items() if not canonical.endswith(f".{COUNTER}")]
+    return Imported(net, len(found) - len(unused), (*unused, *others))
+
+
+def export_checkpoint(net: Supernet, path: Path) -> None:
+    """Write `net` as `{"state_dict": …}` in the newest public naming; the same network gives the same bytes.
+
+    Raises `UserError` where there is no public naming for its family.
+    """
+    buffer = io.BytesIO()  # a file's own name would go into its bytes
+    torch.save({"state_dict": to_public(net)}, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def default_name(path: Path) -> str:
+    """Name of the supernet file of a checkpoint; not `with_suffix`, because a public net is called `…_w1.0`."""
+    name = path.name
+    while name.endswith(SUFFIXES):
+        name = name[: name.rindex(".")]
+    return f"{name.removesuffix('.safetensors')}.safetensors"
+
+
+def describe(imported: Imported) -> str:
+    """Size of the supernet, and what of the file was not used."""
+    net, unused = imported.net, imported.unused
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    kernels = "with" if net.kernel_transform else "without"
+    text = f"{net.space.name}, {net.classes:,} classes, {net.channels} input channels, {parameters:,} parameters, "
+    text += f"{kernels} kernel transformation; not used: {imported.counters} BN counters"
+    more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
+    return text + (f", {', '.join(unused[:10])}{more}" if unused else "")
+
+
+def to_public(net: Supernet) -> dict[str, Tensor]:
+    """The weights under their public names, with the counters of batches that strict loading asks for, at 0."""
+    _check_family(net.space)
+    state, public = net.state_dict(), {}
+    for ours, name in public_names(net.space, net.kernel_transform).items():
+        public[name] = state[ours].detach().cpu().contiguous()
+        if name.endswith(".running_var"):
+            public[name.removesuffix("running_var") + COUNTER] = torch.zeros((), dtype=torch.int64)
+    return public
+
+
+def public_names(space: SearchSpace, kernel_transform: bool) -> dict[str, str]:
+    """Our name of every tensor of a supernet of `space`, and its public name, in the public order."""
+    return dict(_names(space, kernel_transform))
+
+
+def _names(space: SearchSpace, kernel_transform: bool) -> Iterator[tuple[str, str]]:
+    yield from _conv_bn("body.stem", "first_conv")
+    kernels = [[3], *(stage.kernel for stage in space.stages for _ in range(stage.depth[-1]))]
+    for spec, choices in zip(space.blocks(space.largest()), kernels, strict=True):
+        ours, public = f"body.blocks.{spec.index}", f"blocks.{spec.index}.conv"
+        elastic = spec.expansion  # the static block's layers are plain ones, not wrapped once more
+        if elastic:
+            yield from _conv_bn(f"{ours}.expand", f"{public}.inverted_bottleneck", elastic)
+        yield from _conv_bn(f"{ours}.depthwise", f"{public}.depth_conv", elastic)
+        if kernel_transform:
+            for small, large in itertools.pairwise(choices):
+                yield f"{ours}.depthwise.transforms.to{small}", f"{public}.depth_conv.conv.{large}to{small}_matrix"
+        if spec.se:
+            for layer in ("reduce", "expand"):
+                for kind in ("weight", "bias"):
+                    yield f"{ours}.se.{layer}_{kind}", f"{public}.depth_conv.se.fc.{layer}.{kind}"
+        yield from _conv_bn(f"{ours}.project", f"{public}.point_linear", elastic)
+    if space.head.features:
+        yield from _conv_bn("body.final", "final_expand_layer")
+        yield "body.mix.weight", "feature_mix_layer.conv.weight"
+    else:
+        yield from _conv_bn("body.final", "feature_mix_layer")
+    for kind in ("weight", "bias"):
+        yield f"classifier.{kind}", f"classifier.linear.{kind}"
+
+
+def _conv_bn(ours: str, public: str, elastic: bool = False) -> Iterator[tuple[str, str]]:
+    yield f"{ours}.weight", f"{public}.conv.conv.weight" if elastic else f"{public}.conv.weight"
+    for kind in BN_TENSORS:
+        yield f"{ours}_bn.{kind}", f"{public}.bn.bn.{kind}" if elastic else f"{public}.bn.{kind}"
+
+
+def _canonical(key: str) -> str:
+    """One name for all namings: as the oldest files have it."""
+    key = key.removeprefix("module.").replace(".mobile_inverted_conv.", ".conv.")
+    key = key.replace(".conv.conv.weight", ".conv.weight")
+    return key.replace(".bn.bn.", ".bn.").replace(".linear.linear.", ".linear.")
+
+
+def _canonical_keys(tensors: Mapping[str, Tensor], path: Path) -> dict[str, str]:
+    """The file's key of each canonical name."""
+    found: dict[str, str] = {}
+    for key in tensors:
+        first = found.setdefault(_canonical(key), key)
+        if first != key:
+            raise UserError(f"{path} holds {first} and {key}, two names of one tensor; keep one")
+    return found
+
+
+def _size(found: dict[str, str], tensors: dict[str, Tensor], name: str, dim: int, expected: str, path: Path) -> int:
+    """Size of a tensor in a dimension that the space leaves open."""
+    if name not in found:
+        raise UserError(f"{path} has no {name}; expected one of shape {expected}")
+    shape = tensors[found[name]].shape
+    if len(shape) != len(expected.split("×")) or not shape[dim]:
+        raise UserError(f"{path}: {found[name]} has shape {_shape(tensors[found[name]])}; expected {expected}")
+    return shape[dim]
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "()"
+
+
+def _check_family(space: SearchSpace) -> None:
+    if space.family != FAMILY:
+        there = f"the space {space.name} is of the family {space.family}"
+        raise UserError(f"{there}; public checkpoints are supported for the family {FAMILY} only")
+
+
+# --- files ----------------------------------------------------------------------------------------------------
+
+
+def _load(path: Path) -> Any:
+    """Content of the file, tensors and plain containers only."""
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings(action="ignore"):  # about what is refused by an error anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise UserError(f"{path} is no readable safetensors file ({error}); fetch it again") from None
+    except Exception as error:  # a damaged file can raise anything, OSError too
+        if foreign := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            cure = "save its state dict alone, where you trust it"
+            raise UserError(f"{path} holds more than tensors ({foreign[1]}), which is not loaded; {cure}") from None
+        raise UserError(f"{path} is damaged or no checkpoint ({type(error).__name__}); fetch it again") from None
+
+
+def _state(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors, wrapped as `{"state_dict": …}` or bare, and the keys of everything else."""
+    others: list[str] = []
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        others = [str(key) for key in content if key != "state_dict"]
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        there = f"; its keys are {', '.join(map(str, list(content)[:5]))}" if isinstance(content, Mapping) else ""
+        raise UserError(f"{path} holds no state dict{there}")
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    return tensors, others + [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
