@@ -242,15 +242,15 @@ class Trainer:
         terms = self.strategy.terms(self.step, python_rng(self.seed, "archs", self.step))
         for number, term in enumerate(terms):
             # One size a batch: whatever resolution an arch was drawn with, it sees this batch.
-            arch, full = term.arch.at(size), self.space.largest().at(size)
+            arch, largest = term.arch.at(size), self.space.largest().at(size)
             with self.numerics.autocast():
-                features = self.full_body(images) if arch == full else self.net.body(images, arch)
+                features = self.full_body(images) if arch == largest else self.net.body(images, arch)
                 logits = self.net.classify(features, term.dropout, self._dropout_generator(term, number)).float()
-                if arch == full:
+                if term.full:
                     targets.full = logits.detach()
                 loss = term.loss(logits, targets)
             self.numerics.backward(term.weight * loss)
-            sums.add(term, loss, is_full=arch == full)
+            sums.add(term, loss)
             self.macs += FORWARD_BACKWARD * count * self.macs_of(arch)
         parallel.average(parameter.grad for parameter in self.net.parameters())
         self.numerics.step(self.optimizer)
@@ -287,8 +287,8 @@ class _Sums:
         self.losses: dict[str, list[Tensor]] = {}
         self.weight = 0.0
 
-    def add(self, term: Term, loss: Tensor, is_full: bool) -> None:
-        self.losses.setdefault("train/loss_full" if is_full else "train/loss_subnets", []).append(loss.detach())
+    def add(self, term: Term, loss: Tensor) -> None:
+        self.losses.setdefault("train/loss_full" if term.full else "train/loss_subnets", []).append(loss.detach())
         self.weight = term.weight
 
     def means(self) -> Record:

@@ -23,6 +23,9 @@ from dεps.reporting.results import Results
 from dεps.reporting.style import colours, label
 from dεps.reporting.timeline import FRAME, ROW, Bar, Span, draw
 
+#: a legend beside the axes, where six methods hide nothing
+BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+
 
 class FigureKind(NamedTuple):
     """One figure of the report."""
@@ -73,7 +76,7 @@ def pareto(results: Results) -> Figure:
     star = Line2D([], [], marker="*", linestyle="", color=grey, markersize=9)
     handles, names = axes.get_legend_handles_labels()
     labels = [*names, "full model alone", *(line.get_label() for line in published)]
-    axes.legend([*handles, star, *published], labels, bbox_to_anchor=(0, 0.16, 1, 0.84))  # above the names
+    axes.legend([*handles, star, *published], labels, **BESIDE)
     return figure
 
 
@@ -113,7 +116,7 @@ def curves(results: Results) -> Figure:
             _band(axes, points.epoch, points["mean"], points["std"], method, linestyle=style)
     handles = [Line2D([], [], color=colours([method])[method], label=label(method)) for method in methods]
     handles += [Line2D([], [], color="0.4", linestyle=s, label=n) for n, s in (("largest", "-"), ("smallest", ":"))]
-    axes.legend(handles=handles)
+    axes.legend(handles=handles, **BESIDE)
     axes.set(xlabel="epoch", ylabel="top-1 on validation (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
@@ -187,7 +190,7 @@ def population(results: Results) -> Figure:
     palette = {label(method): colour for method, colour in colours(results.methods).items()}
     sns.boxplot(table, x="MACs", y="test_top1", hue="Method", palette=palette, fliersize=1.5, linewidth=0.8, ax=axes)
     axes.set(xlabel="mean MACs of the bucket (millions)", ylabel="top-1 on test (%)")
-    axes.legend(title=f"{int(table.groupby(['method', 'bucket']).size().median())} archs a box")
+    axes.legend(title=f"{int(table.groupby(['method', 'bucket']).size().median())} archs a box", **BESIDE)
     return figure
 
 
@@ -205,7 +208,7 @@ def predictor(results: Results) -> Figure:
     ends = [values.min().min(), values.max().max()]
     axes.plot(ends, ends, color="0.6", linewidth=0.8)
     axes.set(xlabel="measured top-1 on validation (%)", ylabel="predicted (%)")
-    axes.legend()
+    axes.legend(**BESIDE)
     return figure
 
 
@@ -221,7 +224,7 @@ def searched(results: Results) -> Figure:
     handles = [Line2D([], [], color=colours([method])[method], label=label(method)) for method in results.methods]
     handles += [Line2D([], [], color="0.4", linewidth=0.9, label="predicted")]
     handles += [Line2D([], [], color="0.4", marker="o", linestyle="", label="measured")]
-    axes.legend(handles=handles)
+    axes.legend(handles=handles, **BESIDE)
     axes.set(xlabel="MACs (millions)", ylabel="top-1 on validation (%)")
     return figure
 

@@ -60,6 +60,8 @@ class Term(NamedTuple):
     loss: Loss
     weight: float = 1.0
     dropout: float = 0.0
+    #: the full model's own share, whose logits teach the rest; a random subnet that happens to be as large is not
+    full: bool = False
 
 
 class Strategy(Protocol):

@@ -47,7 +47,7 @@ class FullModel:
 
 def full_model_term(setup: Setup) -> Term:
     """The full model's share of a step, the same in every method that trains it on labels."""
-    return Term(setup.space.largest(), CrossEntropy(setup.label_smoothing), dropout=setup.dropout)
+    return Term(setup.space.largest(), CrossEntropy(setup.label_smoothing), dropout=setup.dropout, full=True)
 
 
 def build(options: Options, setup: Setup) -> FullModel:
