@@ -33,7 +33,8 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     on from it. States at the end of the epochs in `keep` are written to `out/trunk/epoch-<n>.safetensors`.
     """
     identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
-    folder = _resume(context, trainer, digest([identity.tags["data_hash"], *_determinants(context, method)]))
+    key = digest([identity.tags["data_hash"], *_determinants(context, method)])
+    folder = resume(context.state("resume"), context.label, trainer, key)
     path = context.state("live")
     live = LiveRun(path.with_name(path.name + ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
     live.start(trainer.history)
@@ -42,9 +43,9 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
         for record in trainer.run():
             if record["epoch"] in keep:
                 save_snapshot(_epoch_file(folder, record["epoch"]), trainer.snapshot())
-            save_snapshot(folder / "latest.safetensors", trainer.snapshot())
+            save_state(folder, trainer)
             live.log(record)
-            bar.note(f"{context.label}: {_describe(record, trainer)}")
+            bar.note(f"{context.label}: {describe(record, trainer)}")
     if keep:
         (out / "trunk").mkdir()
     for epoch in keep:
@@ -60,19 +61,35 @@ def _determinants(context: Context, method: str) -> list[object]:
     return [context.seed, own["space"], own["train"], method, own["methods"].get(method), torch.__version__]
 
 
-def _resume(context: Context, trainer: Trainer, key: str) -> Path:
-    """Put the trainer where an interrupted run stopped, if there was one; returns the folder for its states."""
-    folder = context.state("resume")
+def branch(trunk: Path, label: str, trainer: Trainer) -> int:
+    """Put the trainer at the trunk's last kept state that it can go on from, if there is one.
+
+    `trunk` is the folder of that name that stage `full_model` writes. Returns the MACs that the state has cost.
+    """
+    state = nearest_epoch(trunk, trainer.strategy.trunk_steps // trainer.steps_per_epoch)
+    if state is not None:
+        trainer.restore(load_snapshot(state))
+        print(f"{label}: branches from the full model after epoch {len(trainer.history)}")
+    return trainer.macs
+
+
+def resume(folder: Path, label: str, trainer: Trainer, key: str) -> Path:
+    """Put the trainer where an interrupted run of the same `key` stopped, if there was one; returns `folder`."""
     try:
         if read_json(folder / "key.json") == key:
             trainer.restore(load_snapshot(folder / "latest.safetensors"))
-            print(f"{context.label}: goes on after epoch {len(trainer.history)}")
+            print(f"{label}: goes on after epoch {len(trainer.history)}")
             return folder
     except UserError:
         pass  # nothing there, or nothing usable: from the start
     shutil.rmtree(folder, ignore_errors=True)
     write_json(folder / "key.json", key)
     return folder
+
+
+def save_state(folder: Path, trainer: Trainer) -> None:
+    """Keep the trainer's state for `resume`."""
+    save_snapshot(folder / "latest.safetensors", trainer.snapshot())
 
 
 def _epoch_file(folder: Path, epoch: int) -> Path:
@@ -87,7 +104,7 @@ def nearest_epoch(trunk: Path, epoch: int) -> Path | None:
     return kept[-1] if kept else None
 
 
-def _describe(record: Record, trainer: Trainer) -> str:
+def describe(record: Record, trainer: Trainer) -> str:
     """One line about an epoch."""
     parts = [f"epoch {record['epoch']}/{trainer.total_steps // trainer.steps_per_epoch}, {record['phase']}"]
     parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]
