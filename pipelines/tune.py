@@ -20,7 +20,7 @@ def work(context: Context, out: Path) -> None:
     """
     trials = context.section(TuningConfig, "tuning").trials
     phase = ShrinkPhase(context)
-    plan, study = phase.plan(), None
+    plan, study = phase.plan, None
     if trials:
         study = open_study(plan, open_storage(storage_url(None, plan.state)))
         run_trials(plan, study, phase, trials)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class ShrinkPhase:
         self.setup = self.train.setup(self.space, self.data)
         self.seed = self.config.seed
 
+    @cached_property
     def plan(self) -> Plan:
         """The study that this objective belongs to; its name depends on all that decides its results."""
         own = section(self.context.params, *self.context.keys())
@@ -69,7 +71,7 @@ class ShrinkPhase:
 
     def __call__(self, number: int, place: int, options: dict[str, Any], report: Report) -> Outcome:
         """Train and measure. The state after each epoch is kept until the trial is measured."""
-        plan = self.plan()
+        plan = self.plan
         label = f"{self.context.label} trial {place + 1}"
         strategy = deps.build(deps.Options(**{k: v for k, v in options.items() if k != "strategy"}), self.setup)
         trainer = Trainer(self.space, self.data, self.train, strategy, self.seed)

@@ -53,7 +53,10 @@ def open_storage(url: str) -> RDBStorage:
                     grace_period=GRACE,
                     heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
                 )
-    except (SQLAlchemyError, ImportError, OSError, ValueError, RuntimeError, optuna.exceptions.OptunaError) as error:
+    except ImportError:
+        driver = "; PostgreSQL needs the package psycopg[binary]" if url.startswith("postgresql") else ""
+        raise UserError(f"the study's storage {shown} cannot be used: its driver is not installed{driver}") from None
+    except (SQLAlchemyError, OSError, ValueError, RuntimeError, optuna.exceptions.OptunaError) as error:
         lines = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
         reason = lines.replace(password, "***") if password else lines
         raise UserError(f"the study's storage {shown} cannot be used ({reason})") from None

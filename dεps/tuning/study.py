@@ -1,17 +1,20 @@
 """An Optuna study that any number of workers bring to exactly N finished trials.
 
-A trial counts when it is complete or pruned. A worker that dies leaves its trial running; whoever comes next on the
-same machine finds the worker's lock free and puts the trial back, with its parameters, and other machines do so when
-its heartbeat stops. What is drawn depends on the finished trials and on the trial's place among them only, so one
-worker gives the same study with and without interruption.
+A trial counts when it is complete or pruned. A worker that dies leaves its trial running. Whoever comes next on the
+same machine finds the worker's lock free and goes on with the trial; a worker on another machine tries its parameters
+again when its heartbeat stops. What is drawn depends on the finished trials and on the trial's place among them only,
+so one worker gives the same study with and without interruption.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,13 +25,13 @@ from filelock import FileLock, Timeout
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from dεps.randomness import derive
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
-from dεps.tuning.storage import GRACE
+from dεps.tuning.storage import GRACE, HEARTBEAT
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
@@ -36,7 +39,7 @@ warnings.filterwarnings("ignore", category=ExperimentalWarning)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 ACTIVE = (*FINISHED, TrialState.RUNNING)
 #: user attributes
-WORKER, OUTCOME, OPTIONS, READY = "worker", "outcome", "options", "ready"
+WORKERS, OUTCOME, OPTIONS, READY = "workers", "outcome", "options", "ready"
 #: resolution of the share of the shrink phase at which intermediate values are reported
 STEPS = 1000
 POLL = 0.5  # seconds
@@ -73,32 +76,8 @@ class Outcome:
 
 #: report(share of the shrink phase done, intermediate accuracy, outcome so far) raises `TrialPruned` to end the trial
 Report = Callable[[float, float, Outcome], None]
-#: objective(number of the trial when it was first tried, its place, options, report)
+#: objective(number of the trial, its place among those that count, options, report)
 Objective = Callable[[int, int, dict[str, Any], Report], Outcome]
-
-
-class SurplusError(Exception):
-    """Another worker was faster with the last trial."""
-
-
-class _Hyperband(HyperbandPruner):
-    """Brackets by a trial's place among those that count; numbers shift when a trial is put back."""
-
-    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        counted = FrozenTrial(**{**_fields(trial), "number": place(study, trial.number)})
-        return super()._get_bracket_id(study, counted)
-
-
-def _fields(trial: FrozenTrial) -> dict[str, Any]:
-    return {"number": trial.number, "state": trial.state, "value": None, "datetime_start": None} | {
-        "datetime_complete": None,
-        "params": {},
-        "distributions": {},
-        "user_attrs": {},
-        "system_attrs": {},
-        "intermediate_values": {},
-        "trial_id": trial._trial_id,
-    }
 
 
 def pruner(config: TuningConfig) -> BasePruner:
@@ -107,7 +86,7 @@ def pruner(config: TuningConfig) -> BasePruner:
     if config.pruner == "asha":
         return SuccessiveHalvingPruner(min_resource=first, reduction_factor=factor)
     if config.pruner == "hyperband":
-        return _Hyperband(min_resource=first, max_resource=STEPS, reduction_factor=factor)
+        return HyperbandPruner(min_resource=first, max_resource=STEPS, reduction_factor=factor)
     return NopPruner()
 
 
@@ -141,114 +120,120 @@ def place(study: optuna.Study, number: int) -> int:
 
 
 def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> None:
-    """Run trials until `target` are finished; waits for those of other workers, and takes over from dead ones."""
-    worker = uuid.uuid4().hex
-    own = FileLock(_worker_lock(plan, worker))
-    _worker_lock(plan, worker).parent.mkdir(parents=True, exist_ok=True)
-    turn = _turn(plan)
-    with own:
-        while True:
-            with turn:
-                _put_back(plan, study)
-            if count_finished(study) >= target:
-                break
-            turn.acquire()
-            try:
-                if len(study.get_trials(deepcopy=False, states=ACTIVE)) < target:
-                    run = _Run(plan, study, objective, target, worker, turn)
-                    study.optimize(run, n_trials=1, catch=(SurplusError,))
-                    continue
-            except UpdateFinishedTrialError:
-                continue  # this process was thought dead, and its trial is another's now
-            finally:
-                turn.release(force=True)
-            time.sleep(POLL)
-            optuna.storages.fail_stale_trials(study)
-    _worker_lock(plan, worker).unlink(missing_ok=True)
+    """Run trials until `target` are finished; waits for those of other workers, and goes on with those of dead ones."""
+    worker = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    path = _worker_lock(plan, worker)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        while count_finished(study) < target:
+            with _turn(plan):
+                run = _begin(plan, study, worker, target)
+            if run is None:
+                time.sleep(POLL)
+                continue
+            # Whatever ends this process, Ctrl-C included, leaves the trial running, for the next worker to go on with.
+            with _heartbeat(study, run.trial), suppress(UpdateFinishedTrialError):
+                run.measure(objective)
+    path.unlink(missing_ok=True)
+
+
+def _begin(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
+    """A dead worker's trial, a waiting or a new one; None while others are at the last ones. The turn is the caller's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that heartbeats are experimental, and that Optuna's own loop would send them
+        return _next(plan, study, worker, target)
+
+
+def _next(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
+    optuna.storages.fail_stale_trials(study)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    dead = [trial for trial in running if _is_dead(plan, study, trial)]
+    if dead:
+        trial = optuna.Trial(study, dead[0]._trial_id)
+    elif len(study.get_trials(deepcopy=False, states=ACTIVE)) < target:
+        trial = study.ask()
+    else:
+        return None
+    study._storage.record_heartbeat(trial._trial_id)
+    trial.set_user_attr(WORKERS, [*trial.user_attrs.get(WORKERS, []), worker])
+    at = place(study, trial.number)
+    if at >= target:  # another machine was faster with the last one
+        study.tell(trial, state=TrialState.FAIL)
+        return None
+    config = plan.config
+
+    def reseed(parameter: str) -> None:
+        seed = derive(config.sampler_seed, f"tuning/{parameter}", at) % 2**32
+        study.sampler = TPESampler(n_startup_trials=config.startup_trials, seed=seed, multivariate=False)
+
+    options = draw(trial, config, reseed)
+    trial.set_user_attr(OPTIONS, options)
+    return _Run(plan, study, trial, at, options)
 
 
 @dataclass
 class _Run:
-    """The function that Optuna calls. It holds the turn until it has its parameters."""
+    """A trial under way."""
 
     plan: Plan
     study: optuna.Study
-    objective: Objective
-    target: int
-    worker: str
-    turn: FileLock
+    trial: optuna.Trial
+    place: int
+    options: dict[str, Any]
 
-    def __call__(self, trial: optuna.Trial) -> list[float]:
+    def measure(self, objective: Objective) -> None:
+        """Let the objective work, and store what it gives."""
         try:
-            return self._measure(trial)
-        except (optuna.TrialPruned, SurplusError):
-            raise
-        except BaseException:  # Ctrl-C, a full disk: whoever goes on finds the trial waiting
-            _retry(self.study, self.study._storage.get_trial(trial._trial_id))
-            raise
+            outcome = objective(self.trial.number, self.place, self.options, self._report)
+        except optuna.TrialPruned:
+            self.study.tell(self.trial, state=TrialState.PRUNED)
+            return
+        self._note(outcome, projected=outcome.train_tmacs)
+        values = [outcome.accuracy, outcome.train_tmacs]
+        self.study.tell(self.trial, values[: len(self.plan.config.objectives)])
 
-    def _measure(self, trial: optuna.Trial) -> list[float]:
-        trial.set_user_attr(WORKER, self.worker)
-        at = place(self.study, trial.number)
-        if at >= self.target:
-            raise SurplusError
-        config = self.plan.config
+    def _report(self, share: float, accuracy: float, outcome: Outcome) -> None:
+        if len(self.plan.config.objectives) > 1:
+            return
+        step = round(share * STEPS)
+        if step not in self.study._storage.get_trial(self.trial._trial_id).intermediate_values:
+            self.trial.report(accuracy, step)
+        if share < 1 and self.trial.should_prune():
+            self._note(outcome, projected=outcome.train_tmacs + outcome.own_tmacs * (1 / share - 1))
+            raise optuna.TrialPruned
 
-        def reseed(parameter: str) -> None:
-            seed = derive(config.sampler_seed, f"tuning/{parameter}", at) % 2**32
-            self.study.sampler = TPESampler(n_startup_trials=config.startup_trials, seed=seed, multivariate=False)
-
-        options = draw(trial, config, reseed)
-        trial.set_user_attr(OPTIONS, options)
-        self.turn.release(force=True)
-        reported: set[int] = set()
-
-        def report(share: float, accuracy: float, outcome: Outcome) -> None:
-            step = round(share * STEPS)
-            if len(config.objectives) > 1 or step in reported:
-                return
-            reported.add(step)
-            trial.report(accuracy, step)
-            if share < 1 and trial.should_prune():
-                self._note(trial, outcome, projected=outcome.train_tmacs + outcome.own_tmacs * (1 / share - 1))
-                raise optuna.TrialPruned
-
-        stored = self.study._storage.get_trial(trial._trial_id)
-        outcome = self.objective(stored.system_attrs.get("failed_trial", trial.number), at, options, report)
-        self._note(trial, outcome, projected=outcome.train_tmacs)
-        return [outcome.accuracy, outcome.train_tmacs][: len(config.objectives)]
-
-    def _note(self, trial: optuna.Trial, outcome: Outcome, projected: float) -> None:
-        trial.set_user_attr(OUTCOME, asdict(outcome))
+    def _note(self, outcome: Outcome, projected: float) -> None:
+        self.trial.set_user_attr(OUTCOME, asdict(outcome))
         if self.plan.cost_limit is not None:
-            trial.set_constraint("cost", projected - self.plan.cost_limit)
+            self.trial.set_constraint("cost", projected - self.plan.cost_limit)
 
 
-def _put_back(plan: Plan, study: optuna.Study) -> None:
-    """Let the trials of dead workers wait for another one. The caller holds the turn."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if _is_dead(plan, study, trial):
-            try:
-                study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
-            except UpdateFinishedTrialError:
-                continue
-            _retry(study, study._storage.get_trial(trial._trial_id))
+@contextmanager
+def _heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
+    """Tell other machines that the trial is alive."""
+    ended = threading.Event()
 
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT):
+            study._storage.record_heartbeat(trial._trial_id)
 
-def _retry(study: optuna.Study, trial: FrozenTrial) -> None:
-    histories = (other.system_attrs.get("retry_history", []) for other in study.get_trials(deepcopy=False))
-    if not any(trial.number in history for history in histories):
-        RetryHeartbeatStaleTrialCallback()(study, trial)
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _is_dead(plan: Plan, study: optuna.Study, trial: FrozenTrial) -> bool:
     """Whether the worker of a running trial was one of this machine and is gone."""
-    worker = trial.user_attrs.get(WORKER)
-    if worker is None:
+    workers = trial.user_attrs.get(WORKERS)
+    if not workers:
         # Workers of this machine say who they are before they pass on the turn, which is ours now.
         age = datetime.now() - trial.datetime_start
         return _is_local(study._storage) or age > timedelta(seconds=2 * GRACE)
-    path = _worker_lock(plan, worker)
+    path = _worker_lock(plan, workers[-1])
     if not path.exists():
         return False
     try:

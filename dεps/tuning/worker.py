@@ -1,4 +1,4 @@
-"""`deps tune`: opens a study and lets workers run its trials. Also one worker: python -m dεps.tuning.worker …"""
+"""`deps tune`: opens a study and lets workers run its trials; as a program, one such worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
     """Bring the study of an experiment to so many finished trials with so many processes here. Raises `UserError`."""
     context, trials = _prepare(experiment, trials)
     phase = ShrinkPhase(context)
-    plan = phase.plan()
+    plan = phase.plan
     url = storage_url(storage, plan.state)
     study = open_study(plan, open_storage(url))
     print(f"study {plan.name} in {masked(url)}: {count_finished(study)} of {trials} trials finished")
@@ -80,7 +80,7 @@ def main() -> None:
     def run() -> None:
         context, trials = _prepare(arguments.experiment, arguments.trials)
         phase = ShrinkPhase(context)
-        plan = phase.plan()
+        plan = phase.plan
         work(plan, open_study(plan, open_storage(storage_url(None, plan.state))), phase, trials)
 
     guarded(run)
