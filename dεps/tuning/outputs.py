@@ -149,7 +149,8 @@ def best_yaml(config: TuningConfig, experiment: str, best: dict[str, Any] | None
     """Overrides that give the method the best trial's options, and keep the study as it is."""
     if best is None:
         return "# no trial counts\n{}\n"
-    method = {name: best[name] for name in option_names(config) if best[name] != config.base[name]}
+    plain = {name: getattr(best[name], "item", lambda value=best[name]: value)() for name in option_names(config)}
+    method = {name: value for name, value in plain.items() if value != config.base[name]}
     # The study stays what it was, though its base is the method that changes.
     own = {"methods": {"deps": method}, "tuning": {"base": config.base}} if method else {}
     head = f"# Trial {best['trial']}: {best['val_top1']:.2f} % mean Pareto accuracy on validation, "

@@ -138,7 +138,7 @@ def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> 
 
 
 def _begin(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
-    """A dead worker's trial, a waiting or a new one; None while others are at the last ones. The turn is the caller's."""
+    """A dead worker's trial, or a waiting or new one; None while others are at the last ones. Needs the turn."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that heartbeats are experimental, and that Optuna's own loop would send them
         return _next(plan, study, worker, target)
@@ -198,7 +198,8 @@ class _Run:
         step = round(share * STEPS)
         if step not in self.study._storage.get_trial(self.trial._trial_id).intermediate_values:
             self.trial.report(accuracy, step)
-        if share < 1 and self.trial.should_prune():
+        # The given points are there to be compared: they run to their end.
+        if self.trial.should_prune() and share < 1 and POINT not in self.trial.user_attrs:
             self._note(outcome, projected=outcome.train_tmacs + outcome.own_tmacs * (1 / share - 1))
             raise optuna.TrialPruned
 

@@ -51,6 +51,7 @@ def objective(seconds: float = 0.0):
         for epoch in range(1, 9):
             time.sleep(seconds / 8)
             record = {"epoch": epoch, "cost/train_tmacs": cost * epoch / 8, "val/smallest_top1": top1 * epoch / 8}
+            record["val/largest_top1"] = 80 + (0 if options["ramp_epochs"] else epoch - 8)
             outcome.history.append(record)
             outcome.train_tmacs, outcome.own_tmacs = cost * epoch / 8, cost * epoch / 16
             report(epoch / 8, top1 * epoch / 8, outcome)
