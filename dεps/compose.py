@@ -6,6 +6,7 @@ dataclass of the module that uses it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dεps.baseline import ReferenceConfig
-from dεps.config import PARAMS, section, structured
+from dεps.config import PARAMS, read_params, section, structured
 from dεps.data.config import DatasetConfig
 from dεps.errors import UserError
 from dεps.evaluation import EvaluateConfig
@@ -28,8 +29,11 @@ from dεps.search_space import Arch, SearchSpace, check_choice
 from dεps.strategies import registry
 from dεps.training import TrainConfig
 from dεps.trunk import FullModelConfig
+from dεps.tuning.config import TuningConfig
 
 CONFIG_DIR = Path("params")
+#: an override that names a file of overrides
+FROM = "+from="
 SCHEMAS: dict[str, type] = {
     "dataset": DatasetConfig,
     "space": SearchSpace,
@@ -51,7 +55,11 @@ def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out:
 
 
 def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[dict[str, Any], str]:
-    """Compose and check in memory: the params, and the text of their file. Raises `UserError`."""
+    """Compose and check in memory: the params, and the text of their file. Raises `UserError`.
+
+    `+from=FILE` stands for the overrides in a YAML file, such as a study's `best.yaml`; others take precedence.
+    """
+    overrides = [*from_files(overrides), *(text for text in overrides if not text.startswith(FROM))]
     if not (config_dir / "config.yaml").exists():
         raise UserError(f"{config_dir / 'config.yaml'} does not exist; run this in the project's folder")
     if "experiment=[]" in overrides:
@@ -60,6 +68,7 @@ def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[d
     try:
         with initialize_config_dir(str(config_dir.resolve()), version_base=None):
             config = compose("config", overrides=list(overrides))
+        _check_seeds(OmegaConf.to_container(config))  # other sections refer to it
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_line(error)) from None
@@ -80,6 +89,34 @@ def load_space(name: str, config_dir: Path = CONFIG_DIR) -> SearchSpace:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_line(error)) from None
     return structured(SearchSpace, data, f"space {name}")
+
+
+def from_files(overrides: Sequence[str]) -> list[str]:
+    """The overrides in the files that `+from=…` names. Raises `UserError`."""
+    found = []
+    for override in overrides:
+        if override.startswith(FROM):
+            found += _flat(read_params(Path(override.removeprefix(FROM))))
+    return found
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for key, inner in value.items():
+        # A mapping with a strategy is all of a method's options: it takes the place of what was there.
+        if isinstance(inner, dict) and "strategy" not in inner:
+            lines += _flat(inner, f"{prefix}{key}.")
+        else:
+            lines.append(f"{prefix}{key}={_value(inner)}")
+    return lines
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _one_line(error: Exception) -> str:
@@ -103,11 +140,15 @@ def check_params(params: dict[str, Any]) -> None:
     _check_list(params, "names", str, f"experiments, of: {', '.join(experiments)}")
     _check_list(params, "methods", str, "methods, such as [deps, rss]")
     _check_list(params, "standalone", str, "archs to train alone, such as [smallest] or [smallest, largest]")
-    _check_list(params, "seeds", int, "different whole numbers, such as [0, 1]")
+    _check_seeds(params)
     if not isinstance(params.get("launch"), str) or not params["launch"].strip():
         raise UserError(f"launch is {params.get('launch')!r}; expected a command, python or torchrun with its options")
     for name in params["names"]:
         _check_experiment(params, name)
+
+
+def _check_seeds(params: dict[str, Any]) -> None:
+    _check_list(params, "seeds", int, "different whole numbers, such as [0, 1]")
 
 
 def _check_list(params: dict[str, Any], key: str, kind: type, expected: str) -> None:
@@ -123,8 +164,8 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
     where = f"experiments.{name}"
     experiment = section(params, "experiments", name)
     for key in experiment:
-        if key not in (*SCHEMAS, "methods"):
-            raise UserError(f"{where}.{key} is no known key; allowed: {', '.join((*SCHEMAS, 'methods'))}")
+        if key not in (*SCHEMAS, "methods", "tuning"):
+            raise UserError(f"{where}.{key} is no known key; allowed: {', '.join((*SCHEMAS, 'methods', 'tuning'))}")
     checked = {
         key: structured(schema, section(params, "experiments", name, key), f"{where}.{key}")
         for key, schema in SCHEMAS.items()
@@ -147,3 +188,7 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
             raise UserError(f"{where}.methods.{method}: such names are taken by archs trained alone; choose another")
     for method in dict.fromkeys([*params["methods"], *methods]):
         registry.options(section(params, "experiments", name, "methods", method), f"{where}.methods.{method}")
+    tuning = structured(TuningConfig, section(params, "experiments", name, "tuning"), f"{where}.tuning")
+    tuning.check_trunk(f"{where}.tuning", checked["train"].epochs, checked["full_model"])
+    if tuning.seed != params["seeds"][0]:
+        raise UserError(f"{where}.tuning.seed is {tuning.seed}; expected {params['seeds'][0]}, the first of seeds")

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Generator, Tensor, nn
 
+from dεps.cost import arch_cost
 from dεps.data.batches import Normalise, plain_batches
 from dεps.data.splits import PreparedData, Split
 from dεps.errors import UserError
+from dεps.pareto import mean_pareto_accuracy
 from dεps.randomness import derive
 from dεps.search_space import Arch, SearchSpace
 from dεps.supernet.extract import extract
@@ -85,6 +89,35 @@ def accuracies(net: Supernet, arch: Arch, data: PreparedData, splits: Sequence[S
         correct, seen = count_correct(plain, batches, device)
         results.append(100.0 * correct / seen)
     return results
+
+
+SMALLEST = "smallest"
+
+
+def named_archs(choices: SearchSpace) -> list[tuple[str, Arch]]:
+    """The Pareto points, and the smallest arch, by name."""
+    return [*choices.pareto_archs().items(), (SMALLEST, choices.smallest())]
+
+
+def measured(
+    net: Supernet, arch: Arch, data: PreparedData, splits: dict[str, Split], indices: Tensor
+) -> dict[str, Any]:
+    """What a table says of `arch`: its text, macs, params, and `<name>_top1` on each of `splits` in percent."""
+    cost = arch_cost(net.space, arch, net.classes, net.channels)
+    top1s = accuracies(net, arch, data, list(splits.values()), indices)
+    row = {"arch": str(arch), "macs": cost.macs, "params": cost.params}
+    return row | {f"{name}_top1": round(value, 4) for name, value in zip(splits, top1s, strict=True)}
+
+
+def pareto_metrics(points: pd.DataFrame, column: str) -> dict[str, float]:
+    """Mean Pareto accuracy, and top-1 of the cheapest and the largest Pareto point, from `column` in percent."""
+    own = points[points.name != SMALLEST]
+    values = {
+        "mean": mean_pareto_accuracy(own.macs, own[column]),
+        "smallest": float(own[column].iloc[0]),
+        "largest": float(own[column].iloc[-1]),
+    }
+    return {name: round(value, 4) for name, value in values.items()}
 
 
 @dataclass

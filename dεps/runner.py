@@ -38,12 +38,12 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     key = digest([identity.tags["data_hash"], *_determinants(context, method)])
     if not leads():
         parallel.wait()  # for what the first process makes of an interrupted run's state
-        _resume(context, trainer, key)
+        resume(context.state("resume"), context.label, trainer, key)
         for _ in trainer.run():
             pass
         parallel.leave()
         return
-    folder = _resume(context, trainer, key)
+    folder = resume(context.state("resume"), context.label, trainer, key)
     parallel.wait()
     path = context.state("live")
     live = LiveRun(path.with_name(path.name + ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
@@ -53,9 +53,9 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
         for record in trainer.run():
             if record["epoch"] in keep:
                 save_snapshot(_epoch_file(folder, record["epoch"]), trainer.snapshot())
-            save_snapshot(folder / "latest.safetensors", trainer.snapshot())
+            save_state(folder, trainer)
             live.log(record)
-            bar.note(f"{context.label}: {_describe(record, trainer)}")
+            bar.note(f"{context.label}: {describe(record, trainer)}")
     parallel.leave()
     if keep:
         (out / "trunk").mkdir()
@@ -72,14 +72,25 @@ def _determinants(context: Context, method: str) -> list[object]:
     return [context.seed, own["space"], own["train"], method, own["methods"].get(method), torch.__version__]
 
 
-def _resume(context: Context, trainer: Trainer, key: str) -> Path:
-    """Put the trainer where an interrupted run stopped, if there was one; returns the folder for its states."""
-    folder = context.state("resume")
+def branch(trunk: Path, label: str, trainer: Trainer) -> int:
+    """Put the trainer at the trunk's last kept state that it can go on from, if there is one.
+
+    `trunk` is the folder of that name that stage `full_model` writes. Returns the MACs that the state has cost.
+    """
+    state = nearest_epoch(trunk, trainer.strategy.trunk_steps // trainer.steps_per_epoch)
+    if state is not None:
+        trainer.restore(load_snapshot(state))
+        print(f"{label}: branches from the full model after epoch {len(trainer.history)}")
+    return trainer.macs
+
+
+def resume(folder: Path, label: str, trainer: Trainer, key: str) -> Path:
+    """Put the trainer where an interrupted run of the same `key` stopped, if there was one; returns `folder`."""
     try:
         if read_json(folder / "key.json") == key:
             trainer.restore(load_snapshot(folder / "latest.safetensors"))
             if leads():
-                print(f"{context.label}: goes on after epoch {len(trainer.history)}")
+                print(f"{label}: goes on after epoch {len(trainer.history)}")
             return folder
     except UserError:
         pass  # nothing there, or nothing usable: from the start
@@ -88,6 +99,11 @@ def _resume(context: Context, trainer: Trainer, key: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     write_json(folder / "key.json", key)
     return folder
+
+
+def save_state(folder: Path, trainer: Trainer) -> None:
+    """Keep the trainer's state for `resume`."""
+    save_snapshot(folder / "latest.safetensors", trainer.snapshot())
 
 
 def _epoch_file(folder: Path, epoch: int) -> Path:
@@ -102,7 +118,7 @@ def nearest_epoch(trunk: Path, epoch: int) -> Path | None:
     return kept[-1] if kept else None
 
 
-def _describe(record: Record, trainer: Trainer) -> str:
+def describe(record: Record, trainer: Trainer) -> str:
     """One line about an epoch."""
     parts = [f"epoch {record['epoch']}/{trainer.total_steps // trainer.steps_per_epoch}, {record['phase']}"]
     parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]

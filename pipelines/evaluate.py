@@ -10,12 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dεps.cost import arch_cost, macs_counter
+from dεps.cost import macs_counter
 from dεps.device import best_device, deterministic
-from dεps.evaluation import EvaluateConfig, accuracies, recalibration_indices, sample_population
+from dεps.evaluation import (
+    EvaluateConfig,
+    measured,
+    named_archs,
+    pareto_metrics,
+    recalibration_indices,
+    sample_population,
+)
 from dεps.experiment import load_data
 from dεps.files import write_json
-from dεps.pareto import mean_pareto_accuracy
 from dεps.progress import progress
 from dεps.randomness import python_rng
 from dεps.search_space import SearchSpace
@@ -37,29 +43,26 @@ def work(context: Context, out: Path) -> None:
     # One population for all methods of a seed, but for a method that trains only a part of the space.
     rng = python_rng(context.seed, "population")
     population = sample_population(space, macs_of, config.population, rng, net.choices)
-    archs = [("pareto", name, arch) for name, arch in net.choices.pareto_archs().items()]
-    archs.append(("pareto", "smallest", net.choices.smallest()))
+    archs = [("pareto", name, arch) for name, arch in named_archs(net.choices)]
     archs += [("population", str(bucket), arch) for bucket, arch in population]
-    rows = []
-    for kind, group, arch in progress(archs, context.label, len(archs)):
-        cost = arch_cost(space, arch, len(data.classes), data.channels)
-        validation, test = accuracies(net, arch, data, [data.validation, data.test], indices)
-        row = {"kind": kind, "group": group, "arch": str(arch), "macs": cost.macs, "params": cost.params}
-        rows.append({**row, "val_top1": round(validation, 4), "test_top1": round(test, 4)})
+    splits = {"val": data.validation, "test": data.test}
+    rows = [
+        {"kind": kind, "group": group, **measured(net, arch, data, splits, indices)}
+        for kind, group, arch in progress(archs, context.label, len(archs))
+    ]
     table = pd.DataFrame(rows)
     pareto = table[table.kind == "pareto"].drop(columns="kind").rename(columns={"group": "name"})
     buckets = table[table.kind == "population"].drop(columns="kind").rename(columns={"group": "bucket"})
     pareto.to_csv(out / "pareto.csv", index=False)
     buckets.to_csv(out / "population.csv", index=False)
-    points = pareto[pareto.name != "smallest"]
+    test = pareto_metrics(pareto, "test_top1")
     metrics = {
-        "pareto/mean_top1": mean_pareto_accuracy(points.macs, points.test_top1),
-        "pareto/mean_val_top1": mean_pareto_accuracy(points.macs, points.val_top1),
-        "pareto/smallest_top1": float(points.test_top1.iloc[0]),
-        "pareto/largest_top1": float(points.test_top1.iloc[-1]),
-        "population/median_top1": float(np.median(buckets.test_top1)),
+        "pareto/mean_top1": test["mean"],
+        "pareto/mean_val_top1": pareto_metrics(pareto, "val_top1")["mean"],
+        "pareto/smallest_top1": test["smallest"],
+        "pareto/largest_top1": test["largest"],
+        "population/median_top1": round(float(np.median(buckets.test_top1)), 4),
     }
-    metrics = {key: round(value, 4) for key, value in metrics.items()}
     write_json(out / "metrics.json", metrics)
     print(
         f"{context.label}: test top-1 mean {metrics['pareto/mean_top1']:.2f} %, "

@@ -9,11 +9,11 @@ import matplotlib.pyplot as plt
 from dεps.config import read_params
 from dεps.errors import UserError
 from dεps.files import output_folder, write_atomic
-from dεps.reporting.figures import FIGURES
+from dεps.reporting.kinds import kinds
 from dεps.reporting.page import render
 from dεps.reporting.results import Results, all_results
 from dεps.reporting.style import STYLE
-from dεps.reporting.tables import PAGE, caption, latex, markdown, summary
+from dεps.reporting.tables import PAGE, caption, latex, markdown, study_caption, study_table, summary
 from dεps.stage import STATE, guarded
 
 FOLDER = Path("reports/experiments")
@@ -23,13 +23,15 @@ def write_experiment(results: Results, out: Path) -> None:
     """Each figure as SVG and PNG, and the table as Markdown and LaTeX."""
     out.mkdir()
     with plt.style.context(STYLE):
-        for kind in FIGURES:
+        for kind in kinds(results):
             figure = kind.draw(results)
             figure.savefig(out / f"{kind.name}.svg", metadata={"Date": None})
             figure.savefig(out / f"{kind.name}.png", metadata={"Software": None})
     table, title = summary(results), caption(results)
     (out / "results.md").write_text(markdown(table, title))
     (out / "results.tex").write_text(latex(table, title))
+    if results.has_study:
+        (out / "study.md").write_text(markdown(study_table(results), study_caption(results)))
 
 
 def main() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.checkpoint import load_snapshot
 from dεps.config import section
 from dεps.device import deterministic
 from dεps.experiment import load_data
 from dεps.identity import FULL_MODEL
-from dεps.runner import nearest_epoch, train
+from dεps.runner import branch, train
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
 from dεps.strategies import registry
@@ -29,11 +28,7 @@ def work(context: Context, out: Path) -> None:
     )
     strategy = registry.build(params, ".".join(keys), config.setup(space, data))
     trainer = Trainer(space, data, config, strategy, context.seed)
-    branch = strategy.trunk_steps // trainer.steps_per_epoch
-    trunk = nearest_epoch(context.folder(FULL_MODEL, str(context.seed)) / "trunk", branch)
-    if trunk is not None:
-        trainer.restore(load_snapshot(trunk))
-        print(f"{context.label}: branches from the full model after epoch {len(trainer.history)}")
+    branch(context.folder(FULL_MODEL, str(context.seed)) / "trunk", context.label, trainer)
     train(context, context.method, trainer, out)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dεps.identity import digest
-from dεps.reporting.figures import FIGURES
+from dεps.reporting.kinds import kinds
 from dεps.reporting.results import Results
-from dεps.reporting.tables import caption, summary
+from dεps.reporting.tables import caption, study_caption, study_table, summary
 
 TEMPLATE = Path(__file__).with_name("index.html.j2")
 
@@ -26,12 +26,14 @@ def render(experiments: Sequence[Results], folder: Path) -> str:
             "name": results.experiment,
             "caption": caption(results),
             "table": summary(results),
+            "study": study_table(results) if results.has_study else None,
+            "study_caption": study_caption(results) if results.has_study else "",
             "seeds": results.seeds,
             "params_digest": digest(results.params),
             "data_digest": digest(results.manifest["sha256"]),
             "figures": [
                 {"title": kind.title, "alt": kind.alt, "svg": inline(folder / results.experiment / f"{kind.name}.svg")}
-                for kind in FIGURES
+                for kind in kinds(results)
             ],
         }
         for results in experiments

@@ -108,6 +108,33 @@ class Results:
         costs = [read_json(self.folder / "standalone" / run / "summary.json")["cost/train_tmacs"] for run in runs]
         return table.assign(train_tmacs=costs)
 
+    @property
+    def has_study(self) -> bool:
+        """Whether stage `tune` has run trials."""
+        path = self.folder / "tune" / "summary.json"
+        return path.exists() and read_json(path)["tune/trials"] > 0
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """Trials of the study: point, state, options, val_top1 and the like (percent), train_tmacs, front, best."""
+        table = pd.read_csv(self.folder / "tune" / "trials.csv")
+        return table.assign(point=table.point.fillna(""))
+
+    @cached_property
+    def trial_curves(self) -> pd.DataFrame:
+        """Training records of the trials, of the epochs that each trained itself."""
+        return pd.read_csv(self.folder / "tune" / "curves.csv")
+
+    @cached_property
+    def importance(self) -> pd.DataFrame:
+        """Share of the variance that each option explains: option, accuracy, cost."""
+        return pd.read_csv(self.folder / "tune" / "importance.csv")
+
+    @cached_property
+    def study(self) -> dict[str, float]:
+        """Metrics of the study."""
+        return read_json(self.folder / "tune" / "summary.json")
+
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What stage `prepare` says of the data."""

@@ -43,6 +43,36 @@ def summary(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("–")
 
 
+def study_table(results: Results) -> pd.DataFrame:
+    """The study's best trial against the default, in numbers on validation and in options."""
+    trials = results.trials
+    rows = []
+    for name, own in (("default", trials[trials.point == "base"]), ("best of the study", trials[trials.best])):
+        for _, trial in own.iterrows():
+            row = {"": name, "mean Pareto top-1, validation (%)": f"{trial.val_top1:.2f}"}
+            row |= {"smallest (%)": f"{trial.val_smallest_top1:.2f}", "largest (%)": f"{trial.val_largest_top1:.2f}"}
+            row["training (TMACs)"] = f"{trial.train_tmacs:.3f}"
+            options = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill")
+            rows.append(
+                row | {key: f"{trial[key]:.4g}" if _is_number(trial[key]) else str(trial[key]) for key in options}
+            )
+    return pd.DataFrame(rows)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def study_caption(results: Results) -> str:
+    """What the study was and what it cost."""
+    study = results.study
+    return (
+        f"{results.experiment}: Optuna study of {study['tune/trials']} trials ({study['tune/pruned']} pruned), 1 seed; "
+        f"trials branch from the full model: {study['tune/trained_tmacs']:.3f} TMACs trained instead of "
+        f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved"
+    )
+
+
 def _alone(results: Results) -> list[dict[str, str]]:
     """A row for each arch trained alone; its accuracy stands under the heading of the same arch, if there is one."""
     rows = []

@@ -23,6 +23,7 @@ from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, git_commit, run_
 from dεps.live import read_live
 from dεps.stage import Context
 from dεps.tracking.store import Store, record_metrics
+from dεps.tracking.studies import sync_studies
 
 TRAIN = "train"
 
@@ -54,7 +55,8 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
         identity = run_identity(params, context.experiment, _method(context), context.seed, manifest)
         runs += 1
         changed += _sync_run(store, context, identity, manifest)
-    return runs, changed
+    studies, new = sync_studies(params, store)
+    return runs + studies, changed + new
 
 
 def instances(params: dict[str, Any]) -> Iterator[Context]:

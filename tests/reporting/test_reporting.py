@@ -8,12 +8,15 @@ import pytest
 import yaml
 
 from dεps.files import write_json
+from dεps.reporting import tuning
 from dεps.reporting.figures import FIGURES
+from dεps.reporting.kinds import kinds
 from dεps.reporting.results import Results, all_results
 from dεps.reporting.style import METHODS, colours, label
 from dεps.reporting.tables import caption, latex, markdown, spread, summary
 from pipelines import report
 from tests.conftest import ROOT
+from tests.tuning.tables import write_study
 
 
 @pytest.fixture
@@ -222,3 +225,44 @@ def test_missing_results_of_an_arch_trained_alone_are_named(results, file):
 def test_every_method_has_its_own_colour():
     assert len(set(colours([*METHODS, "mine", "other"]).values())) == len(METHODS) + 2
     assert (label("deps"), label("mine")) == ("DεpS", "mine")
+
+
+def test_a_study_has_figures_of_its_own(results, tmp_path):
+    assert kinds(results) == FIGURES
+    write_study(tmp_path / "study", Path("runs/quick/tune"), trials=10)
+    assert len(kinds(results)) == len(FIGURES) + 7
+    report.main()
+    page = Path("reports/index.html").read_text()
+    assert page.count("<svg") == len(FIGURES) + 7
+    assert "Study: shrink start" in page
+    assert (Path("reports/experiments/quick") / "tuning_front.png").exists()
+    assert "best of the study" in Path("reports/experiments/quick/study.md").read_text()
+
+
+def test_figures_of_a_study_hold_its_numbers(results, tmp_path):
+    write_study(tmp_path / "study", Path("runs/quick/tune"), trials=10)
+    (starts,) = tuning.shrink_start(results).axes
+    mean = next(line for line in starts.lines if line.get_label() == "mean Pareto")
+    assert mean.get_xydata().tolist() == [[25.0, 78.25], [50.0, 79.5], [75.0, 78.25]]
+    left, right = tuning.ramp(results).axes
+    assert [bar.get_height() for bar in right.patches] == pytest.approx([0.5] * 3)
+    assert left.lines[0].get_xdata()[0] == 1  # the trunk's epochs come first
+    assert [bar.get_height() for bar in tuning.distillation(results).axes[1].patches] == pytest.approx([2.0] * 3)
+
+
+def test_a_study_without_pairs_says_so(results, tmp_path):
+    write_study(tmp_path / "study", Path("runs/quick/tune"), points=[], trials=3)
+    for kind in tuning.FIGURES:
+        kind.draw(results)
+    (left, _) = tuning.ramp(results).axes
+    assert left.texts[0].get_text() == "the study has no such pair of trials"
+
+
+def test_pruned_trials_end_in_a_cross(results, tmp_path):
+    changes = {"objectives": ["accuracy"], "pruner": "asha", "pruner_from": 0.125, "trials": 16}
+    write_study(tmp_path / "study", Path("runs/quick/tune"), **changes)
+    (axes,) = tuning.intermediate(results).axes
+    crosses = sum(line.get_marker() == "x" for line in axes.lines)
+    assert crosses == (results.trials.state == "pruned").sum() > 0
+    for kind in tuning.FIGURES:
+        kind.draw(results)

@@ -1,0 +1,129 @@
+"""Studies in MLflow: one parent run a study, below it one run a trial, from the files of stage `tune`.
+
+A trial's run has the tags, parameters and metrics of its method's rows, so that they can be listed and compared
+together; the tag `kind` tells them apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Metric
+
+from dεps.config import section
+from dεps.files import read_json
+from dεps.identity import RunIdentity, digest, flatten, git_commit, run_identity
+from dεps.tracking.store import Store, record_metrics
+
+STAGE, METHOD = "tune", "deps"
+CONTENT = "deps.part.tune"
+#: columns of trials.csv by the name of the same number in the methods' rows
+METRICS = {
+    "val_top1": "pareto/mean_val_top1",
+    "val_smallest_top1": "pareto/smallest_val_top1",
+    "val_largest_top1": "pareto/largest_val_top1",
+    "train_tmacs": "cost/train_tmacs",
+    "own_tmacs": "cost/own_tmacs",
+}
+
+
+def sync_studies(params: dict[str, Any], store: Store) -> tuple[int, int]:
+    """Bring every selected experiment's study into the store; returns (runs, runs that changed)."""
+    runs = changed = 0
+    for experiment in params["names"]:
+        folder = Path("runs") / experiment / STAGE
+        if not (folder / "trials.csv").exists() or not len(trials := pd.read_csv(folder / "trials.csv")):
+            continue
+        manifest = read_json(Path("data") / experiment / "manifest.json")
+        study = _study_identity(params, experiment, manifest)
+        parent, new = _sync_parent(store, study, folder)
+        changed += new
+        for row, curve, identity in _trials(params, study, manifest, trials, pd.read_csv(folder / "curves.csv")):
+            changed += _sync_trial(store, identity, parent, row, curve, folder)
+        runs += 1 + len(trials)
+    return runs, changed
+
+
+def _study_identity(params: dict[str, Any], experiment: str, manifest: dict[str, Any]) -> RunIdentity:
+    tuning = section(params, "experiments", experiment, "tuning")
+    run = run_identity(params, experiment, METHOD, tuning["seed"], manifest)
+    parameters = {**{key: text for key, text in run.params.items() if not key.startswith("method.")}}
+    own = section(params, "experiments", experiment)
+    decides = [own[name] for name in ("space", "train", "full_model", "evaluate")]
+    return replace(
+        run,
+        method=STAGE,
+        digest=digest([experiment, STAGE, tuning, decides, run.tags["data_hash"]]),
+        params=parameters | flatten({"tuning": tuning}),
+        tags={**run.tags, "method": STAGE, "kind": "study"},
+    )
+
+
+def _trials(
+    params: dict[str, Any], study: RunIdentity, manifest: dict[str, Any], trials: pd.DataFrame, curves: pd.DataFrame
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], RunIdentity]]:
+    """Each trial: its row, its epochs, and its identity, which is its method's with the trial's options."""
+    experiment = section(params, "experiments", study.experiment)
+    base = experiment["tuning"]["base"]
+    for row in json.loads(trials.to_json(orient="records")):
+        number = row["trial"]
+        method = {key: row.get(key, value) for key, value in base.items()}
+        own = {**params, "experiments": {study.experiment: {**experiment, "methods": {METHOD: method}}}}
+        run = run_identity(own, study.experiment, METHOD, study.seed, manifest)
+        tags = {"kind": "trial", "trial": str(number), "study": study.digest, "state": row["state"]}
+        tags |= {"point": row["point"] or "", "best": str(bool(row["best"])), "front": str(bool(row["front"]))}
+        identity = replace(
+            run, method=f"trial-{number}", digest=digest([study.digest, number]), tags={**run.tags, **tags}
+        )
+        records = curves[curves.trial == number].drop(columns="trial")
+        yield row, [record.dropna().to_dict() for _, record in records.iterrows()], identity
+
+
+def _sync_parent(store: Store, identity: RunIdentity, folder: Path) -> tuple[str, bool]:
+    figures = sorted((Path("reports") / "experiments" / identity.experiment).glob("tuning*.png"))
+    files = [folder / name for name in ("trials.csv", "curves.csv", "importance.csv", "best.yaml")]
+    summary = read_json(folder / "summary.json")
+    content = digest([summary, *(path.read_bytes().hex() for path in (*files, *figures))])
+    run = store.find(identity)
+    if run and run.data.tags.get(CONTENT) == content:
+        return run.info.run_id, False
+    time = _time(folder)
+    run = run or store.create(identity, git_commit(), time)
+    run_id = run.info.run_id
+    store.log(run_id, [Metric(key, float(value), time, 0) for key, value in summary.items()])
+    for path in (*files, *figures):
+        store.client.log_artifact(run_id, str(path), "figures" if path.suffix == ".png" else STAGE)
+    store.log(run_id, [], {CONTENT: content})
+    store.client.set_terminated(run_id, "FINISHED", end_time=time)
+    return run_id, True
+
+
+def _sync_trial(
+    store: Store, identity: RunIdentity, parent: str, row: dict[str, Any], curve: list[dict[str, Any]], folder: Path
+) -> bool:
+    content = digest([row, curve, parent])
+    run = store.find(identity)
+    if run and run.data.tags.get(CONTENT) == content:
+        return False
+    if run:
+        store.client.delete_run(run.info.run_id)  # another study under the same parameters: the code has changed
+    time = _time(folder)
+    tags = {**identity.tags, "mlflow.parentRunId": parent}
+    run_id = store.create(replace(identity, tags=tags), git_commit(), time).info.run_id
+    metrics = [metric for record in curve for metric in record_metrics(record, time)]
+    epoch = int(curve[-1]["epoch"]) if curve else 0
+    for column, name in METRICS.items():
+        if row[column] is not None and name not in {metric.key for metric in metrics}:
+            metrics.append(Metric(name, float(row[column]), time, epoch))
+    store.log(run_id, metrics, {CONTENT: content})
+    store.client.set_terminated(run_id, "FINISHED" if row["state"] == "complete" else "KILLED", end_time=time)
+    return True
+
+
+def _time(folder: Path) -> int:
+    return int((folder / "trials.csv").stat().st_mtime * 1000)

@@ -1,0 +1,85 @@
+"""From a trial to the method's options: what is drawn, what a given point fixes, what stays as in base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from optuna import Trial
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from dεps.tuning.config import Range, TuningConfig
+
+#: user attribute of a trial that the study was given: the point's name
+POINT = "point"
+
+
+class Parameter(NamedTuple):
+    """One parameter of a trial: its name, the option that it sets, and what it is drawn from."""
+
+    name: str
+    option: str
+    distribution: BaseDistribution
+
+
+def parameters(config: TuningConfig, options: dict[str, Any]) -> Iterator[Parameter]:
+    """What to ask for, in order; whether some are asked for depends on the answers that `options` has by then."""
+    search = config.search
+    for name in ("shrink_start", "ramp_shape"):
+        if getattr(search, name):
+            yield Parameter(name, name, CategoricalDistribution(getattr(search, name)))
+    constant = options["ramp_shape"] == "constant"
+    numbers = {"constant_epsilon": "epsilon"} if constant else {"ramp_epochs": "ramp_epochs", "epsilon": "epsilon"}
+    if options["distill"]:
+        numbers["temperature"] = "temperature"
+    for name, option in numbers.items():
+        limits: Range | None = getattr(search, name)
+        if limits:
+            yield Parameter(name, option, FloatDistribution(limits.low, limits.high, limits.log, limits.step))
+
+
+def given(config: TuningConfig, point: dict[str, Any]) -> dict[str, Any]:
+    """The point's parameters as Optuna stores them: those within the search, and the point's own others."""
+    options = {**config.base, **point}
+    found = {p.name: options[p.option] for p in parameters(config, options) if _holds(p, options)}
+    extra = {key: value for key, value in point.items() if key not in found}
+    return found | extra
+
+
+def draw(trial: Trial, config: TuningConfig, reseed: Callable[[str], None]) -> dict[str, Any]:
+    """The method's options in this trial. `reseed` is told the name of each parameter before it is drawn."""
+    name = trial.user_attrs.get(POINT)
+    if name is None:
+        options = dict(config.base)
+        for parameter in parameters(config, options):
+            reseed(parameter.name)
+            options[parameter.option] = _ask(trial, parameter)
+        return options
+    point = config.all_points()[name]
+    options = {**config.base, **point}
+    known = given(config, point)
+    for parameter in parameters(config, options):
+        if parameter.name in known:
+            _ask(trial, parameter)
+            known.pop(parameter.name)
+    for key in known:  # not searched: shown with the trial all the same
+        values = [config.base.get(key), *(other[key] for other in config.points if key in other)]
+        trial.suggest_categorical(key, list(dict.fromkeys(values)))
+    return options
+
+
+def _ask(trial: Trial, parameter: Parameter) -> Any:
+    distribution = parameter.distribution
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(parameter.name, distribution.choices)
+    return trial.suggest_float(
+        parameter.name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+    )
+
+
+def _holds(parameter: Parameter, options: dict[str, Any]) -> bool:
+    """Whether the point's value can be drawn at all; a grid takes no values between its steps."""
+    value, distribution = options[parameter.option], parameter.distribution
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    return distribution._contains(float(value))

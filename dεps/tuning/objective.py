@@ -1,0 +1,144 @@
+"""What a trial does: branch from the full model's trajectory, train the shrink phase, measure on validation.
+
+The training is that of stage `train` and the measuring that of stage `evaluate`, so a trial's numbers are those that
+`dvc repro` gives with its parameters, to the bit. Test data is not read.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dεps.config import section
+from dεps.cost import FORWARD_BACKWARD, macs_counter
+from dεps.device import best_device, deterministic
+from dεps.evaluation import EvaluateConfig, measured, named_archs, pareto_metrics, recalibration_indices
+from dεps.experiment import load_data
+from dεps.files import write_json
+from dεps.identity import FULL_MODEL, digest
+from dεps.progress import ProgressBar
+from dεps.runner import branch, describe, resume, save_state
+from dεps.search_space import SearchSpace
+from dεps.stage import STATE, Context
+from dεps.strategies import deps
+from dεps.supernet.files import load_supernet, save_supernet
+from dεps.training import Record, TrainConfig, Trainer
+from dεps.trunk import FullModelConfig
+from dεps.tuning.config import TuningConfig
+from dεps.tuning.study import Outcome, Plan, Report
+
+STAGE = "tune"
+#: sections of the experiment that decide what a trial gives, beside `tuning`
+SECTIONS = ("space", "train", "full_model")
+
+
+class ShrinkPhase:
+    """The objective of one experiment. Raises `UserError` where its params or data cannot be used."""
+
+    def __init__(self, context: Context) -> None:
+        deterministic()
+        self.context = context
+        self.config = context.section(TuningConfig, "tuning")
+        self.train, self.space = context.section(TrainConfig, "train"), context.section(SearchSpace, "space")
+        where = ".".join(context.keys("tuning"))
+        self.config.check_trunk(where, self.train.epochs, context.section(FullModelConfig, "full_model"))
+        self.evaluate = context.section(EvaluateConfig, "evaluate")
+        self.data = load_data(context)
+        self.setup = self.train.setup(self.space, self.data)
+        self.seed = self.config.seed
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The study that this objective belongs to; its name depends on all that decides its results."""
+        own = section(self.context.params, *self.context.keys())
+        images = self.evaluate.recalibration_images
+        decides = [self.config.determinants(), [own[name] for name in SECTIONS], images, torch.__version__]
+        key = digest([*decides, self.data.manifest["sha256"], code_hash()])
+        name = f"{self.context.experiment}-{key}"
+        state = STATE / STAGE / self.context.experiment / key
+        return Plan(name, self.config, state, self.config.limit_tmacs(self.full_model_tmacs()))
+
+    def full_model_tmacs(self) -> float:
+        """What the trunk costs to its end, in 10¹² MACs."""
+        largest = macs_counter(self.space, len(self.data.classes), self.data.channels)(self.space.largest())
+        return self.setup.steps(self.train.epochs) * self.train.batch_size * FORWARD_BACKWARD * largest / 1e12
+
+    def __call__(self, number: int, place: int, options: dict[str, Any], report: Report) -> Outcome:
+        """Train and measure. The state after each epoch is kept until the trial is measured."""
+        plan = self.plan
+        label = f"{self.context.label} trial {place + 1}"
+        strategy = deps.build(deps.Options(**{k: v for k, v in options.items() if k != "strategy"}), self.setup)
+        trainer = Trainer(self.space, self.data, self.train, strategy, self.seed)
+        start = branch(self.context.folder(FULL_MODEL, str(self.seed)) / "trunk", label, trainer)
+        first = len(trainer.history)
+        folder = resume(plan.state / f"trial-{number}", label, trainer, digest([plan.name, options]))
+        with ProgressBar(label, trainer.total_steps, trainer.step) as bar:
+            trainer.on_step = bar.advance
+            self._report(trainer, trainer.history[first:], first, start, report)
+            for record in trainer.run():
+                save_state(folder, trainer)
+                bar.note(f"{label}: {describe(record, trainer)}")
+                self._report(trainer, [record], first, start, report)
+        points = self._measure(trainer, folder)
+        outcome = self._outcome(trainer, first, start)
+        metrics = pareto_metrics(points, "val_top1")
+        outcome.accuracy, outcome.smallest, outcome.largest = (metrics[key] for key in ("mean", "smallest", "largest"))
+        print(f"{label}: validation top-1 mean {outcome.accuracy:.2f} %, {outcome.train_tmacs:.3f} TMACs", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return outcome
+
+    def _measure(self, trainer: Trainer, folder: Path) -> pd.DataFrame:
+        """The Pareto points on validation, from the file that stage `evaluate` would get."""
+        save_supernet(trainer.net, folder / "supernet.safetensors", trainer.strategy.space)
+        net = load_supernet(folder / "supernet.safetensors").to(best_device())
+        indices = recalibration_indices(self.data.train, self.evaluate.recalibration_images, self.seed)
+        splits = {"val": self.data.validation}
+        rows = [
+            {"name": name, **measured(net, arch, self.data, splits, indices)}
+            for name, arch in named_archs(net.choices)
+            if name != "smallest"
+        ]
+        return pd.DataFrame(rows)
+
+    def _report(self, trainer: Trainer, records: Iterable[Record], first: int, start: int, report: Report) -> None:
+        """Pass on the mean validation accuracy of smallest and largest arch after an epoch of the shrink phase."""
+        epochs = trainer.total_steps // trainer.steps_per_epoch
+        for record in records:
+            values = [value for key, value in record.items() if key.startswith("val/")]
+            if values:
+                share = (record["epoch"] - first) / (epochs - first)
+                report(share, sum(values) / len(values), self._outcome(trainer, first, start))
+
+    def _outcome(self, trainer: Trainer, first: int, start: int) -> Outcome:
+        total = trainer.history[-1]["cost/train_tmacs"]
+        return Outcome(total, round((trainer.macs - start) / 1e12, 6), history=trainer.history[first:])
+
+
+#: code that decides what a trial gives: what this module imports, but for what only stores, shows and names
+CODE = (
+    *("checkpoint", "config", "cost", "device", "errors", "evaluation", "experiment", "losses", "pareto"),
+    *("randomness", "runner", "schedule", "search_space", "training", "trunk"),
+    *("data/augment", "data/batches", "data/config", "data/folder", "data/splits", "families/*", "strategies/base"),
+    *("strategies/bignas", "strategies/deps", "strategies/full_model", "strategies/registry", "supernet/*"),
+    *("tuning/config", "tuning/draw", "tuning/objective", "tuning/study"),
+)
+
+
+def code_hash() -> str:
+    """Of all files of `CODE`: results of other code are no part of the same study."""
+    package = Path(__file__).parent.parent
+    files = sorted(path for name in CODE for path in package.glob(f"{name}.py"))
+    return digest([path.read_text() for path in files])
+
+
+def clean(plan: Plan) -> None:
+    """Remove what unfinished trials left; the study itself stays, for more trials and to be looked at."""
+    for folder in plan.state.glob("trial-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    write_json(plan.state / "study.json", {"name": plan.name})

@@ -1,0 +1,183 @@
+"""What a study leaves as results: tables of trials and curves, importances, the best parameters, metrics.
+
+Nothing here depends on when, where or under which number a trial ran.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import yaml
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import TrialState
+
+from dεps.files import write_atomic, write_json
+from dεps.pareto import front
+from dεps.tuning.config import SEARCHED, TuningConfig
+from dεps.tuning.draw import POINT
+from dεps.tuning.study import FINISHED, OPTIONS, OUTCOME, Plan
+
+#: fewer complete trials say nothing about what matters
+ENOUGH = 5
+
+
+def write(
+    plan: Plan, study: optuna.Study | None, experiment: str, full_model_tmacs: float, out: Path
+) -> dict[str, Any]:
+    """Write `trials.csv`, `curves.csv`, `importance.csv`, `best.yaml`, `summary.json`; returns the summary.
+
+    Of a study with more trials than asked for, the first count.
+    """
+    config = plan.config
+    table, curves = study_tables(plan, study, config.trials)
+    table.to_csv(out / "trials.csv", index=False, float_format="%.6g")
+    curves.to_csv(out / "curves.csv", index=False, float_format="%.6g")
+    importances(config, table).to_csv(out / "importance.csv", index=False, float_format="%.4f")
+    best = table[table.best].iloc[0].to_dict() if table.best.any() else None
+    write_atomic(out / "best.yaml", best_yaml(config, experiment, best))
+    summary = summarise(table, full_model_tmacs)
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def study_tables(plan: Plan, study: optuna.Study | None, count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The first `count` finished trials, and their curves."""
+    trials = list(study.get_trials(deepcopy=False, states=FINISHED))[:count] if study else []
+    return trials_table(plan, trials), curves_table(trials)
+
+
+def option_names(config: TuningConfig) -> list[str]:
+    """Options that trials differ in."""
+    return list(dict.fromkeys([*SEARCHED, "distill", *(key for point in config.points for key in point)]))
+
+
+def trials_table(plan: Plan, trials: list[optuna.trial.FrozenTrial]) -> pd.DataFrame:
+    """One row a finished trial: options, accuracies on validation in percent, costs in 10¹² MACs, what it is."""
+    names = option_names(plan.config)
+    rows = []
+    for number, trial in enumerate(trials):
+        options, outcome = trial.user_attrs[OPTIONS], trial.user_attrs[OUTCOME]
+        rows.append(
+            {
+                "trial": number,
+                "point": trial.user_attrs.get(POINT, ""),
+                "state": "complete" if trial.state == TrialState.COMPLETE else "pruned",
+                **{name: options[name] for name in names},
+                "val_top1": outcome["accuracy"],
+                "val_smallest_top1": outcome["smallest"],
+                "val_largest_top1": outcome["largest"],
+                "train_tmacs": outcome["train_tmacs"],
+                "own_tmacs": round(outcome["own_tmacs"], 6),
+                "epochs": len(outcome["history"]),
+            }
+        )
+    values = ["val_top1", "val_smallest_top1", "val_largest_top1", "train_tmacs", "own_tmacs", "epochs"]
+    table = pd.DataFrame(rows, columns=["trial", "point", "state", *names, *values])
+    complete = table.state == "complete"
+    limit = plan.cost_limit if plan.cost_limit is not None else float("inf")
+    table["feasible"] = complete & (table.train_tmacs <= limit)
+    own = table[table.feasible]
+    winners = own.index[front(own.train_tmacs.tolist(), own.val_top1.tolist())]
+    table["front"] = table.index.isin(winners)
+    table["best"] = table.index == _best(plan, table)
+    return table
+
+
+def _best(plan: Plan, table: pd.DataFrame) -> int | None:
+    """The most accurate trial, the cheaper of equals; where cost counts too, among those no dearer than base."""
+    own = table[table.feasible]
+    base = own[own.point == "base"]
+    if "cost" in plan.config.objectives and plan.cost_limit is None and len(base):
+        own = own[own.train_tmacs <= base.train_tmacs.iloc[0]]
+    order = own.sort_values(["val_top1", "train_tmacs", "trial"], ascending=[False, True, True])
+    return int(order.index[0]) if len(order) else None
+
+
+def curves_table(trials: list[optuna.trial.FrozenTrial]) -> pd.DataFrame:
+    """One row a trial and epoch that it trained itself."""
+    rows = [
+        {"trial": number, **record}
+        for number, trial in enumerate(trials)
+        for record in trial.user_attrs[OUTCOME]["history"]
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["trial", "epoch"])
+
+
+def importances(config: TuningConfig, table: pd.DataFrame) -> pd.DataFrame:
+    """Share of the variance of accuracy and of cost that each searched option explains (fANOVA).
+
+    Of all complete trials; empty for too few.
+    """
+    complete = table[table.state == "complete"]
+    names = [name for name in SEARCHED if complete[name].nunique() > 1]
+    columns = ["option", "accuracy", "cost"]
+    if len(complete) < ENOUGH or not names:
+        return pd.DataFrame(columns=columns)
+    shares = {}
+    for target, column in (("accuracy", "val_top1"), ("cost", "train_tmacs")):
+        if complete[column].nunique() == 1:
+            shares[target] = dict.fromkeys(names, 0.0)
+            continue
+        study = optuna.create_study(direction="maximize")
+        for _, row in complete.iterrows():
+            study.add_trial(
+                optuna.create_trial(
+                    params={name: row[name] for name in names},
+                    distributions={name: _distribution(complete[name]) for name in names},
+                    value=row[column],
+                )
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shares[target] = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    rows = [{"option": name, **{target: shares[target][name] for target in shares}} for name in names]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _distribution(values: pd.Series) -> CategoricalDistribution | FloatDistribution:
+    if values.name in ("shrink_start", "ramp_shape"):
+        return CategoricalDistribution(sorted(values.unique()))
+    return FloatDistribution(float(values.min()), float(values.max()))
+
+
+def best_yaml(config: TuningConfig, experiment: str, best: dict[str, Any] | None) -> str:
+    """Overrides that give the method the best trial's options, and keep the study as it is."""
+    if best is None:
+        return "# no trial counts\n{}\n"
+    plain = {name: getattr(best[name], "item", lambda value=best[name]: value)() for name in option_names(config)}
+    method = {name: value for name, value in plain.items() if value != config.base[name]}
+    # The study stays what it was, though its base is the method that changes.
+    own = {"methods": {"deps": method}, "tuning": {"base": config.base}} if method else {}
+    head = f"# Trial {best['trial']}: {best['val_top1']:.2f} % mean Pareto accuracy on validation, "
+    head += f"{best['train_tmacs']:.3f} TMACs of training.\n"
+    head += f"# deps params +from=runs/{experiment}/tune/best.yaml && dvc repro\n"
+    return head + yaml.safe_dump({"experiments": {experiment: own}} if own else {}, sort_keys=False)
+
+
+def summarise(table: pd.DataFrame, full_model_tmacs: float) -> dict[str, Any]:
+    """Best against default, and what branching saved."""
+    summary: dict[str, Any] = {"tune/trials": len(table)}
+    if not len(table):
+        return summary
+    for name, rows in (("best", table[table.best]), ("default", table[table.point == "base"])):
+        if len(rows) and rows.state.iloc[0] == "complete":
+            row = rows.iloc[0]
+            summary[f"tune/{name}_val_top1"] = float(row.val_top1)
+            summary[f"tune/{name}_smallest_val_top1"] = float(row.val_smallest_top1)
+            summary[f"tune/{name}_train_tmacs"] = float(row.train_tmacs)
+    if {"tune/best_val_top1", "tune/default_val_top1"} <= set(summary):
+        summary["tune/gain_points"] = round(summary["tune/best_val_top1"] - summary["tune/default_val_top1"], 4)
+    own, scratch = table.own_tmacs.sum(), table.train_tmacs.sum()
+    return summary | {
+        "tune/pruned": int((table.state == "pruned").sum()),
+        "tune/front_size": int(table.front.sum()),
+        "tune/trained_tmacs": round(own, 6),
+        "tune/from_scratch_tmacs": round(scratch, 6),
+        "tune/saved_percent": round(100 * (1 - own / scratch), 2),
+        "tune/trunk_tmacs": round(full_model_tmacs, 6),
+    }

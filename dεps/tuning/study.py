@@ -1,0 +1,258 @@
+"""An Optuna study that any number of workers bring to exactly N finished trials.
+
+A trial counts when it is complete or pruned. A worker that dies leaves its trial running. Whoever comes next on the
+same machine finds the worker's lock free and goes on with the trial; a worker on another machine tries its parameters
+again when its heartbeat stops. What is drawn depends on the finished trials and on the trial's place among them only,
+so one worker gives the same study with and without interruption.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from dεps.randomness import derive
+from dεps.tuning.config import TuningConfig
+from dεps.tuning.draw import POINT, draw, given
+from dεps.tuning.storage import GRACE, HEARTBEAT
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.filterwarnings("ignore", category=ExperimentalWarning)
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+ACTIVE = (*FINISHED, TrialState.RUNNING)
+#: user attributes
+WORKERS, OUTCOME, OPTIONS, READY = "workers", "outcome", "options", "ready"
+#: resolution of the share of the shrink phase at which intermediate values are reported
+STEPS = 1000
+POLL = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One study."""
+
+    #: tells apart studies over anything else, such as other data, parameters or code
+    name: str
+    config: TuningConfig
+    #: locks and unfinished trainings on this machine
+    state: Path
+    #: in 10¹² MACs
+    cost_limit: float | None = None
+
+
+@dataclass
+class Outcome:
+    """What a trial gave: accuracies on validation in percent, costs in 10¹² MACs."""
+
+    #: of the whole training, the full model's share included
+    train_tmacs: float
+    #: of what the trial itself trained
+    own_tmacs: float
+    #: mean Pareto accuracy; None while it is not known
+    accuracy: float | None = None
+    smallest: float | None = None
+    largest: float | None = None
+    #: one record an epoch that the trial itself trained
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+#: report(share of the shrink phase done, intermediate accuracy, outcome so far) raises `TrialPruned` to end the trial
+Report = Callable[[float, float, Outcome], None]
+#: objective(number of the trial, its place among those that count, options, report)
+Objective = Callable[[int, int, dict[str, Any], Report], Outcome]
+
+
+def pruner(config: TuningConfig) -> BasePruner:
+    """As `config` says."""
+    first, factor = max(1, round(config.pruner_from * STEPS)), config.pruner_reduction
+    if config.pruner == "asha":
+        return SuccessiveHalvingPruner(min_resource=first, reduction_factor=factor)
+    if config.pruner == "hyperband":
+        return HyperbandPruner(min_resource=first, max_resource=STEPS, reduction_factor=factor)
+    return NopPruner()
+
+
+def open_study(plan: Plan, storage: RDBStorage) -> optuna.Study:
+    """The study, made with its points on first use: by one process, whoever else comes at the same time."""
+    directions = ["maximize", "minimize"][: len(plan.config.objectives)]
+    with _turn(plan):
+        try:
+            study = optuna.create_study(study_name=plan.name, storage=storage, directions=directions)
+        except optuna.exceptions.DuplicatedStudyError:
+            study = optuna.load_study(study_name=plan.name, storage=storage)
+            patience = time.monotonic() + GRACE
+            while READY not in study.user_attrs and not _is_local(storage) and time.monotonic() < patience:
+                time.sleep(POLL)  # another machine is at it
+        if READY not in study.user_attrs:
+            for name, point in plan.config.all_points().items():
+                study.enqueue_trial(given(plan.config, point), user_attrs={POINT: name}, skip_if_exists=True)
+            study.set_user_attr(READY, True)
+    study.pruner = pruner(plan.config)
+    return study
+
+
+def count_finished(study: optuna.Study) -> int:
+    """Trials that count towards N."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def place(study: optuna.Study, number: int) -> int:
+    """How many trials that are finished or under way came before this one."""
+    return sum(trial.number < number for trial in study.get_trials(deepcopy=False, states=ACTIVE))
+
+
+def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> None:
+    """Run trials until `target` are finished; waits for those of other workers, and goes on with those of dead ones."""
+    worker = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    path = _worker_lock(plan, worker)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        while count_finished(study) < target:
+            with _turn(plan):
+                run = _begin(plan, study, worker, target)
+            if run is None:
+                time.sleep(POLL)
+                continue
+            # Whatever ends this process, Ctrl-C included, leaves the trial running, for the next worker to go on with.
+            with _heartbeat(study, run.trial), suppress(UpdateFinishedTrialError):
+                run.measure(objective)
+    path.unlink(missing_ok=True)
+
+
+def _begin(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
+    """A dead worker's trial, or a waiting or new one; None while others are at the last ones. Needs the turn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that heartbeats are experimental, and that Optuna's own loop would send them
+        return _next(plan, study, worker, target)
+
+
+def _next(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
+    optuna.storages.fail_stale_trials(study)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    dead = [trial for trial in running if _is_dead(plan, study, trial)]
+    if dead:
+        trial = optuna.Trial(study, dead[0]._trial_id)
+    elif len(study.get_trials(deepcopy=False, states=ACTIVE)) < target:
+        trial = study.ask()
+    else:
+        return None
+    study._storage.record_heartbeat(trial._trial_id)
+    trial.set_user_attr(WORKERS, [*trial.user_attrs.get(WORKERS, []), worker])
+    at = place(study, trial.number)
+    if at >= target:  # another machine was faster with the last one
+        study.tell(trial, state=TrialState.FAIL)
+        return None
+    config = plan.config
+
+    def reseed(parameter: str) -> None:
+        seed = derive(config.sampler_seed, f"tuning/{parameter}", at) % 2**32
+        study.sampler = TPESampler(n_startup_trials=config.startup_trials, seed=seed, multivariate=False)
+
+    options = draw(trial, config, reseed)
+    trial.set_user_attr(OPTIONS, options)
+    return _Run(plan, study, trial, at, options)
+
+
+@dataclass
+class _Run:
+    """A trial under way."""
+
+    plan: Plan
+    study: optuna.Study
+    trial: optuna.Trial
+    place: int
+    options: dict[str, Any]
+
+    def measure(self, objective: Objective) -> None:
+        """Let the objective work, and store what it gives."""
+        try:
+            outcome = objective(self.trial.number, self.place, self.options, self._report)
+        except optuna.TrialPruned:
+            self.study.tell(self.trial, state=TrialState.PRUNED)
+            return
+        self._note(outcome, projected=outcome.train_tmacs)
+        values = [outcome.accuracy, outcome.train_tmacs]
+        self.study.tell(self.trial, values[: len(self.plan.config.objectives)])
+
+    def _report(self, share: float, accuracy: float, outcome: Outcome) -> None:
+        if len(self.plan.config.objectives) > 1:
+            return
+        step = round(share * STEPS)
+        if step not in self.study._storage.get_trial(self.trial._trial_id).intermediate_values:
+            self.trial.report(accuracy, step)
+        # The given points are there to be compared: they run to their end.
+        if self.trial.should_prune() and share < 1 and POINT not in self.trial.user_attrs:
+            self._note(outcome, projected=outcome.train_tmacs + outcome.own_tmacs * (1 / share - 1))
+            raise optuna.TrialPruned
+
+    def _note(self, outcome: Outcome, projected: float) -> None:
+        self.trial.set_user_attr(OUTCOME, asdict(outcome))
+        if self.plan.cost_limit is not None:
+            self.trial.set_constraint("cost", projected - self.plan.cost_limit)
+
+
+@contextmanager
+def _heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
+    """Tell other machines that the trial is alive."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT):
+            study._storage.record_heartbeat(trial._trial_id)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _is_dead(plan: Plan, study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Whether the worker of a running trial was one of this machine and is gone."""
+    workers = trial.user_attrs.get(WORKERS)
+    if not workers:
+        # Workers of this machine say who they are before they pass on the turn, which is ours now.
+        age = datetime.now() - trial.datetime_start
+        return _is_local(study._storage) or age > timedelta(seconds=2 * GRACE)
+    path = _worker_lock(plan, workers[-1])
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def _worker_lock(plan: Plan, worker: str) -> Path:
+    return plan.state / "workers" / f"{worker}.lock"
+
+
+def _turn(plan: Plan) -> FileLock:
+    """Held while a trial is begun: sqlite lets two processes begin the same one."""
+    plan.state.mkdir(parents=True, exist_ok=True)
+    return FileLock(plan.state / "turn.lock")
+
+
+def _is_local(storage: Any) -> bool:
+    return str(getattr(storage, "_backend", storage).url).startswith("sqlite")

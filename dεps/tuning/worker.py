@@ -1,0 +1,90 @@
+"""`deps tune`: opens a study and lets workers run its trials; as a program, one such worker."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from dεps.config import read_params, section, structured
+from dεps.errors import UserError
+from dεps.stage import Context, guarded
+from dεps.tuning.config import TuningConfig
+from dεps.tuning.objective import STAGE, ShrinkPhase
+from dεps.tuning.outputs import study_tables, summarise
+from dεps.tuning.storage import VARIABLE, masked, open_storage, storage_url
+from dεps.tuning.study import count_finished, open_study, work
+
+
+def tune(experiment: str | None, workers: int, trials: int | None, storage: str | None) -> None:
+    """Bring the study of an experiment to so many finished trials with so many processes here. Raises `UserError`."""
+    context, trials = _prepare(experiment, trials)
+    phase = ShrinkPhase(context)
+    plan = phase.plan
+    url = storage_url(storage, plan.state)
+    study = open_study(plan, open_storage(url))
+    print(f"study {plan.name} in {masked(url)}: {count_finished(study)} of {trials} trials finished")
+    if workers == 1:
+        work(plan, study, phase, trials)
+    else:
+        # The password of a database must not show in a list of processes.
+        environment = os.environ | {VARIABLE: url}
+        command = [sys.executable, "-m", "dεps.tuning.worker", context.experiment, str(trials)]
+        processes = [subprocess.Popen(command, env=environment) for _ in range(workers)]
+        try:
+            codes = [process.wait() for process in processes]
+        except KeyboardInterrupt:
+            for process in processes:
+                process.wait()  # Ctrl-C has reached them too
+            raise
+        if any(codes):
+            print(f"{sum(map(bool, codes))} of {workers} workers failed", file=sys.stderr)
+    finished = count_finished(study)
+    if finished < trials:
+        raise UserError(f"{finished} of {trials} trials are finished; the same command goes on with the others")
+    table, _ = study_tables(plan, study, trials)
+    summary = summarise(table, phase.full_model_tmacs())
+    print("\n".join(f"{key.removeprefix('tune/').replace('_', ' ')}: {value:g}" for key, value in summary.items()))
+    if phase.config.trials:
+        print(f"'dvc repro' writes runs/{context.experiment}/{STAGE}/ from the first {phase.config.trials} trials")
+    else:
+        print(
+            f"to make it a result of 'dvc repro': deps params experiments.{context.experiment}.tuning.trials={trials}"
+        )
+
+
+def _prepare(experiment: str | None, trials: int | None) -> tuple[Context, int]:
+    params = read_params()
+    name = experiment or params["names"][0]
+    context = Context(STAGE, name, params=params)
+    section(params, *context.keys())
+    own = dict(section(params, *context.keys("tuning")))
+    where = ".".join(context.keys("tuning"))
+    trials = structured(TuningConfig, own, where).trials if trials is None else trials
+    if not trials:
+        raise UserError(f"{where}.trials is 0; give --trials, or set it")
+    # Whoever asks for more than the params say means the same study.
+    params["experiments"][name]["tuning"] = own | {"trials": trials}
+    structured(TuningConfig, params["experiments"][name]["tuning"], where)
+    return context, trials
+
+
+def main() -> None:
+    """One worker among several: the study is there, the storage in the environment."""
+    parser = argparse.ArgumentParser(description="One worker of a study, as `deps tune --workers` starts it.")
+    parser.add_argument("experiment")
+    parser.add_argument("trials", type=int)
+    arguments = parser.parse_args()
+
+    def run() -> None:
+        context, trials = _prepare(arguments.experiment, arguments.trials)
+        phase = ShrinkPhase(context)
+        plan = phase.plan
+        work(plan, open_study(plan, open_storage(storage_url(None, plan.state))), phase, trials)
+
+    guarded(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Stage `tune`: an Optuna study over shrink timing and the ε ramp, brought to its end by one worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dεps.stage import Context, run
+from dεps.tuning.config import TuningConfig
+from dεps.tuning.objective import STAGE, ShrinkPhase, clean
+from dεps.tuning.outputs import write
+from dεps.tuning.storage import open_storage, storage_url
+from dεps.tuning.study import open_study
+from dεps.tuning.study import work as run_trials
+
+
+def work(context: Context, out: Path) -> None:
+    """Write the tables of trials and curves, `best.yaml` and `summary.json`; empty ones where there is no study.
+
+    Goes on with a study that `deps tune` or an interrupted run of this stage has begun.
+    """
+    trials = context.section(TuningConfig, "tuning").trials
+    phase = ShrinkPhase(context)
+    plan, study = phase.plan, None
+    if trials:
+        study = open_study(plan, open_storage(storage_url(None, plan.state)))
+        run_trials(plan, study, phase, trials)
+        clean(plan)
+    summary = write(plan, study, context.experiment, phase.full_model_tmacs(), out)
+    if "tune/best_val_top1" in summary:
+        print(
+            f"{context.label}: {summary['tune/trials']} trials, best {summary['tune/best_val_top1']:.2f} % mean on "
+            f"validation, default {summary.get('tune/default_val_top1', float('nan')):.2f} %; branching saved "
+            f"{summary['tune/saved_percent']:.0f} % of the compute"
+        )
+
+
+if __name__ == "__main__":
+    run(STAGE, work)

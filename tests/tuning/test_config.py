@@ -1,0 +1,70 @@
+import pytest
+
+from dεps.compose import compose_params
+from dεps.errors import UserError
+from tests.conftest import ROOT
+
+WHERE = r"experiments\.quick\.tuning\."
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("search.ramp_epochs={low: 2, high: 1}", r"search\.ramp_epochs is empty: low 2\.0, high 1\.0"),
+        ("search.shrink_start=[]", r"search\.shrink_start is empty"),
+        ("search.ramp_shape=[]", r"search\.ramp_shape is empty"),
+        ("search.ramp_shape=[zigzag]", r"search\.ramp_shape is 'zigzag'; allowed: linear, cosine"),
+        ("search.shrink_start=[0.6]", r"search\.shrink_start holds 0\.6, epoch 2 of 4"),
+        ("search.shrink_start=[0.9]", r"search\.shrink_start holds 0\.9, epoch 4 of 4; .* epochs 1, 2, 3"),
+        ("points=[{shrink_start: 1.0}]", r"points\[0\]\.shrink_start holds 1\.0"),
+        ("points=[{ramp: 1}]", r"points\[0\]\.ramp is no known key"),
+        ("points=[{}]", r"points\[0\] is {}"),
+        ("search.constant_epsilon=null", r"search\.constant_epsilon is null"),
+        ("search.constant_epsilon.low=0", r"search\.constant_epsilon\.log needs low above 0"),
+        ("search.temperature={low: -1, high: 1}", r"search\.temperature is -1\.0; expected a positive number"),
+        ("search.epsilon={low: 0, high: 2}", r"search\.epsilon is 2\.0; expected 0 to 1"),
+        ("objectives=[cost]", r"objectives is \['cost'\]; allowed"),
+        ("pruner=asha", r"pruner is 'asha', which needs objectives \[accuracy\]"),
+        ("pruner=median", r"pruner is 'median'; allowed: none, asha, hyperband"),
+        ("cost_limit=0", r"cost_limit is 0\.0"),
+        ("cost_unit=hours", r"cost_unit is 'hours'; allowed: full_model, tmacs"),
+        ("trials=2", r"trials is 2; expected 0, or at least 5"),
+        ("base=${...methods.rss}", r"base has strategy 'rss'; expected a method of strategy 'deps'"),
+        ("seed=1", r"seed is 1; expected 0, the first of seeds"),
+    ],
+)
+def test_wrong_values_write_nothing(tmp_path, override, message):
+    if override.startswith("base"):
+        override = "base={strategy: rss}"
+    if override == "search.shrink_start=[0.6]":
+        extra, message = ["experiments.quick.full_model.keep=[0.25]"], r"base\.shrink_start holds 0\.5, epoch 2 of 4"
+    else:
+        extra = []
+    with pytest.raises(UserError, match=WHERE + message) as caught:
+        compose_params([f"experiments.quick.tuning.{override}", *extra], ROOT / "params", tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_search_follows_the_trunk_and_the_base_its_method(tmp_path):
+    overrides = ["experiment=[cifar10]", "experiments.cifar10.full_model.keep=[0.4,0.5]"]
+    overrides += ["experiments.cifar10.methods.deps.temperature=2.0"]
+    tuning = compose_params(overrides, ROOT / "params", tmp_path / "p.yaml")["experiments"]["cifar10"]["tuning"]
+    assert tuning["search"]["shrink_start"] == [0.4, 0.5]
+    assert tuning["base"]["temperature"] == 2.0
+    assert tuning["trials"] == 0
+
+
+def test_a_file_of_overrides_comes_before_others(tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text("experiments: {quick: {methods: {deps: {shrink_start: 0.25, ramp_shape: step, distill: false}}}}")
+    own = [f"+from={path}", "experiments.quick.methods.deps.ramp_shape=cosine", "seeds=[2]"]
+    params = compose_params(own, ROOT / "params", tmp_path / "params.yaml")
+    method = params["experiments"]["quick"]["methods"]["deps"]
+    assert (method["shrink_start"], method["ramp_shape"], method["distill"]) == (0.25, "cosine", False)
+    assert params["experiments"]["quick"]["tuning"]["seed"] == 2
+
+
+def test_a_missing_file_of_overrides_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.yaml cannot be read"):
+        compose_params(["+from=nowhere.yaml"], ROOT / "params", tmp_path / "params.yaml")

@@ -1,0 +1,170 @@
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from dεps.compose import compose_params
+from dεps.errors import UserError
+from dεps.stage import Context
+from dεps.tuning import objective
+from dεps.tuning.objective import CODE, code_hash
+from dεps.tuning.worker import tune as tune_command
+from pipelines import evaluate, full_model, train, tune
+from tests.conftest import ROOT
+from tests.test_dag import closure
+
+#: imported too, but without a say in what a trial gives
+ELSE = {"files", "identity", "live", "progress", "stage", "tuning/storage"}
+OVERRIDES = [
+    "dataset@experiments.quick.dataset=image_folder",
+    *(f"experiments.quick.dataset.{key}" for key in ("name=drawn", "root=unused", "size=28", "channels=1")),
+    "experiments.quick.train.batch_size=32",
+    "experiments.quick.train.validate_recalibration=40",
+    "experiments.quick.evaluate.recalibration_images=40",
+    "experiments.quick.evaluate.population={buckets: 1, per_bucket: 1}",
+    "experiments.quick.tuning.trials=5",
+    "experiments.quick.tuning.startup_trials=3",
+    "experiments.quick.tuning.points=[{shrink_start: 0.75, distill: false}]",
+    "seeds=[0]",
+]
+
+
+@pytest.fixture(scope="module")
+def prepared(data, tmp_path_factory):
+    """A workspace with data and trunk."""
+    folder = tmp_path_factory.mktemp("workspace")
+    shutil.copytree(data.folder, folder / "data/quick")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DEPS_TRACKING", "off")
+        params = compose_params(OVERRIDES, ROOT / "params", folder / "params.yaml")
+        stage(full_model, Context("full_model", "quick", None, 0, params))
+    return folder
+
+
+@pytest.fixture
+def workspace(prepared, tmp_path, monkeypatch):
+    """A copy to write in."""
+    shutil.copytree(prepared, tmp_path / "w")
+    monkeypatch.chdir(tmp_path / "w")
+    monkeypatch.setenv("DEPS_TRACKING", "off")
+    monkeypatch.delenv("DEPS_STUDY_STORAGE", raising=False)
+    return yaml.safe_load(Path("params.yaml").read_text())
+
+
+def stage(module, context):
+    out = context.folder(context.stage)
+    out.mkdir(parents=True)
+    module.work(context, out)
+    return out
+
+
+def tables(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_trial_gives_what_the_stages_give(workspace):
+    out = stage(tune, Context("tune", "quick", params=workspace))
+    trials = pd.read_csv(out / "trials.csv")
+    assert len(trials) == 5
+    best = trials[trials.best].iloc[0]
+    params = compose_params([*OVERRIDES, f"+from={out / 'best.yaml'}"], ROOT / "params", Path("params.yaml"))
+    options = params["experiments"]["quick"]["methods"]["deps"]
+    assert options["shrink_start"] == best.shrink_start
+    # The study stays as it is.
+    assert params["experiments"]["quick"]["tuning"] == workspace["experiments"]["quick"]["tuning"]
+    for row in (best, trials[trials.point != ""].iloc[1], trials.iloc[-1]):
+        names = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill")
+        if row.trial != best.trial:
+            changes = [f"experiments.quick.methods.deps.{name}={str(row[name]).lower()}" for name in names]
+            changes = [*OVERRIDES, *changes, "experiments.quick.tuning.trials=0"]
+            params = compose_params(changes, ROOT / "params", Path("params.yaml"))
+        # trials.csv is rounded; best.yaml is not.
+        context = Context("train", "quick", "deps", 0, params)
+        shutil.rmtree(context.folder("train"), ignore_errors=True)
+        shutil.rmtree(context.folder("evaluate"), ignore_errors=True)
+        trained = stage(train, context)
+        measured = stage(evaluate, Context("evaluate", "quick", "deps", 0, params))
+        if row.trial == best.trial or row.point:
+            metrics = yaml.safe_load((measured / "metrics.json").read_text())
+            assert metrics["pareto/mean_val_top1"] == row.val_top1
+            assert yaml.safe_load((trained / "summary.json").read_text())["cost/train_tmacs"] == row.train_tmacs
+
+
+@pytest.mark.parametrize("after", [1, 7])
+def test_an_interrupted_stage_gives_the_same_tables(workspace, monkeypatch, after):
+    context = Context("tune", "quick", params=workspace)
+    whole = tables(stage(tune, context))
+    shutil.rmtree(".state")
+    shutil.rmtree("runs/quick/tune")
+    saved = []
+
+    def save(folder, trainer):
+        saved.append(folder)
+        real(folder, trainer)
+        if len(saved) == after:
+            raise KeyboardInterrupt
+
+    real = objective.save_state
+    monkeypatch.setattr(objective, "save_state", save)
+    with pytest.raises(KeyboardInterrupt):
+        stage(tune, context)
+    shutil.rmtree("runs/quick/tune")
+    epochs = pd.read_csv(pd.io.common.BytesIO(whole["trials.csv"])).epochs.sum()
+    assert tables(stage(tune, context)) == whole
+    assert len(saved) == epochs  # no epoch was trained twice
+    assert not list(Path(".state").rglob("trial-*"))
+
+
+def test_the_command_goes_on_where_the_stage_stops(workspace, capsys):
+    tune_command("quick", 1, 3, None)
+    assert "trials: 3" in capsys.readouterr().out
+    whole = tables(stage(tune, Context("tune", "quick", params=workspace)))
+    shutil.rmtree(".state")
+    shutil.rmtree("runs/quick/tune")
+    assert tables(stage(tune, Context("tune", "quick", params=workspace))) == whole
+
+
+def test_no_trials_is_no_study(workspace):
+    workspace["experiments"]["quick"]["tuning"]["trials"] = 0
+    out = stage(tune, Context("tune", "quick", params=workspace))
+    assert len(pd.read_csv(out / "trials.csv")) == 0
+    assert yaml.safe_load((out / "best.yaml").read_text()) == {}
+    assert yaml.safe_load((out / "summary.json").read_text()) == {"tune/trials": 0}
+    with pytest.raises(UserError, match=r"experiments\.quick\.tuning\.trials is 0; give --trials, or set it"):
+        Path("params.yaml").write_text(yaml.dump(workspace))
+        tune_command("quick", 1, None, None)
+
+
+def test_unusable_storage_starts_nothing(workspace):
+    with pytest.raises(UserError, match=r"no database URL"):
+        tune_command("quick", 4, 3, "nonsense")
+    assert not Path(".state/tune").exists() or not list(Path(".state/tune").rglob("*.lock"))
+
+
+def test_a_studys_name_depends_on_all_code_that_decides():
+    package = ROOT / "dεps"
+    named = {path.relative_to(ROOT).as_posix() for name in CODE for path in package.glob(f"{name}.py")}
+    named = {file for file in named if (ROOT / file).stat().st_size}
+    imported = closure(package / "tuning/objective.py")
+    others = {file for file in imported if "/strategies/" not in file} - named
+    assert others == {f"dεps/{name}.py" for name in ELSE}
+    assert named <= imported
+    assert len(code_hash()) == 16
+
+
+def test_a_studys_name_depends_on_params_and_data(workspace):
+    def name(**changes):
+        own = workspace["experiments"]["quick"]
+        params = {**workspace, "experiments": {"quick": {**own, **changes}}}
+        return objective.ShrinkPhase(Context("tune", "quick", params=params)).plan.name
+
+    own = workspace["experiments"]["quick"]
+    base = name()
+    assert name(tuning={**own["tuning"], "trials": 9}) == base
+    assert name(reference={}, search={}) == base
+    assert name(tuning={**own["tuning"], "sampler_seed": 1}) != base
+    assert name(train={**own["train"], "learning_rate": 0.05}) != base
+    assert name(evaluate={**own["evaluate"], "recalibration_images": 60}) != base

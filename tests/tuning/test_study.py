@@ -1,0 +1,249 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from dεps.errors import UserError
+from dεps.tuning import storage as storage_module
+from dεps.tuning import study as study_module
+from dεps.tuning.outputs import study_tables
+from dεps.tuning.storage import masked, open_storage, storage_url
+from dεps.tuning.study import FINISHED, count_finished, open_study, place, work
+from tests.conftest import ROOT
+from tests.tuning.toy import objective, plan
+
+
+@pytest.fixture
+def sqlite(tmp_path) -> str:
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+@pytest.fixture
+def database(request, tmp_path):
+    """An empty database of the kind that the test asks for."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'study.db'}"
+    import psycopg
+
+    server = request.getfixturevalue("postgresql")
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.removesuffix("postgres") + name
+
+
+def start_workers(url, folder, trials, seconds, count):
+    command = [sys.executable, "-m", "tests.tuning.toy", url, str(folder), str(trials), str(seconds)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    return [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(count)]
+
+
+def check_24(study):
+    finished = study.get_trials(deepcopy=False, states=FINISHED)
+    assert len(finished) == 24
+    points = Counter(trial.user_attrs["point"] for trial in finished if "point" in trial.user_attrs)
+    assert points == dict.fromkeys(plan_points(), 1)
+    assert not study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+    drawn = [json.dumps(trial.params, sort_keys=True) for trial in finished]
+    assert len(set(drawn)) == 24
+
+
+def plan_points():
+    return ["base", "shrink_start 0.25", "shrink_start 0.75", "ramp_epochs 0", "distill off"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+def test_four_workers_finish_exactly_so_many_trials(database, tmp_path):
+    workers = start_workers(database, tmp_path, 24, 0.2, 4)
+    assert [worker.wait(120) for worker in workers] == [0] * 4
+    study = optuna.load_study(study_name="toy", storage=open_storage(database))
+    check_24(study)
+    assert len({trial.user_attrs["workers"][0] for trial in study.trials}) > 1
+    assert len(study.trials) == 24
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+def test_a_killed_workers_trial_is_tried_again(database, tmp_path):
+    workers = start_workers(database, tmp_path, 24, 0.8, 4)
+    storage = open_storage(database)
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        try:
+            study = optuna.load_study(study_name="toy", storage=storage)
+        except KeyError:
+            continue
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        mine = [
+            trial for trial in running if trial.user_attrs.get("workers", [""])[-1].startswith(f"{workers[1].pid}-")
+        ]
+        if count_finished(study) >= 3 and mine and "options" in mine[0].user_attrs:
+            break
+    hit = mine[0]
+    workers[1].send_signal(signal.SIGKILL)
+    assert [worker.wait(120) for worker in workers] == [0, -signal.SIGKILL, 0, 0]
+    check_24(study)
+    again = study.trials[hit.number]
+    assert (again.state, again.params) == (TrialState.COMPLETE, hit.params)
+    assert len(again.user_attrs["workers"]) == 2
+    assert all(len(trial.user_attrs["workers"]) == 1 for trial in study.trials if trial.number != hit.number)
+
+
+def finished_table(own, study, trials=8):
+    table, curves = study_tables(own, study, trials)
+    return table.to_csv() + curves.to_csv()
+
+
+def run_all(folder, kill_after=None, **changes):
+    """The tables of a study by one worker, which is interrupted in its so many-eth trial, half-way."""
+    own = plan(folder, **changes)
+    url = f"sqlite:///{folder / 'study.db'}"
+    if kill_after is not None:
+        calls = []
+
+        def dies(number, place, options, report):
+            calls.append(number)
+            if len(calls) > kill_after:
+                os._exit(9)  # as by SIGKILL: nothing is tidied up
+            return objective()(number, place, options, report)
+
+        child = os.fork()
+        if child == 0:
+            work(own, open_study(own, open_storage(url)), dies, 8)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        assert count_finished(open_study(own, open_storage(url))) == kill_after
+    study = open_study(own, open_storage(url))
+    work(own, study, objective(), 8)
+    return finished_table(own, study)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"cost_limit": 1.5}]
+    + [{"objectives": ["accuracy"], "pruner": name, "pruner_from": 0.125} for name in ("none", "asha", "hyperband")],
+)
+def test_an_interrupted_study_is_the_undisturbed_one(tmp_path, changes):
+    tables = {}
+    for name, kill_after in {"undisturbed": None, "in a point": 3, "in a drawn one": 6}.items():
+        (tmp_path / name).mkdir()
+        tables[name] = run_all(tmp_path / name, kill_after, **changes)
+    assert tables["in a point"] == tables["undisturbed"]
+    assert tables["in a drawn one"] == tables["undisturbed"]
+
+
+def test_pruned_trials_count_and_show_what_they_cost(tmp_path, sqlite):
+    own = plan(tmp_path, objectives=["accuracy"], pruner="asha", pruner_from=0.125, trials=20)
+    study = open_study(own, open_storage(sqlite))
+    work(own, study, objective(), 20)
+    table, _ = study_tables(own, study, 20)
+    pruned = table[table.state == "pruned"]
+    assert 0 < len(pruned) < 20
+    assert pruned.val_top1.isna().all()
+    assert (pruned.epochs < 8).all()
+    assert not pruned[["feasible", "front", "best"]].any().any()
+
+
+def test_ctrl_c_leaves_the_trial_to_the_next(tmp_path, sqlite):
+    own = plan(tmp_path)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    study = open_study(own, open_storage(sqlite))
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            work(own, study, interrupted, 8)
+    work(own, study, objective(), 8)
+    (tmp_path / "other").mkdir()
+    assert finished_table(own, study) == run_all(tmp_path / "other")
+
+
+def test_more_trials_extend_the_study(tmp_path, sqlite):
+    own = plan(tmp_path)
+    study = open_study(own, open_storage(sqlite))
+    work(own, study, objective(), 8)
+    first = finished_table(own, study)
+    work(own, study, objective(), 10)
+    assert count_finished(study) == 10
+    assert finished_table(own, study) == first
+    work(own, study, objective(), 8)
+    assert len(study.trials) == 10
+
+
+def test_a_trial_too_many_is_given_up(tmp_path, sqlite, monkeypatch):
+    own = plan(tmp_path)
+    study = open_study(own, open_storage(sqlite))
+    work(own, study, objective(), 5)
+    asked = study.ask()  # on another machine, in the same moment
+    states, study_module.ACTIVE = study_module.ACTIVE, (TrialState.COMPLETE,)
+    try:
+        monkeypatch.setattr(study_module, "_is_dead", lambda *arguments: False)
+        monkeypatch.setattr(study_module, "place", lambda study, number: number)
+        assert study_module._begin(own, study, "w", 6) is None
+    finally:
+        study_module.ACTIVE = states
+    assert [trial.state for trial in study.trials[5:]] == [TrialState.RUNNING, TrialState.FAIL]
+    assert place(study, asked.number) == 5
+
+
+def test_a_trial_of_a_dead_machine_is_tried_again(tmp_path, sqlite, monkeypatch):
+    monkeypatch.setattr(storage_module, "GRACE", 1)
+    own = plan(tmp_path)
+    study = open_study(own, open_storage(sqlite))
+    trial = study.ask()
+    study._storage.record_heartbeat(trial._trial_id)
+    trial.set_user_attr("workers", ["elsewhere"])
+    work(own, study, objective(), 8)
+    assert study.trials[0].state == TrialState.FAIL
+    assert sum(trial.user_attrs.get("point") == "base" for trial in study.get_trials(states=FINISHED)) == 1
+    assert (count_finished(study), len(study.trials)) == (8, 9)
+
+
+def test_a_limit_decides_what_is_best(tmp_path, sqlite):
+    own = plan(tmp_path, cost_limit=1.4)
+    study = open_study(own, open_storage(sqlite))
+    work(own, study, objective(), 8)
+    table, _ = study_tables(own, study, 8)
+    assert table[table.feasible].shrink_start.unique().tolist() == [0.75]
+    best = table[table.best].iloc[0]
+    assert best.val_top1 == table[table.feasible].val_top1.max()
+    assert table.val_top1.max() > best.val_top1
+
+
+def test_the_storage_is_named_by_option_environment_or_default(tmp_path, monkeypatch):
+    monkeypatch.delenv("DEPS_STUDY_STORAGE", raising=False)
+    assert storage_url(None, tmp_path) == f"sqlite:///{tmp_path}/study.db"
+    monkeypatch.setenv("DEPS_STUDY_STORAGE", "postgresql://host/a")
+    assert storage_url(None, tmp_path) == "postgresql://host/a"
+    assert storage_url("sqlite:///b", tmp_path) == "sqlite:///b"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", r"no database URL; expected postgresql://… or sqlite:///…"),
+        ("nosuch://user:geheim@host/db", r"nosuch://user:\*\*\*@host/db cannot be used"),
+        ("sqlite:////proc/none/study.db", r"/proc/none"),
+        ("postgresql://user:geheim@127.0.0.1:1/db", r"user:\*\*\*@127\.0\.0\.1:1/db cannot be used"),
+    ],
+)
+def test_an_unusable_storage_is_one_line_without_the_password(url, message):
+    with pytest.raises((UserError, OSError), match=message) as caught:
+        open_storage(url)
+    assert "geheim" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_passwords_are_masked():
+    assert masked("postgresql://me:geheim@host/db") == "postgresql://me:***@host/db"
