@@ -19,7 +19,9 @@ from dεps.supernet.public import export_checkpoint, to_public
 from tests.conftest import ROOT, load_space
 
 
-@pytest.mark.parametrize("command", ["params", "plan", "tune", "import", "export-checkpoint", "evaluate", "show", "track"])
+@pytest.mark.parametrize(
+    "command", ["params", "plan", "tune", "import", "export-checkpoint", "evaluate", "show", "track"]
+)
 def test_every_command_explains_itself(command):
     assert command in CliRunner().invoke(main, ["--help"]).output
     assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0
