@@ -1,5 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
+# processes that run tests, of one thread each
+TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -12,7 +14,7 @@ repro: $(VENV)/ready ## regenerate all results, then print them
 	deps show
 
 test: $(VENV)/ready ## all tests
-	pytest -m "slow or not slow"
+	OMP_NUM_THREADS=1 pytest -n $(TEST_WORKERS) --dist loadfile -m "slow or not slow"
 
 test-fast: $(VENV)/ready ## tests of single modules only
 	pytest
