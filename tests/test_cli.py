@@ -9,7 +9,7 @@ from dεps.cli import main
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("command", ["params", "plan", "show", "track"])
+@pytest.mark.parametrize("command", ["params", "plan", "tune", "show", "track"])
 def test_every_command_explains_itself(command):
     assert command in CliRunner().invoke(main, ["--help"]).output
     assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0

@@ -12,6 +12,8 @@ from dεps.tuning.config import Range, TuningConfig
 
 #: user attribute of a trial that the study was given: the point's name
 POINT = "point"
+#: before the name of a parameter to which a point gives a value that is not searched
+GIVEN = "given_"
 
 
 class Parameter(NamedTuple):
@@ -39,10 +41,10 @@ def parameters(config: TuningConfig, options: dict[str, Any]) -> Iterator[Parame
 
 
 def given(config: TuningConfig, point: dict[str, Any]) -> dict[str, Any]:
-    """The point's parameters as Optuna stores them: those within the search, and the point's own others."""
+    """The point's parameters as Optuna stores them: those within the search, and its own others under `GIVEN` names."""
     options = {**config.base, **point}
     found = {p.name: options[p.option] for p in parameters(config, options) if _holds(p, options)}
-    extra = {key: value for key, value in point.items() if key not in found}
+    extra = {GIVEN + key: value for key, value in point.items() if key not in found}
     return found | extra
 
 
@@ -62,9 +64,10 @@ def draw(trial: Trial, config: TuningConfig, reseed: Callable[[str], None]) -> d
         if parameter.name in known:
             _ask(trial, parameter)
             known.pop(parameter.name)
-    for key in known:  # not searched: shown with the trial all the same
+    for name in known:  # not drawn from: shown with the trial, and TPE learns nothing of it
+        key = name.removeprefix(GIVEN)
         values = [config.base.get(key), *(other[key] for other in config.points if key in other)]
-        trial.suggest_categorical(key, list(dict.fromkeys(values)))
+        trial.suggest_categorical(name, list(dict.fromkeys(values)))
     return options
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.conftest import ROOT, draw_image_folder
@@ -31,6 +32,10 @@ OVERRIDES = [
     "experiments.quick.search.population=8",
     "experiments.quick.search.measured=2",
     "experiments.quick.search.recalibration_images=40",
+    "experiments.quick.tuning.trials=3",
+    "experiments.quick.tuning.startup_trials=2",
+    "experiments.quick.tuning.search.shrink_start=[0.0,0.5]",
+    "experiments.quick.tuning.points=[{ramp_epochs: 0.0}]",
     "seeds=[0]",
 ]
 
@@ -83,8 +88,8 @@ def ran(output: str) -> set[str]:
 
 
 def test_everything_is_made_and_tracked(clone):
-    assert len(ran(clone.output)) == 1 + 1 + 1 + 1 + 4 * 2 + 2
-    assert "4 runs in sqlite" in clone.output
+    assert len(ran(clone.output)) == 1 + 1 + 1 + 1 + 4 * 2 + 1 + 2
+    assert "8 runs in sqlite" in clone.output
     shown = clone.call("deps", "show")
     assert "RSS" in shown
     assert "report: reports/index.html" in shown
@@ -95,7 +100,7 @@ def test_everything_is_made_and_tracked(clone):
 
 def test_nothing_is_left_to_do(clone):
     assert ran(clone.call("dvc", "repro")) == set()
-    assert "4 runs in sqlite" in clone.call("deps", "track")
+    assert "8 runs in sqlite" in clone.call("deps", "track")
 
 
 def test_dvc_shows_metrics_and_plots(clone):
@@ -138,9 +143,32 @@ def test_a_change_reruns_what_it_touches(clone):
     assert not any(stage.startswith("train") for stage in ran(clone.call("dvc", "repro")))
 
 
+def test_the_studys_best_parameters_give_its_number(clone):
+    trials = pd.read_csv(clone.folder / "runs/quick/tune/trials.csv")
+    metrics = clone.folder / "runs/quick/evaluate/deps-0/metrics.json"
+    assert json.loads(metrics.read_text())["pareto/mean_val_top1"] == trials[trials.point == "base"].val_top1.iloc[0]
+    clone.call("deps", "params", *OVERRIDES, "+from=runs/quick/tune/best.yaml")
+    repeated = ran(clone.call("dvc", "repro"))
+    assert "tune@quick" not in repeated
+    assert json.loads(metrics.read_text())["pareto/mean_val_top1"] == trials[trials.best].val_top1.iloc[0]
+    clone.call("deps", "params", *OVERRIDES)
+    clone.call("dvc", "repro")
+
+
+def test_workers_join_a_study_and_an_unreachable_one_starts_nothing(clone):
+    output = clone.call("deps", "tune", "--workers", "2", "--trials", "5")
+    assert "trials: 5" in output
+    assert ran(clone.call("dvc", "repro")) == set()
+    url = "postgresql://me:geheim@127.0.0.1:1/db"
+    output = clone.call("deps", "tune", "--storage", url, check=False)
+    assert "error: the study's storage postgresql://me:***@127.0.0.1:1/db cannot be used" in output
+    assert "geheim" not in output
+    assert "Traceback" not in output
+
+
 def test_a_wrong_value_stops_the_stage_with_one_line(clone):
     path = clone.folder / "params.yaml"
-    path.write_text(path.read_text().replace("shrink_start: 0.5", "shrink_start: 7"))
+    path.write_text(path.read_text().replace("shrink_start: 0.5", "shrink_start: 7", 1))
     output = clone.call("dvc", "repro", check=False)
     assert "error: experiments.quick.methods.deps.shrink_start is 7.0; expected a share of the epochs, 0 to 1" in output
     assert "Traceback" not in output
