@@ -229,7 +229,15 @@ def intermediate(results: Results) -> Figure:
     for number, own in curves.groupby("trial"):
         colour = _DEPS if number in best else _LIGHT
         width = 1.8 if number in best else 1.0
-        axes.plot(own.epoch, own["val/smallest_top1"], ".-", color=colour, linewidth=width, zorder=2 + (number in best))
+        axes.plot(
+            own.epoch,
+            own["val/smallest_top1"],
+            "o-",
+            markersize=3,
+            color=colour,
+            linewidth=width,
+            zorder=2 + (number in best),
+        )
         if number in pruned:
             axes.plot(own.epoch.iloc[-1], own["val/smallest_top1"].iloc[-1], "x", color=_GREY, zorder=4)
     handles = [Line2D([], [], color=_DEPS, label="best.yaml"), Line2D([], [], color=_LIGHT, label="other trials")]
