@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
+from dεps.compose import composed
 from dεps.config import structured
 from dεps.data.config import DatasetConfig
 from dεps.data.prepare import prepare
@@ -26,6 +30,17 @@ def load_space(name: str) -> SearchSpace:
     """A space as Hydra composes it: one YAML may build on another."""
     with initialize_config_dir(str(ROOT / "params"), version_base=None):
         return structured(SearchSpace, OmegaConf.to_container(compose(f"space/{name}").space), "space")
+
+
+@cache
+def default_text() -> str:
+    """What `deps params` writes without overrides, whatever `params.yaml` holds now."""
+    return composed([], ROOT / "params")[1]
+
+
+def default_params() -> dict[str, Any]:
+    """The default experiment's params, to change at will."""
+    return yaml.safe_load(default_text())
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from dεps.search_space import Arch
 from dεps.supernet.files import load_supernet, save_supernet
 from dεps.supernet.network import Supernet
 from dεps.supernet.public import export_checkpoint, to_public
-from tests.conftest import ROOT, load_space
+from tests.conftest import ROOT, default_text, load_space
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_errors_are_one_line(tmp_path, monkeypatch):
 def project(tmp_path, monkeypatch) -> Path:
     """The project's folder with its params."""
     shutil.copytree(ROOT / "params", tmp_path / "params")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "params.yaml").write_text(default_text())
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from dεps.strategies import registry
 from dεps.strategies.base import Setup
 from dεps.training import TrainConfig
 from dεps.trunk import FullModelConfig
-from tests.conftest import ROOT
+from tests.conftest import ROOT, default_params, default_text
 
 PARAMS = ROOT / "params"
 
@@ -20,9 +21,10 @@ def compose(tmp_path, *overrides):
     return compose_params(overrides, PARAMS, tmp_path / "params.yaml")
 
 
-def test_the_committed_file_is_what_the_groups_compose(tmp_path):
-    compose(tmp_path)
-    assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+def test_the_committed_file_is_what_the_groups_compose():
+    if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "params.yaml"], cwd=ROOT, check=False).returncode == 1:
+        pytest.skip("params.yaml was changed here by 'deps params'")
+    assert default_text() == (ROOT / "params.yaml").read_text()
 
 
 def test_overrides_reach_the_file(tmp_path):
@@ -170,7 +172,7 @@ def test_wrong_overrides_write_nothing(tmp_path, override, message):
 
 
 def test_checking_reads_every_section():
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = default_params()
     check_params(params)
     del params["experiments"]["quick"]["search"]
     with pytest.raises(UserError, match=r"no 'experiments\.quick\.search'"):

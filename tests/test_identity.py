@@ -1,11 +1,9 @@
 import copy
 
-import yaml
-
 from dεps.identity import flatten, run_identity
-from tests.conftest import ROOT
+from tests.conftest import default_params
 
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+PARAMS = default_params()
 MANIFEST = {"name": "fashion_mnist_mini", "sha256": {"train": "1", "test": "2"}}
 
 

@@ -1,10 +1,8 @@
-import yaml
-
 from dεps.identity import run_identity
 from dεps.live import LiveRun, read_live
-from tests.conftest import ROOT
+from tests.conftest import default_params
 
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+PARAMS = default_params()
 IDENTITY = run_identity(PARAMS, "quick", "deps", 0, {"name": "m", "sha256": {}})
 
 

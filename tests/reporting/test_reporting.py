@@ -15,7 +15,7 @@ from dεps.reporting.results import Results, all_results
 from dεps.reporting.style import METHODS, colours, label
 from dεps.reporting.tables import caption, latex, markdown, spread, summary
 from pipelines import report
-from tests.conftest import ROOT
+from tests.conftest import default_params
 from tests.tuning.tables import write_study
 
 
@@ -23,7 +23,7 @@ from tests.tuning.tables import write_study
 def results(tmp_path, monkeypatch) -> Results:
     """Made-up results of two methods and two seeds in the files that stages write."""
     monkeypatch.chdir(tmp_path)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"methods": ["deps", "rss"], "seeds": [0, 1]}
+    params = default_params() | {"methods": ["deps", "rss"], "seeds": [0, 1]}
     Path("params.yaml").write_text(yaml.dump(params))
     rng = np.random.default_rng(0)
     manifest = {"name": "m", "sha256": {"train": "1"}, "images": {"test": 2000}}

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from mlflow.entities import ViewType
 
 from dεps.files import write_json
@@ -14,7 +13,7 @@ from dεps.identity import run_identity
 from dεps.live import LiveRun, read_live
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync, track
-from tests.conftest import ROOT
+from tests.conftest import ROOT, default_params
 
 RECORDS = [
     {
@@ -35,7 +34,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"methods": ["deps"], "seeds": [0]}
+    params = default_params() | {"methods": ["deps"], "seeds": [0]}
     manifest = {"name": "m", "source": "s", "sha256": {"train": "1"}, "classes": ["a"], "size": 28}
     write_json(Path("data/quick/manifest.json"), manifest | {"images": {"train": 1}, "mean": [0.5], "std": [0.1]})
     for folder in ("full_model/0", "train/deps-0"):
