@@ -122,10 +122,10 @@ class ShrinkPhase:
 
 #: code that decides what a trial gives: what this module imports, but for what only stores, shows and names
 CODE = (
-    *("checkpoint", "config", "cost", "device", "errors", "evaluation", "experiment", "losses", "pareto"),
-    *("randomness", "runner", "schedule", "search_space", "training", "trunk"),
+    *("checkpoint", "config", "cost", "device", "errors", "evaluation", "experiment", "losses", "numerics"),
+    *("parallel", "pareto", "randomness", "runner", "schedule", "search_space", "training", "trunk"),
     *("data/augment", "data/batches", "data/config", "data/folder", "data/splits", "families/*", "strategies/base"),
-    *("strategies/bignas", "strategies/deps", "strategies/full_model", "strategies/registry", "supernet/*"),
+    *("strategies/bignas", "strategies/deps", "strategies/full_model", "strategies/registry", "supernet/[!p]*"),
     *("tuning/config", "tuning/draw", "tuning/objective", "tuning/study"),
 )
 
