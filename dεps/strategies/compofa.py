@@ -9,33 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dεps.errors import UserError
-from dεps.strategies import ofa
 from dεps.strategies.base import Setup
-from dεps.strategies.ofa import ProgressiveShrinking, Shrinking
+from dεps.strategies.ofa import ProgressiveShrinking, Shrinking, TeacherOptions
 
 
 @dataclass
-class Options:
+class Options(TeacherOptions):
     """Keys of a method that uses this strategy."""
 
     #: one kernel a stage; a shorter list is repeated from its start
     kernels: list[int] = field(default_factory=lambda: [3, 5, 3, 3, 5])
-    distillation: float = 1.0
-    #: all phases after the teacher, in units of the published lengths
-    epochs_ratio: float = 1.0
-    #: the teacher's epochs, in units of the full model's; other than 1 it is trained apart, on a horizon of its own
-    teacher_ratio: float = 1.0
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
+        super().check(where)
         if not self.kernels:
             raise UserError(f"{where}.kernels is empty; expected one kernel a stage, such as [3, 5, 3, 3, 5]")
-        if self.distillation < 0:
-            raise UserError(f"{where}.distillation is {self.distillation}; expected 0 or more")
-        if self.epochs_ratio <= 0:
-            raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
-        if self.teacher_ratio <= 0:
-            raise UserError(f"{where}.teacher_ratio is {self.teacher_ratio}; expected a positive number")
 
 
 def build(options: Options, setup: Setup) -> ProgressiveShrinking:
@@ -51,5 +40,4 @@ def build(options: Options, setup: Setup) -> ProgressiveShrinking:
         Shrinking("coupled 1", 25, 0, 32.5, 4, space.top(depth=2, expand=2), "all"),
         Shrinking("coupled 2", 125, 5, 10.8, 4, space, "groups"),
     ]
-    common = ofa.Options(options.distillation, False, options.epochs_ratio, options.teacher_ratio)
-    return ProgressiveShrinking(common, setup, space, stages)
+    return ProgressiveShrinking(options, setup, space, stages, kernel_transform=False)

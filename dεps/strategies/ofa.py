@@ -47,12 +47,11 @@ def progressive(space: SearchSpace) -> list[Shrinking]:
 
 
 @dataclass
-class Options:
-    """Keys of a method that uses this strategy."""
+class TeacherOptions:
+    """What OFA and CompOFA have in common: a finished full model teaches, in phases of published lengths."""
 
     #: weight of the teacher's soft labels beside the true ones
     distillation: float = 1.0
-    kernel_transform: bool = True
     #: all phases after the teacher, in units of the published lengths
     epochs_ratio: float = 1.0
     #: the teacher's epochs, in units of the full model's; other than 1 it is trained apart, on a horizon of its own
@@ -62,25 +61,27 @@ class Options:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
         if self.distillation < 0:
             raise UserError(f"{where}.distillation is {self.distillation}; expected 0 or more")
-        if self.epochs_ratio <= 0:
-            raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
-        if self.teacher_ratio <= 0:
-            raise UserError(f"{where}.teacher_ratio is {self.teacher_ratio}; expected a positive number")
+        for key in ("epochs_ratio", "teacher_ratio"):
+            if getattr(self, key) <= 0:
+                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected a positive number")
+
+
+@dataclass
+class Options(TeacherOptions):
+    """Keys of a method that uses this strategy."""
+
+    kernel_transform: bool = True
 
 
 @dataclass(frozen=True)
 class ProgressiveShrinking:
     """The full model, then `stages` of shrinking under its frozen copy; `setup` is the experiment's."""
 
-    options: Options
+    options: TeacherOptions
     setup: Setup
     space: SearchSpace
     stages: list[Shrinking]
-
-    @property
-    def kernel_transform(self) -> bool:
-        """As the options say."""
-        return self.options.kernel_transform
+    kernel_transform: bool
 
     @property
     def _teacher(self) -> Setup:
@@ -122,4 +123,4 @@ class ProgressiveShrinking:
 
 def build(options: Options, setup: Setup) -> ProgressiveShrinking:
     """The strategy for `setup`."""
-    return ProgressiveShrinking(options, setup, setup.space, progressive(setup.space))
+    return ProgressiveShrinking(options, setup, setup.space, progressive(setup.space), options.kernel_transform)

@@ -125,7 +125,8 @@ CODE = (
     *("checkpoint", "config", "cost", "device", "errors", "evaluation", "experiment", "losses", "numerics"),
     *("parallel", "pareto", "randomness", "runner", "schedule", "search_space", "training", "trunk"),
     *("data/augment", "data/batches", "data/config", "data/folder", "data/splits", "families/*", "strategies/base"),
-    *("strategies/bignas", "strategies/deps", "strategies/full_model", "strategies/registry", "supernet/[!p]*"),
+    *("strategies/bignas", "strategies/deps", "strategies/full_model", "strategies/registry"),
+    *(f"supernet/{name}" for name in ("extract", "files", "layers", "mobilenet", "network", "resnet", "sorting")),
     *("tuning/config", "tuning/draw", "tuning/objective", "tuning/study"),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def open_storage(url: str) -> RDBStorage:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             # Several processes that make the tables at once would stand in each other's way.
-            with FileLock(Path(os.environ.get("TMPDIR", "/tmp")) / f"deps-study-{os.getuid()}.lock"):
+            with FileLock(Path(tempfile.gettempdir()) / f"deps-study-{os.getuid()}.lock"):
                 return RDBStorage(
                     url,
                     engine_kwargs={"connect_args": patience},
