@@ -3,9 +3,12 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,35 +20,29 @@ def _program(name: str) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory):
+def postgresql():
     """URL of an empty database; the server is started here and ends with the tests."""
     pytest.importorskip("psycopg", reason="psycopg, the driver of PostgreSQL, is not installed")
     initdb, server = _program("initdb"), _program("postgres")
     if not initdb or not server:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    root = tmp_path_factory.mktemp("postgresql")
-    data, user = root / "data", None
-    data.mkdir()
+    user = None
     if os.getuid() == 0:  # which initdb refuses
         try:
             user = pwd.getpwnam("postgres").pw_uid
         except KeyError:
             pytest.skip("PostgreSQL does not start as root, and there is no user postgres")
-        for folder in (data, root):
-            os.chown(folder, user, -1)
-        for folder in [root, *root.parents]:
-            if folder.stat().st_uid == os.getuid() and str(folder).startswith(str(tmp_path_factory.getbasetemp())):
-                folder.chmod(folder.stat().st_mode | 0o011)
-        base = tmp_path_factory.getbasetemp()
-        for folder in (base, base.parent):
-            folder.chmod(folder.stat().st_mode | 0o011)
+    # Not in pytest's folder, which is closed to other users.
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as root:
+        if user is not None:
+            os.chown(root, user, -1)
+        yield from _serve(initdb, server, Path(root), user)
+
+
+def _serve(initdb: str, server: str, root: Path, user: int | None) -> Iterator[str]:
+    data = root / "data"
     arguments = ["-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"]
-    made = subprocess.run(
-        [initdb, *arguments],
-        user=user,
-        capture_output=True,
-        text=True,
-    )
+    made = subprocess.run([initdb, *arguments], user=user, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -67,5 +64,5 @@ def postgresql(tmp_path_factory):
             pytest.fail(f"PostgreSQL does not answer: {(root / 'log').read_text()}")
         yield url
     finally:
-        process.terminate()
-        process.wait()
+        process.send_signal(signal.SIGINT)  # SIGTERM would wait for clients that still are connected
+        process.wait(timeout=60)
