@@ -5,7 +5,10 @@ TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help repro test test-fast lint ui clean
+KILLS ?= 40
+SEED ?= 0
+
+.PHONY: help repro test test-fast crash-test lint ui clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -18,6 +21,9 @@ test: $(VENV)/ready ## all tests
 
 test-fast: $(VENV)/ready ## tests of single modules only
 	pytest
+
+crash-test: $(VENV)/ready ## kill a small experiment KILLS times at random moments, and compare its results
+	OMP_NUM_THREADS=1 python -m tests.crash --kills $(KILLS) --seed $(SEED)
 
 lint: $(VENV)/ready ## format and lint checks
 	ruff format --check .

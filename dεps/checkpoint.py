@@ -20,7 +20,7 @@ from dεps.files import replace_atomic
 
 @dataclass
 class Snapshot:
-    """A training state at a step: tensors `net.*` and `momentum.*`, MACs spent so far, and one record an epoch."""
+    """A training state at a step: weights, momentum, losses of an unfinished epoch; MACs spent; a record an epoch."""
 
     tensors: dict[str, Tensor]
     step: int
@@ -28,22 +28,24 @@ class Snapshot:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save_snapshot(path: Path, snapshot: Snapshot, key: str = "") -> None:
-    """Write atomically. `key` names what the state depends on; `load_snapshot` compares it."""
-    state = {"key": key, "step": snapshot.step, "macs": snapshot.macs, "history": snapshot.history}
+def save_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write atomically."""
+    replace_atomic(path, lambda temporary: write_snapshot(temporary, snapshot))
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write."""
+    state = {"step": snapshot.step, "macs": snapshot.macs, "history": snapshot.history}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
     # One metadata entry only: safetensors writes several in an arbitrary order, which changes the bytes.
-    replace_atomic(path, lambda temporary: save_file(tensors, temporary, {"state": json.dumps(state)}))
+    save_file(tensors, path, {"state": json.dumps(state)})
 
 
-def load_snapshot(path: Path, key: str = "") -> Snapshot:
-    """Read a state. Raises `UserError` where the file is missing, damaged, or was written for another key."""
+def load_snapshot(path: Path) -> Snapshot:
+    """Read a state. Raises `UserError` where the file is missing or damaged."""
     try:
         with safe_open(path, "pt") as file:
             state = json.loads(file.metadata()["state"])
-        tensors = load_file(path)
+        return Snapshot(load_file(path), state["step"], state["macs"], state["history"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no readable training state ({error})") from None
-    if state["key"] != key:
-        raise UserError(f"{path} belongs to other parameters; delete it")
-    return Snapshot(tensors, state["step"], state["macs"], state["history"])

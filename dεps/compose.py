@@ -24,6 +24,7 @@ from dεps.evaluation import EvaluateConfig
 from dεps.files import write_atomic
 from dεps.identity import FULL_MODEL, STANDALONE
 from dεps.predictor import PredictConfig
+from dεps.resume import CheckpointConfig
 from dεps.search import SearchConfig
 from dεps.search_space import Arch, SearchSpace, check_choice
 from dεps.strategies import registry
@@ -44,7 +45,7 @@ SCHEMAS: dict[str, type] = {
     "search": SearchConfig,
     "reference": ReferenceConfig,
 }
-TOP_LEVEL = ("experiments", "names", "methods", "standalone", "seeds", "launch")
+TOP_LEVEL = ("experiments", "names", "methods", "standalone", "seeds", "launch", "checkpoint")
 
 
 def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out: Path = PARAMS) -> dict[str, Any]:
@@ -143,6 +144,7 @@ def check_params(params: dict[str, Any]) -> None:
     _check_seeds(params)
     if not isinstance(params.get("launch"), str) or not params["launch"].strip():
         raise UserError(f"launch is {params.get('launch')!r}; expected a command, python or torchrun with its options")
+    structured(CheckpointConfig, params.get("checkpoint", {}), "checkpoint")
     for name in params["names"]:
         _check_experiment(params, name)
 

@@ -15,7 +15,9 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor, nn
 
+from dεps import parallel
 from dεps.cost import arch_cost
+from dεps.data.augment import WHOLE, Part
 from dεps.data.batches import Normalise, plain_batches
 from dεps.data.splits import PreparedData, Split
 from dεps.errors import UserError
@@ -74,21 +76,35 @@ def recalibrated(net: Supernet, arch: Arch, data: PreparedData, indices: Tensor)
     return plain
 
 
-def top1(net: Supernet, arch: Arch, data: PreparedData, split: Split, indices: Tensor) -> float:
-    """Top-1 accuracy of `arch` on `split` in percent, BN recalibrated on the training images at `indices`."""
-    return accuracies(net, arch, data, [split], indices)[0]
+def top1(net: Supernet, arch: Arch, data: PreparedData, split: Split, indices: Tensor, part: Part = WHOLE) -> float:
+    """Top-1 accuracy of `arch` on `split` in percent, BN recalibrated on the training images at `indices`.
+
+    With `part`, this process counts its share of the images, and all of them learn the whole.
+    """
+    return accuracies(net, arch, data, [split], indices, part)[0]
 
 
-def accuracies(net: Supernet, arch: Arch, data: PreparedData, splits: Sequence[Split], indices: Tensor) -> list[float]:
+def accuracies(
+    net: Supernet, arch: Arch, data: PreparedData, splits: Sequence[Split], indices: Tensor, part: Part = WHOLE
+) -> list[float]:
     """Top-1 accuracy on each of `splits` in percent, after one BN recalibration."""
     plain, device = recalibrated(net, arch, data, indices), net.classifier.weight.device
     results = []
     for split in splits:
         normalise, workers, size = Normalise.of(data), data.config.workers, arch.resolution
-        batches = plain_batches(split, normalise, batch_size=EVALUATION_BATCH, workers=workers, size=size)
-        correct, seen = count_correct(plain, batches, device)
-        results.append(100.0 * correct / seen)
+        own = _share(len(split), part)
+        batches = plain_batches(split, normalise, batch_size=EVALUATION_BATCH, indices=own, workers=workers, size=size)
+        correct, _ = count_correct(plain, batches, device)
+        results.append(100.0 * parallel.total(correct, part) / len(split))
     return results
+
+
+def _share(images: int, part: Part) -> Tensor | None:
+    """Indices of whole batches, so that each image has the same neighbours however many processes there are."""
+    if part.count == 1:
+        return None
+    batches = torch.arange(images).split(EVALUATION_BATCH)[part.number :: part.count]
+    return torch.cat(batches) if batches else torch.arange(0)
 
 
 SMALLEST = "smallest"

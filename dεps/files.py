@@ -19,8 +19,13 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     replace_atomic(path, lambda temporary: temporary.write_bytes(data.encode() if isinstance(data, str) else data))
 
 
-def replace_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, and put it in its place once it is on the disk."""
+def replace_atomic(
+    path: Path, write: Callable[[Path], object], suffix: Callable[[Path], str] = lambda temporary: ""
+) -> None:
+    """Let `write` make a file beside `path`, and put it in its place once it is on the disk.
+
+    `suffix` says what is appended to the name, from the finished file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(descriptor)
@@ -30,10 +35,20 @@ def replace_atomic(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
-        temporary.replace(path)
+        temporary.replace(path.with_name(path.name + suffix(temporary)))
+        _sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

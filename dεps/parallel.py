@@ -8,13 +8,31 @@ backward are wrong when the last one touches only some parameters.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from dεps.data.augment import WHOLE, Part
+from dεps.errors import UserError
+
+#: how long processes wait for one that is alive but busy, such as with decoding a file on a slow disk
+PATIENCE = timedelta(hours=2)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Whatever goes wrong between processes means that one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(
+            "another process of this job has ended or cannot be reached; the same command, with any number of "
+            f"processes, goes on from the last checkpoint ({' '.join(str(error).split())[:120]})"
+        ) from None
 
 
 def part() -> Part:
@@ -26,20 +44,22 @@ def part() -> Part:
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if cuda else "gloo")
+        with _together():
+            dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     return Part(dist.get_rank(), count)
 
 
 def wait() -> None:
     """Until all processes are here."""
     if part().count > 1:
-        dist.barrier()
+        with _together():
+            dist.barrier()
 
 
 def leave() -> None:
     """End working together, at the end of a process."""
     if dist.is_available() and dist.is_initialized():
-        dist.barrier()
+        wait()
         dist.destroy_process_group()
 
 
@@ -51,7 +71,18 @@ def average(tensors: Iterable[Tensor]) -> None:
         return
     tensors = list(tensors)
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    dist.all_reduce(flat)
+    with _together():
+        dist.all_reduce(flat)
     flat /= count
     for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(mean.view(tensor.shape))
+
+
+def total(count: int, part: Part) -> int:
+    """The sum of the processes' counts; `count` itself where `part` is the whole."""
+    if part.count == 1:
+        return count
+    tensor = torch.tensor(count, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    with _together():
+        dist.all_reduce(tensor)
+    return int(tensor)

@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from dεps import parallel
-from dεps.checkpoint import load_snapshot, save_snapshot
-from dεps.errors import UserError
-from dεps.files import read_json, write_atomic, write_json
-from dεps.identity import digest, run_identity
+from dεps.checkpoint import load_snapshot, save_snapshot, write_snapshot
+from dεps.files import write_atomic, write_json
+from dεps.identity import run_identity
 from dεps.live import LiveRun
 from dεps.progress import ProgressBar
+from dεps.resume import Checkpoints, work_folder, work_key
 from dεps.stage import Context, leads
 from dεps.supernet.files import save_supernet
 from dεps.training import Record, Trainer
@@ -30,37 +30,38 @@ from dεps.training import Record, Trainer
 def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Collection[int] = ()) -> None:
     """Train to the end and write the results to `out`.
 
-    After each epoch the state is saved below `.state/resume`; a later process with the same parameters and data goes
-    on from it. States at the end of the epochs in `keep` are written to `out/trunk/epoch-<n>.safetensors`. Of several
-    processes (`dεps.parallel`) only the first writes.
+    The state is saved now and then (section `checkpoint` of params) below `.state/resume`; a later process with the
+    same parameters, data and code goes on from it, at the exact step. States at the end of the epochs in `keep` are
+    written to `out/trunk/epoch-<n>.safetensors`. Of several processes (`dεps.parallel`) only the first writes.
     """
     identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
-    key = digest([identity.tags["data_hash"], *_determinants(context, method)])
+    key = work_key(identity.tags["data_hash"], *_determinants(context, method), trainer.device.type)
     if not leads():
         parallel.wait()  # for what the first process makes of an interrupted run's state
-        resume(context.state("resume"), context.label, trainer, key)
+        resume(Saver(context, trainer, context.state("resume") / key))
         for _ in trainer.run():
             pass
         parallel.leave()
         return
-    folder = resume(context.state("resume"), context.label, trainer, key)
+    saver = Saver(context, trainer, work_folder(context.state("resume"), key, context.label))
+    resume(saver)
     parallel.wait()
     path = context.state("live")
     live = LiveRun(path.with_name(path.name + ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
     live.start(trainer.history)
     with ProgressBar(context.label, trainer.total_steps, trainer.step) as bar:
-        trainer.on_step = bar.advance
+        trainer.on_step = saver.after_step(bar.advance)
         for record in trainer.run():
             if record["epoch"] in keep:
-                save_snapshot(_epoch_file(folder, record["epoch"]), trainer.snapshot())
-            save_state(folder, trainer)
+                save_snapshot(_epoch_file(saver.folder, record["epoch"]), trainer.snapshot())
+            saver.after_epoch()
             live.log(record)
             bar.note(f"{context.label}: {describe(record, trainer)}")
     parallel.leave()
     if keep:
         (out / "trunk").mkdir()
     for epoch in keep:
-        shutil.copy(_epoch_file(folder, epoch), out / "trunk")
+        shutil.copy(_epoch_file(saver.folder, epoch), out / "trunk")
     save_supernet(trainer.net, out / "supernet.safetensors", trainer.strategy.space)
     _write_history(trainer.history, out)
     live.finish()
@@ -70,6 +71,42 @@ def _determinants(context: Context, method: str) -> list[object]:
     """All that decides what training computes, beside the data and the code."""
     own = context.params["experiments"][context.experiment]
     return [context.seed, own["space"], own["train"], method, own["methods"].get(method), torch.__version__]
+
+
+class Saver:
+    """Keeps the two newest states of a training.
+
+    Args:
+        context: names the training, and says in its params how often it is saved.
+        folder: as `work_folder` gives it.
+    """
+
+    def __init__(self, context: Context, trainer: Trainer, folder: Path) -> None:
+        self.label, self.trainer, self.folder = context.label, trainer, folder
+        self.config = context.checkpoint()
+        self.checkpoints = Checkpoints(folder / "states", self.config.seconds)
+
+    def after_step(self, then: Callable[[], None]) -> Callable[[], None]:
+        """What the trainer shall do after each step: save when it is time, and `then`."""
+
+        def on_step() -> None:
+            if self.checkpoints.due():
+                self.save()
+            then()
+
+        return on_step
+
+    def after_epoch(self) -> None:
+        """Save when enough epochs have passed, or it is the last one."""
+        trainer = self.trainer
+        if len(trainer.history) % self.config.epochs == 0 or trainer.step >= trainer.total_steps:
+            self.save()
+
+    def save(self) -> None:
+        """Save now."""
+        # An epoch's last step has two states: without its record, and with it.
+        number = 2 * self.trainer.step + (not self.trainer.sums)
+        self.checkpoints.save(number, lambda path: write_snapshot(path, self.trainer.snapshot()))
 
 
 def branch(trunk: Path, label: str, trainer: Trainer) -> int:
@@ -84,26 +121,13 @@ def branch(trunk: Path, label: str, trainer: Trainer) -> int:
     return trainer.macs
 
 
-def resume(folder: Path, label: str, trainer: Trainer, key: str) -> Path:
-    """Put the trainer where an interrupted run of the same `key` stopped, if there was one; returns `folder`."""
-    try:
-        if read_json(folder / "key.json") == key:
-            trainer.restore(load_snapshot(folder / "latest.safetensors"))
-            if leads():
-                print(f"{label}: goes on after epoch {len(trainer.history)}")
-            return folder
-    except UserError:
-        pass  # nothing there, or nothing usable: from the start
-    if not leads():
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    write_json(folder / "key.json", key)
-    return folder
-
-
-def save_state(folder: Path, trainer: Trainer) -> None:
-    """Keep the trainer's state for `resume`."""
-    save_snapshot(folder / "latest.safetensors", trainer.snapshot())
+def resume(saver: Saver) -> None:
+    """Put the trainer where an interrupted run of the same work stopped, if there was one."""
+    for _, path in saver.checkpoints.intact():
+        saver.trainer.restore(load_snapshot(path))
+        if leads():
+            print(f"{saver.label}: goes on after step {saver.trainer.step}")
+        return
 
 
 def _epoch_file(folder: Path, epoch: int) -> Path:

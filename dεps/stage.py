@@ -8,14 +8,16 @@ durations and locks, lies below `.state/`.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +27,7 @@ from filelock import FileLock, Timeout
 from dεps.config import read_params, section, structured
 from dεps.errors import UserError
 from dεps.files import output_folder, write_json
+from dεps.resume import CheckpointConfig
 
 T = TypeVar("T")
 STATE = Path(".state")
@@ -61,6 +64,10 @@ class Context:
         full = self.keys(*keys)
         return structured(schema, section(self.params, *full), ".".join(full))
 
+    def checkpoint(self) -> CheckpointConfig:
+        """How often unfinished work is saved."""
+        return structured(CheckpointConfig, self.params.get("checkpoint", {}), "checkpoint")
+
     def data_folder(self) -> Path:
         """Output of stage `prepare`."""
         return Path("data") / self.experiment
@@ -93,13 +100,16 @@ def run(
     def instance() -> None:
         context = Context(stage, **values, params=read_params())
         section(context.params, *context.keys())
+        context.checkpoint()
         if not leads():
-            with tempfile.TemporaryDirectory() as folder:  # the first process's results are everyone's
+            # The first process's results and lines are everyone's.
+            with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
                 work(context, Path(folder))
             return
         with exclusive(context.state("locks")):
-            started = time.time()
-            with output_folder(out(context), STATE / "scratch") as folder:
+            started, scratch = time.time(), context.state("scratch")
+            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+            with output_folder(out(context), scratch) as folder:
                 work(context, folder)
             shutil.rmtree(context.state("resume"), ignore_errors=True)
             _note_duration(context, started)
@@ -113,7 +123,13 @@ def leads() -> bool:
 
 
 def guarded(work: Callable[[], None]) -> None:
-    """Do `work`; an error that the user can mend becomes one line and exit code 2, Ctrl-C exit code 130."""
+    """Do `work`; an error that the user can mend becomes one line and exit code 2.
+
+    Ctrl-C ends with 130, and a request to terminate, as from a cluster's scheduler, with 143: both clean up first.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_fail("terminated", 128 + number)))
     try:
         work()
     except UserError as error:
@@ -124,6 +140,8 @@ def guarded(work: Callable[[], None]) -> None:
         if error.errno is None:
             raise
         sys.exit(_fail(f"error: {error.filename or 'writing failed'}: {error.strerror}", 2))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str, code: int) -> int:
@@ -134,16 +152,19 @@ def _fail(message: str, code: int) -> int:
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """A lock against a second process doing the same, such as one orphaned by a killed `dvc`. Raises `UserError`."""
-    path = path.with_name(path.name + ".lock")
+    path, holder = path.with_name(path.name + ".lock"), path.with_name(path.name + ".pid")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"{path} is held: another process runs this stage; wait for it or end it") from None
+        who = f"process {holder.read_text()}" if holder.exists() else "another process"
+        raise UserError(f"{path} is held: {who} runs this stage; wait for it or end it") from None
     try:
+        holder.write_text(str(os.getpid()))
         yield
     finally:
+        holder.unlink(missing_ok=True)
         lock.release()
 
 

@@ -142,7 +142,7 @@ class Trainer:
         self.optimizer = _optimizer(self.net, config)
         self.teacher: nn.Module | None = None
         self.phases = list(strategy.phases())
-        self.step, self.macs, self.history = 0, 0, list[Record]()
+        self.step, self.macs, self.history, self.sums = 0, 0, list[Record](), _Sums()
         self.on_step: Callable[[], None] = lambda: None
         self.macs_of = macs_counter(space, classes, data.channels)
 
@@ -154,13 +154,13 @@ class Trainer:
     # --- state -------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """The state at the current step (tensors are not copied)."""
+        """The state at the current step, within an epoch too (tensors are not copied)."""
         tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         for name, parameter in self.net.named_parameters():
             tensors[f"momentum.{name}"] = self._momentum(parameter)
         if self.teacher is not None:
             tensors |= {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
-        tensors |= self.numerics.state()
+        tensors |= self.numerics.state() | self.sums.state()
         return Snapshot(tensors, self.step, self.macs, list(self.history))
 
     @torch.no_grad()
@@ -168,6 +168,7 @@ class Trainer:
         """Go on from `snapshot`. Kernel transformations that a trunk does not have stay at the identity."""
         if any(name.startswith("teacher.") for name in snapshot.tensors):
             self.teacher = extract(self.net, self.space.largest()).eval()
+        self.sums = _Sums.of(snapshot.tensors, self.device)
         own = self.snapshot().tensors
         missing = [name for name in own if name not in snapshot.tensors and ".transforms." not in name]
         if missing or any(name not in own for name in snapshot.tensors):
@@ -184,40 +185,51 @@ class Trainer:
     # --- the loop ----------------------------------------------------------------------------------------------
 
     def run(self, until: int | None = None) -> Iterator[Record]:
-        """Train up to global step `until` (default: the end), yielding each epoch's record when it is complete.
+        """Train up to the end of the epoch of global step `until` (default: the last), yielding each epoch's record.
 
-        The caller saves `snapshot()` between two records, when it wants one.
+        After every step `on_step` is called. There, and between two records, `snapshot()` may be saved.
         """
         until = self.total_steps if until is None else until
-        while self.step < until:
-            epoch, first = divmod(self.step, self.steps_per_epoch)
-            phase = next(phase for phase in self.phases if phase.start <= self.step < phase.end)
-            if self.step == phase.start:
-                self._enter(phase)
-            sums = _Sums()
-            batches = training_batches(
-                self.data.train,
-                self.normalise,
-                self.config.augment,
-                batch_size=self.config.batch_size,
-                seed=self.seed,
-                epoch=epoch,
-                start=first,
-                workers=self.data.config.workers,
-                size=[self._resolution(epoch * self.steps_per_epoch + step) for step in range(self.steps_per_epoch)],
-                part=self.part,
-            )
-            for images, labels in batches:
-                images = images.to(self.device, memory_format=self.memory_format)
-                self._step(images, labels.to(self.device), phase, sums)
-            record = {"epoch": epoch + 1, "step": self.step, "phase": phase.name, **sums.means()}
-            record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
-            record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
-            due = (epoch + 1) % self.config.validate_every == 0 or self.step >= self.total_steps
-            if due and self.part.number == 0:
-                record |= self._validate(phase)
-            self.history.append(record)
-            yield record
+        while self.step < until or self.sums:
+            if not (self.sums and self.step % self.steps_per_epoch == 0):
+                self._train_to_the_epochs_end()
+            yield self._close_epoch()
+
+    def _phase(self, step: int) -> Phase:
+        return next(phase for phase in self.phases if phase.start <= step < phase.end)
+
+    def _train_to_the_epochs_end(self) -> None:
+        epoch, first = divmod(self.step, self.steps_per_epoch)
+        phase = self._phase(self.step)
+        if self.step == phase.start:
+            self._enter(phase)
+        batches = training_batches(
+            self.data.train,
+            self.normalise,
+            self.config.augment,
+            batch_size=self.config.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            start=first,
+            workers=self.data.config.workers,
+            size=[self._resolution(epoch * self.steps_per_epoch + step) for step in range(self.steps_per_epoch)],
+            part=self.part,
+        )
+        for images, labels in batches:
+            images = images.to(self.device, memory_format=self.memory_format)
+            self._step(images, labels.to(self.device), phase)
+            self.on_step()
+
+    def _close_epoch(self) -> Record:
+        phase, epoch = self._phase(self.step - 1), self.step // self.steps_per_epoch
+        record = {"epoch": epoch, "step": self.step, "phase": phase.name, **self.sums.means()}
+        record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
+        record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
+        if epoch % self.config.validate_every == 0 or self.step >= self.total_steps:
+            record |= self._validate(phase)
+        self.sums = _Sums()
+        self.history.append(record)
+        return record
 
     def _enter(self, phase: Phase) -> None:
         if phase.freeze_teacher:
@@ -226,7 +238,7 @@ class Trainer:
         if phase.sort:
             sort_channels(self.net, self._momentum, phase.sort)
 
-    def _step(self, images: Tensor, labels: Tensor, phase: Phase, sums: _Sums) -> None:
+    def _step(self, images: Tensor, labels: Tensor, phase: Phase) -> None:
         self.net.train()
         for group in self.optimizer.param_groups:
             group["lr"] = phase.schedule(self.step)
@@ -239,7 +251,7 @@ class Trainer:
             with torch.no_grad(), self.numerics.autocast():
                 targets.teacher = self.teacher(images).float()
             self.macs += count * self.macs_of(self.space.largest().at(size))
-        terms = self.strategy.terms(self.step, python_rng(self.seed, "archs", self.step))
+        terms, losses = self.strategy.terms(self.step, python_rng(self.seed, "archs", self.step)), list[Tensor]()
         for number, term in enumerate(terms):
             # One size a batch: whatever resolution an arch was drawn with, it sees this batch.
             arch, largest = term.arch.at(size), self.space.largest().at(size)
@@ -250,12 +262,13 @@ class Trainer:
                     targets.full = logits.detach()
                 loss = term.loss(logits, targets)
             self.numerics.backward(term.weight * loss)
-            sums.add(term, loss)
+            losses.append(loss.detach())
             self.macs += FORWARD_BACKWARD * count * self.macs_of(arch)
-        parallel.average(parameter.grad for parameter in self.net.parameters())
+        parallel.average([*(parameter.grad for parameter in self.net.parameters()), *losses])
         self.numerics.step(self.optimizer)
+        for term, loss in zip(terms, losses, strict=True):
+            self.sums.add(term, loss)
         self.step += 1
-        self.on_step()
 
     def _resolution(self, step: int) -> int:
         """Side of the images of a global step: one of the space's, drawn anew for each batch."""
@@ -275,20 +288,41 @@ class Trainer:
         choices = self.space if phase.alone else self.strategy.space
         archs = self.validated or {"smallest": choices.smallest(), "largest": choices.largest()}
         return {
-            f"val/{name}_top1": round(top1(self.net, arch, self.data, self.data.validation, indices), 4)
+            f"val/{name}_top1": round(top1(self.net, arch, self.data, self.data.validation, indices, self.part), 4)
             for name, arch in archs.items()
         }
 
 
 class _Sums:
-    """Mean losses over an epoch, the full model's and the subnets' apart."""
+    """The losses of an epoch so far, the full model's and the subnets' apart, and the subnets' last weight."""
 
     def __init__(self) -> None:
         self.losses: dict[str, list[Tensor]] = {}
         self.weight = 0.0
 
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor], device: torch.device) -> _Sums:
+        """From what `state` gave, among other tensors."""
+        sums = cls()
+        for name, values in tensors.items():
+            if name.startswith("losses."):
+                sums.losses[name.removeprefix("losses.")] = list(values.to(device).unbind())
+        if "subnet_weight" in tensors:
+            sums.weight = float(tensors["subnet_weight"])
+        return sums
+
+    def state(self) -> dict[str, Tensor]:
+        """As tensors; none at the beginning of an epoch."""
+        if not self:
+            return {}
+        state = {f"losses.{key}": torch.stack(values) for key, values in self.losses.items()}
+        return state | {"subnet_weight": torch.tensor(self.weight, dtype=torch.float64)}
+
+    def __bool__(self) -> bool:
+        return bool(self.losses)
+
     def add(self, term: Term, loss: Tensor) -> None:
-        self.losses.setdefault("train/loss_full" if term.full else "train/loss_subnets", []).append(loss.detach())
+        self.losses.setdefault("train/loss_full" if term.full else "train/loss_subnets", []).append(loss)
         self.weight = term.weight
 
     def means(self) -> Record:

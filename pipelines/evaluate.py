@@ -22,7 +22,7 @@ from dεps.evaluation import (
 )
 from dεps.experiment import load_data
 from dεps.files import write_json
-from dεps.progress import progress
+from dεps.measurement import measure_each
 from dεps.randomness import python_rng
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
@@ -37,7 +37,8 @@ def work(context: Context, out: Path) -> None:
         context.section(SearchSpace, "space"),
         load_data(context),
     )
-    net = load_supernet(context.folder("train") / "supernet.safetensors").to(best_device())
+    weights = context.folder("train") / "supernet.safetensors"
+    net = load_supernet(weights).to(best_device())
     indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
     macs_of = macs_counter(space, len(data.classes), data.channels)
     # One population for all methods of a seed, but for a method that trains only a part of the space.
@@ -46,11 +47,15 @@ def work(context: Context, out: Path) -> None:
     archs = [("pareto", name, arch) for name, arch in named_archs(net.choices)]
     archs += [("population", str(bucket), arch) for bucket, arch in population]
     splits = {"val": data.validation, "test": data.test}
-    rows = [
-        {"kind": kind, "group": group, **measured(net, arch, data, splits, indices)}
-        for kind, group, arch in progress(archs, context.label, len(archs))
-    ]
-    table = pd.DataFrame(rows)
+    rows = measure_each(
+        context,
+        weights,
+        data.manifest,
+        config.recalibration_images,
+        [arch for _, _, arch in archs],
+        lambda arch: measured(net, arch, data, splits, indices),
+    )
+    table = pd.DataFrame({"kind": kind, "group": group, **rows[arch]} for kind, group, arch in archs)
     pareto = table[table.kind == "pareto"].drop(columns="kind").rename(columns={"group": "name"})
     buckets = table[table.kind == "population"].drop(columns="kind").rename(columns={"group": "bucket"})
     pareto.to_csv(out / "pareto.csv", index=False)

@@ -12,8 +12,8 @@ from dεps.device import best_device, deterministic
 from dεps.evaluation import recalibration_indices, top1
 from dεps.experiment import load_data
 from dεps.files import write_json
+from dεps.measurement import measure_each
 from dεps.predictor import PredictConfig, agreement, encode_genomes, load_predictor, predict
-from dεps.progress import progress
 from dεps.randomness import derive
 from dεps.search import SearchConfig, search, spread
 from dεps.search_space import SearchSpace
@@ -33,7 +33,8 @@ def work(context: Context, out: Path) -> None:
         context.folder("predict") / "predictor.safetensors", space, context.section(PredictConfig, "predict")
     )
 
-    net = load_supernet(context.folder("train") / "supernet.safetensors").to(best_device())
+    weights = context.folder("train") / "supernet.safetensors"
+    net = load_supernet(weights).to(best_device())
     choices = net.choices
 
     def score(genomes: np.ndarray) -> np.ndarray:
@@ -45,17 +46,21 @@ def work(context: Context, out: Path) -> None:
     found = search(choices, score, macs_counter(space, len(data.classes), data.channels), config, seed)
     chosen = spread(found, config.measured)
     indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
-    measured = {
-        arch: top1(net, arch, data, data.validation, indices)
-        for arch, _, _ in progress(chosen, context.label, len(chosen))
-    }
+    measured = measure_each(
+        context,
+        weights,
+        data.manifest,
+        config.recalibration_images,
+        [arch for arch, _, _ in chosen],
+        lambda arch: {"top1": round(top1(net, arch, data, data.validation, indices), 4)},
+    )
     rows = [
         {
             "arch": str(arch),
             "macs": macs,
             "params": arch_cost(space, arch, len(data.classes), data.channels).params,
             "predicted": round(100 * predicted, 4),
-            "measured": round(measured[arch], 4) if arch in measured else None,
+            "measured": measured[arch]["top1"] if arch in measured else None,
         }
         for arch, predicted, macs in found
     ]

@@ -133,6 +133,8 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
             "+experiments.quick.methods.standalone-smallest={strategy: rss}",
             r"methods\.standalone-smallest: such names are taken by archs trained alone; choose another",
         ),
+        ("checkpoint.seconds=-1", r"checkpoint\.seconds is -1\.0; expected 0 or more"),
+        ("checkpoint.hours=1", r"checkpoint\.hours is no known key|Key 'hours' is not in struct"),
         ("launch=''", r"launch is ''; expected a command"),
         ("seeds=[1,1]", r"seeds is \[1, 1\]; expected a non-empty list of different whole numbers"),
         ("seeds=[-1]", r"seeds is \[-1\]"),

@@ -14,6 +14,7 @@ from dεps.data.batches import Normalise, training_batches
 from tests.conftest import ROOT
 
 WORKER = """
+import json
 import sys
 from pathlib import Path
 import torch
@@ -28,7 +29,7 @@ from tests.conftest import load_space
 torch.set_num_threads(1)
 out, folder = Path(sys.argv[1]), Path(sys.argv[2])
 data = PreparedData(folder, DatasetConfig("drawn", "image_folder", 28, 1, root="x"))
-config = TrainConfig(epochs=2, batch_size=32, learning_rate=0.05, validate_recalibration=40)
+config = TrainConfig(epochs=4, batch_size=32, learning_rate=0.05, validate_recalibration=40)
 space = load_space("mbv3_micro")
 method = {"strategy": "deps", "shrink_start": 0.5, "ramp_epochs": 0.5}
 run = Trainer(space, data, config, registry.build(method, "m", config.setup(space, data)), 0)
@@ -36,17 +37,19 @@ own = []
 average = parallel.average
 def noted(tensors):
     tensors = list(tensors)
-    own.append([tensor.clone() for tensor in tensors])
+    mine = [tensor.clone() for tensor in tensors]
     average(tensors)
-    own[-1] = (own[-1], [tensor.clone() for tensor in tensors])
+    own.append((mine, [tensor.clone() for tensor in tensors]))
 parallel.average = noted
 records = list(run.run())
-mine, mean = own[-1]
+assert run.step >= 20
+mine, mean = own[-1]  # the full model's, the smallest's and two random subnets' gradients, summed; then four losses
+assert len(mine) == len(list(run.net.parameters())) + 4
 tensors = {f"mine.{i}": tensor.contiguous() for i, tensor in enumerate(mine)}
 tensors |= {f"mean.{i}": tensor.contiguous() for i, tensor in enumerate(mean)}
 tensors |= {f"net.{name}": parameter.detach().contiguous() for name, parameter in run.net.named_parameters()}
 save_file(tensors, out / f"{parallel.part().number}.safetensors")
-assert ("val/largest_top1" in records[-1]) == (parallel.part().number == 0)
+(out / f"{parallel.part().number}.json").write_text(json.dumps(records))
 parallel.leave()
 """
 
@@ -85,3 +88,7 @@ def test_two_processes_average_gradients_and_keep_equal_weights(data, tmp_path):
             torch.testing.assert_close(first[name.replace("mine", "mean")], mean, atol=1e-6, rtol=1e-5)
         else:
             assert torch.equal(first[name], second[name])
+    # Losses are means over both, and each validates its share of the images.
+    records = (tmp_path / "0.json").read_text()
+    assert "val/largest_top1" in records
+    assert records == (tmp_path / "1.json").read_text()

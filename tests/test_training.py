@@ -71,6 +71,37 @@ def test_a_resumed_run_is_the_undisturbed_one(micro, data, tmp_path, stop):
     assert same(finish(resumed), whole)
 
 
+METHODS = {
+    "deps": DEPS,
+    "ofa": {"strategy": "ofa", "epochs_ratio": 0.5},
+    "rss": {"strategy": "rss", "epochs_ratio": 0.5},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_resumed_at_any_step_is_the_undisturbed_one(micro, data, tmp_path, method):
+    config = TrainConfig(
+        epochs=2, batch_size=48, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40
+    )
+    whole = trainer(micro, data, config, **METHODS[method])
+    steps = []
+
+    def after_step() -> None:
+        steps.append(tmp_path / f"{whole.step}.safetensors")
+        save_snapshot(steps[-1], whole.snapshot())
+
+    whole.on_step = after_step
+    finish(whole)
+    assert len(steps) == whole.total_steps
+    # Around the ends of epochs and phases, and within an epoch; the last step's state lacks the last epoch's record.
+    ends = {phase.end for phase in whole.phases} | {whole.steps_per_epoch}
+    chosen = {1, 2, *(end + offset for end in ends for offset in (-1, 0, 1) if 0 < end + offset <= len(steps))}
+    for step in sorted(chosen):
+        resumed = trainer(micro, data, config, **METHODS[method])
+        resumed.restore(load_snapshot(tmp_path / f"{step}.safetensors"))
+        assert same(finish(resumed), whole), step
+
+
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_a_branch_is_the_method_without_a_trunk(micro, data, epochs):
     trunk = trainer(micro, data)

@@ -91,7 +91,8 @@ def plain_batches(
     Images have the side `size`, by default the data's own.
     """
     indices = torch.arange(len(split)) if indices is None else indices
-    for pixels, labels in _read(split, list(indices.split(batch_size)), workers):
+    chunks = [chunk for chunk in indices.split(batch_size) if len(chunk)]
+    for pixels, labels in _read(split, chunks, workers):
         yield normalise(resize(pixels, size or split.size)), labels
 
 

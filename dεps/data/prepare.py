@@ -8,27 +8,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save, save_file
 
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, to_array
 from dεps.data.sources import Arrays, read_fashion_mnist_mini, read_torchvision
 from dεps.errors import UserError
 from dεps.randomness import python_rng
+from dεps.resume import Checkpoints
 
 SPLITS = ("train", "validation", "test")
 Progress = Callable[[Iterable, str, int], Iterable]
+#: (split, hash of its files) to where its decoded images are kept for a later process, if anywhere
+Keeping = Callable[[str, str], Checkpoints | None]
+#: images that are handed to the decoding threads at once
+PORTION = 1024
 #: images of a split that stays files, over which mean and standard deviation are estimated
 STATISTICS_SAMPLE = 10_000
 
 
-def prepare(config: DatasetConfig, out: Path, progress: Progress = lambda items, label, total: items) -> dict:
-    """Write the prepared data set to the existing folder `out` and return its manifest."""
+def prepare(
+    config: DatasetConfig,
+    out: Path,
+    progress: Progress = lambda items, label, total: items,
+    keeping: Keeping = lambda split, source: None,
+) -> dict:
+    """Write the prepared data set to the existing folder `out` and return its manifest.
+
+    With `keeping`, decoded images are kept for a later process, should this one be interrupted.
+    """
     if config.source == "image_folder":
         folder = ImageFolder(config.root)
         listings, classes = folder.splits(config.splits, config.classes)
@@ -37,8 +50,8 @@ def prepare(config: DatasetConfig, out: Path, progress: Progress = lambda items,
         counts = {split: [label for _, label in items] for split, items in listings.items()}
         pixels = sum(map(len, counts.values())) * config.size**2 * config.channels
         if pixels > config.in_memory_limit_mb * 2**20:
-            return _prepare_files(config, folder, listings, classes, out, progress)
-        arrays = {split: _decode(folder, items, config, split, progress) for split, items in listings.items()}
+            return _prepare_files(config, folder, listings, classes, out, progress, keeping)
+        arrays = {split: _decode(folder, items, config, split, progress, keeping) for split, items in listings.items()}
     else:
         arrays, classes = _read_arrays(config)
         _check_counts(config, len(arrays["train"][1]), len(classes))
@@ -101,14 +114,43 @@ def _hold_out(listings: dict[str, list], config: DatasetConfig) -> dict[str, lis
 
 
 def _decode(
-    folder: ImageFolder, items: list[tuple[str, int]], config: DatasetConfig, split: str, progress: Progress
+    folder: ImageFolder,
+    items: list[tuple[str, int]],
+    config: DatasetConfig,
+    split: str,
+    progress: Progress,
+    keeping: Keeping,
 ) -> tuple[np.ndarray, np.ndarray]:
     images = np.empty((len(items), config.size, config.size, config.channels), np.uint8)
+    checkpoints = keeping(split, folder.fingerprint([name for name, _ in items]))
+    done = saved = _restore(images, checkpoints) if checkpoints else 0
+
+    def decoded(pool: ThreadPoolExecutor) -> Iterator[np.ndarray]:
+        # In portions: on an error or Ctrl-C, all that is queued is still decoded before the process ends.
+        for start in range(done, len(items), PORTION):
+            names = [name for name, _ in items[start : start + PORTION]]
+            yield from pool.map(lambda name: folder.read(name, config.size, config.channels), names)
+
     with ThreadPoolExecutor(max(1, config.workers)) as pool:
-        decoded = pool.map(lambda item: folder.read(item[0], config.size, config.channels), items)
-        for row, image in enumerate(progress(decoded, split, len(items))):
+        for row, image in enumerate(progress(decoded(pool), split, len(items) - done), done):
             images[row] = image
+            if checkpoints and checkpoints.due():
+                piece = {"images": images[saved : row + 1]}
+                checkpoints.save(row + 1, lambda path, piece=piece: save_file(piece, path))
+                saved = row + 1
     return images, np.array([label for _, label in items], np.int64)
+
+
+def _restore(images: np.ndarray, checkpoints: Checkpoints) -> int:
+    """Fill in what an interrupted process has decoded; returns how many rows."""
+    done = 0
+    for end, path in sorted(checkpoints.intact()):
+        piece = load_file(path)["images"]
+        if end - len(piece) != done:
+            break  # the one before it is missing or damaged
+        images[done:end] = piece
+        done = end
+    return done
 
 
 def _prepare_files(
@@ -118,6 +160,7 @@ def _prepare_files(
     classes: list[str],
     out: Path,
     progress: Progress,
+    keeping: Keeping,
 ) -> dict:
     hashes, labels = {}, {}
     for split, items in listings.items():
@@ -129,7 +172,7 @@ def _prepare_files(
         hashes[split] = hashlib.sha256(names + data).hexdigest()
     train = listings["train"]
     chosen = python_rng(0, "statistics").sample(train, min(len(train), STATISTICS_SAMPLE))
-    sample, _ = _decode(folder, chosen, config, "train (mean and standard deviation)", progress)
+    sample, _ = _decode(folder, chosen, config, "train (mean and standard deviation)", progress, keeping)
     return _write_manifest(config, classes, labels, sample, hashes, "files", out)
 
 

@@ -69,7 +69,8 @@ def study_caption(results: Results) -> str:
     return (
         f"{results.experiment}: Optuna study of {study['tune/trials']} trials ({study['tune/pruned']} pruned), 1 seed; "
         f"trials branch from the full model: {study['tune/trained_tmacs']:.3f} TMACs trained instead of "
-        f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved"
+        f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved; "
+        f"'deps params +from=runs/{results.experiment}/tune/best.yaml' takes the best parameters over"
     )
 
 

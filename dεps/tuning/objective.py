@@ -23,7 +23,8 @@ from dεps.experiment import load_data
 from dεps.files import write_json
 from dεps.identity import FULL_MODEL, digest
 from dεps.progress import ProgressBar
-from dεps.runner import branch, describe, resume, save_state
+from dεps.resume import work_folder
+from dεps.runner import Saver, branch, describe, resume
 from dεps.search_space import SearchSpace
 from dεps.stage import STATE, Context
 from dεps.strategies import deps
@@ -77,12 +78,14 @@ class ShrinkPhase:
         trainer = Trainer(self.space, self.data, self.train, strategy, self.seed)
         start = branch(self.context.folder(FULL_MODEL, str(self.seed)) / "trunk", label, trainer)
         first = len(trainer.history)
-        folder = resume(plan.state / f"trial-{number}", label, trainer, digest([plan.name, options]))
+        folder = work_folder(plan.state / f"trial-{number}", digest([plan.name, options]), label)
+        saver = Saver(self.context, trainer, folder)
+        resume(saver)
         with ProgressBar(label, trainer.total_steps, trainer.step) as bar:
-            trainer.on_step = bar.advance
+            trainer.on_step = saver.after_step(bar.advance)
             self._report(trainer, trainer.history[first:], first, start, report)
             for record in trainer.run():
-                save_state(folder, trainer)
+                saver.after_epoch()
                 bar.note(f"{label}: {describe(record, trainer)}")
                 self._report(trainer, [record], first, start, report)
         points = self._measure(trainer, folder)
@@ -90,7 +93,7 @@ class ShrinkPhase:
         metrics = pareto_metrics(points, "val_top1")
         outcome.accuracy, outcome.smallest, outcome.largest = (metrics[key] for key in ("mean", "smallest", "largest"))
         print(f"{label}: validation top-1 mean {outcome.accuracy:.2f} %, {outcome.train_tmacs:.3f} TMACs", flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder.parent, ignore_errors=True)
         return outcome
 
     def _measure(self, trainer: Trainer, folder: Path) -> pd.DataFrame:
@@ -123,7 +126,7 @@ class ShrinkPhase:
 #: code that decides what a trial gives: what this module imports, but for what only stores, shows and names
 CODE = (
     *("checkpoint", "config", "cost", "device", "errors", "evaluation", "experiment", "losses", "numerics"),
-    *("parallel", "pareto", "randomness", "runner", "schedule", "search_space", "training", "trunk"),
+    *("parallel", "pareto", "randomness", "resume", "runner", "schedule", "search_space", "training", "trunk"),
     *("data/augment", "data/batches", "data/config", "data/folder", "data/splits", "families/*", "strategies/base"),
     *("strategies/bignas", "strategies/deps", "strategies/full_model", "strategies/registry"),
     *(f"supernet/{name}" for name in ("extract", "files", "layers", "mobilenet", "network", "resnet", "sorting")),

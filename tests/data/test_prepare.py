@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from dεps.data.config import DatasetConfig, SplitFolders
+from dεps.data.folder import ImageFolder
 from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData
 from dεps.errors import UserError
+from dεps.resume import Checkpoints
 from tests.conftest import draw_image_folder
 
 
@@ -193,3 +196,60 @@ def test_damaged_prepared_data_is_named(data, tmp_path):
     (tmp_path / "train.safetensors").write_bytes(b"x" * 20)
     with pytest.raises(UserError, match=r"train\.safetensors cannot be read"):
         _ = PreparedData(tmp_path, data.config).train
+
+
+class Killed(BaseException):
+    """As if the process had been killed."""
+
+
+def keeping_in(folder):
+    """Keep everything at once."""
+    return lambda split, files: Checkpoints(folder / split / files, 0, keep=None)
+
+
+def test_an_interrupted_decoding_goes_on_where_it_was(drawn, tmp_path, monkeypatch):
+    config, kept = folder_config(drawn), tmp_path / "kept"
+    prepare(config, whole := new(tmp_path / "whole"))
+    read, seen = ImageFolder.read, []
+
+    def counting(self, name, *rest):
+        seen.append(name)
+        if len(seen) == 100:
+            raise Killed
+        return read(self, name, *rest)
+
+    monkeypatch.setattr(ImageFolder, "read", counting)
+    with pytest.raises(Killed):
+        prepare(config, new(tmp_path / "first"), keeping=keeping_in(kept))
+    before, seen[:] = set(seen[:90]), ["started again"] * 100
+    prepare(config, second := new(tmp_path / "second"), keeping=keeping_in(kept))
+    assert not before & set(seen)  # decoded once only
+    for path in whole.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes()
+
+
+def test_a_damaged_piece_is_decoded_again(drawn, tmp_path):
+    config, kept = folder_config(drawn), tmp_path / "kept"
+    prepare(config, whole := new(tmp_path / "whole"), keeping=keeping_in(kept))
+    pieces = sorted(kept.rglob("*-*"))
+    pieces[7].write_bytes(pieces[7].read_bytes()[:-1])
+    pieces[20].unlink()
+    prepare(config, second := new(tmp_path / "second"), keeping=keeping_in(kept))
+    for path in whole.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes()
+
+
+def test_kept_images_are_not_used_for_changed_files(drawn, tmp_path):
+    root = tmp_path / "images"
+    shutil.copytree(drawn, root)
+    folder = ImageFolder(root)
+    names = folder.names[:5]
+    before = folder.fingerprint(names)
+    assert folder.fingerprint(names) == before != folder.fingerprint(folder.names[:6])
+    (root / names[0]).write_bytes((root / names[1]).read_bytes())
+    assert folder.fingerprint(names) != before
+
+
+def new(folder):
+    folder.mkdir()
+    return folder

@@ -1,77 +1,13 @@
 """The whole pipeline in a copy of the project, in miniature, by the commands that users type."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.conftest import ROOT, draw_image_folder
+from tests.pipelines.clone import OVERRIDES, Clone, ran
 
 pytestmark = pytest.mark.slow
-
-OVERRIDES = [
-    "dataset@experiments.quick.dataset=image_folder",
-    "experiments.quick.dataset.name=drawn",
-    "experiments.quick.dataset.root=images",
-    "experiments.quick.dataset.size=28",
-    "experiments.quick.dataset.channels=1",
-    "experiments.quick.train.epochs=2",
-    "experiments.quick.train.batch_size=32",
-    "experiments.quick.methods.rss.epochs_ratio=1.0",
-    "experiments.quick.train.validate_recalibration=40",
-    "experiments.quick.evaluate.recalibration_images=40",
-    "experiments.quick.evaluate.population.buckets=2",
-    "experiments.quick.evaluate.population.per_bucket=4",
-    "experiments.quick.predict.epochs=3",
-    "experiments.quick.search.generations=3",
-    "experiments.quick.search.population=8",
-    "experiments.quick.search.measured=2",
-    "experiments.quick.search.recalibration_images=40",
-    "experiments.quick.tuning.trials=3",
-    "experiments.quick.tuning.startup_trials=2",
-    "experiments.quick.tuning.search.shrink_start=[0.0,0.5]",
-    "experiments.quick.tuning.points=[{ramp_epochs: 0.0}]",
-    "methods=[deps,rss]",
-]
-
-
-class Clone:
-    """A copy of the tracked files, as a repository of its own."""
-
-    def __init__(self, folder: Path, quiet: bool = True) -> None:
-        self.folder, self.quiet = folder, quiet
-        listed = self._run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).exists() and not name.startswith(("reports/", "dvc.lock")):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        draw_image_folder(folder / "images", {"train": 24, "validation": 8, "test": 8})
-        (folder / ".gitignore").open("a").write("/images/\n")
-        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
-            self._run("git", *command)
-        self.call("deps", "params", *OVERRIDES)
-
-    def _run(self, *command: str, cwd: Path | None = None, check: bool = True) -> str:
-        bin_folder = Path(sys.executable).parent
-        environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")}
-        environment |= {"DEPS_TRACKING": "off" if self.quiet else "on"}
-        # dvc exp run makes commits; do not depend on whoever runs the tests having told git a name.
-        environment |= {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-        environment |= {"PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": str(self.folder)}
-        done = subprocess.run(command, cwd=cwd or self.folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0 or not check, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def call(self, *command: str, check: bool = True) -> str:
-        return self._run(*command, check=check)
-
-    def lock(self) -> str:
-        return (self.folder / "dvc.lock").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +17,6 @@ def clone(tmp_path_factory) -> Clone:
     clone.output = clone.call("dvc", "repro")
     clone.quiet = True
     return clone
-
-
-def ran(output: str) -> set[str]:
-    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
 
 
 def test_everything_is_made_and_tracked(clone):

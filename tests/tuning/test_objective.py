@@ -96,14 +96,14 @@ def test_an_interrupted_stage_gives_the_same_tables(workspace, monkeypatch, afte
     shutil.rmtree("runs/quick/tune")
     saved = []
 
-    def save(folder, trainer):
-        saved.append(folder)
-        real(folder, trainer)
+    def after_epoch(saver):
+        saved.append(saver.folder)
+        real(saver)
         if len(saved) == after:
             raise KeyboardInterrupt
 
-    real = objective.save_state
-    monkeypatch.setattr(objective, "save_state", save)
+    real = objective.Saver.after_epoch
+    monkeypatch.setattr(objective.Saver, "after_epoch", after_epoch)
     with pytest.raises(KeyboardInterrupt):
         stage(tune, context)
     shutil.rmtree("runs/quick/tune")
