@@ -50,16 +50,14 @@ def work_key(*determinants: object) -> str:
 
 def loaded_code() -> str:
     """Hash of all modules of the project that are loaded and can change results."""
-    total = hashlib.sha256()
     files = set()
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
         own = name.split(".")[0] in ("dεps", "pipelines") or name == "__main__"
         if own and path and not name.startswith(ASIDE) and path.endswith(".py"):
             files.add(Path(path))
-    for path in sorted(files, key=lambda path: path.name):
-        total.update(path.read_bytes())
-    return total.hexdigest()
+    contents = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return hashlib.sha256("".join(contents).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:

@@ -29,8 +29,8 @@ from tests.pipelines.clone import OVERRIDES, Clone
 
 LONG = ("prepare", "full_model", "standalone", "train", "evaluate", "search", "tune")
 WAYS = ("machine", "machine", "stage", "dvc")
-#: a stage that has started is killed with this probability, and so often at most
-PROBABILITY, MOST = 0.8, 5
+#: kills in one copy, at most; then another copy begins
+MOST = 20
 
 
 class Run:
@@ -94,24 +94,27 @@ def durations(clone: Clone) -> dict[str, float]:
     return found
 
 
-def crash(folder: Path, kills: int, seed: int, say: Callable[[str], None] = print) -> Counter[str]:
+def undisturbed(folder: Path) -> Clone:
+    """A copy in which everything has run once."""
+    clone = _copy(folder)
+    clone.call("dvc", "repro")
+    return clone
+
+
+def crash(folder: Path, kills: int, seed: int, reference: Clone, say: Callable[[str], None] = print) -> Counter[str]:
     """Run the test below `folder`; returns kills by stage. Raises `AssertionError` where a result differs."""
     rng = random.Random(seed)
-    say("undisturbed run …")
-    reference = _copy(folder / "reference")
-    reference.call("dvc", "repro")
     usual = {name: seconds for name, seconds in durations(reference).items() if name.split("@")[0] in LONG}
     done: Counter[str] = Counter()
-    rounds = 0
-    while sum(done.values()) < kills:
-        rounds += 1
-        clone = _copy(folder / f"round-{rounds}")
+    while (left := kills - sum(done.values())) > 0:
+        copy = len(list(folder.glob("copy-*.log"))) + 1
+        clone, log = _copy(folder / f"copy-{copy}"), folder / f"copy-{copy}.log"
         before = sum(done.values())
-        _round(clone, folder / f"round-{rounds}.log", usual, kills, done, rng, say)
+        _killed(clone, log, usual, Counter(rng.choices(sorted(usual), k=min(left, MOST))), done, rng, say)
         assert sum(done.values()) > before, "no kill could be placed"
         assert clone.lock() == reference.lock(), f"dvc.lock differs: {clone.folder} and {reference.folder}"
-        left = [path for path in (clone.folder / ".state/resume").rglob("*") if path.is_file()]
-        assert not left, f"left behind: {left[0]}"
+        unfinished = [path for path in (clone.folder / ".state/resume").rglob("*") if path.is_file()]
+        assert not unfinished, f"left behind: {unfinished[0]}"
     return done
 
 
@@ -122,17 +125,17 @@ def _copy(folder: Path) -> Clone:
     return clone
 
 
-def _round(
+def _killed(
     clone: Clone,
     log: Path,
     usual: dict[str, float],
-    kills: int,
+    planned: Counter[str],
     done: Counter[str],
     rng: random.Random,
     say: Callable[[str], None],
 ) -> None:
-    """Repeat `dvc repro` until it comes to its end, killing on the way."""
-    here: Counter[str] = Counter()
+    """Repeat `dvc repro` until it comes to its end, killing as planned; what came too late hits the next stage."""
+    seen: set[str] = set()
     while True:
         run, decided = Run(clone, log), None
         while run.process.poll() is None:
@@ -141,21 +144,26 @@ def _round(
                 time.sleep(0.02)
                 continue
             decided = name
-            if sum(done.values()) >= kills or here[name] >= MOST or rng.random() > PROBABILITY:
+            planned[name] += sum(planned.pop(earlier, 0) for earlier in seen - {name})
+            seen.add(name)
+            if not planned[name]:
                 continue
-            time.sleep(rng.uniform(0.0, 1.1 * usual[name] + 3.0))  # importing takes about 3 s
+            time.sleep(rng.uniform(0.0, usual[name] + 3.0))  # importing takes about 3 s
             if run.process.poll() is None and run.stage() == name:
                 way = rng.choice(WAYS)
                 run.kill(way)
-                here[name] += 1
+                planned[name] -= 1
                 done[name.split("@")[0]] += 1
-                say(f"kill {sum(done.values())}/{kills}: {way} in {name}")
+                say(f"kill {sum(done.values())}: {way} in {name}")
                 if way == "dvc":
                     _refused(clone, run, log, say)
                 break
         else:
             assert run.process.returncode == 0, f"dvc repro failed by itself:\n{run.output()[-3000:]}"
-            assert "Traceback" not in log.read_text(), f"a traceback in {log}"
+            text = log.read_text()
+            assert "Traceback" not in text, f"a traceback in {log}"
+            assert "starts anew" not in text, f"saved work was not used: {log}"
+            say(f"resumed {text.count(': goes on after')} times")
             return
 
 
@@ -184,7 +192,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="crash-", ignore_cleanup_errors=True) as folder:
         try:
-            done = crash(Path(folder), options.kills, options.seed, lambda line: print(line, flush=True))
+            print("undisturbed run …", flush=True)
+            reference = undisturbed(Path(folder) / "reference")
+            done = crash(Path(folder), options.kills, options.seed, reference, lambda line: print(line, flush=True))
         except AssertionError as error:
             sys.exit(f"error: {error}")
     spread = ", ".join(f"{count} in {stage}" for stage, count in done.items())

@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -6,6 +8,7 @@ import pytest
 
 from dεps.errors import UserError
 from dεps.resume import CheckpointConfig, Checkpoints, Journal, loaded_code, work_folder, work_key
+from tests.conftest import ROOT
 
 
 def save(checkpoints: Checkpoints, number: int) -> None:
@@ -81,6 +84,17 @@ def test_the_key_depends_on_parameters_and_code(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "dεps.made_up")
     monkeypatch.setitem(sys.modules, "dεps.reporting.made_up", module)
     assert loaded_code() == before
+
+
+def test_the_key_is_the_same_in_every_process():
+    command = [sys.executable, "-c", "import dεps.training, dεps.resume as r; print(r.work_key(1))"]
+    keys = {
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in "123"
+    }
+    assert len(keys) == 1
 
 
 def test_a_journal_gives_back_what_was_added(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dεps.errors import UserError
 
@@ -44,6 +46,13 @@ class DatasetConfig:
     #: splits whose pixels would take more than this stay files, decoded by workers while training
     in_memory_limit_mb: int = 2048
     workers: int = 2
+
+    def location(self) -> Path:
+        """Where the images are: `root`, from the main workspace on.
+
+        DVC's experiment queue runs stages in copies without untracked files, and names the original in DVC_ROOT.
+        """
+        return Path(os.environ.get("DVC_ROOT") or ".") / (self.root or ".")
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""

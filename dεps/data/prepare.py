@@ -43,7 +43,7 @@ def prepare(
     With `keeping`, decoded images are kept for a later process, should this one be interrupted.
     """
     if config.source == "image_folder":
-        folder = ImageFolder(config.root)
+        folder = ImageFolder(config.location())
         listings, classes = folder.splits(config.splits, config.classes)
         _check_counts(config, len(listings["train"]), len(classes))
         listings = _hold_out(listings, config)
@@ -70,7 +70,7 @@ def prepare(
 def _read_arrays(config: DatasetConfig) -> tuple[Arrays, list[str]]:
     if config.source == "fashion_mnist_mini":
         return read_fashion_mnist_mini()
-    return read_torchvision(config.name, Path(config.root))
+    return read_torchvision(config.name, config.location())
 
 
 def _check_counts(config: DatasetConfig, images: int, classes: int) -> None:

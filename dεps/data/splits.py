@@ -97,6 +97,6 @@ class PreparedData:
         files = folder = None
         if "images" not in tensors:
             files = tuple((self.folder / f"{name}.files.txt").read_text().splitlines())
-            folder = ImageFolder(self.config.root)
+            folder = ImageFolder(self.config.location())
         size, channels = self.manifest["size"], self.manifest["channels"]
         return Split(tensors["labels"], tensors.get("images"), files, folder, size, channels, len(self.classes))

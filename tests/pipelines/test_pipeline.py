@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from tests.crash import crash
 from tests.pipelines.clone import OVERRIDES, Clone, ran
 
 pytestmark = pytest.mark.slow
@@ -51,10 +52,8 @@ def test_dvc_experiments_compose_by_themselves(clone):
     clone.call("dvc", "repro")
 
 
-def test_another_clone_gives_the_same_lock_file(clone, tmp_path_factory):
-    other = Clone(tmp_path_factory.mktemp("other"))
-    other.call("dvc", "repro")
-    assert other.lock() == clone.lock()
+def test_another_clone_killed_now_and_then_gives_the_same_lock_file(clone, tmp_path):
+    assert crash(tmp_path, kills=4, seed=1, reference=clone).total() == 4
 
 
 def test_a_change_reruns_what_it_touches(clone):

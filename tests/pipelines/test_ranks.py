@@ -1,0 +1,75 @@
+"""Several processes on one training, as `launch: torchrun …` starts them; one of them dies."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.clone import OVERRIDES, Clone
+
+pytestmark = pytest.mark.slow
+
+TORCHRUN = ["torchrun", "--standalone", "--nproc-per-node", "2"]
+STAGE = ["-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Clone:
+    """A copy with prepared data, in which training saves its state after every step."""
+    clone = Clone(tmp_path_factory.mktemp("ranks"))
+    clone.call("deps", "params", *OVERRIDES, "checkpoint.seconds=0", "experiments.quick.train.epochs=20")
+    clone.call("python", "-m", "pipelines.prepare", "--experiment", "quick")
+    return clone
+
+
+def ranks(clone: Clone) -> dict[int, int]:
+    """Process of each rank that works in this copy."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                os.readlink(folder / "cwd") != str(clone.folder)
+                or b"pipelines." not in (folder / "cmdline").read_bytes()
+            ):
+                continue
+            rank = re.search(rb"\0RANK=(\d+)", (folder / "environ").read_bytes())
+        except OSError:
+            continue
+        if rank:
+            found[int(rank[1])] = int(folder.name)
+    return found
+
+
+def begun(clone: Clone) -> bool:
+    """Whether ten steps have been trained and saved."""
+    states = [int(path.name.partition("-")[0]) for path in (clone.folder / ".state/resume").rglob("0*-*")]
+    return max(states, default=0) >= 20
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_dead_rank_ends_the_job_and_any_number_goes_on(clone, tmp_path, dead):
+    with (tmp_path / "log").open("w") as log:
+        job = subprocess.Popen(
+            [*TORCHRUN, *STAGE], cwd=clone.folder, env=clone.environment(), stdout=log, stderr=subprocess.STDOUT
+        )
+        while not begun(clone):
+            assert job.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.02)
+        os.kill(ranks(clone)[dead], signal.SIGKILL)
+        assert job.wait() != 0
+    message = (tmp_path / "log").read_text()
+    # The other rank says so in one line, unless torchrun was faster to end it; torchrun adds a report of its own.
+    assert "error: another process of this job has ended or cannot be reached" in message or "terminated" in message
+    assert "pipelines/full_model.py" not in message
+    assert not ranks(clone)
+    output = clone.call(*(["python"] if dead else TORCHRUN), *STAGE)
+    step = int(re.search(r"goes on after step (\d+)", output)[1])
+    assert step >= 10
+    history = (clone.folder / "runs/quick/full_model/0/history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in history] == list(range(1, 21))
+    assert not list((clone.folder / ".state/resume").rglob("0*-*"))
