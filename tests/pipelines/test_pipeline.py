@@ -1,6 +1,7 @@
 """The whole pipeline in a copy of the project, in miniature, by the commands that users type."""
 
 import json
+import time
 
 import pandas as pd
 import pytest
@@ -50,6 +51,22 @@ def test_dvc_experiments_compose_by_themselves(clone):
     assert "pareto/mean_top1" in clone.call("dvc", "exp", "show", "--csv")
     clone.call("deps", "params", *OVERRIDES)
     clone.call("dvc", "repro")
+
+
+def test_queued_experiments_run_side_by_side(clone):
+    overrides = [part for override in OVERRIDES for part in ("-S", override)]
+    for generations in (4, 5):
+        change = f"experiments.quick.search.generations={generations}"
+        clone.call("dvc", "exp", "run", "--queue", "--name", f"generations-{generations}", *overrides, "-S", change)
+    clone.call("dvc", "queue", "start", "-j", "2")
+    until = time.monotonic() + 300
+    while "Queued" in (status := clone.call("dvc", "queue", "status")) or "Running" in status:
+        assert time.monotonic() < until, status
+        time.sleep(2)
+    assert status.count("Success") == 2, status + clone.call("dvc", "queue", "logs", "generations-4")
+    shown = clone.call("dvc", "exp", "show", "--csv")
+    assert "generations-4" in shown
+    assert "generations-5" in shown
 
 
 def test_another_clone_killed_now_and_then_gives_the_same_lock_file(clone, tmp_path):

@@ -73,3 +73,13 @@ def test_a_dead_rank_ends_the_job_and_any_number_goes_on(clone, tmp_path, dead):
     history = (clone.folder / "runs/quick/full_model/0/history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in history] == list(range(1, 21))
     assert not list((clone.folder / ".state/resume").rglob("0*-*"))
+
+
+def test_an_evaluation_shared_by_two_processes_is_that_of_one(clone):
+    instance = ["--experiment", "quick", "--method", "rss", "--seed", "0"]
+    clone.call("python", "-m", "pipelines.train", *instance)
+    evaluate, folder = ["-m", "pipelines.evaluate", *instance], clone.folder / "runs/quick/evaluate/rss-0"
+    clone.call("python", *evaluate)
+    alone = {path.name: path.read_bytes() for path in folder.iterdir()}
+    clone.call(*TORCHRUN, *evaluate)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == alone
