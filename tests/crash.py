@@ -31,6 +31,10 @@ LONG = ("prepare", "full_model", "standalone", "train", "evaluate", "search", "t
 WAYS = ("machine", "machine", "stage", "dvc")
 #: kills in one copy, at most; then another copy begins
 MOST = 20
+#: share of kills at any moment of a stage, its imports included; the others wait until it is at work
+ANYTIME = 0.2
+#: larger than the miniature of other tests, so that there is work to kill
+SIZE = {"train_images": 300, "overrides": [*OVERRIDES, "experiments.quick.evaluate.population.per_bucket=12"]}
 
 
 class Run:
@@ -94,11 +98,15 @@ def durations(clone: Clone) -> dict[str, float]:
     return found
 
 
-def undisturbed(folder: Path) -> Clone:
-    """A copy in which everything has run once."""
-    clone = _copy(folder)
-    clone.call("dvc", "repro")
-    return clone
+def at_work(run: Run, clone: Clone, name: str) -> bool:
+    """Whether the stage instance has passed its imports: one of the run's processes holds its lock."""
+    stage, _, rest = name.partition("@")
+    experiment, _, instance = rest.partition("-")
+    path = clone.folder / ".state/locks" / experiment / stage / f"{instance or 'all'}.pid"
+    try:
+        return int(path.read_text() or 0) in run.stage_processes()
+    except FileNotFoundError:
+        return False
 
 
 def crash(folder: Path, kills: int, seed: int, reference: Clone, say: Callable[[str], None] = print) -> Counter[str]:
@@ -108,7 +116,7 @@ def crash(folder: Path, kills: int, seed: int, reference: Clone, say: Callable[[
     done: Counter[str] = Counter()
     while (left := kills - sum(done.values())) > 0:
         copy = len(list(folder.glob("copy-*.log"))) + 1
-        clone, log = _copy(folder / f"copy-{copy}"), folder / f"copy-{copy}.log"
+        clone, log = _copy(folder / f"copy-{copy}", reference), folder / f"copy-{copy}.log"
         before = sum(done.values())
         _killed(clone, log, usual, Counter(rng.choices(sorted(usual), k=min(left, MOST))), done, rng, say)
         assert sum(done.values()) > before, "no kill could be placed"
@@ -118,11 +126,10 @@ def crash(folder: Path, kills: int, seed: int, reference: Clone, say: Callable[[
     return done
 
 
-def _copy(folder: Path) -> Clone:
+def _copy(folder: Path, reference: Clone) -> Clone:
     folder.mkdir()
-    clone = Clone(folder)
-    clone.call("deps", "params", *OVERRIDES, "checkpoint.seconds=0")
-    return clone
+    overrides = [*reference.overrides, "checkpoint.seconds=0"]
+    return Clone(folder, train_images=reference.train_images, overrides=overrides)
 
 
 def _killed(
@@ -148,7 +155,10 @@ def _killed(
             seen.add(name)
             if not planned[name]:
                 continue
-            time.sleep(rng.uniform(0.0, usual[name] + 3.0))  # importing takes about 3 s
+            if rng.random() > ANYTIME:
+                while run.process.poll() is None and run.stage() == name and not at_work(run, clone, name):
+                    time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, usual[name]))
             if run.process.poll() is None and run.stage() == name:
                 way = rng.choice(WAYS)
                 run.kill(way)
@@ -193,7 +203,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="crash-", ignore_cleanup_errors=True) as folder:
         try:
             print("undisturbed run …", flush=True)
-            reference = undisturbed(Path(folder) / "reference")
+            (Path(folder) / "reference").mkdir()
+            reference = Clone(Path(folder) / "reference", **SIZE)
+            reference.call("dvc", "repro")
             done = crash(Path(folder), options.kills, options.seed, reference, lambda line: print(line, flush=True))
         except AssertionError as error:
             sys.exit(f"error: {error}")

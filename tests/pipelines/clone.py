@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.conftest import ROOT, draw_image_folder
@@ -37,18 +38,20 @@ OVERRIDES = [
 class Clone:
     """A copy of the tracked files, as a repository of its own."""
 
-    def __init__(self, folder: Path, quiet: bool = True) -> None:
-        self.folder, self.quiet = folder, quiet
+    def __init__(
+        self, folder: Path, quiet: bool = True, train_images: int = 24, overrides: Sequence[str] = OVERRIDES
+    ) -> None:
+        self.folder, self.quiet, self.train_images, self.overrides = folder, quiet, train_images, overrides
         listed = self._run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
         for name in filter(None, listed.split("\0")):
             if (ROOT / name).exists() and not name.startswith(("reports/", "dvc.lock")):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        draw_image_folder(folder / "images", {"train": 24, "validation": 8, "test": 8})
+        draw_image_folder(folder / "images", {"train": train_images, "validation": 8, "test": 8})
         (folder / ".gitignore").open("a").write("/images/\n")
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
             self._run("git", *command)
-        self.call("deps", "params", *OVERRIDES)
+        self.call("deps", "params", *overrides)
 
     def environment(self) -> dict[str, str]:
         """Of commands in this copy."""
