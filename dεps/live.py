@@ -8,6 +8,7 @@ The file also keeps the wall-clock of each record, for `deps track`.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from dεps.identity import RunIdentity, git_commit
+from dεps.tracking.address import patience, tracking_uri
 
-#: seconds that a finished training waits for its follower, at most
-PATIENCE = 8.0
+#: what a follower that has warned writes to its standard output
+WARNED = b"warned"
 
 
 def read_live(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
@@ -62,8 +64,10 @@ class LiveRun:
         for record in history:
             self._write({"time": times.get(json.dumps(record), _now()), "record": record})
         if self.follow:
-            command = [sys.executable, "-m", "dεps.tracking.follow", str(self.path)]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            command = [sys.executable, "-m", "dεps.tracking.follow", str(self.path), str(os.getpid())]
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+            )
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one record."""
@@ -74,11 +78,17 @@ class LiveRun:
         self._write({"end": "FINISHED"})
         self.file.close()
         if self.process:
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                print("warning: MLflow did not answer in time; 'deps track' completes its store", file=sys.stderr)
+            self._await_follower()
+
+    def _await_follower(self) -> None:
+        """Wait as long as the store may keep anyone waiting; say so where it is not complete, unless it was said."""
+        try:
+            said, _ = self.process.communicate(timeout=patience(tracking_uri()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            said, _ = self.process.communicate()
+        if self.process.returncode and WARNED not in said:
+            print("warning: MLflow did not answer in time; 'deps track' completes its store", file=sys.stderr)
 
     def _write(self, line: dict[str, Any]) -> None:
         self.file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,3 +1,8 @@
+import sys
+
+import pytest
+
+from dεps import live as module
 from dεps.identity import run_identity
 from dεps.live import LiveRun, read_live
 from tests.conftest import default_params
@@ -35,3 +40,27 @@ def test_a_half_written_line_is_not_read(tmp_path):
 
 def test_no_file_is_no_run(tmp_path):
     assert read_live(tmp_path / "nothing.jsonl") == ({}, [], False)
+
+
+@pytest.mark.parametrize(
+    ("follower", "warnings"),
+    [
+        ("print('done')", 0),
+        ("print('warned')", 0),  # as it has said itself
+        ("import os; os.kill(os.getpid(), 9)", 1),
+        ("import time; time.sleep(60)", 1),
+        ("import time; print('warned', flush=True); time.sleep(60)", 0),
+    ],
+)
+def test_a_follower_that_fails_is_one_warning_and_a_short_wait(tmp_path, monkeypatch, capfd, follower, warnings):
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\n{follower}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(module.sys, "executable", str(program))
+    monkeypatch.setattr(module, "patience", lambda uri: 1.0)
+    live = LiveRun(tmp_path / "live.jsonl", IDENTITY)
+    live.start([])
+    live.finish()
+    assert live.process.returncode is not None
+    err = capfd.readouterr().err
+    assert err.count("warning: MLflow") == len(err.splitlines()) == warnings

@@ -5,52 +5,119 @@ Only `MlflowClient` with explicit run ids is used; nothing depends on an active 
 
 from __future__ import annotations
 
+import logging
+import math
 import os
+import time
 import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Before mlflow is imported: a server that does not answer must cost seconds, not minutes.
+# Before mlflow is imported: a server that does not answer must cost seconds, not minutes. The one retry is for a kept
+# connection that the server has closed; it comes at once, and never later because a server asks for patience.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
+os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")
+os.environ.setdefault("PGCONNECT_TIMEOUT", "4")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it would print the store's password
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
 from filelock import FileLock  # noqa: E402
+from google.protobuf.json_format import ParseError  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
+from sqlalchemy import create_engine  # noqa: E402
+from sqlalchemy.pool import NullPool  # noqa: E402
 
 from dεps.identity import RunIdentity  # noqa: E402
+from dεps.tracking.address import root, tracking_uri  # noqa: E402
+
+for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
+    logging.getLogger(name).setLevel(logging.ERROR)
 
 IDENTITY_TAG = "deps.identity"
 BATCH = 900  # MLflow takes at most 1,000 metrics a call
+SLOWEST = 2**20  # bytes a second of an upload
+LARGEST = 1.7976931348623157e308  # what MLflow stores for infinity
+
+#: by (key, step)
+Points = dict[tuple[str, int], float]
 
 
-def root() -> Path:
-    """The main workspace: DVC's experiment queue runs stages in copies and names the original in DVC_ROOT."""
-    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+class Watch:
+    """Until when the store must have answered the call that is being made; infinity between calls.
+
+    Args:
+        seconds: that a call may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.deadline = seconds, math.inf
+        self.given_up = False
+
+    @contextmanager
+    def call(self, size: int = 0) -> Iterator[None]:
+        """Around a call that uploads so many bytes. Raises `TimeoutError` where nobody waits for it any more."""
+        if self.given_up:
+            raise TimeoutError("given up")
+        self.deadline = time.monotonic() + self.seconds + size / SLOWEST
+        try:
+            yield
+        finally:
+            self.deadline = math.inf
 
 
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or else an sqlite file in the main workspace."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+class _Client:
+    """`MlflowClient`, watched; an answer that is not MLflow's is an `MlflowException` too."""
+
+    def __init__(self, client: MlflowClient, watch: Watch) -> None:
+        self._client, self._watch = client, watch
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            size = Path(args[1]).stat().st_size if name == "log_artifact" else 0
+            try:
+                with self._watch.call(size):
+                    return method(*args, **options)
+            except (ValueError, ParseError) as error:
+                raise MlflowException(f"the answer is not one of MLflow: {error}") from error
+
+        return call
+
+
+def _reach(uri: str) -> None:
+    """Fail at once where a database cannot be reached; MLflow would try for minutes. Raises `SQLAlchemyError`."""
+    if uri.startswith(("postgresql", "mysql", "mssql")):
+        try:
+            with create_engine(uri, poolclass=NullPool).connect():
+                pass
+        except ImportError as error:
+            raise OSError(f"the database's driver is not installed: {error}") from None
 
 
 class Store:
     """Runs of this project in one MLflow store."""
 
-    def __init__(self, uri: str | None = None) -> None:
+    def __init__(self, uri: str | None = None, watch: Watch | None = None) -> None:
         self.uri = uri or tracking_uri()
+        watch = watch or Watch(math.inf)
         if self.uri.startswith("sqlite:"):
             # Several processes that meet an empty database at once break it for good.
             state = root() / ".state"
             state.mkdir(exist_ok=True)
             with FileLock(state / "mlflow.lock"):
-                self.client = MlflowClient(self.uri)
+                self.client = _Client(MlflowClient(self.uri), watch)
                 self.client.search_experiments(max_results=1)
         else:
-            self.client = MlflowClient(self.uri)
+            with watch.call():
+                _reach(self.uri)
+                self.client = _Client(MlflowClient(self.uri), watch)
 
     def experiment_id(self, name: str) -> str:
         """The MLflow experiment of that name, made where absent."""
@@ -60,22 +127,23 @@ class Store:
             location = (root() / "mlartifacts" / name).as_uri() if local else None
             try:
                 return self.client.create_experiment(name, artifact_location=location)
-            except MlflowException:  # another process was faster
-                found = self.client.get_experiment_by_name(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)  # another process was faster
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
 
-    def find(self, identity: RunIdentity) -> Run | None:
-        """The run of this identity, newest first."""
+    def find(self, identity: RunIdentity, unless: Callable[[Run], bool] = lambda run: False) -> Run | None:
+        """The newest run of this identity of which `unless` does not hold."""
         runs = self.client.search_runs(
             [self.experiment_id(identity.experiment)],
             f"tags.`{IDENTITY_TAG}` = '{identity.digest}'",
             ViewType.ACTIVE_ONLY,
-            max_results=1,
             order_by=["attributes.start_time DESC"],
         )
-        return runs[0] if runs else None
+        return next((run for run in runs if not unless(run)), None)
 
     def create(self, identity: RunIdentity, commit: str, start_time: int | None = None) -> Run:
         """A new run with its parameters and tags."""
@@ -83,10 +151,19 @@ class Store:
         run = self.client.create_run(
             self.experiment_id(identity.experiment), start_time=start_time, tags=tags, run_name=identity.name
         )
-        params = [Param(key, value) for key, value in identity.params.items()]
+        self.complete(run, identity)
+        return run
+
+    def complete(self, run: Run, identity: RunIdentity) -> None:
+        """Log the parameters that the run does not have: the store may have failed after the run was made."""
+        params = [Param(key, value) for key, value in identity.params.items() if key not in run.data.params]
         for start in range(0, len(params), 100):
             self.client.log_batch(run.info.run_id, params=params[start : start + 100])
-        return run
+
+    def points(self, run: Run) -> Points:
+        """All metrics that the run has."""
+        histories = (self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics)
+        return {(point.key, point.step): point.value for history in histories for point in history}
 
     def log(self, run_id: str, metrics: list[Metric], tags: dict[str, str] | None = None) -> None:
         """Metrics in batches, then tags."""
@@ -100,3 +177,19 @@ def record_metrics(record: dict[str, Any], time: int) -> list[Metric]:
     """One epoch's record as metrics; the epoch is the step."""
     values = {key: value for key, value in record.items() if isinstance(value, int | float) and "/" in key}
     return [Metric(key, float(value), time, int(record["epoch"])) for key, value in values.items()]
+
+
+def missing(points: Points, metrics: Iterable[Metric]) -> list[Metric]:
+    """Those metrics that are not among the points, whatever their times: a repeated epoch has another time."""
+    return [metric for metric in metrics if (metric.key, metric.step) not in points]
+
+
+def contradict(points: Points, metrics: Iterable[Metric]) -> bool:
+    """Whether a metric has another value among the points: other code has made them."""
+    return any(
+        _stored(metric.value) != _stored(points.get((metric.key, metric.step), metric.value)) for metric in metrics
+    )
+
+
+def _stored(value: float) -> float | str:
+    return "nan" if math.isnan(value) else max(-LARGEST, min(LARGEST, value))

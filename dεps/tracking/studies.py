@@ -90,11 +90,12 @@ def _sync_parent(store: Store, identity: RunIdentity, folder: Path) -> tuple[str
     summary = read_json(folder / "summary.json")
     content = digest([summary, *(path.read_bytes().hex() for path in (*files, *figures))])
     run = store.find(identity)
-    if run and run.data.tags.get(CONTENT) == content:
+    if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
         return run.info.run_id, False
     time = _time(folder)
     run = run or store.create(identity, git_commit(), time)
     run_id = run.info.run_id
+    store.complete(run, identity)
     store.log(run_id, [Metric(key, float(value), time, 0) for key, value in summary.items()])
     for path in (*files, *figures):
         store.client.log_artifact(run_id, str(path), "figures" if path.suffix == ".png" else STAGE)
@@ -108,7 +109,7 @@ def _sync_trial(
 ) -> bool:
     content = digest([row, curve, parent])
     run = store.find(identity)
-    if run and run.data.tags.get(CONTENT) == content:
+    if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
         return False
     if run:
         store.client.delete_run(run.info.run_id)  # another study under the same parameters: the code has changed

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
@@ -22,7 +24,9 @@ from dεps.files import read_json
 from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, git_commit, run_identity, standalone_method
 from dεps.live import read_live
 from dεps.stage import Context
-from dεps.tracking.store import Store, record_metrics
+from dεps.tracking import place
+from dεps.tracking.address import masked, patience, reason, tracking_uri
+from dεps.tracking.store import Store, Watch, contradict, missing, record_metrics
 from dεps.tracking.studies import sync_studies
 
 TRAIN = "train"
@@ -56,7 +60,26 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
         runs += 1
         changed += _sync_run(store, context, identity, manifest)
     studies, new = sync_studies(params, store)
-    return runs + studies, changed + new
+    return runs + studies, changed + new + end_killed(store, params["names"])
+
+
+def end_killed(store: Store, experiments: list[str]) -> int:
+    """Mark runs as killed that are RUNNING though this machine, where they were begun, works on them no more."""
+    ended = 0
+    for name in experiments:
+        experiment = store.client.get_experiment_by_name(name)
+        if experiment is None:
+            continue
+        mine = f"tags.`{place.HOST_TAG}` = '{place.host()}' and tags.`{place.WORK_TAG}` LIKE '{place.workspace()}/%'"
+        for run in store.client.search_runs([experiment.experiment_id], f"attributes.status = 'RUNNING' and {mine}"):
+            work = run.data.tags[place.WORK_TAG].partition("/")[2]
+            if place.is_worked_on(work):
+                continue
+            _, entries, _ = read_live(place.live_file(work))
+            last = entries[-1]["time"] if entries else run.info.start_time
+            store.client.set_terminated(run.info.run_id, "KILLED", end_time=max(last, run.info.start_time))
+            ended += 1
+    return ended
 
 
 def instances(params: dict[str, Any]) -> Iterator[Context]:
@@ -103,33 +126,33 @@ def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: d
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     times = _times(context, identity, folder / "history.jsonl")
     parts = {part.name: (part, part.hash()) for part in _parts(context)}
+    metrics = [metric for record in history for metric in record_metrics(record, times(record))]
     run = store.find(identity)
     known = run.data.tags if run else {}
-    if known.get(_tag(TRAIN), parts[TRAIN][1]) != parts[TRAIN][1]:
+    points = store.points(run) if run and _tag(TRAIN) not in known else {}
+    if known.get(_tag(TRAIN), parts[TRAIN][1]) != parts[TRAIN][1] or contradict(points, metrics):
         store.client.delete_run(run.info.run_id)  # other content under the same parameters: the code has changed
-        run, known = None, {}
-    first = times(history[0])
-    run = run or store.create(identity, git_commit(), first)
-    run_id, changed = run.info.run_id, False
-    for name, (part, content) in parts.items():
-        if known.get(_tag(name)) == content:
-            continue
-        changed = True
+        run, known, points = None, {}, {}
+    run = run or store.create(identity, git_commit(), times(history[0]))
+    run_id = run.info.run_id
+    store.complete(run, identity)
+    new = {name: part for name, part in parts.items() if known.get(_tag(name)) != part[1]}
+    if not new and run.info.status == "FINISHED":
+        return False
+    store.log(run_id, _durations(context))
+    for name, (part, content) in new.items():
         if name == TRAIN:
-            store.log(run_id, [metric for record in history for metric in record_metrics(record, times(record))])
+            store.log(run_id, missing(points, metrics))
             _log_dataset(store, run_id, identity, manifest)
         if part.metrics:
-            time = int(part.metrics.stat().st_mtime * 1000)
+            written = int(part.metrics.stat().st_mtime * 1000)
             values = _numbers(read_json(part.metrics))
-            store.log(run_id, [Metric(key, value, time, 0) for key, value in values.items()])
+            store.log(run_id, [Metric(key, value, written, 0) for key, value in values.items()])
         for path in part.artifacts:
             store.client.log_artifact(run_id, str(path), "supernet" if path.suffix == ".safetensors" else name)
         store.log(run_id, [], {_tag(name): content})
-    if changed or run.info.status != "FINISHED":
-        store.log(run_id, _durations(context))
-        store.client.update_run(run_id, status="FINISHED")
-        store.client.set_terminated(run_id, "FINISHED", end_time=times(history[-1]))
-    return changed
+    store.client.set_terminated(run_id, "FINISHED", end_time=times(history[-1]))
+    return True
 
 
 def _tag(part: str) -> str:
@@ -175,13 +198,32 @@ def _log_dataset(store: Store, run_id: str, identity: RunIdentity, manifest: dic
 
 
 def track(params: dict[str, Any], uri: str | None = None) -> bool:
-    """`sync` with a line about what was done; False and a warning where the store cannot be used."""
-    try:
-        store = Store(uri)
-        runs, changed = sync(params, store)
-    except (MlflowException, OSError, SQLAlchemyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        print(f"warning: MLflow was not brought up to date ({reason}); 'deps track' tries again", file=sys.stderr)
+    """`sync` with a line about what was done; False and a warning where the store cannot be used or falls silent.
+
+    A server's calls have timeouts of their own, which one that answers drop by drop escapes; so do name look-ups and
+    stores that are no servers. Therefore the work is done in a thread that is left alone when a call takes too long.
+    """
+    uri = uri or tracking_uri()
+    watch = Watch(patience(uri))
+    outcome: list[tuple[int, int] | Exception] = []
+
+    def work() -> None:
+        try:
+            outcome.append(sync(params, Store(uri, watch)))
+        except Exception as error:
+            outcome.append(error)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    while thread.is_alive() and time.monotonic() < watch.deadline:
+        thread.join(0.1)
+    watch.given_up = True
+    result = outcome[0] if outcome else TimeoutError(f"no answer in {watch.seconds:.0f} s")
+    if isinstance(result, MlflowException | OSError | SQLAlchemyError):
+        why = reason(result, uri)
+        print(f"warning: MLflow was not brought up to date ({why}); 'deps track' tries again", file=sys.stderr)
         return False
-    print(f"track: {runs} runs in {store.uri}, {changed} new or changed")
+    if isinstance(result, Exception):
+        raise result
+    print(f"track: {result[0]} runs in {masked(uri, uri)}, {result[1]} new or changed")
     return True

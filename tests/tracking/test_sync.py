@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
 
 from dεps.files import write_json
 from dεps.identity import run_identity
@@ -129,14 +130,17 @@ def test_other_parameters_are_another_run(workspace):
     assert len(store.client.search_runs([store.experiment_id("quick")])) == 4
 
 
-def test_an_unusable_store_is_a_warning(workspace, capsys):
-    assert track(workspace, "http://127.0.0.1:9") is False
-    assert "warning: MLflow was not brought up to date" in capsys.readouterr().err
+@pytest.mark.parametrize("uri", ["http://me:geheim@127.0.0.1:9", "postgresql://me:geheim@127.0.0.1:9/db"])
+def test_an_unusable_store_is_a_warning(workspace, capsys, uri):
+    assert track(workspace, uri) is False
+    captured = capsys.readouterr()
+    assert captured.err.startswith("warning: MLflow was not brought up to date")
+    assert "geheim" not in captured.out + captured.err
 
 
-def follow(path: Path, uri: str) -> subprocess.CompletedProcess:
+def follow(path: Path, uri: str, parent: int | None = None) -> subprocess.CompletedProcess:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "dεps.tracking.follow", str(path)]
+    command = [sys.executable, "-m", "dεps.tracking.follow", str(path), str(parent or os.getpid())]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -172,3 +176,85 @@ def test_a_follower_without_a_store_only_warns(workspace):
     assert done.returncode == 0
     assert "warning: MLflow is not followed" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def followed(workspace, *records, ended=True):
+    """A store in which a follower has logged these records, the live file, and the run."""
+    manifest = json.loads(Path("data/quick/manifest.json").read_text())
+    path = Path(".state/live/quick/train/deps-0.jsonl")
+    live = LiveRun(path, run_identity(workspace, "quick", "deps", 0, manifest), follow=False)
+    live.start([])
+    for record in records:
+        live.log(record)
+    if ended:
+        live.finish()
+    uri = f"sqlite:///{Path('mlflow.db').resolve()}"
+    parent = os.getpid() if ended else 1  # of which the follower is no child, so that it takes it for dead
+    done = follow(path, uri, parent)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    store = Store(uri)
+    return store, runs(store)["deps-0"]
+
+
+def curve(store, run, key="val/largest_top1"):
+    return sorted((point.step, point.value) for point in store.client.get_metric_history(run.info.run_id, key))
+
+
+def test_points_are_not_repeated_at_other_times(workspace):
+    store, run = followed(workspace, *RECORDS[:2])
+    shutil.rmtree(".state/live")
+    sync(workspace, store)
+    (found,) = [found for name, found in runs(store).items() if name == "deps-0"]
+    assert found.info.run_id == run.info.run_id
+    assert curve(store, found) == [(1, 51.0), (2, 52.0), (3, 53.0)]
+
+
+def test_a_run_of_a_killed_training_is_taken_up(workspace):
+    store, run = followed(workspace, *RECORDS[:2], ended=False)
+    assert run.info.status == "KILLED"
+    _, again = followed(workspace, *RECORDS)  # from the start, at other times
+    assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
+    assert curve(store, again) == [(1, 51.0), (2, 52.0), (3, 53.0)]
+
+
+def test_a_killed_training_with_other_code_steps_aside(workspace):
+    changed = {**RECORDS[0], "val/largest_top1": 7.0}
+    _, run = followed(workspace, changed, ended=False)
+    store, again = followed(workspace, *RECORDS)
+    assert again.info.run_id != run.info.run_id
+    assert runs(store, ViewType.DELETED_ONLY)["deps-0"].info.run_id == run.info.run_id
+    assert curve(store, again) == [(1, 51.0), (2, 52.0), (3, 53.0)]
+
+
+def test_a_run_that_another_machine_is_at_is_left_to_it(workspace):
+    store, run = followed(workspace, RECORDS[0], ended=False)
+    store.log(run.info.run_id, [], {"deps.work": "0123456789ab/quick/train/deps-0"})
+    store.client.update_run(run.info.run_id, "RUNNING")
+    assert sync({**workspace, "methods": []}, store)[0] == 1
+    assert store.client.get_run(run.info.run_id).info.status == "RUNNING"
+    followed(workspace, *RECORDS)
+    found = [found for found in store.client.search_runs([run.info.experiment_id]) if found.info.run_name == "deps-0"]
+    assert [found.info.status for found in found] == ["FINISHED", "RUNNING"]
+    assert found[1].info.run_id == run.info.run_id
+
+
+def test_parameters_that_an_outage_swallowed_are_logged_again(workspace, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "complete", lambda *arguments: (_ for _ in ()).throw(MlflowException("full")))
+        with pytest.raises(MlflowException):
+            sync(workspace, Store())
+    store = Store()
+    assert sync(workspace, store) == (2, 2)
+    assert runs(store)["full_model-0"].data.params["train.epochs"]
+    assert len(store.client.search_runs([store.experiment_id("quick")])) == 2
+
+
+def test_diverged_and_infinite_values_are_no_contradiction(workspace):
+    path = Path("runs/quick/train/deps-0/history.jsonl")
+    records = [{**RECORDS[0], "train/loss_full": float("nan"), "val/largest_top1": float("inf")}, *RECORDS[1:]]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    store, run = followed(workspace, *records[:2])
+    sync(workspace, store)
+    assert runs(store)["deps-0"].info.run_id == run.info.run_id
+    assert sync(workspace, store) == (2, 0)
+    assert len(curve(store, run)) == 3
