@@ -6,6 +6,8 @@ import sys
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 import optuna
 import pytest
@@ -71,25 +73,28 @@ def test_four_workers_finish_exactly_so_many_trials(database, tmp_path):
     assert len(study.trials) == 24
 
 
+def running_trial(study, pid):
+    """The trial that a worker is in and will be in for another second, if there is one."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        own = trial.user_attrs.get("workers", [""])[-1].startswith(f"{pid}-") and "options" in trial.user_attrs
+        if own and datetime.now() - trial.datetime_start < timedelta(seconds=1):
+            return trial
+    return None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 def test_a_killed_workers_trial_is_tried_again(database, tmp_path):
-    workers = start_workers(database, tmp_path, 24, 0.8, 4)
+    workers = start_workers(database, tmp_path, 24, 2.0, 4)
     storage = open_storage(database)
+    hit = None
     deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
+    while hit is None and time.monotonic() < deadline:
         time.sleep(0.05)
-        try:
+        with suppress(KeyError):
             study = optuna.load_study(study_name="toy", storage=storage)
-        except KeyError:
-            continue
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        mine = [
-            trial for trial in running if trial.user_attrs.get("workers", [""])[-1].startswith(f"{workers[1].pid}-")
-        ]
-        if count_finished(study) >= 3 and mine and "options" in mine[0].user_attrs:
-            break
-    hit = mine[0]
+            if count_finished(study) >= 3:
+                hit = running_trial(study, workers[1].pid)
     workers[1].send_signal(signal.SIGKILL)
     assert [worker.wait(120) for worker in workers] == [0, -signal.SIGKILL, 0, 0]
     check_24(study)
