@@ -15,7 +15,7 @@ from scipy.stats import kendalltau, spearmanr
 from sklearn.linear_model import Ridge
 from torch import Generator, Tensor, nn
 
-from dεps.errors import UserError
+from dεps.errors import UserError, check_numbers
 from dεps.randomness import derive
 from dεps.search_space import SearchSpace
 
@@ -35,13 +35,10 @@ class PredictConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        for key in ("hidden", "layers", "epochs", "batch_size"):
-            if getattr(self, key) < 1:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 1 or more")
+        check_numbers(self, where, hidden=(1, 10**4), layers=(1, 100), epochs=(1, 10**6), batch_size=(1, 10**9))
         if self.learning_rate <= 0:
             raise UserError(f"{where}.learning_rate is {self.learning_rate}; expected a positive number")
-        if self.weight_decay < 0:
-            raise UserError(f"{where}.weight_decay is {self.weight_decay}; expected 0 or more")
+        check_numbers(self, where, learning_rate=(0, 10**3), weight_decay=(0, 10**3))
         if not 0.0 < self.held_out < 1.0:
             raise UserError(f"{where}.held_out is {self.held_out}; expected above 0 and below 1")
 
