@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from scipy.stats import kendalltau, spearmanr
 from sklearn.linear_model import Ridge
 from torch import Generator, Tensor, nn
@@ -18,6 +16,7 @@ from torch import Generator, Tensor, nn
 from dεps.errors import UserError, check_numbers
 from dεps.randomness import derive
 from dεps.search_space import SearchSpace
+from dεps.tensors import read_tensors
 
 
 @dataclass
@@ -122,9 +121,10 @@ def agreement(predicted: Sequence[float], measured: Sequence[float]) -> dict[str
 def load_predictor(path: Path, space: SearchSpace, config: PredictConfig) -> AccuracyPredictor:
     """A fitted predictor. Raises `UserError` where the file is missing, damaged, or of another space or size."""
     model = AccuracyPredictor(len(space.encode(space.largest())), config.hidden, config.layers, 0)
+    tensors = read_tensors(path, "predictor", "run the stage 'predict' again")
     try:
-        model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be used ({reason}); run the stage 'predict' again") from None
     return model.eval()

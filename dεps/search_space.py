@@ -80,7 +80,7 @@ class Arch:
             stages = tuple(tuple(Block(int(k), _number(e)) for k, e in stage) for stage in blocks)
             return cls(stages, size, tuple(map(_number, widths)))
         except (AttributeError, ValueError):
-            raise UserError(f"'{text}' is no arch; expected a form like k3e6-k5e3_k7e4_r32") from None
+            raise UserError(f"{text!r} is no arch; expected a form like k3e6-k5e3_k7e4_r32") from None
 
 
 #: stands for a stage without active blocks

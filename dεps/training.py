@@ -170,6 +170,8 @@ class Trainer:
             name = (missing or sorted(set(snapshot.tensors) - set(own)))[0]
             raise UserError(f"the training state does not fit the search space: '{name}' is in one of them only")
         for name, tensor in snapshot.tensors.items():
+            if tensor.shape != own[name].shape:
+                raise UserError(f"the training state does not fit the search space: '{name}' has another shape")
             own[name].copy_(tensor)
         self.numerics.restore(snapshot.tensors)
         self.step, self.macs, self.history = snapshot.step, snapshot.macs, list(snapshot.history)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from dεps.config import section, structured
 from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.data.config import DatasetConfig
+from dεps.data.manifest import read_manifest
 from dεps.data.sources import read_fashion_mnist_mini
 from dεps.errors import UserError
-from dεps.files import read_json
 from dεps.identity import FULL_MODEL
 from dεps.planning.measure import Measuring
 from dεps.randomness import python_rng
@@ -213,7 +213,7 @@ def training_set(dataset: dict[str, Any], experiment: str, data: Path = Path("da
     """
     path = data / experiment / "manifest.json"
     if path.exists():
-        manifest = read_json(path)
+        manifest = read_manifest(path.parent)
         if all(manifest.get(key) == dataset[key] for key in ("source", "name", "size", "channels")):
             return manifest["images"]["train"], len(manifest["classes"])
     if dataset["source"] == "fashion_mnist_mini":
