@@ -254,14 +254,17 @@ class SearchSpace:
         names = self.names()
         if text in names:
             return names[text]
-        try:
-            arch = Arch.parse(text)
-        except UserError:
-            arch = None
-        if arch is None or arch not in self:
+        if not self.writes(text):
             known = ", ".join(names)
             raise UserError(f"{where} is {text!r}; allowed: {known}, or an arch of the space such as {self.smallest()}")
-        return arch
+        return Arch.parse(text)
+
+    def writes(self, text: str) -> bool:
+        """Whether `text` is an arch of the space in the form of `str(arch)`."""
+        try:
+            return Arch.parse(text) in self
+        except UserError:
+            return False
 
     def name_of(self, arch: Arch) -> str:
         """The first of `names` for `arch`, or else `str(arch)`."""

@@ -22,8 +22,8 @@ def _measured(path: Path, space: SearchSpace) -> pd.DataFrame:
     """Archs that stage `evaluate` has measured. Raises `UserError` naming the file that holds anything else."""
     table = read_table(path, ["macs", "val_top1"], ["arch"])
     for text in table.arch:
-        if Arch.parse(text) not in space:
-            raise UserError(f"{path} holds {text}, no arch of the space {space.name}; run the stage 'evaluate' again")
+        if not space.writes(text):
+            raise UserError(f"{path} holds {text!r}, no arch of the space {space.name}; run the stage 'evaluate' again")
     return table
 
 

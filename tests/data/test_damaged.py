@@ -35,45 +35,11 @@ from dεps.search_space import SearchSpace
 from dεps.supernet.files import load_supernet, save_supernet
 from dεps.supernet.network import Supernet
 from dεps.supernet.public import export_checkpoint, import_checkpoint
+from tests.accidents import ACCIDENTS, cut, empty, flip, text
 from tests.conftest import draw_image_folder
 from tests.refusals import assert_one_line, refusal
 
 Damage = Callable[[Path], object]
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def cut_in_header(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:11])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def text(path: Path) -> None:
-    path.write_text("<!doctype html><title>404</title>\n")
-
-
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-def as_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def flip(path: Path, position: int, bit: int = 0) -> None:
-    data = bytearray(path.read_bytes())
-    data[position % len(data)] ^= 1 << bit
-    path.write_bytes(data)
-
-
-#: what can happen to any file
-ACCIDENTS = [cut, cut_in_header, empty, text, remove, as_folder]
 
 
 # --- prepared data ---------------------------------------------------------------------------------------------
