@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Generator
 
+from dεps.config import selected
 from dεps.cost import arch_cost
-from dεps.data.splits import PreparedData, Split
+from dεps.data.splits import Split
 from dεps.device import best_device, deterministic
 from dεps.errors import UserError
 from dεps.evaluation import EvaluateConfig, recalibration_indices, top1
-from dεps.experiment import load_data
+from dεps.experiment import check_fit, load_data
 from dεps.pareto import mean_pareto_accuracy
 from dεps.progress import progress
 from dεps.randomness import derive
@@ -81,10 +82,11 @@ def assess(
     deterministic()
     context = Context("evaluate", experiment or _only(params), params=params)
     recalibration = context.section(EvaluateConfig, "evaluate").recalibration_images
-    net = load_supernet(path).to(best_device())
+    net = load_supernet(path)
     chosen, points = _chosen(net, archs)
     data = load_data(context)
-    _check_fit(net, data, path)
+    check_fit(net, data, path)
+    net.to(best_device())
     measured = _some(getattr(data, split), images)
     indices = recalibration_indices(data.train, recalibration, SEED)
     rows = []
@@ -100,9 +102,9 @@ def assess(
 
 
 def _only(params: dict[str, Any]) -> str:
-    names = params.get("names") or []
+    names = selected(params, "names")
     if len(names) != 1:
-        raise UserError(f"--experiment is needed; params.yaml selects {', '.join(map(str, names)) or 'none'}")
+        raise UserError(f"--experiment is needed; params.yaml selects {', '.join(names)}")
     return names[0]
 
 
@@ -112,15 +114,6 @@ def _chosen(net: Supernet, archs: Sequence[str]) -> tuple[list[tuple[str, Arch]]
         return [(text, net.choices.named(text, "--arch")) for text in archs], 0
     points = list(net.choices.pareto_archs().items())
     return [*points, ("smallest of all", net.choices.smallest())], len(points)
-
-
-def _check_fit(net: Supernet, data: PreparedData, path: Path) -> None:
-    for what, own, there in (
-        ("classes", net.classes, len(data.classes)),
-        ("input channels", net.channels, data.channels),
-    ):
-        if own != there:
-            raise UserError(f"{path} has {own} {what}, {data.folder} has {there}; expected the same")
 
 
 def _some(split: Split, images: int | None) -> Split:

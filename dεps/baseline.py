@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from dεps.data.augment import resize
 from dεps.data.splits import PreparedData, Split
-from dεps.errors import UserError
+from dεps.errors import check_numbers
 from dεps.randomness import python_rng
 
 #: images of a larger side are shrunk for logistic regression, which would otherwise need the memory of all their pixels
@@ -31,9 +31,8 @@ class ReferenceConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        for key in ("recalibration_images", "logistic_images", "logistic_iterations"):
-            if getattr(self, key) < 2:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 2 or more")
+        images = (2, 10**9)
+        check_numbers(self, where, recalibration_images=images, logistic_images=images, logistic_iterations=(2, 10**6))
 
 
 def logistic_regression(data: PreparedData, config: ReferenceConfig) -> float:

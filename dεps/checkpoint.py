@@ -5,17 +5,15 @@ All randomness is a function of the step (`dεps.randomness`), so this is all th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dεps.errors import UserError
 from dεps.files import replace_atomic
+from dεps.tensors import read_description, read_tensors, save_tensors
 
 
 @dataclass
@@ -36,16 +34,14 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Write."""
     state = {"step": snapshot.step, "macs": snapshot.macs, "history": snapshot.history}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()}
-    # One metadata entry only: safetensors writes several in an arbitrary order, which changes the bytes.
-    save_file(tensors, path, {"state": json.dumps(state)})
+    save_tensors(snapshot.tensors, path, ("state", state))
 
 
 def load_snapshot(path: Path) -> Snapshot:
     """Read a state. Raises `UserError` where the file is missing or damaged."""
-    try:
-        with safe_open(path, "pt") as file:
-            state = json.loads(file.metadata()["state"])
-        return Snapshot(load_file(path), state["step"], state["macs"], state["history"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no readable training state ({error})") from None
+    what, cure = "training state", "run the stage that writes it again"
+    state, tensors = read_description(path, "state", what, cure), read_tensors(path, what, cure)
+    for key, kind in (("step", int), ("macs", int), ("history", list)):
+        if not isinstance(state.get(key), kind):
+            raise UserError(f"{path} is no readable {what} ('{key}' is missing or wrong); {cure}")
+    return Snapshot(tensors, state["step"], state["macs"], state["history"])

@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dεps.baseline import ReferenceConfig
-from dεps.config import PARAMS, read_params, section, structured
+from dεps.config import LISTS, PARAMS, check_names, check_plain, read_params, section, selected, structured
+from dεps.cost import arch_cost
 from dεps.data.config import DatasetConfig
 from dεps.errors import UserError
 from dεps.evaluation import EvaluateConfig
@@ -28,7 +29,7 @@ from dεps.resume import CheckpointConfig
 from dεps.search import SearchConfig
 from dεps.search_space import Arch, SearchSpace, check_choice
 from dεps.strategies import registry
-from dεps.training import TrainConfig
+from dεps.training import LONGEST, TrainConfig
 from dεps.trunk import FullModelConfig
 from dεps.tuning.config import TuningConfig
 
@@ -69,7 +70,7 @@ def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[d
     try:
         with initialize_config_dir(str(config_dir.resolve()), version_base=None):
             config = compose("config", overrides=list(overrides))
-        _check_seeds(OmegaConf.to_container(config))  # other sections refer to it
+        selected(OmegaConf.to_container(config), "seeds")  # other sections refer to it
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_line(error)) from None
@@ -134,32 +135,20 @@ def _one_line(error: Exception) -> str:
 
 def check_params(params: dict[str, Any]) -> None:
     """Check a whole `params.yaml`. Raises `UserError` naming the key and what is allowed."""
+    check_plain(params, f"{PARAMS}:")
     for key in params:
         if key not in TOP_LEVEL:
             raise UserError(f"{key} is no known key; allowed: {', '.join(TOP_LEVEL)}")
-    experiments = section(params, "experiments")
-    _check_list(params, "names", str, f"experiments, of: {', '.join(experiments)}")
-    _check_list(params, "methods", str, "methods, such as [deps, rss]")
-    _check_list(params, "standalone", str, "archs to train alone, such as [smallest] or [smallest, largest]")
-    _check_seeds(params)
+    check_names(section(params, "experiments"), "experiments")
+    for key in LISTS:
+        selected(params, key)
     if not isinstance(params.get("launch"), str) or not params["launch"].strip():
         raise UserError(f"launch is {params.get('launch')!r}; expected a command, python or torchrun with its options")
     structured(CheckpointConfig, params.get("checkpoint", {}), "checkpoint")
     for name in params["names"]:
+        if name not in params["experiments"]:
+            raise UserError(f"names holds {name!r}; allowed, by experiments: {', '.join(params['experiments'])}")
         _check_experiment(params, name)
-
-
-def _check_seeds(params: dict[str, Any]) -> None:
-    _check_list(params, "seeds", int, "different whole numbers, such as [0, 1]")
-
-
-def _check_list(params: dict[str, Any], key: str, kind: type, expected: str) -> None:
-    value = params.get(key)
-    good = isinstance(value, list) and value and all(type(item) is kind for item in value)
-    if not good or len(set(value)) != len(value):
-        raise UserError(f"{key} is {value!r}; expected a non-empty list of {expected}")
-    if kind is int and min(value) < 0:
-        raise UserError(f"{key} is {value!r}; expected numbers from 0 up")
 
 
 def _check_experiment(params: dict[str, Any], name: str) -> None:
@@ -183,14 +172,34 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         if archs.setdefault(arch, text) != text:
             raise UserError(f"standalone holds {archs[arch]} and {text}, the same arch in experiment {name}; keep one")
     methods = section(params, "experiments", name, "methods")
+    check_names(methods, f"{where}.methods")
     if FULL_MODEL in methods:
         raise UserError(f"{where}.methods.{FULL_MODEL}: the name is taken by the trunk; choose another")
     for method in methods:
         if method.startswith(f"{STANDALONE}-"):
             raise UserError(f"{where}.methods.{method}: such names are taken by archs trained alone; choose another")
-    for method in dict.fromkeys([*params["methods"], *methods]):
+    for method in params["methods"]:
+        if method not in methods:
+            there = f"there is no 'experiments.{name}.methods.{method}'; there is: {', '.join(methods)}"
+            raise UserError(f"methods holds {method!r}, but {there}")
+    for method in methods:
         registry.options(section(params, "experiments", name, "methods", method), f"{where}.methods.{method}")
+    _check_strategies(params, name, checked["train"], checked["space"], checked["dataset"].channels)
     tuning = structured(TuningConfig, section(params, "experiments", name, "tuning"), f"{where}.tuning")
     tuning.check_trunk(f"{where}.tuning", checked["train"].epochs, checked["full_model"])
     if tuning.seed != params["seeds"][0]:
         raise UserError(f"{where}.tuning.seed is {tuning.seed}; expected {params['seeds'][0]}, the first of seeds")
+
+
+def _check_strategies(params: dict[str, Any], name: str, train: TrainConfig, space: SearchSpace, channels: int) -> None:
+    """Build each selected method for an epoch of one step: what fits each key alone may not fit together."""
+    where, setup = f"experiments.{name}", train.setup_for(space, train.batch_size)
+    for method in params["methods"]:
+        own = section(params, "experiments", name, "methods", method)
+        strategy = registry.build(own, f"{where}.methods.{method}", setup)
+        epochs = strategy.phases()[-1].end
+        if epochs > LONGEST:
+            raise UserError(f"{where}.methods.{method} trains for {epochs} epochs; expected at most {LONGEST}")
+        points = strategy.space.pareto_archs().values()
+        if len({arch_cost(space, arch, 2, channels).macs for arch in points}) < 2:
+            raise UserError(f"{where}.space.stages offer {method} one Pareto point only; expected a choice of depths")

@@ -1,5 +1,38 @@
-"""The one exception that users are meant to see."""
+"""The one exception that users are meant to see, and its form: one line that a terminal shows as it is."""
+
+from __future__ import annotations
+
+import re
+
+#: what breaks a line, steers a terminal, turns the direction of writing, or is no character at all
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+#: longer messages lose their middle: the key stands in front, what is allowed at the end
+LONGEST = 800
 
 
 class UserError(Exception):
     """Something the user can mend: the message is one line naming the key or file and what is allowed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """`text` as a line of at most LONGEST characters, odd ones as escapes: it may quote anything from anywhere."""
+    text = _ODD.sub(lambda match: repr(match[0])[1:-1], text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} … {text[-LONGEST // 4 :]}"
+
+
+def is_odd(text: str) -> bool:
+    """Whether `text` holds characters that belong in no name, path or label."""
+    return _ODD.search(text) is not None
+
+
+def check_numbers(config: object, where: str, **limits: tuple[float, float]) -> None:
+    """Raise `UserError` naming the key below `where` whose number is outside its (lowest, highest)."""
+    for key, (low, high) in limits.items():
+        value = getattr(config, key)
+        if value < low:
+            raise UserError(f"{where}.{key} is {value}; expected {low} or more")
+        if value > high:
+            raise UserError(f"{where}.{key} is {value}; expected {high} or less")

@@ -20,7 +20,7 @@ from dεps.cost import arch_cost
 from dεps.data.augment import WHOLE, Part
 from dεps.data.batches import Normalise, plain_batches
 from dεps.data.splits import PreparedData, Split
-from dεps.errors import UserError
+from dεps.errors import check_numbers
 from dεps.pareto import mean_pareto_accuracy
 from dεps.randomness import derive
 from dεps.search_space import Arch, SearchSpace
@@ -145,9 +145,7 @@ class PopulationConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        for key in ("buckets", "per_bucket"):
-            if getattr(self, key) < 1:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 1 or more")
+        check_numbers(self, where, buckets=(1, 1000), per_bucket=(1, 10**5))
 
 
 def sample_population(
@@ -193,5 +191,4 @@ class EvaluateConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if self.recalibration_images < 2:
-            raise UserError(f"{where}.recalibration_images is {self.recalibration_images}; expected 2 or more")
+        check_numbers(self, where, recalibration_images=(2, 10**9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -37,8 +38,10 @@ def replace_atomic(
         temporary.chmod(0o644)
         temporary.replace(path.with_name(path.name + suffix(temporary)))
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, name):
+            error.filename = str(path)  # what the user knows
         raise
 
 
@@ -62,7 +65,11 @@ def output_folder(path: Path, scratch: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=scratch, prefix="out-") as name:
         folder = Path(name) / "out"
         folder.mkdir()
-        yield folder
+        try:
+            yield folder
+        except OSError as error:
+            error.filename = error.filename or str(path)  # of a full disk one learns nothing else
+            raise
         shutil.rmtree(path, ignore_errors=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(path)
@@ -73,9 +80,37 @@ def write_json(path: Path, data: Any) -> None:
     write_atomic(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Content of a JSON file. Raises `UserError` naming it where it cannot be read."""
+def read_json(path: Path, writer: str = "the stage that writes it") -> dict[str, Any]:
+    """The mapping in a JSON file. Raises `UserError` naming it where it cannot be read or holds anything else."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); run the stage that writes it") from None
+        data = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}); run {writer}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no mapping; run {writer} again")
+    return data
+
+
+def read_numbers(path: Path, *keys: str) -> dict[str, float]:
+    """A JSON file of finite numbers by name, `keys` among them. Raises `UserError` naming it where it is another."""
+    data = read_json(path)
+    for key in (*keys, *data):
+        value = data.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UserError(f"{path}: '{key}' is missing or no number; run the stage that writes it again")
+    return data
+
+
+def read_records(path: Path, *keys: str) -> list[dict[str, Any]]:
+    """JSON lines, each a mapping with numbers under `keys`. Raises `UserError` naming the file where it is another."""
+    try:
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}); run 'dvc repro'") from None
+    good = [
+        isinstance(record, dict) and all(isinstance(record.get(key), int | float) for key in keys) for record in records
+    ]
+    if not records or not all(good):
+        where = f"line {good.index(False) + 1}" if records else "it"
+        raise UserError(f"{path} is damaged: {where} holds no record with {', '.join(keys)}; run 'dvc repro'")
+    return records

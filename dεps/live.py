@@ -25,18 +25,20 @@ WARNED = b"warned"
 def read_live(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
     """Header, entries `{"time": ms, "record": …}`, and whether the end is marked; empty where there is no file."""
     try:
-        lines = [parsed for line in path.read_text().splitlines() if (parsed := _parse(line))]
+        lines = [parsed for line in path.read_text(errors="replace").splitlines() if (parsed := _parse(line))]
     except OSError:
         return {}, [], False
     header = lines[0] if lines and "digest" in lines[0] else {}
-    return header, [line for line in lines if "record" in line], any("end" in line for line in lines)
+    entries = [line for line in lines if isinstance(line.get("record"), dict) and isinstance(line.get("time"), int)]
+    return header, entries, any("end" in line for line in lines)
 
 
 def _parse(line: str) -> dict[str, Any] | None:
     try:
-        return json.loads(line)
-    except ValueError:
+        parsed = json.loads(line)
+    except (ValueError, RecursionError):
         return None  # its writer is at it
+    return parsed if isinstance(parsed, dict) else None
 
 
 class LiveRun:

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from scipy.stats import kendalltau, spearmanr
 from sklearn.linear_model import Ridge
 from torch import Generator, Tensor, nn
 
-from dεps.errors import UserError
+from dεps.errors import UserError, check_numbers
 from dεps.randomness import derive
 from dεps.search_space import SearchSpace
+from dεps.tensors import read_tensors
 
 
 @dataclass
@@ -35,13 +34,10 @@ class PredictConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        for key in ("hidden", "layers", "epochs", "batch_size"):
-            if getattr(self, key) < 1:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 1 or more")
+        check_numbers(self, where, hidden=(1, 10**4), layers=(1, 100), epochs=(1, 10**6), batch_size=(1, 10**9))
         if self.learning_rate <= 0:
             raise UserError(f"{where}.learning_rate is {self.learning_rate}; expected a positive number")
-        if self.weight_decay < 0:
-            raise UserError(f"{where}.weight_decay is {self.weight_decay}; expected 0 or more")
+        check_numbers(self, where, learning_rate=(0, 10**3), weight_decay=(0, 10**3))
         if not 0.0 < self.held_out < 1.0:
             raise UserError(f"{where}.held_out is {self.held_out}; expected above 0 and below 1")
 
@@ -125,9 +121,10 @@ def agreement(predicted: Sequence[float], measured: Sequence[float]) -> dict[str
 def load_predictor(path: Path, space: SearchSpace, config: PredictConfig) -> AccuracyPredictor:
     """A fitted predictor. Raises `UserError` where the file is missing, damaged, or of another space or size."""
     model = AccuracyPredictor(len(space.encode(space.largest())), config.hidden, config.layers, 0)
+    tensors = read_tensors(path, "predictor", "run the stage 'predict' again")
     try:
-        model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be used ({reason}); run the stage 'predict' again") from None
     return model.eval()

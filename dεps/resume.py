@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dεps.errors import UserError
+from dεps.errors import check_numbers
 from dεps.files import replace_atomic
 
 #: modules that only show, store or compose: what they do changes no result
@@ -36,10 +36,7 @@ class CheckpointConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if self.epochs < 1:
-            raise UserError(f"{where}.epochs is {self.epochs}; expected 1 or more")
-        if self.seconds < 0:
-            raise UserError(f"{where}.seconds is {self.seconds}; expected 0 or more")
+        check_numbers(self, where, epochs=(1, 10**9), seconds=(0, 10**9))
 
 
 def work_key(*determinants: object) -> str:

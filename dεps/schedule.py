@@ -69,4 +69,6 @@ class EpsilonRamp:
             return 1.0
         r = self.epsilon + (1.0 - self.epsilon) * SHAPES[self.shape](done / self.steps)
         end = min(self.start + self.steps, self.schedule.start + self.schedule.steps - 1)
-        return r * self.schedule(end) / self.schedule(step)
+        rate = self.schedule(step)
+        # In the last of very many steps the cosine is -1 to the last bit.
+        return r * self.schedule(end) / rate if rate else r

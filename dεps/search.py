@@ -14,7 +14,7 @@ from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 from pymoo.optimize import minimize
 
-from dεps.errors import UserError
+from dεps.errors import check_numbers
 from dεps.search_space import Arch, SearchSpace
 
 
@@ -30,10 +30,8 @@ class SearchConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        lows = {"population": 4, "generations": 1, "measured": 1, "recalibration_images": 2}
-        for key, low in lows.items():
-            if getattr(self, key) < low:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected {low} or more")
+        check_numbers(self, where, population=(4, 10**5), generations=(1, 10**6), measured=(1, 10**5))
+        check_numbers(self, where, recalibration_images=(2, 10**9))
 
 
 class _ArchProblem(Problem):

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 from dεps.errors import UserError
 
+#: no network is wider, deeper or sees larger images; a slip of the pen must not fill the memory
+WIDEST, DEEPEST, HIGHEST_RESOLUTION, MOST_STAGES = 16_384, 100, 1024, 100
 ACTIVATIONS = ("relu", "relu6", "h_swish")
 KERNELS = (3, 5, 7)
 
@@ -78,7 +80,7 @@ class Arch:
             stages = tuple(tuple(Block(int(k), _number(e)) for k, e in stage) for stage in blocks)
             return cls(stages, size, tuple(map(_number, widths)))
         except (AttributeError, ValueError):
-            raise UserError(f"'{text}' is no arch; expected a form like k3e6-k5e3_k7e4_r32") from None
+            raise UserError(f"{text!r} is no arch; expected a form like k3e6-k5e3_k7e4_r32") from None
 
 
 #: stands for a stage without active blocks
@@ -140,9 +142,13 @@ class SearchSpace:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        check_ascending(self.resolution, f"{where}.resolution")
+        if not self.name.strip():
+            raise UserError(f"{where}.name is empty; expected a label for tables")
+        check_ascending(self.resolution, f"{where}.resolution", high=HIGHEST_RESOLUTION)
         if not self.stages:
             raise UserError(f"{where}.stages is empty; a space needs at least one stage")
+        if len(self.stages) > MOST_STAGES:
+            raise UserError(f"{where}.stages has {len(self.stages)} stages; expected at most {MOST_STAGES}")
         for number, stage in enumerate(self.stages):
             _check_stage(stage, f"{where}.stages[{number}]")
             if self.coupled and len(stage.depth) != len(stage.expand):
@@ -248,14 +254,17 @@ class SearchSpace:
         names = self.names()
         if text in names:
             return names[text]
-        try:
-            arch = Arch.parse(text)
-        except UserError:
-            arch = None
-        if arch is None or arch not in self:
+        if not self.writes(text):
             known = ", ".join(names)
             raise UserError(f"{where} is {text!r}; allowed: {known}, or an arch of the space such as {self.smallest()}")
-        return arch
+        return Arch.parse(text)
+
+    def writes(self, text: str) -> bool:
+        """Whether `text` is an arch of the space in the form of `str(arch)`."""
+        try:
+            return Arch.parse(text) in self
+        except UserError:
+            return False
 
     def name_of(self, arch: Arch) -> str:
         """The first of `names` for `arch`, or else `str(arch)`."""
@@ -402,11 +411,27 @@ def _common(lists: list[list]) -> list:
     return max(lists, key=lists.count) if lists else [1]
 
 
-def check_ascending(values: list, where: str, low: float = 0) -> None:
-    """Raise `UserError` unless `values` ascend from above `low`."""
+def check_ascending(values: list, where: str, low: float = 0, high: float = math.inf) -> None:
+    """Raise `UserError` unless `values` ascend from above `low` up to `high`."""
     if not values or any(value <= low for value in values) or values != sorted(set(values)):
         positive = "positive numbers" if low == 0 else "numbers from 0 up"
         raise UserError(f"{where} is {values}; expected a non-empty ascending list of {positive}")
+    if values[-1] > high:
+        raise UserError(f"{where} is {values}; expected numbers up to {high}")
+
+
+def check_ratios(values: list[float], where: str) -> None:
+    """Raise `UserError` unless `values` ascend, and are as an arch's text gives them, which is how files name archs."""
+    check_ascending(values, where, high=100)
+    for value in values:
+        if not re.fullmatch(r"[\d.]+", text := f"{value:g}") or float(text) != value:
+            raise UserError(f"{where} holds {value}; expected 0.0001 up to 100, with at most 6 digits")
+
+
+def check_width(value: int, where: str) -> None:
+    """Raise `UserError` unless a layer can have so many channels."""
+    if not 1 <= value <= WIDEST:
+        raise UserError(f"{where} is {value}; expected a positive width up to {WIDEST}")
 
 
 def check_choice(value: Any, allowed: Sequence, where: str) -> None:
@@ -416,12 +441,11 @@ def check_choice(value: Any, allowed: Sequence, where: str) -> None:
 
 
 def _check_stage(stage: Stage, where: str) -> None:
-    for key in ("kernel", "expand"):
-        check_ascending(getattr(stage, key), f"{where}.{key}")
-    check_ascending(stage.depth, f"{where}.depth", low=-1)
+    check_ascending(stage.kernel, f"{where}.kernel")
+    check_ratios(stage.expand, f"{where}.expand")
+    check_ascending(stage.depth, f"{where}.depth", low=-1, high=DEEPEST)
     for kernel in stage.kernel:
         check_choice(kernel, KERNELS, f"{where}.kernel")
     check_choice(stage.act, ACTIVATIONS, f"{where}.act")
     check_choice(stage.stride, (1, 2), f"{where}.stride")
-    if stage.width < 1:
-        raise UserError(f"{where}.width is {stage.width}; expected a positive width")
+    check_width(stage.width, f"{where}.width")

@@ -21,7 +21,7 @@ from dεps.data.augment import AugmentConfig, Part
 from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.device import best_device
-from dεps.errors import UserError
+from dεps.errors import UserError, check_numbers
 from dεps.evaluation import recalibrated, recalibration_indices, top1
 from dεps.losses import Targets
 from dεps.numerics import PRECISIONS, Numerics
@@ -31,6 +31,9 @@ from dεps.strategies.base import Phase, Setup, Strategy, Term
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
 from dεps.supernet.sorting import sort_channels
+
+#: epochs of a training; what is longer is a slip of the pen
+LONGEST = 100_000
 
 
 @dataclass
@@ -64,23 +67,15 @@ class TrainConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        lows = {
-            "epochs": 1,
-            "batch_size": 2,
-            "validate_every": 1,
-            "validate_recalibration": 2,
-            "teacher_recalibration": 2,
-        }
-        for key, low in lows.items():
-            if getattr(self, key) < low:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected {low} or more")
+        images, epochs = (2, 10**9), (1, LONGEST)
+        check_numbers(self, where, epochs=epochs, batch_size=images, validate_every=(1, 10**9))
+        check_numbers(self, where, validate_recalibration=images, teacher_recalibration=images)
         if self.learning_rate <= 0:
             raise UserError(f"{where}.learning_rate is {self.learning_rate}; expected a positive number")
         for key in ("momentum", "label_smoothing", "dropout"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 0 up to below 1")
-        if self.weight_decay < 0:
-            raise UserError(f"{where}.weight_decay is {self.weight_decay}; expected 0 or more")
+        check_numbers(self, where, learning_rate=(0, 10**6), weight_decay=(0, 10**3))
         if not 0 <= self.warmup_epochs < self.epochs:
             raise UserError(f"{where}.warmup_epochs is {self.warmup_epochs}; expected 0 up to below epochs")
         if self.device not in ("auto", "cpu", "cuda"):
@@ -175,6 +170,8 @@ class Trainer:
             name = (missing or sorted(set(snapshot.tensors) - set(own)))[0]
             raise UserError(f"the training state does not fit the search space: '{name}' is in one of them only")
         for name, tensor in snapshot.tensors.items():
+            if tensor.shape != own[name].shape:
+                raise UserError(f"the training state does not fit the search space: '{name}' has another shape")
             own[name].copy_(tensor)
         self.numerics.restore(snapshot.tensors)
         self.step, self.macs, self.history = snapshot.step, snapshot.macs, list(snapshot.history)

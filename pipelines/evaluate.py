@@ -20,13 +20,12 @@ from dεps.evaluation import (
     recalibration_indices,
     sample_population,
 )
-from dεps.experiment import load_data
+from dεps.experiment import load_data, load_net
 from dεps.files import write_json
 from dεps.measurement import measure_each
 from dεps.randomness import python_rng
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
-from dεps.supernet.files import load_supernet
 
 
 def work(context: Context, out: Path) -> None:
@@ -38,7 +37,7 @@ def work(context: Context, out: Path) -> None:
         load_data(context),
     )
     weights = context.folder("train") / "supernet.safetensors"
-    net = load_supernet(weights).to(best_device())
+    net = load_net(weights, data, space).to(best_device())
     indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
     macs_of = macs_counter(space, len(data.classes), data.channels)
     # One population for all methods of a seed, but for a method that trains only a part of the space.

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import save_file
 
 from dεps.device import deterministic
 from dεps.errors import UserError
@@ -15,14 +14,25 @@ from dεps.predictor import PredictConfig, agreement, encode_genomes, fit, predi
 from dεps.randomness import python_rng
 from dεps.search_space import Arch, SearchSpace
 from dεps.stage import Context, run
+from dεps.tables import read_table
+from dεps.tensors import save_tensors
+
+
+def _measured(path: Path, space: SearchSpace) -> pd.DataFrame:
+    """Archs that stage `evaluate` has measured. Raises `UserError` naming the file that holds anything else."""
+    table = read_table(path, ["macs", "val_top1"], ["arch"])
+    for text in table.arch:
+        if not space.writes(text):
+            raise UserError(f"{path} holds {text!r}, no arch of the space {space.name}; run the stage 'evaluate' again")
+    return table
 
 
 def work(context: Context, out: Path) -> None:
     """Write `predictor.safetensors`, `predictions.csv` (the held-out archs) and `metrics.json`."""
     deterministic()
     config, space = context.section(PredictConfig, "predict"), context.section(SearchSpace, "space")
-    table = pd.concat([pd.read_csv(context.folder("evaluate") / f"{name}.csv") for name in ("population", "pareto")])
-    table = table.drop_duplicates("arch").reset_index(drop=True)
+    tables = [_measured(context.folder("evaluate") / f"{name}.csv", space) for name in ("population", "pareto")]
+    table = pd.concat(tables).drop_duplicates("arch").reset_index(drop=True)
     codes = encode_genomes(space, np.array([space.to_genome(Arch.parse(arch)) for arch in table.arch]))
     accuracy = table.val_top1.to_numpy() / 100
     order = list(range(len(table)))
@@ -35,7 +45,7 @@ def work(context: Context, out: Path) -> None:
     held, seen = sorted(order[:cut]), sorted(order[cut:])
     model = fit(codes[seen], accuracy[seen], config, context.seed)
     predicted, linear = predict(model, codes[held]), predict_linear(codes[seen], accuracy[seen], codes[held])
-    save_file(model.state_dict(), out / "predictor.safetensors")
+    save_tensors(model.state_dict(), out / "predictor.safetensors")
     rows = {"arch": table.arch[held], "macs": table.macs[held], "measured": accuracy[held] * 100}
     rows |= {"predicted": predicted * 100, "linear": linear * 100}
     pd.DataFrame(rows).to_csv(out / "predictions.csv", index=False, float_format="%.4f")

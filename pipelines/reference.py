@@ -8,21 +8,20 @@ import numpy as np
 import pandas as pd
 
 from dεps.baseline import ReferenceConfig, logistic_regression
+from dεps.config import selected
 from dεps.cost import arch_cost
 from dεps.data.splits import PreparedData
 from dεps.device import best_device, deterministic
-from dεps.errors import UserError
 from dεps.evaluation import accuracies, recalibration_indices
-from dεps.experiment import load_data
+from dεps.experiment import load_data, load_net
 from dεps.files import write_json
 from dεps.identity import FULL_MODEL, STANDALONE
 from dεps.stage import Context, run
-from dεps.supernet.files import load_supernet
 
 
 def measure(folder: Path, text: str, data: PreparedData, images: int, seed: int) -> dict[str, object]:
     """Name, cost and test top-1 (percent, unrounded) of the arch called `text` in the supernet of `folder`."""
-    net = load_supernet(folder / "supernet.safetensors").to(best_device())
+    net = load_net(folder / "supernet.safetensors", data).to(best_device())
     arch = net.space.named(text, STANDALONE)
     (test,) = accuracies(net, arch, data, [data.test], recalibration_indices(data.train, images, seed))
     cost = arch_cost(net.space, arch, net.classes, net.channels)
@@ -39,9 +38,11 @@ def mean_and_std(name: str, top1: list[float]) -> dict[str, float]:
 def work(context: Context, out: Path) -> None:
     """Write `full_model/<seed>.json`, `standalone/<arch>-<seed>.json`, `standalone.csv` and `metrics.json`."""
     deterministic()
-    config, data, seeds = context.section(ReferenceConfig, "reference"), load_data(context), context.params["seeds"]
-    if not seeds:
-        raise UserError("seeds is empty; expected at least one number")
+    config, data, seeds = (
+        context.section(ReferenceConfig, "reference"),
+        load_data(context),
+        selected(context.params, "seeds"),
+    )
 
     def measured(stage: str, text: str, seed: int, instance: str) -> dict[str, object]:
         row = measure(context.folder(stage, instance), text, data, config.recalibration_images, seed)
@@ -50,7 +51,7 @@ def work(context: Context, out: Path) -> None:
         return {"standalone": text, "seed": seed, **row}
 
     full = [measured(FULL_MODEL, "largest", seed, str(seed))["test_top1"] for seed in seeds]
-    alone = context.params["standalone"]
+    alone = selected(context.params, "standalone")
     rows = [measured(STANDALONE, text, seed, f"{text}-{seed}") for text in alone for seed in seeds]
     table = pd.DataFrame(rows)
     table.to_csv(out / "standalone.csv", index=False, float_format="%.4f")

@@ -10,7 +10,7 @@ import pandas as pd
 from dεps.cost import arch_cost, macs_counter
 from dεps.device import best_device, deterministic
 from dεps.evaluation import recalibration_indices, top1
-from dεps.experiment import load_data
+from dεps.experiment import load_data, load_net
 from dεps.files import write_json
 from dεps.measurement import measure_each
 from dεps.predictor import PredictConfig, agreement, encode_genomes, load_predictor, predict
@@ -18,7 +18,6 @@ from dεps.randomness import derive
 from dεps.search import SearchConfig, search, spread
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
-from dεps.supernet.files import load_supernet
 
 
 def work(context: Context, out: Path) -> None:
@@ -34,7 +33,7 @@ def work(context: Context, out: Path) -> None:
     )
 
     weights = context.folder("train") / "supernet.safetensors"
-    net = load_supernet(weights).to(best_device())
+    net = load_net(weights, data, space).to(best_device())
     choices = net.choices
 
     def score(genomes: np.ndarray) -> np.ndarray:

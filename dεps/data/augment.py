@@ -8,7 +8,6 @@ else, and the generator is afterwards what it was.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from torch import Generator, Tensor
 
 from dεps.data.folder import to_picture
 from dεps.data.splits import Split
-from dεps.errors import UserError
+from dεps.errors import UserError, check_numbers
 from dεps.randomness import derive
 
 AUTO_AUGMENT = ("none", "imagenet", "cifar10")
@@ -64,15 +63,16 @@ class AugmentConfig:
         if self.auto_augment not in AUTO_AUGMENT:
             raise UserError(f"{where}.auto_augment is {self.auto_augment!r}; allowed: {', '.join(AUTO_AUGMENT)}")
         jitter = self.color_jitter
-        good = len(jitter) == 4 and all(math.isfinite(value) and value >= 0 for value in jitter) and jitter[3] <= 0.5
+        good = len(jitter) == 4 and all(0 <= value <= 100 for value in jitter) and jitter[3] <= 0.5
         if jitter and not good:
-            expected = "[] or [brightness, contrast, saturation, hue], each 0 or more and hue at most 0.5"
+            expected = "[] or [brightness, contrast, saturation, hue], each 0 or more, hue at most 0.5"
             raise UserError(f"{where}.color_jitter is {jitter}; expected {expected}")
         if not 0.0 <= self.random_erasing <= 1.0:
             raise UserError(f"{where}.random_erasing is {self.random_erasing}; expected a probability, 0 to 1")
         for key in ("mixup", "cutmix"):
             if getattr(self, key) < 0:
                 raise UserError(f"{where}.{key} is {getattr(self, key)}; expected α, 0 (none) or more")
+        check_numbers(self, where, mixup=(0, 1000), cutmix=(0, 1000))
 
     def check_images(self, where: str, size: int, channels: int) -> None:
         """Raise `UserError` naming the key below `where` that images of this size and colour cannot be given."""

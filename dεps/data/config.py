@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dεps.errors import UserError
+from dεps.errors import UserError, check_numbers
 
 SOURCES = ("fashion_mnist_mini", "torchvision", "image_folder")
 TORCHVISION = ("fashion_mnist", "cifar10", "cifar100")
@@ -56,6 +56,8 @@ class DatasetConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if not self.name.strip():
+            raise UserError(f"{where}.name is empty; expected a label for tables")
         if self.source not in SOURCES:
             raise UserError(f"{where}.source is {self.source!r}; allowed: {', '.join(SOURCES)}")
         if self.source == "torchvision" and self.name not in TORCHVISION:
@@ -71,7 +73,4 @@ class DatasetConfig:
         for key in ("train_images", "class_count"):
             if getattr(self, key) is not None and getattr(self, key) < 1:
                 raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 1 or more, or null for any number")
-        if self.in_memory_limit_mb < 0:
-            raise UserError(f"{where}.in_memory_limit_mb is {self.in_memory_limit_mb}; expected 0 or more")
-        if self.workers < 0:
-            raise UserError(f"{where}.workers is {self.workers}; expected 0 or more")
+        check_numbers(self, where, in_memory_limit_mb=(0, 10**9), workers=(0, 256))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -19,9 +20,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dεps.data.config import SplitFolders
-from dεps.errors import UserError
+from dεps.errors import UserError, is_odd
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
+FORMATS = ("JPEG", "PNG")
+#: what no image set for training holds, but an archive or file made to exhaust memory may
+LARGEST_FILE, MOST_PIXELS, MOST_ENTRIES, LONGEST_SIDES = 256 * 2**20, 80_000_000, 10_000_000, 100
+# Such images are refused, by an error of one line.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 #: per split, file names and labels
 Listings = dict[str, list[tuple[str, int]]]
 
@@ -52,13 +58,22 @@ class ImageFolder:
         if self._archive is None:
             try:
                 self._archive = zipfile.ZipFile(self.root)
-            except (zipfile.BadZipFile, OSError) as error:
-                raise UserError(f"{self.root} is no readable .zip ({error})") from None
-            for name in self._archive.namelist():
-                parts = PurePosixPath(name.replace("\\", "/"))
-                if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-                    raise UserError(f"{self.root} holds '{name}', a path outside the archive; refused")
+            except Exception as error:  # a damaged directory can raise anything
+                raise UserError(f"{self.root} is no readable .zip ({error}); pack or fetch it again") from None
+            self._check_entries(self._archive.infolist())
         return self._archive
+
+    def _check_entries(self, entries: Sequence[zipfile.ZipInfo]) -> None:
+        """What can be refused before anything is read. Raises `UserError`."""
+        if len(entries) > MOST_ENTRIES:
+            raise UserError(f"{self.root} has {len(entries):,} entries; expected at most {MOST_ENTRIES:,}")
+        for entry in entries:
+            parts = PurePosixPath(entry.filename.replace("\\", "/"))
+            if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
+                raise UserError(f"{self.root} holds '{entry.filename}', a path outside the archive; refused")
+            if entry.file_size > LARGEST_FILE and entry.filename.lower().endswith(EXTENSIONS):
+                size = f"{entry.file_size // 2**20:,} MiB"
+                raise UserError(f"{self.root} holds '{entry.filename}' of {size}, no image; refused")
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_archive": None}  # an open archive must not be shared with worker processes
@@ -70,6 +85,8 @@ class ImageFolder:
         """
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for name in self.names:
+            if is_odd(name):
+                raise UserError(f"{self.root} holds {name!r}, a name with odd characters; rename it")
             split, _, rest = name.partition("/")
             if "/" in rest:
                 found[split][rest.partition("/")[0]].append(name)
@@ -79,6 +96,8 @@ class ImageFolder:
                 f"{self.root} has no '{folders.train}/<class>/' images (dataset.splits.train); found {there}"
             )
         classes = _read_classes(class_list) if class_list else sorted(found[folders.train])
+        if len(classes) < 2:
+            raise UserError(f"{self.root} has one class only, '{classes[0]}'; expected two folders or more in train")
         splits = {}
         for split, folder in (("train", folders.train), ("validation", folders.validation), ("test", folders.test)):
             if folder is None or (folder not in found and split == "validation"):
@@ -101,12 +120,20 @@ class ImageFolder:
     def fingerprint(self, names: Sequence[str]) -> str:
         """Hash of the names, sizes and times of these images: tells, without reading them, whether they changed."""
         if self.root.is_dir():
-            states = [(self.root / name).stat() for name in names]
-            facts = [[state.st_size, state.st_mtime_ns] for state in states]
+            facts = [self._facts(name) for name in names]
         else:
             infos = [self._zip().getinfo(name) for name in names]
             facts = [[info.file_size, info.CRC] for info in infos]
         return hashlib.sha256(json.dumps([list(names), facts]).encode()).hexdigest()[:16]
+
+    def _facts(self, name: str) -> list[int]:
+        try:
+            state = (self.root / name).stat()
+        except OSError as error:
+            raise UserError(
+                f"{self.root}: image '{name}' cannot be read ({error.strerror}); mend or remove it"
+            ) from None
+        return [state.st_size, state.st_mtime_ns]
 
     def read(self, name: str, size: int, channels: int) -> np.ndarray:
         """One image as uint8 (size, size, channels): shorter side resized, then centre-cropped, where needed.
@@ -121,19 +148,32 @@ class ImageFolder:
         Raises `UserError` naming the file where it is missing, truncated or no image.
         """
         try:
-            data = (self.root / name).read_bytes() if self.root.is_dir() else self._zip().read(name)
-            with Image.open(io.BytesIO(data)) as picture:
+            with Image.open(io.BytesIO(self._bytes(name)), "r", FORMATS) as picture:
+                _check_size(picture)
                 return picture.convert(_mode(channels))
-        except (
-            OSError,
-            UnidentifiedImageError,
-            zipfile.BadZipFile,
-            KeyError,
-            SyntaxError,
-            Image.DecompressionBombError,
-        ) as error:
-            reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
+        except UserError:
+            raise
+        except Exception as error:  # a damaged file can raise anything
+            known = isinstance(error, UnidentifiedImageError)
+            reason = "no JPEG or PNG" if known else str(error) or type(error).__name__
             raise UserError(f"{self.root}: image '{name}' cannot be read ({reason}); mend or remove it") from None
+
+    def _bytes(self, name: str) -> bytes:
+        """Content of a file, as long as it is one of an image."""
+        with (self.root / name).open("rb") if self.root.is_dir() else self._zip().open(name) as file:
+            data = file.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
+            raise ValueError(f"larger than {LARGEST_FILE // 2**20} MiB")
+        return data
+
+
+def _check_size(picture: Image.Image) -> None:
+    """Before pixels are decoded, or resized to a given shorter side."""
+    width, height = picture.size
+    if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDES * min(width, height):
+        raise ValueError(
+            f"{width}×{height} pixels; expected at most {MOST_PIXELS:,}, and sides up to 1:{LONGEST_SIDES}"
+        )
 
 
 def _mode(channels: int) -> str:
@@ -160,8 +200,8 @@ def to_picture(pixels: np.ndarray) -> Image.Image:
 def _read_classes(path: str) -> list[str]:
     try:
         classes = Path(path).read_text().split()
-    except OSError as error:
-        raise UserError(f"class list {path} (dataset.classes) cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"class list {path} (dataset.classes) cannot be read: {error}") from None
     if not classes or len(set(classes)) != len(classes):
         raise UserError(f"class list {path} (dataset.classes) is empty or names a class twice")
     return classes

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save, save_file
+from safetensors.numpy import load_file, save
 
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, to_array
@@ -136,7 +136,7 @@ def _decode(
             images[row] = image
             if checkpoints and checkpoints.due():
                 piece = {"images": images[saved : row + 1]}
-                checkpoints.save(row + 1, lambda path, piece=piece: save_file(piece, path))
+                checkpoints.save(row + 1, lambda path, piece=piece: path.write_bytes(save(piece)))
                 saved = row + 1
     return images, np.array([label for _, label in items], np.int64)
 
@@ -220,5 +220,6 @@ def _statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
         counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
         average = float(counts @ values / counts.sum())
         mean.append(round(average, 6))
-        std.append(round(float(np.sqrt(counts @ (values - average) ** 2 / counts.sum())), 6))
+        # A channel of one value has nothing to scale.
+        std.append(round(float(np.sqrt(counts @ (values - average) ** 2 / counts.sum())), 6) or 1.0)
     return mean, std

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from dεps.errors import UserError
 
+#: of the official archives, generously
+MOST_MEMBERS, LARGEST_MEMBER = 100, 256 * 2**20
+_CURE = "delete it and it is downloaded again"
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
 
 FASHION_CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
@@ -97,14 +101,20 @@ def _fetch(file: OfficialFile, root: Path, download: Callable[..., None] | None 
 
 
 def _parse_fashion(paths: list[Path]) -> tuple[Arrays, list[str]]:
-    def idx(path: Path, header: int) -> np.ndarray:
-        return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
+    def idx(path: Path, header: int, *shape: int) -> np.ndarray:
+        try:
+            with gzip.open(path) as file:
+                return np.frombuffer(_limited(file), np.uint8, offset=header).reshape(-1, *shape)
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error}); {_CURE}") from None
 
     by_name = {path.name: path for path in paths}
     arrays = {}
     for split, prefix in (("train", "train"), ("test", "t10k")):
-        images = idx(by_name[f"{prefix}-images-idx3-ubyte.gz"], 16).reshape(-1, 28, 28, 1)
-        arrays[split] = (images, idx(by_name[f"{prefix}-labels-idx1-ubyte.gz"], 8).astype(np.int64))
+        images = idx(by_name[f"{prefix}-images-idx3-ubyte.gz"], 16, 28, 28, 1)
+        labels = idx(path := by_name[f"{prefix}-labels-idx1-ubyte.gz"], 8).astype(np.int64)
+        _check_labels(path, images, labels, FASHION_CLASSES)
+        arrays[split] = (images, labels)
     return arrays, FASHION_CLASSES
 
 
@@ -114,19 +124,39 @@ def _parse_cifar(name: str, path: Path) -> tuple[Arrays, list[str]]:
     parts: dict[str, list[np.ndarray]] = {"train": [], "test": []}
     classes: list[str] = []
     try:
-        with tarfile.open(path) as archive:
-            for member in sorted(archive.getmembers(), key=lambda entry: entry.name):
+        with tarfile.open(path) as archive:  # nothing is ever extracted to the disk
+            members = list(itertools.islice(archive, MOST_MEMBERS + 1))
+            if len(members) > MOST_MEMBERS:
+                raise ValueError(f"more than {MOST_MEMBERS} files")
+            for member in sorted(filter(tarfile.TarInfo.isfile, members), key=lambda entry: entry.name):
                 stem = Path(member.name).name
                 if stem.endswith(".bin"):
-                    records = np.frombuffer(archive.extractfile(member).read(), np.uint8)
+                    records = np.frombuffer(_limited(archive.extractfile(member)), np.uint8)
                     parts["test" if "test" in stem else "train"].append(records.reshape(-1, labels + 3072))
                 elif stem in ("batches.meta.txt", "fine_label_names.txt"):
-                    classes = archive.extractfile(member).read().decode().split()
-    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and it is downloaded again") from None
+                    classes = _limited(archive.extractfile(member)).decode().split()
+        if not all(sum(map(len, batches)) for batches in parts.values()):
+            raise ValueError("no images for train or test")
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {_CURE}") from None
     arrays = {}
     for split, batches in parts.items():
         records = np.concatenate(batches)
         images = records[:, labels:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         arrays[split] = (np.ascontiguousarray(images), records[:, labels - 1].astype(np.int64))
+        _check_labels(path, *arrays[split], classes)
     return arrays, classes
+
+
+def _limited(file: IO[bytes]) -> bytes:
+    """Content of a packed file, whatever size it claims or unpacks to."""
+    data = file.read(LARGEST_MEMBER + 1)
+    if len(data) > LARGEST_MEMBER:
+        raise ValueError(f"a file in it is larger than {LARGEST_MEMBER // 2**20} MiB")
+    return data
+
+
+def _check_labels(path: Path, images: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:
+    if not len(labels) or len(images) != len(labels) or labels.max() >= len(classes):
+        there = f"{len(images)} images, {len(labels)} labels, {len(classes)} classes"
+        raise UserError(f"{path} cannot be used ({there}, which do not fit); {_CURE}")

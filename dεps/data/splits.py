@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, to_picture
+from dεps.data.manifest import read_manifest
 from dεps.errors import UserError
+from dεps.tensors import read_tensors
+
+CURE = "run the stage 'prepare' again"
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,7 @@ class PreparedData:
 
     def __init__(self, folder: Path, config: DatasetConfig) -> None:
         self.folder, self.config = folder, config
-        try:
-            self.manifest: dict = json.loads((folder / "manifest.json").read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{folder / 'manifest.json'} cannot be read ({error}); run the stage 'prepare'") from None
+        self.manifest = read_manifest(folder)
 
     @property
     def classes(self) -> list[str]:
@@ -90,13 +88,29 @@ class PreparedData:
 
     def _load(self, name: str) -> Split:
         path = self.folder / f"{name}.safetensors"
-        try:
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{path} cannot be read ({error}); run the stage 'prepare' again") from None
+        tensors = read_tensors(path, "split", CURE)
+        size, channels, count = self.manifest["size"], self.manifest["channels"], self.manifest["images"][name]
+        labels, images = tensors.get("labels"), tensors.get("images")
+        if labels is None or labels.dtype != torch.int64 or labels.shape != (count,):
+            raise UserError(f"{path} has no {count:,} labels, as manifest.json says; {CURE}")
+        if labels.min() < 0 or labels.max() >= len(self.classes):
+            raise UserError(f"{path} holds labels that are none of the {len(self.classes)} classes; {CURE}")
+        if images is not None and (images.dtype != torch.uint8 or images.shape != (count, size, size, channels)):
+            there = "×".join(map(str, images.shape))
+            raise UserError(f"{path} holds images of {images.dtype}, {there}; manifest.json says otherwise; {CURE}")
         files = folder = None
-        if "images" not in tensors:
-            files = tuple((self.folder / f"{name}.files.txt").read_text().splitlines())
-            folder = ImageFolder(self.config.location())
-        size, channels = self.manifest["size"], self.manifest["channels"]
-        return Split(tensors["labels"], tensors.get("images"), files, folder, size, channels, len(self.classes))
+        if images is None:
+            files, folder = self._files(name, count), ImageFolder(self.config.location())
+        return Split(labels, images, files, folder, size, channels, len(self.classes))
+
+    def _files(self, name: str, count: int) -> tuple[str, ...]:
+        path = self.folder / f"{name}.files.txt"
+        try:
+            *files, rest = path.read_text().split("\n")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error}); {CURE}") from None
+        if rest or len(files) != count:
+            raise UserError(f"{path} does not name {count:,} files, as manifest.json says; {CURE}")
+        if self.config.root is None:
+            raise UserError(f"{self.folder} was prepared from files, but dataset.root is not set; {CURE}")
+        return tuple(files)

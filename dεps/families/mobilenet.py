@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dεps.errors import UserError
-from dεps.search_space import ACTIVATIONS, Arch, Layer, SearchSpace, check_choice, make_divisible, strided
+from dεps.search_space import ACTIVATIONS, Arch, Layer, SearchSpace, check_choice, check_width, make_divisible, strided
 
 
 @dataclass
@@ -75,12 +75,11 @@ class Space(SearchSpace):
             check_choice(act, ACTIVATIONS, f"{where}.{key}.act")
         widths = {"stem.width": self.stem.width, "static.width": self.static.width, "head.expand": self.head.expand}
         for key, value in widths.items():
-            if value < 1:
-                raise UserError(f"{where}.{key} is {value}; expected a positive width")
-        if self.bn_eps <= 0:
-            raise UserError(f"{where}.bn_eps is {self.bn_eps}; expected a positive number")
-        if self.head.features < 0:
-            raise UserError(f"{where}.head.features is {self.head.features}; expected 0 (none) or a positive width")
+            check_width(value, f"{where}.{key}")
+        if not 0 < self.bn_eps <= 1:
+            raise UserError(f"{where}.bn_eps is {self.bn_eps}; expected a positive number up to 1")
+        if self.head.features:  # 0: none
+            check_width(self.head.features, f"{where}.head.features")
         check_choice(self.stem.stride, (1, 2), f"{where}.stem.stride")
         if self.static.skip and self.static.width != self.stem.width:
             raise UserError(f"{where}.static.skip is true; expected static.width to equal stem.width then")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dεps.errors import UserError
-from dεps.search_space import Arch, Layer, SearchSpace, check_ascending, make_divisible, strided
+from dεps.search_space import Arch, Layer, SearchSpace, check_ratios, check_width, make_divisible, strided
 
 
 @dataclass
@@ -51,9 +51,10 @@ class Space(SearchSpace):
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
         super().check(where)
-        check_ascending(self.width_mult, f"{where}.width_mult")
+        check_ratios(self.width_mult, f"{where}.width_mult")
         if self.stem.width < 16:
             raise UserError(f"{where}.stem.width is {self.stem.width}; expected 16 or more")
+        check_width(self.stem.width, f"{where}.stem.width")
         first, *others = self.stages
         if not {*first.depth} <= {0, 1} or len(first.expand) > 1 or not others:
             raise UserError(f"{where}.stages[0] must be the stem's residual: depth of 0 and 1, one expand ratio")

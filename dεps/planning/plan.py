@@ -7,16 +7,17 @@ is predicted from a few real steps of each phase on made-up images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from dεps.config import section, structured
 from dεps.cost import FORWARD_BACKWARD, macs_counter
+from dεps.data.config import DatasetConfig
+from dεps.data.manifest import read_manifest
 from dεps.data.sources import read_fashion_mnist_mini
 from dεps.errors import UserError
-from dεps.files import read_json
 from dεps.identity import FULL_MODEL
 from dεps.planning.measure import Measuring
 from dεps.randomness import python_rng
@@ -173,13 +174,13 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
     space = structured(SearchSpace, own["space"], f"{where}.space")
     config = structured(TrainConfig, own["train"], f"{where}.train")
     kept = structured(FullModelConfig, own["full_model"], f"{where}.full_model").epochs(config.epochs)
-    images, classes = training_set(own["dataset"], name)
-    channels = own["dataset"]["channels"]
+    dataset = structured(DatasetConfig, own["dataset"], f"{where}.dataset")
+    images, classes = training_set(asdict(dataset), name)
     setup = config.setup_for(space, images)
     strategies: dict[str, Strategy] = {FULL_MODEL: full_model.build(full_model.Options(), setup)}
     for method in params["methods"]:
         strategies[method] = registry.build(own["methods"][method], f"{where}.methods.{method}", setup)
-    macs_of, seed = macs_counter(space, classes, channels), params["seeds"][0]
+    macs_of, seed = macs_counter(space, classes, dataset.channels), params["seeds"][0]
     plans = []
     for method, strategy in strategies.items():
         phases = _count(strategy, setup, config.batch_size, macs_of, seed)
@@ -187,12 +188,12 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
         plans.append(MethodPlan(method, phases, max((epoch for epoch in kept if epoch <= trunk), default=0)))
     device = None
     if steps:
-        measuring = Measuring(space, config, classes, channels, seed, steps)
+        measuring = Measuring(space, config, classes, dataset.channels, seed, steps)
         plans, device = measuring.timed(plans, strategies, f"plan {name}: measuring steps"), measuring.device
     hours = {method: cost.gpu_hours for method, cost in training_costs().items()}
     return ExperimentPlan(
         name,
-        own["dataset"]["name"],
+        dataset.name,
         space.name,
         images,
         classes,
@@ -212,7 +213,7 @@ def training_set(dataset: dict[str, Any], experiment: str, data: Path = Path("da
     """
     path = data / experiment / "manifest.json"
     if path.exists():
-        manifest = read_json(path)
+        manifest = read_manifest(path.parent)
         if all(manifest.get(key) == dataset[key] for key in ("source", "name", "size", "channels")):
             return manifest["images"]["train"], len(manifest["classes"])
     if dataset["source"] == "fashion_mnist_mini":

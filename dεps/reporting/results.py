@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,23 @@ from typing import Any
 
 import pandas as pd
 
+from dεps.config import section, selected
+from dεps.data.manifest import read_manifest
 from dεps.errors import UserError
-from dεps.files import read_json
+from dεps.files import read_numbers, read_records
+from dεps.tables import read_table, read_trials
 
 RUNS, DATA = Path("runs"), Path("data")
+#: columns of measured archs
+MEASURED = ("macs", "params", "val_top1", "test_top1")
+_COST = "cost/train_tmacs"
+#: what each stage's metrics must hold
+METRICS = {
+    "train": (_COST,),
+    "evaluate": ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1"),
+    "predict": ("predictor/kendall_tau",),
+    "search": (),
+}
 
 
 @dataclass(frozen=True)
@@ -30,38 +43,38 @@ class Results:
         """Where the stages of this experiment write."""
         return RUNS / self.experiment
 
-    def table(self, stage: str, file: str) -> pd.DataFrame:
-        """A CSV file of every method and seed, one below the other, with columns `method` and `seed`."""
+    def table(self, stage: str, file: str, numbers: Sequence[str], texts: Sequence[str] = ()) -> pd.DataFrame:
+        """A CSV file of every method and seed, one below the other, with columns `method` and `seed`.
+
+        It must have columns of `numbers` and of `texts`.
+        """
         frames = []
         for method in self.methods:
             for seed in self.seeds:
                 path = self.folder / stage / f"{method}-{seed}" / file
-                try:
-                    frames.append(pd.read_csv(path).assign(method=method, seed=seed))
-                except (OSError, pd.errors.EmptyDataError) as error:
-                    raise UserError(f"{path} cannot be read ({error}); run 'dvc repro'") from None
+                frames.append(read_table(path, numbers, texts).assign(method=method, seed=seed))
         return pd.concat(frames, ignore_index=True)
 
     @cached_property
     def pareto(self) -> pd.DataFrame:
         """Pareto points: name, arch, macs, params, val_top1, test_top1."""
-        table = self.table("evaluate", "pareto.csv")
+        table = self.table("evaluate", "pareto.csv", MEASURED, ["name", "arch"])
         return table[table.name != "smallest"]
 
     @cached_property
     def population(self) -> pd.DataFrame:
         """Random archs: bucket, arch, macs, params, val_top1, test_top1."""
-        return self.table("evaluate", "population.csv")
+        return self.table("evaluate", "population.csv", ["bucket", *MEASURED], ["arch"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """Held-out archs: arch, macs, measured, predicted, linear (percent)."""
-        return self.table("predict", "predictions.csv")
+        return self.table("predict", "predictions.csv", ["macs", "measured", "predicted"], ["arch"])
 
     @cached_property
     def searched(self) -> pd.DataFrame:
         """Archs found by search: arch, macs, params, predicted, measured (percent, empty where not measured)."""
-        return self.table("search", "front.csv")
+        return self.table("search", "front.csv", ["macs", "predicted"], ["arch"])
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -71,11 +84,7 @@ class Results:
             for seed in self.seeds:
                 trunk = method == "full_model"
                 name = Path("full_model", str(seed)) if trunk else Path("train", f"{method}-{seed}")
-                path = self.folder / name / "history.jsonl"
-                try:
-                    records = [json.loads(line) for line in path.read_text().splitlines()]
-                except (OSError, ValueError) as error:
-                    raise UserError(f"{path} cannot be read ({error}); run 'dvc repro'") from None
+                records = read_records(self.folder / name / "history.jsonl", "epoch", "cost/train_tmacs")
                 frames.append(pd.DataFrame(records).assign(method=method, seed=seed))
         return pd.concat(frames, ignore_index=True)
 
@@ -87,60 +96,65 @@ class Results:
             for seed in self.seeds:
                 row: dict[str, Any] = {"method": method, "seed": seed}
                 for stage, file in (("train", "summary"), *((s, "metrics") for s in ("evaluate", "predict", "search"))):
-                    row |= read_json(self.folder / stage / f"{method}-{seed}" / f"{file}.json")
+                    path = self.folder / stage / f"{method}-{seed}" / f"{file}.json"
+                    row |= read_numbers(path, *METRICS[stage])
                 rows.append(row)
         return pd.DataFrame(rows)
 
     @cached_property
     def reference(self) -> dict[str, float]:
         """Test accuracy of the full model alone and of logistic regression."""
-        return read_json(self.folder / "reference" / "metrics.json")
+        names = [f"reference/{name}" for name in ("full_model_top1", "full_model_top1_std", "logistic_regression_top1")]
+        return read_numbers(self.folder / "reference" / "metrics.json", *names)
 
     @cached_property
     def standalone(self) -> pd.DataFrame:
         """Archs trained alone, one row an arch and seed: name, arch, macs, params, seed, test_top1, train_tmacs."""
-        path = self.folder / "reference" / "standalone.csv"
-        try:
-            table = pd.read_csv(path)
-        except (OSError, pd.errors.EmptyDataError) as error:
-            raise UserError(f"{path} cannot be read ({error}); run 'dvc repro'") from None
-        runs = [f"{row.standalone}-{row.seed}" for row in table.itertuples()]
-        costs = [read_json(self.folder / "standalone" / run / "summary.json")["cost/train_tmacs"] for run in runs]
+        texts = ["standalone", "name", "arch"]
+        table = read_table(self.folder / "reference" / "standalone.csv", ["seed", "macs", "params", "test_top1"], texts)
+        runs = [self.folder / "standalone" / f"{row.standalone}-{row.seed}" for row in table.itertuples()]
+        costs = [read_numbers(run / "summary.json", _COST)[_COST] for run in runs]
         return table.assign(train_tmacs=costs)
 
     @property
     def has_study(self) -> bool:
         """Whether stage `tune` has run trials."""
         path = self.folder / "tune" / "summary.json"
-        return path.exists() and read_json(path)["tune/trials"] > 0
+        return path.exists() and read_numbers(path, "tune/trials")["tune/trials"] > 0
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """Trials of the study: point, state, options, val_top1 and the like (percent), train_tmacs, front, best."""
-        table = pd.read_csv(self.folder / "tune" / "trials.csv")
+        table = read_trials(self.folder / "tune" / "trials.csv")
         return table.assign(point=table.point.fillna(""))
 
     @cached_property
     def trial_curves(self) -> pd.DataFrame:
         """Training records of the trials, of the epochs that each trained itself."""
-        return pd.read_csv(self.folder / "tune" / "curves.csv")
+        return read_table(self.folder / "tune" / "curves.csv", ["trial", "epoch"])
 
     @cached_property
     def importance(self) -> pd.DataFrame:
         """Share of the variance that each option explains: option, accuracy, cost."""
-        return pd.read_csv(self.folder / "tune" / "importance.csv")
+        return read_table(self.folder / "tune" / "importance.csv", ["accuracy", "cost"], ["option"], empty=True)
 
     @cached_property
     def study(self) -> dict[str, float]:
         """Metrics of the study."""
-        return read_json(self.folder / "tune" / "summary.json")
+        counts = ("trials", "pruned", "trained_tmacs", "from_scratch_tmacs", "saved_percent")
+        return read_numbers(self.folder / "tune" / "summary.json", *(f"tune/{name}" for name in counts))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What stage `prepare` says of the data."""
-        return read_json(DATA / self.experiment / "manifest.json")
+        return read_manifest(DATA / self.experiment)
 
 
 def all_results(params: dict[str, Any]) -> list[Results]:
     """Every selected experiment of `params.yaml`."""
-    return [Results(name, params["methods"], params["seeds"], params["experiments"][name]) for name in params["names"]]
+    names, methods, seeds = (selected(params, key) for key in ("names", "methods", "seeds"))
+    for keys in (("dataset",), ("space", "name"), ("train", "epochs"), ("methods",), ("tuning", "seed")):
+        for name in names:
+            if len(keys) > 1 and keys[1] not in section(params, "experiments", name, keys[0]):
+                raise UserError(f"params.yaml has no 'experiments.{name}.{'.'.join(keys)}'; 'deps params' composes it")
+    return [Results(name, methods, seeds, section(params, "experiments", name)) for name in names]

@@ -15,6 +15,11 @@ from dεps.losses import Loss
 from dεps.schedule import CosineSchedule
 from dεps.search_space import Arch, SearchSpace
 
+#: of ratios of epochs, temperatures and weights; beyond it a step has no number, or a loss no value
+LARGEST = 10_000
+#: random subnets a step
+MOST_SUBNETS = 100
+
 
 @dataclass(frozen=True)
 class Setup:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dεps.errors import UserError
+from dεps.errors import UserError, check_numbers
 from dεps.strategies import deps
-from dεps.strategies.base import Setup
+from dεps.strategies.base import LARGEST, MOST_SUBNETS, Setup
 
 
 @dataclass
@@ -27,10 +27,8 @@ class Options:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
         if self.epochs_ratio <= 0:
             raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
-        if self.random_subnets < 0:
-            raise UserError(f"{where}.random_subnets is {self.random_subnets}; expected 0 or more")
-        if self.temperature <= 0:
-            raise UserError(f"{where}.temperature is {self.temperature}; expected a positive number")
+        check_numbers(self, where, epochs_ratio=(0, LARGEST), random_subnets=(0, MOST_SUBNETS))
+        deps.check_temperature(self, where)
 
 
 def build(options: Options, setup: Setup) -> deps.DelayedShrinking:

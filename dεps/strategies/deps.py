@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
-from dεps.errors import UserError
+from dεps.errors import UserError, check_numbers
 from dεps.losses import CrossEntropy, InPlaceDistillation
 from dεps.schedule import SHAPE_NAMES, EpsilonRamp
 from dεps.search_space import SearchSpace
-from dεps.strategies.base import Phase, Setup, Term
+from dεps.strategies.base import LARGEST, MOST_SUBNETS, Phase, Setup, Term
 from dεps.strategies.full_model import full_model_term
 
 
@@ -50,12 +50,15 @@ class Options:
             raise UserError(f"{where}.ramp_shape is {self.ramp_shape!r}; allowed: {', '.join(SHAPE_NAMES)}")
         if self.ramp_shape == "constant" and self.epsilon == 0.0:
             raise UserError(f"{where}.epsilon is 0 with ramp_shape constant, which trains no subnet; expected above 0")
-        if self.ramp_epochs < 0:
-            raise UserError(f"{where}.ramp_epochs is {self.ramp_epochs}; expected 0 or more")
-        if self.random_subnets < 0:
-            raise UserError(f"{where}.random_subnets is {self.random_subnets}; expected 0 or more")
-        if self.temperature <= 0:
-            raise UserError(f"{where}.temperature is {self.temperature}; expected a positive number")
+        check_numbers(self, where, ramp_epochs=(0, LARGEST * 10), random_subnets=(0, MOST_SUBNETS))
+        check_temperature(self, where)
+
+
+def check_temperature(options: object, where: str) -> None:
+    """Raise `UserError` unless logits can be divided by it."""
+    if options.temperature <= 0:
+        raise UserError(f"{where}.temperature is {options.temperature}; expected a positive number")
+    check_numbers(options, where, temperature=(1 / LARGEST, LARGEST))
 
 
 @dataclass(frozen=True)

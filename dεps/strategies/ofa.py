@@ -12,11 +12,11 @@ from functools import cached_property
 from random import Random
 from typing import NamedTuple
 
-from dεps.errors import UserError
+from dεps.errors import UserError, check_numbers
 from dεps.losses import Distillation
 from dεps.schedule import CosineSchedule
 from dεps.search_space import SearchSpace
-from dεps.strategies.base import Phase, Setup, Term
+from dεps.strategies.base import LARGEST, Phase, Setup, Term
 from dεps.strategies.full_model import full_model_term
 
 #: the teacher's epochs in the published recipe, to which the phases' lengths are relative
@@ -59,11 +59,11 @@ class TeacherOptions:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if self.distillation < 0:
-            raise UserError(f"{where}.distillation is {self.distillation}; expected 0 or more")
         for key in ("epochs_ratio", "teacher_ratio"):
             if getattr(self, key) <= 0:
                 raise UserError(f"{where}.{key} is {getattr(self, key)}; expected a positive number")
+        limits = (0, LARGEST)
+        check_numbers(self, where, distillation=limits, epochs_ratio=limits, teacher_ratio=limits)
 
 
 @dataclass

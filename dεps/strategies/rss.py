@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from dεps.errors import UserError
+from dεps.errors import UserError, check_numbers
 from dεps.losses import CrossEntropy
 from dεps.search_space import SearchSpace
-from dεps.strategies.base import Phase, Setup, Term
+from dεps.strategies.base import LARGEST, Phase, Setup, Term
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Options:
             raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
         if self.learning_rate_ratio <= 0:
             raise UserError(f"{where}.learning_rate_ratio is {self.learning_rate_ratio}; expected a positive number")
+        check_numbers(self, where, epochs_ratio=(0, LARGEST), learning_rate_ratio=(0, LARGEST))
         if not 0.0 <= self.label_smoothing < 1.0:
             raise UserError(f"{where}.label_smoothing is {self.label_smoothing}; expected 0 up to below 1")
 

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from dataclasses import dataclass
 from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from typing import Any
 
 from dεps.config import structured
-from dεps.errors import UserError
+from dεps.cost import arch_cost
+from dεps.errors import UserError, check_numbers
 from dεps.files import replace_atomic
 from dεps.search_space import SearchSpace
 from dεps.supernet.network import Supernet
+from dεps.tensors import read_description, read_tensors, save_tensors
+
+#: what a network can have
+MOST_CLASSES, MOST_CHANNELS = 100_000, 1024
+
+
+@dataclass
+class _Description:
+    """In a supernet file's header."""
+
+    choices: dict[str, Any]
+    space: dict[str, Any]
+    classes: int
+    channels: int
+    kernel_transform: bool
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        check_numbers(self, where, classes=(1, MOST_CLASSES), channels=(1, MOST_CHANNELS))
 
 
 def save_supernet(net: Supernet, path: Path, choices: SearchSpace | None = None) -> None:
@@ -28,21 +46,21 @@ def save_supernet(net: Supernet, path: Path, choices: SearchSpace | None = None)
         "channels": net.channels,
         "kernel_transform": net.kernel_transform,
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    replace_atomic(path, lambda temporary: save_file(tensors, temporary, {"supernet": json.dumps(description)}))
+    replace_atomic(path, lambda temporary: save_tensors(net.state_dict(), temporary, ("supernet", description)))
 
 
 def load_supernet(path: Path) -> Supernet:
     """The network of a file. Raises `UserError` naming it where it is missing, damaged or of another form."""
-    try:
-        with safe_open(path, "pt") as file:
-            description = json.loads(file.metadata()["supernet"])
-        tensors = load_file(path)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no readable supernet ({error}); run the stage that writes it") from None
-    space = structured(SearchSpace, description.pop("space"), f"{path}: space")
-    choices = structured(SearchSpace, description.pop("choices"), f"{path}: choices")
-    net = Supernet(space, **description)
+    cure = "run the stage that writes it"
+    tensors, described = read_tensors(path, "supernet", cure), read_description(path, "supernet", "supernet", cure)
+    description = structured(_Description, described, str(path))
+    space = structured(SearchSpace, description.space, f"{path}: space")
+    choices = structured(SearchSpace, description.choices, f"{path}: choices")
+    # Before memory is taken for what a damaged description may say.
+    needed = arch_cost(space, space.largest(), description.classes, description.channels).params
+    if needed > sum(tensor.numel() for tensor in tensors.values()):
+        raise UserError(f"{path} does not fit its own description: that needs {needed:,} weights; {cure} again")
+    net = Supernet(space, description.classes, description.channels, description.kernel_transform)
     net.choices = choices
     try:
         net.load_state_dict(tensors)

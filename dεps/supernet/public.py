@@ -12,6 +12,7 @@ import io
 import itertools
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch import Tensor
 from dεps.errors import UserError
 from dεps.files import write_atomic
 from dεps.search_space import SearchSpace
+from dεps.supernet.files import MOST_CHANNELS, MOST_CLASSES
 from dεps.supernet.network import Supernet
 
 FAMILY = "mobilenet"
@@ -61,6 +63,9 @@ def import_checkpoint(path: Path, space: SearchSpace) -> Imported:
     head, stem = space.head.features or space.head.expand, space.stem.width
     classes = _size(found, tensors, CLASSIFIER, 0, f"classes×{head}", path)
     channels = _size(found, tensors, STEM, 1, f"{stem}×channels×3×3", path)
+    for size, most, what in ((classes, MOST_CLASSES, "classes"), (channels, MOST_CHANNELS, "input channels")):
+        if size > most:
+            raise UserError(f"{path} has {size:,} {what}; expected at most {most:,}")
     net = Supernet(space, classes, channels, transform)
     state, expected = {}, net.state_dict()
     names = public_names(space, transform)
@@ -210,8 +215,11 @@ def _load(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _check_archive(path)
         with warnings.catch_warnings(action="ignore"):  # about what is refused by an error anyway
             return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except SafetensorError as error:
         raise UserError(f"{path} is no readable safetensors file ({error}); fetch it again") from None
     except Exception as error:  # a damaged file can raise anything, OSError too
@@ -219,6 +227,18 @@ def _load(path: Path) -> Any:
             cure = "save its state dict alone, where you trust it"
             raise UserError(f"{path} holds more than tensors ({foreign[1]}), which is not loaded; {cure}") from None
         raise UserError(f"{path} is damaged or no checkpoint ({type(error).__name__}); fetch it again") from None
+
+
+def _check_archive(path: Path) -> None:
+    """`torch.save` does not compress: a file that unpacks to more than its own size was made to fill the memory."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise UserError(
+            f"{path} is compressed, to {unpacked / 2**20:,.0f} MiB; expected a file as torch.save writes it"
+        )
 
 
 def _state(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:

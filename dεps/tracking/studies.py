@@ -15,9 +15,11 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Metric
 
-from dεps.config import section
-from dεps.files import read_json
+from dεps.config import section, selected
+from dεps.data.manifest import read_manifest
+from dεps.files import read_numbers
 from dεps.identity import RunIdentity, digest, flatten, git_commit, run_identity
+from dεps.tables import read_table, read_trials
 from dεps.tracking.store import Store, record_metrics
 
 STAGE, METHOD = "tune", "deps"
@@ -35,15 +37,18 @@ METRICS = {
 def sync_studies(params: dict[str, Any], store: Store) -> tuple[int, int]:
     """Bring every selected experiment's study into the store; returns (runs, runs that changed)."""
     runs = changed = 0
-    for experiment in params["names"]:
+    for experiment in selected(params, "names"):
         folder = Path("runs") / experiment / STAGE
-        if not (folder / "trials.csv").exists() or not len(trials := pd.read_csv(folder / "trials.csv")):
+        if not (folder / "trials.csv").exists() or not len(trials := read_trials(folder / "trials.csv")):
             continue
-        manifest = read_json(Path("data") / experiment / "manifest.json")
+        manifest, curves = (
+            read_manifest(Path("data") / experiment),
+            read_table(folder / "curves.csv", ["trial", "epoch"]),
+        )
         study = _study_identity(params, experiment, manifest)
         parent, new = _sync_parent(store, study, folder)
         changed += new
-        for row, curve, identity in _trials(params, study, manifest, trials, pd.read_csv(folder / "curves.csv")):
+        for row, curve, identity in _trials(params, study, manifest, trials, curves):
             changed += _sync_trial(store, identity, parent, row, curve, folder)
         runs += 1 + len(trials)
     return runs, changed
@@ -87,7 +92,7 @@ def _trials(
 def _sync_parent(store: Store, identity: RunIdentity, folder: Path) -> tuple[str, bool]:
     figures = sorted((Path("reports") / "experiments" / identity.experiment).glob("tuning*.png"))
     files = [folder / name for name in ("trials.csv", "curves.csv", "importance.csv", "best.yaml")]
-    summary = read_json(folder / "summary.json")
+    summary = read_numbers(folder / "summary.json")
     content = digest([summary, *(path.read_bytes().hex() for path in (*files, *figures))])
     run = store.find(identity)
     if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":

@@ -20,7 +20,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from dεps.files import read_json
+from dεps.config import selected
+from dεps.data.manifest import read_manifest
+from dεps.files import read_json, read_numbers, read_records
 from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, git_commit, run_identity, standalone_method
 from dεps.live import read_live
 from dεps.stage import Context
@@ -55,7 +57,7 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
     for context in instances(params):
         if not (context.folder(context.stage) / "history.jsonl").exists():
             continue
-        manifest = read_json(context.data_folder() / "manifest.json")
+        manifest = read_manifest(context.data_folder())
         identity = run_identity(params, context.experiment, _method(context), context.seed, manifest)
         runs += 1
         changed += _sync_run(store, context, identity, manifest)
@@ -84,14 +86,15 @@ def end_killed(store: Store, experiments: list[str]) -> int:
 
 def instances(params: dict[str, Any]) -> Iterator[Context]:
     """Every training that `params` selects: of the full model, of archs alone, and of methods, for each seed."""
-    for experiment in params["names"]:
-        for seed in params["seeds"]:
+    names, methods, alone, seeds = (selected(params, key) for key in ("names", "methods", "standalone", "seeds"))
+    for experiment in names:
+        for seed in seeds:
             yield Context(FULL_MODEL, experiment, None, seed, params)
-        for arch in params["standalone"]:
-            for seed in params["seeds"]:
+        for arch in alone:
+            for seed in seeds:
                 yield Context(STANDALONE, experiment, None, seed, params, arch)
-        for method in params["methods"]:
-            for seed in params["seeds"]:
+        for method in methods:
+            for seed in seeds:
                 yield Context(TRAIN, experiment, method, seed, params)
 
 
@@ -123,7 +126,7 @@ def _parts(context: Context) -> Iterator[Part]:
 
 def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: dict[str, Any]) -> bool:
     folder = context.folder(context.stage)
-    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    history = read_records(folder / "history.jsonl", "epoch")
     times = _times(context, identity, folder / "history.jsonl")
     parts = {part.name: (part, part.hash()) for part in _parts(context)}
     metrics = [metric for record in history for metric in record_metrics(record, times(record))]
@@ -180,7 +183,7 @@ def _durations(context: Context) -> list[Metric]:
         timing = replace(context, stage=stage).state("timing")
         path = timing.with_name(timing.name + ".json")
         if path.exists():
-            note = read_json(path)
+            note = read_numbers(path, "seconds", "started")
             metrics.append(Metric(f"time/{stage}_seconds", float(note["seconds"]), int(note["started"] * 1000), 0))
     return metrics
 

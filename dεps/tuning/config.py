@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from dεps.errors import UserError
+from dεps.config import LARGEST_SEED
+from dεps.errors import UserError, check_numbers
 from dεps.strategies import registry
+from dεps.strategies.base import LARGEST
 from dεps.trunk import FullModelConfig
 
 OBJECTIVES = (["accuracy"], ["accuracy", "cost"])
 PRUNERS = ("none", "asha", "hyperband")
 COST_UNITS = ("full_model", "tmacs")
+#: trials of a study
+MOST = 1_000_000
 #: the only strategy that has a shrink start and an ε ramp
 STRATEGY = "deps"
 
@@ -31,6 +35,8 @@ class Range:
             raise UserError(f"{where} is empty: low {self.low}, high {self.high}; expected low below high")
         if self.step is not None and not 0 < self.step <= self.high - self.low:
             raise UserError(f"{where}.step is {self.step}; expected above 0 up to {self.high - self.low:g}, or null")
+        if self.high - self.low > LARGEST or (self.step is not None and (self.high - self.low) / self.step > MOST):
+            raise UserError(f"{where} has low {self.low}, high {self.high}, step {self.step}; expected a smaller range")
         if self.log and (self.low <= 0 or self.step is not None):
             raise UserError(f"{where}.log needs low above 0 and no step")
 
@@ -108,9 +114,8 @@ class TuningConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        for key, low in {"trials": 0, "pruner_reduction": 2, "startup_trials": 1, "sampler_seed": 0}.items():
-            if getattr(self, key) < low:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected {low} or more")
+        check_numbers(self, where, trials=(0, MOST), startup_trials=(1, MOST), sampler_seed=(0, LARGEST_SEED))
+        check_numbers(self, where, pruner_reduction=(2, 1000))
         if self.objectives not in OBJECTIVES:
             raise UserError(f"{where}.objectives is {self.objectives}; allowed: [accuracy], [accuracy, cost]")
         if self.pruner not in PRUNERS:
@@ -126,18 +131,19 @@ class TuningConfig:
         if self.base.get("strategy") != STRATEGY:
             there = self.base.get("strategy")
             raise UserError(f"{where}.base has strategy {there!r}; expected a method of strategy {STRATEGY!r}")
-        registry.options(self.base, f"{where}.base")
+        # Completed and of the right types: from here on everything may count on each key.
+        self.base = {"strategy": STRATEGY, **vars(registry.options(self.base, f"{where}.base"))}
         self.search.check_against(f"{where}.search", self.base)
-        for number, point in enumerate(self.points):
-            self._check_point(point, f"{where}.points[{number}]")
+        self.points = [self._checked(point, f"{where}.points[{n}]") for n, point in enumerate(self.points)]
         if self.trials and self.trials <= len(self.points):
             count = len(self.points) + 1
             raise UserError(f"{where}.trials is {self.trials}; expected 0, or at least {count}: base and its points")
 
-    def _check_point(self, point: dict[str, Any], where: str) -> None:
-        registry.options({**self.base, **point}, where)
+    def _checked(self, point: dict[str, Any], where: str) -> dict[str, Any]:
         if not point or "strategy" in point:
             raise UserError(f"{where} is {point}; expected some keys of {STRATEGY}'s, and other values than in base")
+        options = registry.options({**self.base, **point}, where)
+        return {key: getattr(options, key) for key in point}
 
     def check_trunk(self, where: str, epochs: int, keep: FullModelConfig) -> None:
         """Raise `UserError` where a shrink start has no stored state of the trunk to branch from."""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from dεps.config import read_params, section, structured
+from dεps.config import read_params, section, selected, structured
 from dεps.errors import UserError
 from dεps.stage import Context, guarded
 from dεps.tuning.config import TuningConfig
@@ -56,7 +56,7 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
 
 def _prepare(experiment: str | None, trials: int | None) -> tuple[Context, int]:
     params = read_params()
-    name = experiment or params["names"][0]
+    name = experiment or selected(params, "names")[0]
     context = Context(STAGE, name, params=params)
     section(params, *context.keys())
     own = dict(section(params, *context.keys("tuning")))

@@ -150,7 +150,7 @@ def spoil_train(root):
     ("spoil", "message"),
     [
         (spoil_truncate, r"image 'train/class1/003\.png' cannot be read"),
-        (spoil_text, r"image 'train/class2/000\.png' cannot be read \(no image\)"),
+        (spoil_text, r"image 'train/class2/000\.png' cannot be read \(no JPEG or PNG\)"),
         (spoil_empty, r"image 'validation/class0/001\.png' cannot be read"),
         (spoil_class, r"class 'class3' has no images in split 'test'"),
         (spoil_extra, r"class 'other' of split 'test' is not in train"),
@@ -194,7 +194,7 @@ def test_damaged_prepared_data_is_named(data, tmp_path):
         PreparedData(tmp_path, data.config)
     (tmp_path / "manifest.json").write_text(json.dumps(data.manifest))
     (tmp_path / "train.safetensors").write_bytes(b"x" * 20)
-    with pytest.raises(UserError, match=r"train\.safetensors cannot be read"):
+    with pytest.raises(UserError, match=r"train\.safetensors is no readable split"):
         _ = PreparedData(tmp_path, data.config).train
 
 

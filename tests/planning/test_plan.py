@@ -12,7 +12,7 @@ from dεps.planning.show import duration, save_figure, to_json, units
 from dεps.randomness import python_rng
 from dεps.strategies import full_model, registry
 from dεps.training import TrainConfig, Trainer
-from tests.conftest import ROOT, default_params
+from tests.conftest import ROOT, default_params, made_up_manifest
 
 METHODS = {
     "deps": {"strategy": "deps", "shrink_start": 0.5, "ramp_epochs": 1.0},
@@ -158,7 +158,7 @@ def test_a_validation_folder_is_not_held_out_of_train(tmp_path):
 
 
 def test_prepared_data_count_where_they_are_of_this_data_set(tmp_path):
-    manifest = {**FOLDER, "images": {"train": 77}, "classes": ["a", "b"]}
+    manifest = made_up_manifest(**FOLDER, images={"train": 77, "validation": 9, "test": 9})
     (tmp_path / "data/quick").mkdir(parents=True)
     (tmp_path / "data/quick/manifest.json").write_text(json.dumps(manifest))
     assert training_set(FOLDER, "quick") == (77, 2)

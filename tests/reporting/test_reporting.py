@@ -15,7 +15,7 @@ from dεps.reporting.results import Results, all_results
 from dεps.reporting.style import METHODS, colours, label
 from dεps.reporting.tables import caption, latex, markdown, spread, summary
 from pipelines import report
-from tests.conftest import default_params
+from tests.conftest import default_params, made_up_manifest
 from tests.tuning.tables import write_study
 
 
@@ -26,8 +26,7 @@ def results(tmp_path, monkeypatch) -> Results:
     params = default_params() | {"methods": ["deps", "rss"], "seeds": [0, 1]}
     Path("params.yaml").write_text(yaml.dump(params))
     rng = np.random.default_rng(0)
-    manifest = {"name": "m", "sha256": {"train": "1"}, "images": {"test": 2000}}
-    write_json(Path("data/quick/manifest.json"), manifest)
+    write_json(Path("data/quick/manifest.json"), made_up_manifest())
     runs = Path("runs/quick")
     write_json(
         runs / "reference/metrics.json",

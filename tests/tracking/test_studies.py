@@ -6,7 +6,7 @@ import yaml
 from dεps.files import write_json
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
-from tests.conftest import ROOT
+from tests.conftest import ROOT, made_up_manifest
 from tests.tuning.tables import write_study
 
 
@@ -15,8 +15,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    manifest = {"name": "m", "source": "s", "sha256": {"train": "1"}, "classes": ["a"], "size": 28}
-    write_json(Path("data/quick/manifest.json"), manifest)
+    write_json(Path("data/quick/manifest.json"), made_up_manifest())
     changes = {"objectives": ["accuracy"], "pruner": "asha", "pruner_from": 0.125, "trials": 12}
     write_study(tmp_path / "study", Path("runs/quick/tune"), **changes)
     Path("reports/experiments/quick").mkdir(parents=True)

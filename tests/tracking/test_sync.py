@@ -14,7 +14,7 @@ from dεps.identity import run_identity
 from dεps.live import LiveRun, read_live
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync, track
-from tests.conftest import ROOT, default_params
+from tests.conftest import ROOT, default_params, made_up_manifest
 
 RECORDS = [
     {
@@ -36,8 +36,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     params = default_params() | {"methods": ["deps"], "seeds": [0]}
-    manifest = {"name": "m", "source": "s", "sha256": {"train": "1"}, "classes": ["a"], "size": 28}
-    write_json(Path("data/quick/manifest.json"), manifest | {"images": {"train": 1}, "mean": [0.5], "std": [0.1]})
+    write_json(Path("data/quick/manifest.json"), made_up_manifest())
     for folder in ("full_model/0", "train/deps-0"):
         path = Path("runs/quick", folder)
         path.mkdir(parents=True)

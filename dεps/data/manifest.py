@@ -1,0 +1,51 @@
+"""`manifest.json`: what stage `prepare` says of the data that it wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dεps.config import check_plain
+from dεps.errors import UserError
+from dεps.files import read_json
+
+SPLITS = ("train", "validation", "test")
+_TYPES = {
+    "source": str,
+    "name": str,
+    "form": str,
+    "size": int,
+    "channels": int,
+    "classes": list,
+    "images": dict,
+    "mean": list,
+    "std": list,
+    "sha256": dict,
+}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of prepared data. Raises `UserError` naming it where it is missing, damaged or incomplete."""
+    path = folder / "manifest.json"
+    manifest = read_json(path, "the stage 'prepare'")
+    check_plain(manifest, f"{path}:")
+    if key := _wrong(manifest):
+        raise UserError(f"{path} cannot be used ('{key}' is missing or wrong); run the stage 'prepare' again")
+    return manifest
+
+
+def _wrong(manifest: dict[str, Any]) -> str | None:
+    for key, kind in _TYPES.items():
+        if not isinstance(manifest.get(key), kind) or not manifest[key]:
+            return key
+    if not all(isinstance(name, str) for name in manifest["classes"]):
+        return "classes"
+    for key in ("mean", "std"):
+        values = manifest[key]
+        numbers = all(isinstance(value, int | float) for value in values)
+        if len(values) != manifest["channels"] or not numbers or (key == "std" and min(values) <= 0):
+            return key
+    counts, hashes = manifest["images"], manifest["sha256"]
+    if not all(isinstance(counts.get(split), int) and counts[split] > 0 for split in SPLITS):
+        return "images"
+    return None if all(isinstance(hashes.get(split), str) for split in SPLITS) else "sha256"

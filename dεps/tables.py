@@ -1,0 +1,46 @@
+"""CSV files of results, read with care: whatever is wrong with one is an error that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dεps.errors import UserError
+
+
+def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False) -> pd.DataFrame:
+    """A CSV file that has the columns `numbers`, finite ones, and `texts`, and rows unless it may be `empty`.
+
+    Raises `UserError` naming the file where it is missing, damaged or without these columns.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' own errors, and those of decoding, are ValueErrors
+        raise UserError(f"{path} cannot be read ({error}); {CURE}") from None
+    if missing := [name for name in (*numbers, *texts) if name not in table]:
+        raise UserError(f"{path} has no column '{missing[0]}'; {CURE}")
+    if table.empty:
+        if empty:
+            return table
+        raise UserError(f"{path} has no rows; {CURE}")
+    for name in numbers:
+        if (
+            not pd.api.types.is_numeric_dtype(table[name])
+            or table[name].isna().any()
+            or (table[name].abs() > 1e300).any()
+        ):
+            raise UserError(f"{path}: column '{name}' holds what is no number; {CURE}")
+    for name in texts:
+        if not table[name].map(lambda value: isinstance(value, str)).all():
+            raise UserError(f"{path}: column '{name}' holds what is no text; {CURE}")
+    return table
+
+
+CURE = "run 'dvc repro', which writes it again"
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """`trials.csv` of a study, perhaps without rows. Raises `UserError` naming it as `read_table` does."""
+    return read_table(path, ["trial", "train_tmacs", "own_tmacs", "feasible", "front", "best"], ["state"], empty=True)

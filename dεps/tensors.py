@@ -1,0 +1,54 @@
+"""safetensors files, with errors that name them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dεps.errors import UserError
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, description: tuple[str, Any] | None = None) -> None:
+    """Write, with plain data under one name in the header. Raises `OSError` where the disk is full or the like."""
+    # One entry only: safetensors writes several in an arbitrary order, which changes the bytes.
+    metadata = None if description is None else {description[0]: json.dumps(description[1])}
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(own, path, metadata)
+    except SafetensorError as error:
+        if code := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
+        raise
+
+
+def read_tensors(path: Path, what: str, cure: str) -> dict[str, Tensor]:
+    """The tensors of a file. Raises `UserError` naming it where it is missing or damaged."""
+    try:
+        return load_file(path)
+    except Exception as error:  # a damaged header can raise anything
+        raise UserError(f"{path} is no readable {what} ({_reason(error)}); {cure}") from None
+
+
+def read_description(path: Path, name: str, what: str, cure: str) -> dict[str, Any]:
+    """The mapping of that name in the header. Raises `UserError` where the file has none."""
+    try:
+        with safe_open(path, "pt") as file:
+            description = json.loads((file.metadata() or {})[name])
+        if isinstance(description, dict):
+            return description
+        reason = f"'{name}' is no mapping"
+    except Exception as error:  # a damaged header can raise anything
+        reason = f"no '{name}'" if isinstance(error, KeyError) else _reason(error)
+    raise UserError(f"{path} is no readable {what} ({reason}); {cure}")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
