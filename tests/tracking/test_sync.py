@@ -229,7 +229,7 @@ def test_a_run_that_another_machine_is_at_is_left_to_it(workspace):
     store, run = followed(workspace, RECORDS[0], ended=False)
     store.log(run.info.run_id, [], {"deps.work": "0123456789ab/quick/train/deps-0"})
     store.client.update_run(run.info.run_id, "RUNNING")
-    assert sync({**workspace, "methods": []}, store)[0] == 1
+    assert sync({**workspace, "methods": ["rss"]}, store)[0] == 1
     assert store.client.get_run(run.info.run_id).info.status == "RUNNING"
     followed(workspace, *RECORDS)
     found = [found for found in store.client.search_runs([run.info.experiment_id]) if found.info.run_name == "deps-0"]
