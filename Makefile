@@ -25,9 +25,10 @@ test-fast: $(VENV)/ready ## tests of single modules only
 crash-test: $(VENV)/ready ## kill a small experiment KILLS times at random moments, and compare its results
 	OMP_NUM_THREADS=1 python -m tests.crash --kills $(KILLS) --seed $(SEED)
 
-lint: $(VENV)/ready ## format and lint checks
+lint: $(VENV)/ready ## format and lint checks; environment and imports against what is declared
 	ruff format --check .
 	ruff check .
+	python -m tests.audit
 
 ui: $(VENV)/ready ## MLflow UI over the local store, on 127.0.0.1
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} \

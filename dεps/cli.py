@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-import errno
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
-from dεps.errors import UserError
+from dεps.errors import UserError, one_line
 
 
 class _Group(click.Group):
     """Turns errors that the user can mend into one line and exit code 2."""
 
-    def invoke(self, ctx: click.Context) -> object:
+    def main(self, *args: object, **kwargs: object) -> NoReturn:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_fail("terminated", 128 + number)))
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            sys.exit(130)
+            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}) or 0)
+        except (KeyboardInterrupt, click.Abort):
+            code = _fail("interrupted", 130)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = error.exit_code
+        except click.ClickException as error:
+            context = getattr(error, "ctx", None)
+            hint = f"; see '{context.command_path} --help'" if context else ""
+            code = _fail(f"error: {error.format_message().rstrip('.')}{hint}", error.exit_code)
         except UserError as error:
-            message = str(error)
+            code = _fail(f"error: {error}", 2)
+        except MemoryError:
+            code = _fail("error: out of memory; take smaller batches, or a smaller space", 2)
         except OSError as error:
-            if error.errno in (None, errno.EPIPE):
+            if error.errno is None:
                 raise
-            message = f"{error.filename or 'writing failed'}: {error.strerror}"
-        click.echo(f"error: {message}", err=True)
-        sys.exit(2)
+            code = _fail(f"error: {error.filename or 'writing failed'}: {error.strerror}", 2)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(one_line(message), err=True)
+    return code
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """The whole file as plain data. Raises `UserError` where it is missing or no YAML mapping."""
     try:
-        data = yaml.load(path.read_text(), _Loader)
+        data = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a subclass of the safe loader
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); 'deps params' composes it") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

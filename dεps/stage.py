@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import resource
 import shutil
 import signal
@@ -20,12 +21,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from filelock import FileLock, Timeout
 
-from dεps.config import read_params, section, structured
-from dεps.errors import UserError
+from dεps.config import LARGEST_SEED, check_names, read_params, section, structured
+from dεps.errors import UserError, one_line
 from dεps.files import output_folder, write_json
 from dεps.resume import CheckpointConfig
 
@@ -92,9 +93,9 @@ def run(
 
     Exits with 2 and one line on stderr for an error that the user can mend, with 130 on Ctrl-C.
     """
-    parser = argparse.ArgumentParser(description=f"Stage {stage}: one instance, as dvc.yaml calls it.")
+    parser = _Parser(description=f"Stage {stage}: one instance, as dvc.yaml calls it.")
     for name in arguments:
-        parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)
+        parser.add_argument(f"--{name}", required=True, type=_seed if name == "seed" else _name)
     values = vars(parser.parse_args(argv))
 
     def instance() -> None:
@@ -117,6 +118,28 @@ def run(
     guarded(instance)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(_fail(f"error: {message}; see --help", 2))
+
+
+def _name(text: str) -> str:
+    """Part of a path, so nothing that leads elsewhere."""
+    try:
+        check_names([text], "it")
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; expected a whole number from 0 up to {LARGEST_SEED}")
+    return int(text)
+
+
 def leads() -> bool:
     """Whether this process writes the results: the only one, or the first of those that `torchrun` starts."""
     return os.environ.get("RANK", "0") == "0"
@@ -127,15 +150,24 @@ def guarded(work: Callable[[], None]) -> None:
 
     Ctrl-C ends with 130, and a request to terminate, as from a cluster's scheduler, with 143: both clean up first.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_fail("terminated", 128 + number)))
+    own = os.getpid()
+
+    def terminate(number: int, frame: object) -> None:
+        if os.getpid() != own:  # a process that decodes images: it is not it that reports
+            os._exit(128 + number)
+        sys.exit(_fail("terminated", 128 + number))
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         work()
     except UserError as error:
         sys.exit(_fail(f"error: {error}", 2))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 130))
+    except MemoryError:
+        sys.exit(_fail("error: out of memory; take smaller batches, or a smaller space", 2))
     except OSError as error:
         if error.errno is None:
             raise
@@ -145,7 +177,7 @@ def guarded(work: Callable[[], None]) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
+    print(one_line(message), file=sys.stderr)
     return code
 
 

@@ -206,6 +206,7 @@ def track(params: dict[str, Any], uri: str | None = None) -> bool:
     A server's calls have timeouts of their own, which one that answers drop by drop escapes; so do name look-ups and
     stores that are no servers. Therefore the work is done in a thread that is left alone when a call takes too long.
     """
+    list(instances(params))  # wrong params are an error, and make no store
     uri = uri or tracking_uri()
     watch = Watch(patience(uri))
     outcome: list[tuple[int, int] | Exception] = []
