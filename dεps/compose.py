@@ -70,13 +70,24 @@ def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[d
     try:
         with initialize_config_dir(str(config_dir.resolve()), version_base=None):
             config = compose("config", overrides=list(overrides))
-        selected(OmegaConf.to_container(config), "seeds")  # other sections refer to it
+        unresolved = OmegaConf.to_container(config)
+        _refuse_environment(unresolved, "")
+        selected(unresolved, "seeds")  # other sections refer to it
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_line(error)) from None
     params = OmegaConf.to_container(config)
     check_params(params)
     return params, OmegaConf.to_yaml(config)
+
+
+def _refuse_environment(value: Any, where: str) -> None:
+    """A variable may hold a password, and differs from machine to machine: neither belongs into params.yaml."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_environment(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, str) and "oc.env" in value:
+        raise UserError(f"{where} is {value!r}, which reads the environment; expected the value itself")
 
 
 def load_space(name: str, config_dir: Path = CONFIG_DIR) -> SearchSpace:

@@ -4,6 +4,14 @@ import os
 import signal
 import sys
 
+
+def _end(word: bytes, number: int) -> None:
+    os.write(2, word + b"\n")
+    os._exit(128 + number)
+
+
 # A stage begins: imports take seconds, and Ctrl-C in one of them must not be a traceback.
-if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-    signal.signal(signal.SIGINT, lambda number, frame: (os.write(2, b"interrupted\n"), os._exit(128 + number)))
+if sys.argv[0] == "-m":
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda number, frame: _end(b"interrupted", number))
+    signal.signal(signal.SIGTERM, lambda number, frame: _end(b"terminated", number))
