@@ -126,8 +126,20 @@ class ShrinkPhase:
 #: code that decides what a trial gives: what this module imports, but for what only stores, shows and names
 CODE = (
     *("checkpoint", "config", "cost", "device", "errors", "evaluation", "experiment", "losses", "numerics"),
-    *("parallel", "pareto", "randomness", "resume", "runner", "schedule", "search_space", "training", "trunk"),
-    *("data/augment", "data/batches", "data/config", "data/folder", "data/splits", "families/*", "strategies/base"),
+    *(
+        "parallel",
+        "pareto",
+        "randomness",
+        "resume",
+        "runner",
+        "schedule",
+        "search_space",
+        "tensors",
+        "training",
+        "trunk",
+    ),
+    *("data/augment", "data/batches", "data/config", "data/folder", "data/manifest", "data/splits"),
+    *("families/*", "strategies/base"),
     *("strategies/bignas", "strategies/deps", "strategies/full_model", "strategies/registry"),
     *(f"supernet/{name}" for name in ("extract", "files", "layers", "mobilenet", "network", "resnet", "sorting")),
     *("tuning/config", "tuning/draw", "tuning/objective", "tuning/study"),

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.test_dag import closure
 
 #: imported too, but without a say in what a trial gives
-ELSE = {"files", "identity", "live", "progress", "stage", "tuning/storage"}
+ELSE = {"files", "identity", "live", "progress", "stage", "tracking/address", "tuning/storage"}
 OVERRIDES = [
     "dataset@experiments.quick.dataset=image_folder",
     *(f"experiments.quick.dataset.{key}" for key in ("name=drawn", "root=unused", "size=28", "channels=1")),
