@@ -1,5 +1,6 @@
 """A real MLflow server behind a proxy that can be made to fail, and trainings that wait for a sign."""
 
+import copy
 import http.client
 import os
 import shutil
@@ -204,7 +205,7 @@ class Workspace:
 
     def __init__(self, folder: Path, prepared: Path) -> None:
         self.folder, self.prepared = folder, prepared
-        self.params = default_params() | {"methods": ["deps"], "seeds": [0], "standalone": [], "names": []}
+        self.params = default_params() | {"methods": ["deps"], "seeds": [0], "standalone": ["smallest"], "names": []}
         own = self.params["experiments"]["quick"]
         own["dataset"] |= {"name": "drawn", "source": "image_folder", "size": 28, "channels": 1, "root": "x"}
         own["train"] |= {"epochs": 3, "batch_size": 48, "validate_recalibration": 40}
@@ -213,7 +214,7 @@ class Workspace:
 
     def add(self, name: str) -> dict:
         """Params that select an experiment alone, which is written to params.yaml, with its data."""
-        self.params["experiments"][name] = self.params["experiments"]["quick"]
+        self.params["experiments"][name] = copy.deepcopy(self.params["experiments"]["quick"])
         params = self.params | {"names": [name]}
         write_atomic(self.folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
         shutil.copytree(self.prepared, self.folder / "data" / name, dirs_exist_ok=True)
