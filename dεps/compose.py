@@ -74,8 +74,13 @@ def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[d
         _refuse_environment(unresolved, "")
         selected(unresolved, "seeds")  # other sections refer to it
         OmegaConf.resolve(config)
+    except UserError:
+        raise
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_line(error)) from None
+    except Exception as error:  # of some overrides Hydra says nothing, and Python stumbles over what they become
+        given = " ".join(overrides)[:200]
+        raise UserError(f"overrides '{given}' are not understood ({error}); expected key=value") from None
     params = OmegaConf.to_container(config)
     check_params(params)
     return params, OmegaConf.to_yaml(config)

@@ -282,3 +282,22 @@ def test_files_that_are_no_params_are_refused(tmp_path, content):
     refusal(lambda: read_params(path), str(path))
     refusal(lambda: compose_params([f"+from={path}"], ROOT / "params", tmp_path / "params.yaml"), str(path))
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "++experiments.quick.space.stem=" + "9" * 5000,
+        "+=9",
+        "~experiments.quick.tuning.points.1=null",
+        "~experiments.quick.methods.deps.shrink_start" + "9" * 300,
+    ],
+)
+def test_overrides_that_hydra_lets_python_stumble_over(tmp_path, override):
+    refusal(lambda: compose_params([override], ROOT / "params", tmp_path / "params.yaml"), override[:40])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_does_not_divide_its_range():
+    params = changed(("experiments", "quick", "tuning", "search", "epsilon", "step"), 0.3333333333)
+    refusal(lambda: check_params(params), "tuning.search.epsilon.step")

@@ -37,6 +37,8 @@ class Range:
             raise UserError(f"{where}.step is {self.step}; expected above 0 up to {self.high - self.low:g}, or null")
         if self.high - self.low > LARGEST or (self.step is not None and (self.high - self.low) / self.step > MOST):
             raise UserError(f"{where} has low {self.low}, high {self.high}, step {self.step}; expected a smaller range")
+        if self.step is not None and abs((steps := (self.high - self.low) / self.step) - round(steps)) > 1e-6:
+            raise UserError(f"{where}.step is {self.step}; expected a part of {self.high - self.low:g}, or null")
         if self.log and (self.low <= 0 or self.step is not None):
             raise UserError(f"{where}.log needs low above 0 and no step")
 
