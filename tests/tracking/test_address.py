@@ -13,7 +13,7 @@ from dεps.tracking.address import masked, patience, reason
         ("http://me:ge/heim@host", "http://***@host"),
         ("http://[me:geheim@host", "http://***@host"),
         ("http://host:5000", "http://host:5000"),
-        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+        ("sqlite:////data/me@work/mlflow.db", "sqlite:////data/me@work/mlflow.db"),
     ],
 )
 def test_an_address_is_shown_without_its_password(uri, shown):
