@@ -14,7 +14,7 @@ from torch import Generator
 from dεps.config import selected
 from dεps.cost import arch_cost
 from dεps.data.splits import Split
-from dεps.device import best_device, deterministic
+from dεps.device import best_device, set_up
 from dεps.errors import UserError
 from dεps.evaluation import EvaluateConfig, recalibration_indices, top1
 from dεps.experiment import check_fit, load_data
@@ -79,7 +79,7 @@ def assess(
 
     Raises `UserError` where the data is not prepared or does not fit the supernet.
     """
-    deterministic()
+    set_up()
     context = Context("evaluate", experiment or _only(params), params=params)
     recalibration = context.section(EvaluateConfig, "evaluate").recalibration_images
     net = load_supernet(path)

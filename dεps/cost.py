@@ -30,9 +30,8 @@ def arch_cost(space: SearchSpace, arch: Arch, classes: int, channels: int = 3) -
     """
     macs = params = 0
     for layer in space.layers(arch, classes, channels):
-        weights = layer.kernel**2 * layer.inputs // layer.groups * layer.outputs
-        macs += weights * layer.size**2
-        params += weights + layer.outputs * (2 * layer.bn + layer.bias)
+        macs += layer.macs
+        params += layer.weights + layer.outputs * (2 * layer.bn + layer.bias)
     return Cost(macs, params)
 
 

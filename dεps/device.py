@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 
 import torch
 
@@ -12,8 +14,30 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def deterministic() -> None:
-    """Make torch give the same bits in every run on one machine."""
+#: of glibc's mallopt
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+
+
+def set_up() -> None:
+    """Make torch give the same bits in every run on one machine, and keep the memory that it has once had."""
+    _deterministic()
+    if sys.platform == "linux":
+        _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Never give freed memory back to the system.
+
+    glibc maps each large tensor anew and unmaps it when it is freed, so that every layer of every step pays for fresh
+    pages: up to a tenth of a training step on 32-px images, a fifth of an evaluation.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def _deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     # Nothing here reads memory that it has not written; filling it all first takes an eighth of a training step.

@@ -1,12 +1,8 @@
-"""Accuracy of archs: extract, recalibrate BN, measure.
-
-Subnets share BN statistics that fit none of them, so before an arch is evaluated its statistics are computed anew:
-the cumulative average over batches of training images (OFA's procedure; BigNAS §3.3 finds it necessary).
-"""
+"""Accuracy of archs: extract, recalibrate BN (`dεps.recalibration`), measure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -23,12 +19,15 @@ from dεps.data.splits import PreparedData, Split
 from dεps.errors import check_numbers
 from dεps.pareto import mean_pareto_accuracy
 from dεps.randomness import derive
+from dεps.recalibration import batch_norms, recalibrate
 from dεps.search_space import Arch, SearchSpace
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
+from dεps.trie import Trie, image_bytes
 
 RECALIBRATION_BATCH = 200
-EVALUATION_BATCH = 250
+#: bytes of the largest activation of a batch: more of it leaves the caches, less of it is all overhead
+CPU_BATCH, GPU_BATCH = 2**25, 2**31
 
 
 def recalibration_indices(train: Split, images: int, seed: int) -> Tensor:
@@ -37,42 +36,15 @@ def recalibration_indices(train: Split, images: int, seed: int) -> Tensor:
     return torch.randperm(len(train), generator=generator)[:images]
 
 
-@torch.no_grad()
-def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set every BN's statistics to the average over `batches` of images; leaves `net` in eval mode."""
-    layers = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # torch: cumulative average
-    net.train()
-    for images in batches:
-        net(images)
-    net.eval()
-
-
-@torch.no_grad()
-def count_correct(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> tuple[int, int]:
-    """Images classified correctly, and images seen."""
-    correct = seen = 0
-    for images, labels in batches:
-        predicted = net(images.to(device)).argmax(1)
-        correct += int((predicted == labels.to(device)).sum())
-        seen += len(labels)
-    return correct, seen
-
-
 def recalibrated(net: Supernet, arch: Arch, data: PreparedData, indices: Tensor) -> nn.Module:
     """The extracted subnet with BN statistics from the training images at `indices`, in eval mode.
 
     Images are brought to the resolution of `arch`, here and wherever accuracy is measured.
     """
     device = net.classifier.weight.device
-    plain = extract(net, arch)
-    size, normalise, workers = RECALIBRATION_BATCH, Normalise.of(data), data.config.workers
-    batches = plain_batches(
-        data.train, normalise, batch_size=size, indices=indices, workers=workers, size=arch.resolution
-    )
-    recalibrate(plain, (images.to(device) for images, _ in batches))
+    plain = extract(net, arch).eval()
+    batches = (images.to(device) for images in _recalibration_batches(data, indices, arch.resolution))
+    recalibrate(plain, batch_norms(plain), batches)
     return plain
 
 
@@ -81,29 +53,62 @@ def top1(net: Supernet, arch: Arch, data: PreparedData, split: Split, indices: T
 
     With `part`, this process counts its share of the images, and all of them learn the whole.
     """
-    return accuracies(net, arch, data, [split], indices, part)[0]
+    return accuracies(net, [arch], data, [split], indices, part)[0][0]
 
 
 def accuracies(
-    net: Supernet, arch: Arch, data: PreparedData, splits: Sequence[Split], indices: Tensor, part: Part = WHOLE
-) -> list[float]:
-    """Top-1 accuracy on each of `splits` in percent, after one BN recalibration."""
-    plain, device = recalibrated(net, arch, data, indices), net.classifier.weight.device
-    results = []
-    for split in splits:
-        normalise, workers, size = Normalise.of(data), data.config.workers, arch.resolution
-        own = _share(len(split), part)
-        batches = plain_batches(split, normalise, batch_size=EVALUATION_BATCH, indices=own, workers=workers, size=size)
-        correct, _ = count_correct(plain, batches, device)
-        results.append(100.0 * parallel.total(correct, part) / len(split))
-    return results
+    net: Supernet,
+    archs: Sequence[Arch],
+    data: PreparedData,
+    splits: Sequence[Split],
+    indices: Tensor,
+    part: Part = WHOLE,
+) -> list[list[float]]:
+    """For each of `archs` its top-1 accuracy on each of `splits` in percent, after one BN recalibration.
+
+    Archs that begin alike are faster together; the results are the same alone.
+    """
+    found: dict[Arch, list[float]] = {}
+    batch = evaluation_batch(net.space, data.channels, net.classifier.weight.device)
+    for size in sorted({arch.resolution for arch in archs}):
+        own = list(dict.fromkeys(arch for arch in archs if arch.resolution == size))
+        trie = Trie(net, own)
+        trie.recalibrate(_recalibration_batches(data, indices, size), RECALIBRATION_BATCH)
+        rates = []
+        for split in splits:
+            batches = plain_batches(
+                split,
+                Normalise.of(data),
+                batch_size=batch,
+                indices=_share(len(split), batch, part),
+                workers=data.config.workers,
+                size=size,
+            )
+            counts = trie.count_correct(batches, batch)
+            rates.append([100.0 * parallel.total(count, part) / len(split) for count in counts])
+        found |= {arch: list(row) for arch, row in zip(own, zip(*rates, strict=True), strict=True)}
+    return [found[arch] for arch in archs]
 
 
-def _share(images: int, part: Part) -> Tensor | None:
+def _recalibration_batches(data: PreparedData, indices: Tensor, size: int) -> Iterator[Tensor]:
+    normalise, workers = Normalise.of(data), data.config.workers
+    batches = plain_batches(
+        data.train, normalise, batch_size=RECALIBRATION_BATCH, indices=indices, workers=workers, size=size
+    )
+    return (images for images, _ in batches)
+
+
+def evaluation_batch(space: SearchSpace, channels: int, device: torch.device) -> int:
+    """Images of a batch; the same for all archs of a space."""
+    budget = CPU_BATCH if device.type == "cpu" else GPU_BATCH
+    return min(500, max(16, budget // image_bytes(space, [space.largest()], channels)))
+
+
+def _share(images: int, batch: int, part: Part) -> Tensor | None:
     """Indices of whole batches, so that each image has the same neighbours however many processes there are."""
     if part.count == 1:
         return None
-    batches = torch.arange(images).split(EVALUATION_BATCH)[part.number :: part.count]
+    batches = torch.arange(images).split(batch)[part.number :: part.count]
     return torch.cat(batches) if batches else torch.arange(0)
 
 
@@ -116,13 +121,15 @@ def named_archs(choices: SearchSpace) -> list[tuple[str, Arch]]:
 
 
 def measured(
-    net: Supernet, arch: Arch, data: PreparedData, splits: dict[str, Split], indices: Tensor
-) -> dict[str, Any]:
-    """What a table says of `arch`: its text, macs, params, and `<name>_top1` on each of `splits` in percent."""
-    cost = arch_cost(net.space, arch, net.classes, net.channels)
-    top1s = accuracies(net, arch, data, list(splits.values()), indices)
-    row = {"arch": str(arch), "macs": cost.macs, "params": cost.params}
-    return row | {f"{name}_top1": round(value, 4) for name, value in zip(splits, top1s, strict=True)}
+    net: Supernet, archs: Sequence[Arch], data: PreparedData, splits: dict[str, Split], indices: Tensor
+) -> list[dict[str, Any]]:
+    """What a table says of each arch: its text, macs, params, and `<name>_top1` on each of `splits` in percent."""
+    rows = []
+    for arch, top1s in zip(archs, accuracies(net, archs, data, list(splits.values()), indices), strict=True):
+        cost = arch_cost(net.space, arch, net.classes, net.channels)
+        row = {"arch": str(arch), "macs": cost.macs, "params": cost.params}
+        rows.append(row | {f"{name}_top1": round(value, 4) for name, value in zip(splits, top1s, strict=True)})
+    return rows
 
 
 def pareto_metrics(points: pd.DataFrame, column: str) -> dict[str, float]:

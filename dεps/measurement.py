@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from dεps.resume import Journal, file_hash, work_folder, work_key
 from dεps.search_space import Arch
 from dεps.stage import Context, leads
 
+#: archs that are measured together; what they share is computed once, what is finished with them is kept at once
+TOGETHER = 20
+
 
 def measure_each(
     context: Context,
@@ -22,9 +25,11 @@ def measure_each(
     manifest: dict[str, Any],
     images: int,
     archs: Iterable[Arch],
-    measure: Callable[[Arch], dict[str, Any]],
+    measure: Callable[[Sequence[Arch]], list[dict[str, Any]]],
 ) -> dict[Arch, dict[str, Any]]:
     """What `measure` says of each arch: plain data, a function of the arch and of the other arguments alone.
+
+    It is asked about a few archs at a time, neighbours in their layers.
 
     Args:
         supernet: file of the weights that are measured.
@@ -37,14 +42,20 @@ def measure_each(
     journal = Journal(work_folder(context.state("resume"), key, context.label, leads()), part.number)
     parallel.wait()
     distinct = {str(arch): arch for arch in archs}
-    left = sorted(distinct.keys() - journal.read().keys(), key=list(distinct).index)
+    left = distinct.keys() - journal.read().keys()
     parallel.wait()  # before any process writes: all must see the same
     if leads() and len(left) < len(distinct):
         print(f"{context.label}: goes on after {len(distinct) - len(left)} of {len(distinct)} archs")
-    own = left[part.number :: part.count]
-    for name in progress(own, context.label, len(own)) if leads() else own:
-        journal.add(name, measure(distinct[name]))
+
+    def rows(names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for start in range(0, len(names), TOGETHER):
+            some = names[start : start + TOGETHER]
+            yield from zip(some, measure([distinct[name] for name in some]), strict=True)
+
+    own = sorted(left)[len(left) * part.number // part.count : len(left) * (part.number + 1) // part.count]
+    for name, row in progress(rows(own), context.label, len(own)) if leads() else rows(own):
+        journal.add(name, row)
     parallel.wait()
-    rows = journal.read()
+    finished = journal.read()
     parallel.leave()
-    return {arch: rows[name] for name, arch in distinct.items()}
+    return {arch: finished[name] for name, arch in distinct.items()}

@@ -42,23 +42,6 @@ class PredictConfig:
             raise UserError(f"{where}.held_out is {self.held_out}; expected above 0 and below 1")
 
 
-def encode_genomes(space: SearchSpace, genomes: np.ndarray) -> np.ndarray:
-    """Many archs at once: int (n, genes) to float32 (n, features), each row as `space.encode` gives it."""
-    columns, gene = [], 1 + len(space.width_choices)
-    for stage in space.stages:
-        depth = np.asarray(stage.depth)[genomes[:, gene]]
-        gene += 1
-        for position in range(stage.depth[-1]):
-            active = position < depth
-            for choices in (len(stage.kernel), len(stage.expand)):
-                columns.append((genomes[:, gene, None] == np.arange(choices)) & active[:, None])
-                gene += 1
-    for position, choices in enumerate(space.width_choices, 1):
-        columns.append(genomes[:, position, None] == np.arange(len(choices)))
-    columns.append(genomes[:, 0, None] == np.arange(len(space.resolution)))
-    return np.concatenate(columns, axis=1).astype(np.float32)
-
-
 class AccuracyPredictor(nn.Module):
     """MLP from an encoding (batch, features) to accuracy in [0, 1] (batch,)."""
 

@@ -34,31 +34,28 @@ class SearchConfig:
         check_numbers(self, where, recalibration_images=(2, 10**9))
 
 
+#: genomes int (n, genes) to one number each (n,)
+Judge = Callable[[np.ndarray], np.ndarray]
+
+
 class _ArchProblem(Problem):
-    def __init__(
-        self, space: SearchSpace, score: Callable[[np.ndarray], np.ndarray], macs_of: Callable[[Arch], int]
-    ) -> None:
+    def __init__(self, space: SearchSpace, score: Judge, macs_of: Judge) -> None:
         genes = np.asarray(space.genes)
         super().__init__(n_var=len(genes), n_obj=2, xl=np.zeros_like(genes), xu=genes - 1, vtype=int)
-        self.space, self.score, self.macs_of = space, score, macs_of
+        self.score, self.macs_of = score, macs_of
 
     def _evaluate(self, x: np.ndarray, out: dict, *args: object, **kwargs: object) -> None:
-        macs = [self.macs_of(self.space.from_genome(genome)) for genome in x]
-        out["F"] = np.column_stack([-self.score(x), macs])
+        out["F"] = np.column_stack([-self.score(x), self.macs_of(x)])
 
 
 def search(
-    space: SearchSpace,
-    score: Callable[[np.ndarray], np.ndarray],
-    macs_of: Callable[[Arch], int],
-    config: SearchConfig,
-    seed: int,
+    space: SearchSpace, score: Judge, macs_of: Judge, config: SearchConfig, seed: int
 ) -> list[tuple[Arch, float, int]]:
     """The non-dominated archs found: (arch, score, MACs), by ascending MACs.
 
     Args:
-        score: genomes int (n, genes) to predicted accuracy (n,); higher is better.
-        macs_of: MACs of an arch.
+        score: predicted accuracy; higher is better.
+        macs_of: MACs.
     """
     algorithm = NSGA2(
         pop_size=config.population,

@@ -115,6 +115,18 @@ class Layer(NamedTuple):
     groups: int = 1
     bn: bool = True
     bias: bool = False
+    #: which elastic block it belongs to, counted over all stages at their greatest depth; None: every arch has it
+    slot: int | None = None
+
+    @property
+    def weights(self) -> int:
+        """Number of weights, without biases."""
+        return self.kernel**2 * self.inputs // self.groups * self.outputs
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations on one image."""
+        return self.weights * self.size**2
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dεps.cost import macs_counter
-from dεps.device import best_device, deterministic
+from dεps.device import best_device, set_up
 from dεps.evaluation import (
     EvaluateConfig,
     measured,
@@ -30,7 +30,7 @@ from dεps.stage import Context, run
 
 def work(context: Context, out: Path) -> None:
     """Write `pareto.csv`, `population.csv` and `metrics.json`."""
-    deterministic()
+    set_up()
     config, space, data = (
         context.section(EvaluateConfig, "evaluate"),
         context.section(SearchSpace, "space"),
@@ -52,7 +52,7 @@ def work(context: Context, out: Path) -> None:
         data.manifest,
         config.recalibration_images,
         [arch for _, _, arch in archs],
-        lambda arch: measured(net, arch, data, splits, indices),
+        lambda some: measured(net, some, data, splits, indices),
     )
     table = pd.DataFrame({"kind": kind, "group": group, **rows[arch]} for kind, group, arch in archs)
     pareto = table[table.kind == "pareto"].drop(columns="kind").rename(columns={"group": "name"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.device import deterministic
+from dεps.device import set_up
 from dεps.experiment import load_data
 from dεps.identity import FULL_MODEL
 from dεps.runner import train
@@ -17,7 +17,7 @@ from dεps.trunk import FullModelConfig
 
 def work(context: Context, out: Path) -> None:
     """Write `epoch-<n>.safetensors` for each kept epoch, the supernet and the history."""
-    deterministic()
+    set_up()
     keep = context.section(FullModelConfig, "full_model")
     config, space, data = (
         context.section(TrainConfig, "train"),

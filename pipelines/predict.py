@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dεps.device import deterministic
+from dεps.device import set_up
 from dεps.errors import UserError
 from dεps.files import write_json
-from dεps.predictor import PredictConfig, agreement, encode_genomes, fit, predict, predict_linear
+from dεps.genomes import encode_genomes
+from dεps.predictor import PredictConfig, agreement, fit, predict, predict_linear
 from dεps.randomness import python_rng
 from dεps.search_space import Arch, SearchSpace
 from dεps.stage import Context, run
@@ -29,7 +30,7 @@ def _measured(path: Path, space: SearchSpace) -> pd.DataFrame:
 
 def work(context: Context, out: Path) -> None:
     """Write `predictor.safetensors`, `predictions.csv` (the held-out archs) and `metrics.json`."""
-    deterministic()
+    set_up()
     config, space = context.section(PredictConfig, "predict"), context.section(SearchSpace, "space")
     tables = [_measured(context.folder("evaluate") / f"{name}.csv", space) for name in ("population", "pareto")]
     table = pd.concat(tables).drop_duplicates("arch").reset_index(drop=True)

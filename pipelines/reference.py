@@ -11,8 +11,8 @@ from dεps.baseline import ReferenceConfig, logistic_regression
 from dεps.config import selected
 from dεps.cost import arch_cost
 from dεps.data.splits import PreparedData
-from dεps.device import best_device, deterministic
-from dεps.evaluation import accuracies, recalibration_indices
+from dεps.device import best_device, set_up
+from dεps.evaluation import recalibration_indices, top1
 from dεps.experiment import load_data, load_net
 from dεps.files import write_json
 from dεps.identity import FULL_MODEL, STANDALONE
@@ -23,21 +23,21 @@ def measure(folder: Path, text: str, data: PreparedData, images: int, seed: int)
     """Name, cost and test top-1 (percent, unrounded) of the arch called `text` in the supernet of `folder`."""
     net = load_net(folder / "supernet.safetensors", data).to(best_device())
     arch = net.space.named(text, STANDALONE)
-    (test,) = accuracies(net, arch, data, [data.test], recalibration_indices(data.train, images, seed))
+    test = top1(net, arch, data, data.test, recalibration_indices(data.train, images, seed))
     cost = arch_cost(net.space, arch, net.classes, net.channels)
     name = net.space.name_of(arch)
     return {"name": name, "arch": str(arch), "macs": cost.macs, "params": cost.params, "test_top1": test}
 
 
-def mean_and_std(name: str, top1: list[float]) -> dict[str, float]:
+def mean_and_std(name: str, over_seeds: list[float]) -> dict[str, float]:
     """Two metrics over seeds."""
     key = f"reference/{name}_top1"
-    return {key: round(float(np.mean(top1)), 4), f"{key}_std": round(float(np.std(top1)), 4)}
+    return {key: round(float(np.mean(over_seeds)), 4), f"{key}_std": round(float(np.std(over_seeds)), 4)}
 
 
 def work(context: Context, out: Path) -> None:
     """Write `full_model/<seed>.json`, `standalone/<arch>-<seed>.json`, `standalone.csv` and `metrics.json`."""
-    deterministic()
+    set_up()
     config, data, seeds = (
         context.section(ReferenceConfig, "reference"),
         load_data(context),
@@ -46,8 +46,7 @@ def work(context: Context, out: Path) -> None:
 
     def measured(stage: str, text: str, seed: int, instance: str) -> dict[str, object]:
         row = measure(context.folder(stage, instance), text, data, config.recalibration_images, seed)
-        top1 = round(row["test_top1"], 4)
-        write_json(out / stage / f"{instance}.json", {f"pareto/{row['name']}_top1": top1})
+        write_json(out / stage / f"{instance}.json", {f"pareto/{row['name']}_top1": round(row["test_top1"], 4)})
         return {"standalone": text, "seed": seed, **row}
 
     full = [measured(FULL_MODEL, "largest", seed, str(seed))["test_top1"] for seed in seeds]

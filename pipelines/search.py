@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from dεps.cost import arch_cost, macs_counter
-from dεps.device import best_device, deterministic
-from dεps.evaluation import recalibration_indices, top1
+from dεps.cost import arch_cost
+from dεps.device import best_device, set_up
+from dεps.evaluation import accuracies, recalibration_indices
 from dεps.experiment import load_data, load_net
 from dεps.files import write_json
+from dεps.genomes import encode_genomes, macs_of_genomes, translate
 from dεps.measurement import measure_each
-from dεps.predictor import PredictConfig, agreement, encode_genomes, load_predictor, predict
+from dεps.predictor import PredictConfig, agreement, load_predictor, predict
 from dεps.randomness import derive
 from dεps.search import SearchConfig, search, spread
 from dεps.search_space import SearchSpace
@@ -22,7 +22,7 @@ from dεps.stage import Context, run
 
 def work(context: Context, out: Path) -> None:
     """Write `front.csv` (all archs found, the measured ones with both numbers) and `metrics.json`."""
-    deterministic()
+    set_up()
     config, space, data = (
         context.section(SearchConfig, "search"),
         context.section(SearchSpace, "space"),
@@ -34,15 +34,16 @@ def work(context: Context, out: Path) -> None:
 
     weights = context.folder("train") / "supernet.safetensors"
     net = load_net(weights, data, space).to(best_device())
-    choices = net.choices
-
-    def score(genomes: np.ndarray) -> np.ndarray:
-        if choices != space:
-            genomes = np.array([space.to_genome(choices.from_genome(genome)) for genome in genomes])
-        return predict(model, encode_genomes(space, genomes))
-
-    seed = derive(context.seed, "search") % 2**31
-    found = search(choices, score, macs_counter(space, len(data.classes), data.channels), config, seed)
+    # A method may have trained a part of the space only; predictor and cost know the whole.
+    whole = translate(net.choices, space)
+    macs_of = macs_of_genomes(space, len(data.classes), data.channels)
+    found = search(
+        net.choices,
+        lambda genomes: predict(model, encode_genomes(space, whole(genomes))),
+        lambda genomes: macs_of(whole(genomes)),
+        config,
+        derive(context.seed, "search") % 2**31,
+    )
     chosen = spread(found, config.measured)
     indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
     measured = measure_each(
@@ -51,7 +52,7 @@ def work(context: Context, out: Path) -> None:
         data.manifest,
         config.recalibration_images,
         [arch for arch, _, _ in chosen],
-        lambda arch: {"top1": round(top1(net, arch, data, data.validation, indices), 4)},
+        lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], indices)],
     )
     rows = [
         {

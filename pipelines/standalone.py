@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.device import deterministic
+from dεps.device import set_up
 from dεps.experiment import load_data
 from dεps.identity import STANDALONE, standalone_method
 from dεps.runner import train
@@ -16,7 +16,7 @@ from dεps.training import TrainConfig, Trainer
 
 def work(context: Context, out: Path) -> None:
     """Write the supernet, in which only this arch is trained, and the history."""
-    deterministic()
+    set_up()
     space = context.section(SearchSpace, "space")
     arch = space.named(context.arch, STANDALONE)  # before the data is read
     config, data = context.section(TrainConfig, "train"), load_data(context)

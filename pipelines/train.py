@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dεps.config import section
-from dεps.device import deterministic
+from dεps.device import set_up
 from dεps.experiment import load_data
 from dεps.identity import FULL_MODEL
 from dεps.runner import branch, train
@@ -17,7 +17,7 @@ from dεps.training import TrainConfig, Trainer
 
 def work(context: Context, out: Path) -> None:
     """Write the supernet and the history."""
-    deterministic()
+    set_up()
     keys = context.keys("methods", context.method)
     params = section(context.params, *keys)
     registry.options(params, ".".join(keys))  # before the data is read

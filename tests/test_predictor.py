@@ -5,8 +5,8 @@ import pytest
 from safetensors.torch import save_file
 
 from dεps.errors import UserError
-from dεps.predictor import PredictConfig, agreement, encode_genomes, fit, load_predictor, predict, predict_linear
-from tests.conftest import SPACES, load_space
+from dεps.genomes import encode_genomes
+from dεps.predictor import PredictConfig, agreement, fit, load_predictor, predict, predict_linear
 
 
 @pytest.fixture(scope="module")
@@ -17,14 +17,6 @@ def measured(micro):
     blocks = [[block for stage in arch.stages for block in stage] for arch in archs]
     accuracy = np.array([0.6 + 0.01 * len(b) + 0.002 * sum(x.expand + x.kernel for x in b) for b in blocks])
     return archs, codes, accuracy
-
-
-@pytest.mark.parametrize("name", SPACES)
-def test_encoding_many_is_encoding_each(name):
-    space = load_space(name)
-    archs = [space.sample(Random(seed)) for seed in range(50)]
-    codes = encode_genomes(space, np.array([space.to_genome(arch) for arch in archs]))
-    assert np.array_equal(codes, np.array([space.encode(arch) for arch in archs], np.float32))
 
 
 def test_the_predictor_ranks_unseen_archs(measured):

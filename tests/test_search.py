@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dεps.cost import macs_counter
-from dεps.predictor import encode_genomes
+from dεps.genomes import encode_genomes, macs_of_genomes
 from dεps.search import SearchConfig, search, spread
 
 
@@ -15,7 +15,7 @@ def found(micro):
     def score(genomes: np.ndarray) -> np.ndarray:
         return encode_genomes(micro, genomes)[:, :-1].sum(1)
 
-    return search(micro, score, macs_counter(micro, 10, 1), SearchConfig(population=40, generations=40), seed=0)
+    return search(micro, score, macs_of_genomes(micro, 10, 1), SearchConfig(population=40, generations=40), seed=0)
 
 
 def test_the_front_is_one(micro, found):

@@ -113,14 +113,15 @@ class Space(SearchSpace):
         size = strided(arch.resolution, self.stem.stride)
         yield Layer(3, channels, self.stem.width, size)
         for block in self.blocks(arch):
+            slot = block.index - 1 if block.index else None
             if block.expansion:
-                yield Layer(1, block.inputs, block.mid, size)
+                yield Layer(1, block.inputs, block.mid, size, slot=slot)
             size = strided(size, block.stride)
-            yield Layer(block.kernel, block.mid, block.mid, size, groups=block.mid)
+            yield Layer(block.kernel, block.mid, block.mid, size, groups=block.mid, slot=slot)
             if block.se:
-                yield Layer(1, block.mid, block.se, 1, bn=False, bias=True)
-                yield Layer(1, block.se, block.mid, 1, bn=False, bias=True)
-            yield Layer(1, block.mid, block.outputs, size)
+                yield Layer(1, block.mid, block.se, 1, bn=False, bias=True, slot=slot)
+                yield Layer(1, block.se, block.mid, 1, bn=False, bias=True, slot=slot)
+            yield Layer(1, block.mid, block.outputs, size, slot=slot)
         head = self.head
         yield Layer(1, block.outputs, head.expand, size)
         if head.features:

@@ -97,14 +97,15 @@ class Space(SearchSpace):
         size, stem = strided(arch.resolution, 2), self.stem_spec(arch)
         yield Layer(3, channels, stem.mid, size)
         if stem.residual:
-            yield Layer(3, stem.mid, stem.mid, size)
+            yield Layer(3, stem.mid, stem.mid, size, slot=0)
         yield Layer(3, stem.mid, stem.outputs, size)
         size = strided(size, 2)
         for block in self.blocks(arch):
-            yield Layer(1, block.inputs, block.mid, size)
+            slot = self.stages[0].depth[-1] + block.index
+            yield Layer(1, block.inputs, block.mid, size, slot=slot)
             size = strided(size, block.stride)
-            yield Layer(3, block.mid, block.mid, size)
-            yield Layer(1, block.mid, block.outputs, size)
+            yield Layer(3, block.mid, block.mid, size, slot=slot)
+            yield Layer(1, block.mid, block.outputs, size, slot=slot)
             if block.projection:
-                yield Layer(1, block.inputs, block.outputs, size)
+                yield Layer(1, block.inputs, block.outputs, size, slot=slot)
         yield Layer(1, block.outputs, classes, 1, bn=False, bias=True)

@@ -14,7 +14,7 @@ import torch
 from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.data.config import DatasetConfig
 from dεps.data.splits import PreparedData, Split
-from dεps.device import best_device, deterministic
+from dεps.device import best_device, set_up
 from dεps.progress import ProgressBar
 from dεps.randomness import python_rng
 from dεps.search_space import SearchSpace
@@ -99,7 +99,7 @@ class Measuring:
 
     def timed(self, plans: Sequence[MethodPlan], strategies: dict[str, Strategy], label: str) -> list[MethodPlan]:
         """The plans with the predicted seconds of every phase."""
-        deterministic()  # as the stages train
+        set_up()  # as the stages train
         full_alone: float | None = None
         timed = []
         with ProgressBar(label, sum(len(plan.phases) for plan in plans)) as bar:

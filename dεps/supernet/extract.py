@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from dεps.search_space import Arch
+from dεps.supernet.layers import Stretch
 from dεps.supernet.network import Supernet
 
 
@@ -28,9 +29,20 @@ class PlainNet(nn.Module):
 @torch.no_grad()
 def extract(net: Supernet, arch: Arch) -> PlainNet:
     """A plain copy of the subnet `arch`, on the supernet's device, in its mode, in channels_last."""
+    body = nn.Sequential(*(stretch.build() for stretch in net.body.stretches(arch)))
+    plain = PlainNet(body, plain_classifier(net, arch).build())
+    return plain.train(net.training).to(memory_format=torch.channels_last)
+
+
+def plain_classifier(net: Supernet, arch: Arch) -> Stretch:
+    """The linear layer after the body of `arch`."""
     weight = net.classifier.weight
     *_, last = net.space.layers(arch, net.classes, net.channels)
-    classifier = skip_init(nn.Linear, last.inputs, net.classes, device=weight.device, dtype=weight.dtype)
-    classifier.weight.copy_(weight[:, : last.inputs])
-    classifier.bias.copy_(net.classifier.bias)
-    return PlainNet(net.body.plain(arch), classifier).train(net.training).to(memory_format=torch.channels_last)
+
+    def build() -> nn.Linear:
+        classifier = skip_init(nn.Linear, last.inputs, net.classes, device=weight.device, dtype=weight.dtype)
+        classifier.weight.copy_(weight[:, : last.inputs])
+        classifier.bias.copy_(net.classifier.bias)
+        return classifier
+
+    return Stretch("classifier", build)

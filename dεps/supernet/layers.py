@@ -7,12 +7,15 @@ slice as an ordinary torch layer with weights of its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import skip_init
+
+from dεps.recalibration import BatchNorm
 
 BN_MOMENTUM = 0.1
 BN_EPS = 1e-5
@@ -47,6 +50,14 @@ def plain_conv(weight: Tensor, bias: Tensor | None = None, stride: int = 1, grou
     if bias is not None:
         conv.bias.copy_(bias)
     return conv
+
+
+class Stretch(NamedTuple):
+    """A part of an arch's plain network; equal keys after equal stretches mean equal layers."""
+
+    key: Hashable
+    #: makes its layers; they leave their input as it is
+    build: Callable[[], nn.Module]
 
 
 class SortableAxis(NamedTuple):
@@ -137,10 +148,10 @@ class ElasticBatchNorm(nn.Module):
             self.eps,
         )
 
-    def plain(self, channels: int) -> nn.BatchNorm2d:
+    def plain(self, channels: int) -> BatchNorm:
         """The slice as an ordinary layer."""
         like = {"device": self.weight.device, "dtype": self.weight.dtype}
-        layer = nn.BatchNorm2d(channels, eps=self.eps, momentum=BN_MOMENTUM, **like)
+        layer = BatchNorm(channels, eps=self.eps, momentum=BN_MOMENTUM, **like)
         for name in ("weight", "bias", "running_mean", "running_var"):
             getattr(layer, name).copy_(getattr(self, name)[:channels])
         return layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from dεps.supernet.layers import (
     ElasticDepthwise,
     ElasticSqueezeExcite,
     SortableAxis,
+    Stretch,
     activate,
     activation,
 )
@@ -135,14 +137,22 @@ class MobileNetBody(nn.Module):
             x = activate(self.mix(x, head.features), head.act)
         return x.flatten(1)
 
-    def plain(self, arch: Arch) -> nn.Module:
-        """The body of `arch`, of ordinary layers."""
-        stem, head, channels = self.space.stem, self.space.head, self.stem.weight.shape[1]
-        specs = list(self.space.blocks(arch))
-        layers = [self.stem.plain(channels, stem.width), self.stem_bn.plain(stem.width), activation(stem.act)]
-        layers += [self.blocks[spec.index].plain(spec) for spec in specs]
-        layers += [self.final.plain(specs[-1].outputs, head.expand), self.final_bn.plain(head.expand)]
-        layers += [activation(head.act), Pool()]
+    def stretches(self, arch: Arch) -> Iterator[Stretch]:
+        """The body of `arch` as ordinary layers: stem, each block, head."""
+        yield Stretch("stem", self._plain_stem)
+        for spec in self.space.blocks(arch):
+            yield Stretch(spec, partial(self.blocks[spec.index].plain, spec))
+        yield Stretch("head", partial(self._plain_head, spec.outputs))
+
+    def _plain_stem(self) -> nn.Module:
+        stem, channels = self.space.stem, self.stem.weight.shape[1]
+        return nn.Sequential(
+            self.stem.plain(channels, stem.width), self.stem_bn.plain(stem.width), activation(stem.act)
+        )
+
+    def _plain_head(self, inputs: int) -> nn.Module:
+        head = self.space.head
+        layers = [self.final.plain(inputs, head.expand), self.final_bn.plain(head.expand), activation(head.act), Pool()]
         if head.features:
             layers += [self.mix.plain(head.expand, head.features), activation(head.act)]
         return nn.Sequential(*layers, nn.Flatten())

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from dεps.search_space import Arch, SearchSpace
-from dεps.supernet.layers import SortableAxis
+from dεps.supernet.layers import SortableAxis, Stretch
 from dεps.supernet.mobilenet import MobileNetBody
 from dεps.supernet.resnet import ResNetBody
 
@@ -29,8 +29,8 @@ class Body(Protocol):
         """Images (batch, channels, height, width) to features (batch, features of `arch`)."""
         ...
 
-    def plain(self, arch: Arch) -> nn.Module:
-        """The same as ordinary layers with weights of their own."""
+    def stretches(self, arch: Arch) -> Iterator[Stretch]:
+        """The same as ordinary layers with weights of their own, one stretch after the other."""
         ...
 
     def sortable(self) -> Iterator[SortableAxis]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dεps.families.resnet import BottleneckSpec, Space
+from dεps.families.resnet import BottleneckSpec, Space, StemSpec
 from dεps.search_space import Arch, make_divisible
-from dεps.supernet.layers import ElasticBatchNorm, ElasticConv, SortableAxis
+from dεps.supernet.layers import ElasticBatchNorm, ElasticConv, SortableAxis, Stretch
 
 
 class ElasticConvBN(nn.Module):
@@ -118,15 +119,21 @@ class ResNetBody(nn.Module):
             x = self.blocks[spec.index](x, spec)
         return x.mean((2, 3))
 
-    def plain(self, arch: Arch) -> nn.Module:
-        """The body of `arch`, of ordinary layers."""
-        stem, channels = self.space.stem_spec(arch), self.stem_in.conv.weight.shape[1]
+    def stretches(self, arch: Arch) -> Iterator[Stretch]:
+        """The body of `arch` as ordinary layers: stem, each block, pooling."""
+        stem = self.space.stem_spec(arch)
+        yield Stretch(stem, partial(self._plain_stem, stem))
+        for spec in self.space.blocks(arch):
+            yield Stretch(spec, partial(self.blocks[spec.index].plain, spec))
+        yield Stretch("pool", lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+
+    def _plain_stem(self, stem: StemSpec) -> nn.Module:
+        channels = self.stem_in.conv.weight.shape[1]
         layers = [*self.stem_in.plain(channels, stem.mid), nn.ReLU(inplace=True)]
         if stem.residual:
             layers.append(Residual(*self.stem_residual.plain(stem.mid, stem.mid), nn.ReLU(inplace=True)))
         layers += [*self.stem_out.plain(stem.mid, stem.outputs), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
-        layers += [self.blocks[spec.index].plain(spec) for spec in self.space.blocks(arch)]
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return nn.Sequential(*layers)
 
     def sortable(self) -> Iterator[SortableAxis]:
         """All channels whose order is free; the caller permutes each before it asks for the next."""

@@ -17,8 +17,8 @@ import torch
 
 from dεps.config import section
 from dεps.cost import FORWARD_BACKWARD, macs_counter
-from dεps.device import best_device, deterministic
-from dεps.evaluation import EvaluateConfig, measured, named_archs, pareto_metrics, recalibration_indices
+from dεps.device import best_device, set_up
+from dεps.evaluation import EvaluateConfig, measured, pareto_metrics, recalibration_indices
 from dεps.experiment import load_data
 from dεps.files import write_json
 from dεps.identity import FULL_MODEL, digest
@@ -43,7 +43,7 @@ class ShrinkPhase:
     """The objective of one experiment. Raises `UserError` where its params or data cannot be used."""
 
     def __init__(self, context: Context) -> None:
-        deterministic()
+        set_up()
         self.context = context
         self.config = context.section(TuningConfig, "tuning")
         self.train, self.space = context.section(TrainConfig, "train"), context.section(SearchSpace, "space")
@@ -102,12 +102,9 @@ class ShrinkPhase:
         net = load_supernet(folder / "supernet.safetensors").to(best_device())
         indices = recalibration_indices(self.data.train, self.evaluate.recalibration_images, self.seed)
         splits = {"val": self.data.validation}
-        rows = [
-            {"name": name, **measured(net, arch, self.data, splits, indices)}
-            for name, arch in named_archs(net.choices)
-            if name != "smallest"
-        ]
-        return pd.DataFrame(rows)
+        points = net.choices.pareto_archs()
+        rows = measured(net, list(points.values()), self.data, splits, indices)
+        return pd.DataFrame({"name": name, **row} for name, row in zip(points, rows, strict=True))
 
     def _report(self, trainer: Trainer, records: Iterable[Record], first: int, start: int, report: Report) -> None:
         """Pass on the mean validation accuracy of smallest and largest arch after an epoch of the shrink phase."""
@@ -130,12 +127,14 @@ CODE = (
         "parallel",
         "pareto",
         "randomness",
+        "recalibration",
         "resume",
         "runner",
         "schedule",
         "search_space",
         "tensors",
         "training",
+        "trie",
         "trunk",
     ),
     *("data/augment", "data/batches", "data/config", "data/folder", "data/manifest", "data/splits"),
