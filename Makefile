@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 KILLS ?= 40
 SEED ?= 0
 
-.PHONY: help repro test test-fast crash-test lint ui clean
+.PHONY: help repro test test-fast crash-test bench lint ui clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -24,6 +24,9 @@ test-fast: $(VENV)/ready ## tests of single modules only
 
 crash-test: $(VENV)/ready ## kill a small experiment KILLS times at random moments, and compare its results
 	OMP_NUM_THREADS=1 python -m tests.crash --kills $(KILLS) --seed $(SEED)
+
+bench: $(VENV)/ready ## compare speed and memory with plain ways of doing the same; writes reports/benchmarks.md
+	python -m benchmarks
 
 lint: $(VENV)/ready ## format and lint checks; environment and imports against what is declared
 	ruff format --check .

@@ -1,21 +1,96 @@
-"""`python -m benchmarks`: ratios of our work to the same work done plainly, each pair timed in turn."""
+"""`python -m benchmarks`: ratios of our work to the same work done plainly, and how both grow."""
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from benchmarks.step import sandwich
+from benchmarks import batches, evaluation, growth, pipeline, report, search, step, study
+from benchmarks.growth import Growth
+from benchmarks.timing import Comparison
+from dεps.device import set_up
+from dεps.files import write_atomic
+
+Work = Callable[[], "Comparison | tuple[Comparison, ...] | list[Comparison] | None"]
+
+
+def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
+    """All comparisons and curves, of the sizes that count."""
+    return [
+        lambda: pipeline.starts(5),
+        lambda: pipeline.nothing_to_do(3),
+        lambda: step.against_plain("mbv3_micro", 64, 4, 5),
+        lambda: step.against_plain("mbv3_32", 64, 2, 2),
+        lambda: step.against_public("mbv3_micro", 64, 3),
+        lambda: step.against_public("mbv3_32", 64, 1),
+        lambda: step.memory("mbv3_32", 64, 1),
+        lambda: batches.against_loader(6000, 64, 3),
+        lambda: batches.share_of_step("mbv3_micro", 64, 7),
+        lambda: batches.share_of_step("mbv3_32", 64, 2),
+        lambda: evaluation.against_each("mbv3_micro", 100, 1000, "channels_last", 2),
+        lambda: evaluation.against_each("mbv3_micro", 100, 1000, "torch's own layout", 1),
+        lambda: search.against_lists("mbv3_32", 50_000, 1),
+        lambda: study.against_scratch(12, 8, 200),
+        lambda: pipeline.tracking(8, 1),
+        pipeline.part_of_repro,
+        pipeline.whole_repro,
+    ], [
+        lambda: growth.step_time("mbv3_micro", [16, 32, 64, 128], 3),
+        lambda: growth.evaluation_time("mbv3_micro", [10, 20, 40, 80], 500),
+        lambda: growth.study_time([8, 16, 32], 1),
+        lambda: growth.study_time([8, 16, 32], 2),
+        lambda: growth.memory(["mbv3_micro", "mbv3_micro_32", "mbv3_micro_64", "mbv3_32"], 16),
+    ]
+
+
+def tiny() -> tuple[list[Work], list[Callable[[], Growth]]]:
+    """The same code on next to nothing, to see that it runs."""
+    return [
+        lambda: pipeline.starts(1),
+        lambda: step.against_plain("mbv3_micro", 4, 1, 1),
+        lambda: step.against_public("mbv3_micro", 4, 1),
+        lambda: step.memory("mbv3_micro", 4, 1),
+        lambda: batches.against_loader(64, 16, 1),
+        lambda: batches.share_of_step("mbv3_micro", 4, 1),
+        lambda: evaluation.against_each("mbv3_micro", 3, 40, "torch's own layout", 1),
+        lambda: search.against_lists("mbv3_micro", 2000, 1),
+        lambda: study.against_scratch(6, 4, 20),
+        pipeline.whole_repro,
+    ], [
+        lambda: growth.step_time("mbv3_micro", [2, 4], 1),
+        lambda: growth.evaluation_time("mbv3_micro", [1, 2], 20),
+        lambda: growth.memory(["mbv3_micro", "mbv3_micro_32"], 2),
+    ]
+
+
+def _each(works: list[Work]) -> Iterator[Comparison]:
+    for work in works:
+        found = work()
+        yield from () if found is None else [found] if isinstance(found, Comparison) else found
 
 
 def main() -> None:
-    """Print a line a comparison."""
+    """Print a line a comparison, then write the table and the figure."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--tiny", action="store_true", help="next to nothing, to see that it runs")
+    parser.add_argument("--out", type=Path, default=Path("reports"), help="folder (default: %(default)s)")
     options = parser.parse_args()
-    for space in ("mbv3_micro", "mbv3_32"):
-        found = sandwich(space, options.batch, options.rounds)
-        print(f"{found.work}: {found.ratio:.2f} × {found.against} (wanted: {found.limit})", flush=True)
+    set_up()
+    began, comparisons, curves = time.time(), [], []
+    works, growths = tiny() if options.tiny else full()
+    for comparison in _each(works):
+        comparisons.append(comparison)
+        print(f"[{time.time() - began:4.0f} s] {report.line(comparison)}", flush=True)
+    for curve in growths:
+        curves.append(curve())
+        print(f"[{time.time() - began:4.0f} s] {curves[-1].title}: exponent {curves[-1].exponent:.2f}", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    picture = options.out / "benchmarks.svg"
+    growth.draw(curves, picture)
+    write_atomic(options.out / "benchmarks.md", report.markdown(comparisons, curves, picture))
+    print(f"written: {options.out / 'benchmarks.md'}")
 
 
 if __name__ == "__main__":

@@ -8,31 +8,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: how a ratio is told: ours / theirs, which may be so large at most; theirs / ours, which must be so large at least,
+#: as must ours / theirs where more is better
+COST, SPEEDUP, GAIN = "cost", "speedup", "gain"
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds of each round of both ways."""
+    """What each round of both ways took: seconds, or whatever `unit` says."""
 
     work: str
     ours: list[float]
-    theirs: list[float]
     against: str
-    #: ours / theirs, or theirs / ours where faster is told as a factor
+    theirs: list[float]
     limit: float
-    #: whether the ratio is told as how much faster we are
-    speedup: bool = False
+    kind: str = COST
+    unit: str = "s"
     note: str = ""
 
     @property
     def ratio(self) -> float:
         """Median over rounds of the ratio of neighbours in time, which drifts less than the ratio of medians."""
-        pairs = np.asarray(self.theirs) / self.ours if self.speedup else np.asarray(self.ours) / self.theirs
-        return float(np.median(pairs))
+        ours, theirs = np.asarray(self.ours), np.asarray(self.theirs)
+        return float(np.median(theirs / ours if self.kind == SPEEDUP else ours / theirs))
 
     @property
     def reached(self) -> bool:
         """Whether the limit is kept."""
-        return self.ratio >= self.limit if self.speedup else self.ratio <= self.limit
+        return self.ratio <= self.limit if self.kind == COST else self.ratio >= self.limit
 
 
 def in_turn(
@@ -45,7 +48,12 @@ def in_turn(
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for number in range(rounds):
         for own in (True, False) if number % 2 == 0 else (False, True):
-            started = time.perf_counter()
-            (ours if own else theirs)()
-            seconds[own].append(time.perf_counter() - started)
+            seconds[own].append(seconds_of(ours if own else theirs))
     return seconds[True], seconds[False]
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

@@ -14,6 +14,7 @@ from dεps.data.augment import resize
 from dεps.data.splits import PreparedData, Split
 from dεps.errors import check_numbers
 from dεps.randomness import python_rng
+from dεps.stopwatch import computing
 
 #: images of a larger side are shrunk for logistic regression, which would otherwise need the memory of all their pixels
 LARGEST, SHRUNK = 64, 32
@@ -35,6 +36,7 @@ class ReferenceConfig:
         check_numbers(self, where, recalibration_images=images, logistic_images=images, logistic_iterations=(2, 10**6))
 
 
+@computing()
 def logistic_regression(data: PreparedData, config: ReferenceConfig) -> float:
     """Top-1 on test in percent of an L2-regularised multinomial logistic regression on standardised pixels."""
     x, y = _pixels(data.train, config.logistic_images)

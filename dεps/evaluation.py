@@ -21,6 +21,7 @@ from dεps.pareto import mean_pareto_accuracy
 from dεps.randomness import derive
 from dεps.recalibration import batch_norms, recalibrate
 from dεps.search_space import Arch, SearchSpace
+from dεps.stopwatch import computing
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
 from dεps.trie import Trie, image_bytes
@@ -56,6 +57,7 @@ def top1(net: Supernet, arch: Arch, data: PreparedData, split: Split, indices: T
     return accuracies(net, [arch], data, [split], indices, part)[0][0]
 
 
+@computing()
 def accuracies(
     net: Supernet,
     archs: Sequence[Arch],

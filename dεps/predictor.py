@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from dεps.errors import UserError, check_numbers
 from dεps.randomness import derive
 from dεps.search_space import SearchSpace
+from dεps.stopwatch import computing
 from dεps.tensors import read_tensors
 
 
@@ -64,6 +65,7 @@ class AccuracyPredictor(nn.Module):
         return self.out(codes).squeeze(1)
 
 
+@computing()
 def fit(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> AccuracyPredictor:
     """Fit to encodings (n, features) and accuracies in [0, 1] (n,); the output bias starts at their mean."""
     model = AccuracyPredictor(codes.shape[1], config.hidden, config.layers, derive(seed, "predictor"))

@@ -16,6 +16,7 @@ from pymoo.optimize import minimize
 
 from dεps.errors import check_numbers
 from dεps.search_space import Arch, SearchSpace
+from dεps.stopwatch import computing
 
 
 @dataclass
@@ -48,6 +49,7 @@ class _ArchProblem(Problem):
         out["F"] = np.column_stack([-self.score(x), self.macs_of(x)])
 
 
+@computing()
 def search(
     space: SearchSpace, score: Judge, macs_of: Judge, config: SearchConfig, seed: int
 ) -> list[tuple[Arch, float, int]]:

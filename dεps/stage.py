@@ -29,6 +29,7 @@ from dεps.config import LARGEST_SEED, check_names, read_params, section, struct
 from dεps.errors import UserError, one_line
 from dεps.files import output_folder, write_json
 from dεps.resume import CheckpointConfig
+from dεps.stopwatch import computed
 
 T = TypeVar("T")
 STATE = Path(".state")
@@ -201,8 +202,9 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def _note_duration(context: Context, started: float) -> None:
-    """Wall-clock and peak memory, outside DVC's outputs."""
+    """Wall-clock, pure computing and peak memory, outside DVC's outputs."""
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    note = {"started": started, "seconds": round(time.time() - started, 3), "peak_mib": round(peak / 1024, 1)}
+    note = {"started": started, "seconds": round(time.time() - started, 3), "computing": round(computed(), 3)}
+    note |= {"peak_mib": round(peak / 1024, 1)}
     path = context.state("timing")
     write_json(path.with_name(path.name + ".json"), note)

@@ -27,6 +27,7 @@ from dεps.losses import Targets
 from dεps.numerics import PRECISIONS, Numerics
 from dεps.randomness import derive, python_rng
 from dεps.search_space import Arch, SearchSpace
+from dεps.stopwatch import computing
 from dεps.strategies.base import Phase, Setup, Strategy, Term
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
@@ -195,6 +196,7 @@ class Trainer:
     def _phase(self, step: int) -> Phase:
         return next(phase for phase in self.phases if phase.start <= step < phase.end)
 
+    @computing()
     def _train_to_the_epochs_end(self) -> None:
         epoch, first = divmod(self.step, self.steps_per_epoch)
         phase = self._phase(self.step)
@@ -278,6 +280,7 @@ class Trainer:
         rank = [self.part.number] if self.part.number else []
         return Generator(self.device).manual_seed(derive(self.seed, "dropout", self.step, number, *rank))
 
+    @computing()
     def _validate(self, phase: Phase) -> Record:
         """Top-1 of the smallest and the largest arch (or `validated`) on validation, BN recalibrated, in percent."""
         indices = recalibration_indices(self.data.train, self.config.validate_recalibration, self.seed)

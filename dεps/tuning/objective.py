@@ -132,6 +132,7 @@ CODE = (
         "runner",
         "schedule",
         "search_space",
+        "stopwatch",
         "tensors",
         "training",
         "trie",

@@ -1,0 +1,77 @@
+"""Accuracy of many archs: together, and one after the other."""
+
+from __future__ import annotations
+
+from random import Random
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.timing import SPEEDUP, Comparison, in_turn, seconds_of
+from benchmarks.toys import MadeUp
+from dεps.compose import load_space
+from dεps.data.batches import Normalise
+from dεps.evaluation import RECALIBRATION_BATCH, accuracies
+from dεps.search_space import Arch
+from dεps.supernet.extract import extract
+from dεps.supernet.network import Supernet
+
+VALIDATION_BATCH = 250
+
+
+class Population:
+    """Archs of a space, and images to measure them on."""
+
+    def __init__(self, space: str, archs: int, images: int) -> None:
+        self.space = load_space(space)
+        channels = 1 if space == "mbv3_micro" else 3
+        self.data = MadeUp(images, self.space.resolution[-1], channels)
+        self.net = Supernet(self.space, 10, channels, seed=0)
+        rng = Random(0)
+        self.archs = sorted((self.space.sample(rng) for _ in range(archs)), key=str)
+        self.indices = torch.arange(images)
+        pixels = self.data.validation.images
+        self.dataset = TensorDataset(pixels, self.data.validation.labels)
+        self.normalise = Normalise.of(self.data)
+
+    def together(self) -> None:
+        """Our way."""
+        accuracies(self.net, self.archs, self.data, [self.data.validation], self.indices)
+
+    def one_by_one(self, memory_format: torch.memory_format) -> None:
+        """The plain way: each net extracted, recalibrated and measured batch by batch."""
+        for arch in self.archs:
+            self._measure(arch, memory_format)
+
+    @torch.no_grad()
+    def _measure(self, arch: Arch, memory_format: torch.memory_format) -> float:
+        net = extract(self.net, arch).to(memory_format=memory_format).train()
+        for layer in net.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.reset_running_stats()
+                layer.momentum = None
+        for pixels, _ in DataLoader(self.dataset, RECALIBRATION_BATCH):
+            net(self.normalise(pixels).contiguous(memory_format=memory_format))
+        net.eval()
+        correct = 0
+        for pixels, labels in DataLoader(self.dataset, VALIDATION_BATCH):
+            images = self.normalise(pixels).contiguous(memory_format=memory_format)
+            correct += int((net(images).argmax(1) == labels).sum())
+        return correct / len(self.dataset)
+
+
+FORMATS = {"channels_last": torch.channels_last, "torch's own layout": torch.contiguous_format}
+
+
+def against_each(space: str, archs: int, images: int, layout: str, rounds: int) -> Comparison:
+    """Recalibrating and validating a population."""
+    population = Population(space, archs, images)
+    ours, theirs = in_turn(population.together, lambda: population.one_by_one(FORMATS[layout]), rounds, warmup=0)
+    work = f"accuracy of {archs} archs of `{space}`, BN recalibrated on {images:,} images, validated on as many"
+    return Comparison(work, ours, f"each extracted, one after the other, in {layout}", theirs, 2.0, SPEEDUP)
+
+
+def growth(space: str, counts: list[int], images: int) -> list[float]:
+    """Seconds for so many archs."""
+    return [seconds_of(Population(space, count, images).together) for count in counts]

@@ -1,0 +1,111 @@
+"""The pipeline around the computing: `dvc repro`, tracking, and the start of commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import Comparison, seconds_of
+from tests.pipelines.clone import Clone
+
+ROOT = Path(__file__).resolve().parent.parent
+#: seconds between the first stage's start and the last one's end that a repro may rest; more: it was interrupted
+PAUSE = 30.0
+#: of `quick`, for a repro within minutes
+PART = ["methods=[rss]", "seeds=[0]", "experiments.quick.tuning.trials=0"]
+
+
+def _clone(folder: str, overrides: Sequence[str], tracking: bool) -> Clone:
+    return Clone(Path(folder), quiet=not tracking, overrides=overrides)
+
+
+def part_of_repro() -> Comparison:
+    """`dvc repro` of one method and seed of `quick`, in a copy of the project."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = _clone(folder, PART, tracking=True)
+        seconds = seconds_of(lambda: clone.call("dvc", "repro"))
+        computing = sum(note["computing"] for note in _notes(clone.folder))
+    return _overhead("`dvc repro` of one method and seed of `quick`", seconds, computing)
+
+
+def whole_repro() -> Comparison | None:
+    """The last undisturbed `dvc repro` of this folder, if there was one of all stages, from the stages' own clocks."""
+    notes = sorted(_notes(ROOT), key=lambda note: note["started"])
+    names = {note["stage"] for note in notes}
+    if not {"prepare", "train", "evaluate", "search", "tune", "report", "track"} <= names:
+        return None
+    ends = [note["started"] + note["seconds"] for note in notes]
+    pauses = [note["started"] - end for note, end in zip(notes[1:], ends, strict=False)]
+    if max(pauses) > PAUSE or min(pauses) < -1 or notes[0]["stage"] != "prepare":
+        return None
+    computing = sum(note["computing"] for note in notes)
+    return _overhead(f"whole `dvc repro` of `quick`, {len(notes)} stages", ends[-1] - notes[0]["started"], computing)
+
+
+def _overhead(work: str, seconds: float, computing: float) -> Comparison:
+    return Comparison(work, [seconds], "the pure computing of its stages", [computing], 1.10)
+
+
+def _notes(folder: Path) -> list[dict[str, Any]]:
+    timing = folder / ".state" / "timing"
+    found = []
+    for path in sorted(timing.rglob("*.json")):
+        note = json.loads(path.read_text())
+        if "computing" in note:
+            found.append({**note, "stage": path.relative_to(timing).parts[1]})
+    return found
+
+
+def tracking(epochs: int, rounds: int) -> Comparison:
+    """One training of `quick` as a process, with and without MLflow."""
+    own = [*PART, f"experiments.quick.train.epochs={epochs}", "experiments.quick.methods.rss.epochs_ratio=1.0"]
+    with tempfile.TemporaryDirectory() as folder:
+        clone = _clone(folder, own, tracking=True)
+        clone.call("dvc", "repro", "prepare@quick")
+        stage = [sys.executable, "-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
+        seconds: dict[bool, list[float]] = {True: [], False: []}
+        for number in range(2 * rounds):
+            clone.quiet = number % 4 in (0, 3)  # on and off, off and on
+            seconds[clone.quiet].append(seconds_of(lambda: clone.call(*stage)))
+    work = f"a training of {np.median(seconds[True]):.0f} s with MLflow"
+    return Comparison(work, seconds[False], "the same with DEPS_TRACKING=off", seconds[True], 1.02)
+
+
+def start(command: Sequence[str], what: str, limit: float, rounds: int, folder: Path = ROOT) -> Comparison:
+    """Seconds that a command takes; the other side is a second."""
+
+    def run() -> None:
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
+
+    run()
+    seconds = [seconds_of(run) for _ in range(rounds)]
+    return Comparison(what, seconds, "1 s", [1.0] * rounds, limit)
+
+
+def starts(rounds: int) -> list[Comparison]:
+    """Of what is used most: the command line, an import, and a repro with nothing to do."""
+    code = "import time; t = time.perf_counter(); import dεps.search_space; print(time.perf_counter() - t)"
+    deps = str(Path(sys.executable).with_name("deps"))
+    found = [start([deps, "--help"], "`deps --help`", 0.3, rounds)]
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT).stdout)
+        for _ in range(rounds)
+    ]
+    found.append(Comparison("`import dεps.search_space`", seconds, "1 s", [1.0] * rounds, 0.1))
+    return found
+
+
+def nothing_to_do(rounds: int) -> Comparison | None:
+    """`dvc repro` where all is up to date; None where it is not."""
+    dvc = str(Path(sys.executable).with_name("dvc"))
+    if not (ROOT / "dvc.lock").exists() or not (ROOT / "runs").exists():
+        return None
+    status = subprocess.run([dvc, "status", "--quiet"], cwd=ROOT, check=False)
+    return None if status.returncode else start([dvc, "repro"], "`dvc repro` with nothing to do", 3.0, rounds)

@@ -1,0 +1,75 @@
+"""The table of comparisons as Markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.growth import LINEAR, Growth
+from benchmarks.timing import COST, GAIN, SPEEDUP, Comparison
+
+HEAD = """\
+# Benchmarks
+
+Written by `make bench`. Each line is two ways of doing the same work, timed in turn in one run on one machine: what
+counts is the ratio, the median over rounds of neighbours in time. Medians of both sides, with the least and the most.
+"""
+
+
+def markdown(comparisons: Sequence[Comparison], curves: Sequence[Growth], picture: Path) -> str:
+    """The whole page."""
+    rows = ["| work | ours | against | theirs | ratio | wanted | |", "|---|---|---|---|---|---|---|"]
+    rows += [_row(comparison) for comparison in comparisons]
+    growth = ["| growth | exponent | |", "|---|---|---|"]
+    growth += [
+        f"| {c.title}, over {c.x_label} | {c.exponent:.2f} | {'' if c.exponent <= LINEAR else 'more than linear'} |"
+        for c in curves
+    ]
+    return "\n\n".join([HEAD.strip(), machine(), "\n".join(rows), f"![Growth]({picture.name})", "\n".join(growth), ""])
+
+
+def machine() -> str:
+    """Where it ran; no name of it."""
+    cpu = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        cpu = names[0] if names else cpu
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cpu}, {cores} cores; Python {platform.python_version()}, torch {torch.__version__}."
+
+
+def line(comparison: Comparison) -> str:
+    """For a terminal."""
+    against = "" if comparison.against == "1 s" else f" {comparison.against}"
+    return f"{comparison.work}: {_ratio(comparison)}{against} (wanted: {_wanted(comparison)})"
+
+
+def _row(c: Comparison) -> str:
+    work = c.work + (f" ({c.note})" if c.note else "")
+    mark = "reached" if c.reached else "**missed**"
+    cells = [work, _side(c.ours, c.unit), c.against, _side(c.theirs, c.unit), _ratio(c), _wanted(c), mark]
+    return f"| {' | '.join(cells)} |"
+
+
+def _side(values: Sequence[float], unit: str) -> str:
+    scale, name = (1000, "ms") if unit == "s" and np.median(values) < 0.2 else (1, unit)
+    scaled = [scale * value for value in values]
+    middle = f"{np.median(scaled):.3g} {name}".strip()
+    return middle if len(scaled) == 1 else f"{middle} ({min(scaled):.3g}–{max(scaled):.3g})"
+
+
+def _ratio(c: Comparison) -> str:
+    if c.against == "1 s":
+        return f"{c.ratio:.3g} s"
+    return f"{c.ratio:.3g} ×" + (" faster" if c.kind == SPEEDUP else "")
+
+
+def _wanted(c: Comparison) -> str:
+    sign = "≤" if c.kind == COST else "≥"
+    return f"{sign} {c.limit:g}" + (" s" if c.against == "1 s" else " ×" if c.kind != GAIN else "")

@@ -1,0 +1,107 @@
+"""Search on predicted accuracy: whole populations at once, and arch by arch."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import torch
+from pymoo.indicators.hv import HV
+
+from benchmarks.timing import GAIN, SPEEDUP, Comparison, in_turn
+from dεps.compose import load_space
+from dεps.cost import arch_cost
+from dεps.genomes import encode_genomes, macs_of_genomes
+from dεps.predictor import AccuracyPredictor, PredictConfig, fit, predict
+from dεps.search import SearchConfig, search
+from dεps.search_space import Arch, SearchSpace
+
+CLASSES = 100
+#: of OFA's evolutionary search (its public tutorial): population, share that breeds, share of mutants, mutation rate
+POPULATION, PARENTS, MUTANTS, RATE = 100, 0.25, 0.5, 0.1
+
+
+class Task:
+    """A predictor of accuracies that grow with MACs, and with depth more than with width."""
+
+    def __init__(self, space: str) -> None:
+        self.space: SearchSpace = load_space(space)
+        rng = Random(0)
+        archs = [self.space.sample(rng) for _ in range(500)]
+        macs = np.array([arch_cost(self.space, arch, CLASSES).macs for arch in archs])
+        blocks = np.array([sum(arch.depths) for arch in archs])
+        accuracy = 0.6 + 0.05 * np.log(macs / macs.min()) + 0.004 * blocks
+        codes = encode_genomes(self.space, np.array([self.space.to_genome(arch) for arch in archs]))
+        self.model = fit(codes, accuracy, PredictConfig(epochs=40), seed=0)
+        largest, smallest = self.space.largest(), self.space.smallest()
+        self.low, self.high = (arch_cost(self.space, arch, CLASSES).macs for arch in (smallest, largest))
+
+    def hypervolume(self, front: list[tuple[Arch, float, int]]) -> float:
+        """Of a front of (arch, accuracy, MACs), against the worst corner; larger is better."""
+        points = np.array([[(macs - self.low) / (self.high - self.low), -score] for _, score, macs in front])
+        return float(HV(ref_point=np.array([1.0, 0.0]))(points))
+
+    def together(self, candidates: int) -> list[tuple[Arch, float, int]]:
+        """NSGA-II over arrays."""
+        config = SearchConfig(population=1000, generations=max(1, candidates // 1000))
+        macs_of = macs_of_genomes(self.space, CLASSES)
+        return search(
+            self.space, lambda genomes: predict(self.model, encode_genomes(self.space, genomes)), macs_of, config, 0
+        )
+
+    def one_by_one(self, candidates: int, budgets: int = 10) -> list[tuple[Arch, float, int]]:
+        """OFA's evolutionary search under each of some budgets, over Python objects."""
+        limits = np.linspace(self.low, self.high, budgets + 1)[1:]
+        rounds = max(1, candidates // budgets // POPULATION - 1)
+        found = [_evolve(self.space, self.model, int(limit), rounds, Random(n)) for n, limit in enumerate(limits)]
+        return [(arch, score, macs) for population in found for score, macs, arch in population]
+
+
+@torch.no_grad()
+def _judge(space: SearchSpace, model: AccuracyPredictor, arch: Arch, macs: int) -> tuple[float, int, Arch]:
+    return float(model(torch.tensor([space.encode(arch)]))), macs, arch
+
+
+def _evolve(
+    space: SearchSpace, model: AccuracyPredictor, limit: int, rounds: int, rng: Random
+) -> list[tuple[float, int, Arch]]:
+    """The breeding part of the last population."""
+
+    def within(make) -> tuple[float, int, Arch]:
+        while True:
+            arch = make()
+            if (macs := arch_cost(space, arch, CLASSES).macs) <= limit:
+                return _judge(space, model, arch, macs)
+
+    def crossed(a: Arch, b: Arch) -> Arch:
+        pairs = zip(space.to_genome(a), space.to_genome(b), strict=True)
+        return space.from_genome([rng.choice(pair) for pair in pairs])
+
+    # Uniform draws hardly ever meet a low limit: the first population are the smallest arch's mutants.
+    population = [within(lambda: space.mutate(space.smallest(), RATE, rng)) for _ in range(POPULATION)]
+    for _ in range(rounds):
+        parents = sorted(population, key=lambda item: -item[0])[: round(PARENTS * POPULATION)]
+        mutants = [
+            within(lambda: space.mutate(rng.choice(parents)[2], RATE, rng)) for _ in range(round(MUTANTS * POPULATION))
+        ]
+        children = [
+            within(lambda: crossed(rng.choice(parents)[2], rng.choice(parents)[2]))
+            for _ in range(POPULATION - len(mutants))
+        ]
+        population = parents + mutants + children
+    return sorted(population, key=lambda item: -item[0])[: round(PARENTS * POPULATION)]
+
+
+def against_lists(space: str, candidates: int, rounds: int) -> tuple[Comparison, Comparison]:
+    """Seconds, and what they found."""
+    task, volumes = Task(space), ([], [])
+    ours, theirs = in_turn(
+        lambda: volumes[0].append(task.hypervolume(task.together(candidates))),
+        lambda: volumes[1].append(task.hypervolume(task.one_by_one(candidates))),
+        rounds,
+        warmup=0,
+    )
+    work = f"search over {candidates:,} candidates of `{space}`"
+    against = "OFA's evolution under ten budgets, Python lists, one forward a candidate"
+    seconds = Comparison(work, ours, against, theirs, 30.0, SPEEDUP)
+    return seconds, Comparison(f"hypervolume of its front, `{space}`", volumes[0], against, volumes[1], 1.0, GAIN, "")

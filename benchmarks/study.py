@@ -1,0 +1,114 @@
+"""An Optuna study over shrink timing: trials that branch from one trunk, and as many trainings from scratch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import Comparison, seconds_of
+from dεps.config import read_params
+from dεps.identity import FULL_MODEL
+from dεps.stage import Context
+from dεps.tuning.objective import ShrinkPhase
+from dεps.tuning.storage import open_storage, storage_url
+from dεps.tuning.study import open_study
+from dεps.tuning.study import work as run_trials
+from pipelines import full_model, prepare
+from tests.pipelines.clone import Clone
+
+EXPERIMENT = "quick"
+#: seconds that a trial of nothing takes
+SLEEP = 0.2
+OVERRIDES = [
+    "dataset@experiments.quick.dataset=image_folder",
+    "experiments.quick.dataset.name=drawn",
+    "experiments.quick.dataset.root=images",
+    "experiments.quick.dataset.size=28",
+    "experiments.quick.dataset.channels=1",
+    "experiments.quick.train.batch_size=64",
+    "experiments.quick.train.validate_recalibration=100",
+    "experiments.quick.evaluate.recalibration_images=200",
+    "experiments.quick.tuning.objectives=[accuracy]",
+    "experiments.quick.tuning.pruner=asha",
+    "methods=[deps]",
+    "seeds=[0]",
+]
+
+
+@contextmanager
+def _copy(epochs: int, images: int, trials: int) -> Iterator[None]:
+    """In a copy of the project, with drawn images and little to train; lines of progress are swallowed."""
+    own = [f"experiments.quick.train.epochs={epochs}", f"experiments.quick.tuning.trials={trials}"]
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Clone(Path(folder), train_images=images, overrides=[*OVERRIDES, *own])
+        quiet, before = io.StringIO(), os.environ.get("DEPS_TRACKING")
+        os.environ["DEPS_TRACKING"] = "off"
+        try:
+            with contextlib.chdir(clone.folder), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+                _stage(prepare, Context("prepare", EXPERIMENT, params=read_params()), Path("data") / EXPERIMENT)
+                yield
+        finally:
+            os.environ.pop("DEPS_TRACKING")
+            if before is not None:
+                os.environ["DEPS_TRACKING"] = before
+
+
+def _stage(module: Any, context: Context, out: Path) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    module.work(context, out)
+
+
+def against_scratch(trials: int, epochs: int, images: int) -> tuple[Comparison, Comparison]:
+    """Seconds and MACs of a study with its trunk, and of its trials' options each trained from scratch to the end."""
+    with _copy(epochs, images, trials):
+        params = read_params()
+        trunk = Context(FULL_MODEL, EXPERIMENT, seed=0, params=params)
+        phase = ShrinkPhase(Context("tune", EXPERIMENT, params=params))
+        study = open_study(phase.plan, open_storage(storage_url(None, phase.plan.state)))
+
+        def branched() -> None:
+            _stage(full_model, trunk, trunk.folder(FULL_MODEL, "0"))
+            run_trials(phase.plan, study, phase, trials)
+
+        seconds = seconds_of(branched)
+        outcomes = [trial.user_attrs["outcome"] for trial in study.trials]
+        options = [trial.user_attrs["options"] for trial in study.trials]
+        cost = phase.full_model_tmacs() + sum(outcome["own_tmacs"] for outcome in outcomes)
+        shutil.rmtree(trunk.folder(FULL_MODEL, "0"))
+        whole = list[float]()
+
+        def from_scratch() -> None:
+            for number, own in enumerate(options):
+                outcome = phase(1000 + number, number, own, lambda *_: None)
+                whole.append(outcome.train_tmacs)
+
+        scratch = seconds_of(from_scratch)
+    pruned = sum(trial.state.name == "PRUNED" for trial in study.trials)
+    work, against = f"Optuna study of {trials} trials, trunk included", f"{trials} trainings from scratch"
+    note = f"{pruned} trials pruned"
+    return (
+        Comparison(work, [seconds], against, [scratch], 0.55, note=note),
+        Comparison(work, [1000 * cost], against, [1000 * sum(whole)], 0.55, unit="GMACs", note=note),
+    )
+
+
+def seconds_of_bookkeeping(trials: int, workers: int) -> float:
+    """Of a study whose trials only sleep, shared by so many processes; their start included."""
+    with tempfile.TemporaryDirectory() as folder:
+        storage = f"sqlite:///{folder}/study.db"
+        command = [sys.executable, "-m", "tests.tuning.toy", storage, folder, str(trials), str(SLEEP)]
+        started = time.perf_counter()
+        for process in [subprocess.Popen(command) for _ in range(workers)]:
+            process.wait()
+        return time.perf_counter() - started
