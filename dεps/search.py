@@ -1,20 +1,18 @@
-"""Search for archs that trade predicted accuracy against MACs, with pymoo's NSGA-II."""
+"""Search for archs that trade predicted accuracy against MACs: NSGA-II (Deb et al. 2002) over arrays of genomes.
+
+With two objectives ranking needs no comparison of all pairs, so a candidate costs little more than its prediction.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.core.problem import Problem
-from pymoo.operators.crossover.ux import UniformCrossover
-from pymoo.operators.mutation.pm import PolynomialMutation
-from pymoo.operators.repair.rounding import RoundingRepair
-from pymoo.operators.sampling.rnd import IntegerRandomSampling
-from pymoo.optimize import minimize
 
 from dεps.errors import check_numbers
+from dεps.genomes import translate
 from dεps.search_space import Arch, SearchSpace
 from dεps.stopwatch import computing
 
@@ -39,38 +37,101 @@ class SearchConfig:
 Judge = Callable[[np.ndarray], np.ndarray]
 
 
-class _ArchProblem(Problem):
-    def __init__(self, space: SearchSpace, score: Judge, macs_of: Judge) -> None:
-        genes = np.asarray(space.genes)
-        super().__init__(n_var=len(genes), n_obj=2, xl=np.zeros_like(genes), xu=genes - 1, vtype=int)
-        self.score, self.macs_of = score, macs_of
-
-    def _evaluate(self, x: np.ndarray, out: dict, *args: object, **kwargs: object) -> None:
-        out["F"] = np.column_stack([-self.score(x), self.macs_of(x)])
-
-
 @computing()
 def search(
     space: SearchSpace, score: Judge, macs_of: Judge, config: SearchConfig, seed: int
 ) -> list[tuple[Arch, float, int]]:
-    """The non-dominated archs found: (arch, score, MACs), by ascending MACs.
+    """The archs that no other arch seen beats: (arch, score, MACs), by ascending MACs.
 
     Args:
         score: predicted accuracy; higher is better.
         macs_of: MACs.
     """
-    algorithm = NSGA2(
-        pop_size=config.population,
-        sampling=IntegerRandomSampling(),
-        crossover=UniformCrossover(),
-        mutation=PolynomialMutation(prob=1.0, eta=3.0, vtype=float, repair=RoundingRepair()),
-        eliminate_duplicates=True,
-    )
-    result = minimize(_ArchProblem(space, score, macs_of), algorithm, ("n_gen", config.generations), seed=seed)
-    found = {}
-    for genome, (negative, macs) in zip(np.atleast_2d(result.X), np.atleast_2d(result.F), strict=True):
-        found[space.from_genome(genome.tolist())] = (-float(negative), int(macs))
-    return sorted(((arch, score, macs) for arch, (score, macs) in found.items()), key=lambda item: item[2])
+    rng, genes, size = np.random.default_rng(seed), np.array(space.genes), config.population
+    canonical, seen = translate(space, space), set[bytes]()
+
+    def judged(candidates: np.ndarray) -> _Candidates:
+        """Those that are new; genes that mean nothing do not make a candidate another."""
+        candidates = canonical(candidates)
+        new = [n for n, row in enumerate(candidates) if (key := row.tobytes()) not in seen and not seen.add(key)]
+        return _Candidates(candidates[new], score(candidates[new]), macs_of(candidates[new]))
+
+    first = rng.integers(0, genes, (size, len(genes)))
+    first[:2] = np.zeros_like(genes), genes - 1  # both ends of the front, which random draws hardly come near
+    population = judged(first)
+    population = population[population.order()]
+    best = population.front()
+    for _ in range(config.generations - 1):
+        children = judged(_children(population.genomes, size, genes, rng))
+        if len(children):
+            together = population + children
+            population = together[together.order()[:size]]
+            best = (best + children).front()
+    archs = [space.from_genome(genome) for genome in best.genomes.tolist()]
+    return list(zip(archs, best.scores.tolist(), best.macs.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Genomes (n, genes) with their scores and MACs (n,)."""
+
+    genomes: np.ndarray
+    scores: np.ndarray
+    macs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.genomes)
+
+    def __getitem__(self, which: np.ndarray) -> _Candidates:
+        return _Candidates(self.genomes[which], self.scores[which], self.macs[which])
+
+    def __add__(self, other: _Candidates) -> _Candidates:
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _Candidates(*(np.concatenate(pair) for pair in pairs))
+
+    def front(self) -> _Candidates:
+        """What nothing beats, by ascending MACs."""
+        ordered = self[np.lexsort((-self.scores, self.macs))]
+        before = np.maximum.accumulate(np.concatenate([[-np.inf], ordered.scores[:-1]]))
+        return ordered[ordered.scores > before]
+
+    def ranks(self) -> np.ndarray:
+        """0 for what nothing beats, 1 for what only those beat, and so on; the second of two equals ranks behind."""
+        ranks, best = np.empty(len(self), np.int64), list[float]()
+        scores = self.scores.tolist()
+        for index in np.lexsort((-self.scores, self.macs)).tolist():
+            # By ascending cost a front takes what is better than all that it has. The bests of the fronts descend.
+            ranks[index] = rank = bisect_right(best, -scores[index])
+            best[rank : rank + 1] = [-scores[index]]
+        return ranks
+
+    def crowding(self, ranks: np.ndarray) -> np.ndarray:
+        """How far apart the neighbours of each are within its rank, over the whole range; infinite at both ends."""
+        order = np.lexsort((self.macs, ranks))
+        distance = np.full(len(self), np.inf)
+        inner = np.flatnonzero((ranks[order[:-2]] == ranks[order[1:-1]]) & (ranks[order[1:-1]] == ranks[order[2:]])) + 1
+        total = np.zeros(len(inner))
+        for values in (self.macs, self.scores):
+            sorted_values, span = values[order].astype(float), np.ptp(values)
+            total += np.abs(sorted_values[inner + 1] - sorted_values[inner - 1]) / (span or 1.0)
+        distance[order[inner]] = total
+        return distance
+
+    def order(self) -> np.ndarray:
+        """Indices from the fittest to the least fit: by rank, then by crowding."""
+        ranks = self.ranks()
+        return np.lexsort((-self.crowding(ranks), ranks))
+
+
+def _children(parents: np.ndarray, count: int, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Genomes (count, genes) from those of parents, the fittest first.
+
+    Uniform crossover of the winners of binary tournaments; then a gene of each, on average, is drawn anew.
+    """
+    mother, father = parents[rng.integers(0, len(parents), (2, 2, count)).min(0)]
+    children = np.where(rng.random(mother.shape) < 0.5, mother, father)
+    drawn = rng.integers(0, genes, children.shape)
+    return np.where(rng.random(children.shape) < 1.0 / len(genes), drawn, children)
 
 
 def spread(front: list[tuple[Arch, float, int]], count: int) -> list[tuple[Arch, float, int]]:

@@ -35,8 +35,12 @@ class Normalise:
         return cls(torch.tensor(data.manifest["mean"]), torch.tensor(data.manifest["std"]))
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        scale = 1.0 / (255.0 * self.std)
-        return pixels.float().mul_(scale).sub_(self.mean / self.std).permute(0, 3, 1, 2)
+        count, height, width, _ = pixels.shape
+        # Over whole images rather than pixels of three values, which are too few to be worked on at once.
+        scale = (1.0 / (255.0 * self.std)).repeat(height * width)
+        shift = (self.mean / self.std).repeat(height * width)
+        images = pixels.reshape(count, -1).float().mul_(scale).sub_(shift)
+        return images.view(count, height, width, -1).permute(0, 3, 1, 2)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

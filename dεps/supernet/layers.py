@@ -7,6 +7,7 @@ slice as an ordinary torch layer with weights of its own.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
@@ -52,6 +53,52 @@ def plain_conv(weight: Tensor, bias: Tensor | None = None, stride: int = 1, grou
     return conv
 
 
+# That the gradient of a part is spread over the whole one is what `part` is for.
+warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+
+
+class _Part(NamedTuple):
+    """A part of a parameter that backward sees as a parameter of its own."""
+
+    leaf: Tensor
+    #: of which the leaf's gradient is a view
+    gradient: Tensor
+    #: where the parameter's numbers are
+    address: int
+
+
+def part(parameter: Tensor, *sizes: int) -> Tensor:
+    """The first `sizes[0]` outputs, `sizes[1]` inputs, and the middle `sizes[2:]` of the kernel, as a view.
+
+    Indexing would give a gradient as large as the whole parameter, zero elsewhere, to be added as a whole. Where the
+    parameter has a gradient already, as in training, the part's is added to that part of it alone.
+    """
+    gradient = parameter.grad
+    if gradient is None or not torch.is_grad_enabled():
+        return _cut(parameter, sizes)
+    known: dict[tuple[int, ...], _Part] = parameter.__dict__.setdefault("parts", {})
+    own = known.get(sizes)
+    if own is None or own.gradient is not gradient or own.address != parameter.data_ptr():
+        leaf = _cut(parameter, sizes)
+        if leaf is not parameter:
+            leaf = leaf.detach().requires_grad_()
+            leaf.grad = _cut(gradient, sizes)  # a view: what backward adds to it, it adds to the parameter's
+        own = known[sizes] = _Part(leaf, gradient, parameter.data_ptr())
+    return own.leaf
+
+
+def _cut(tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    if sizes == tensor.shape[: len(sizes)]:
+        return tensor
+    leading = tuple(slice(size) for size in sizes[:2])
+    return tensor[(*leading, *map(_middle, tensor.shape[2:], sizes[2:]))]
+
+
+def _middle(largest: int, size: int) -> slice:
+    start = (largest - size) // 2
+    return slice(start, start + size)
+
+
 class Stretch(NamedTuple):
     """A part of an arch's plain network; equal keys after equal stretches mean equal layers."""
 
@@ -80,7 +127,7 @@ class ElasticConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
 
     def forward(self, x: Tensor, outputs: int) -> Tensor:
-        return F.conv2d(x, self.weight[:outputs, : x.shape[1]], None, self.stride, self.padding)
+        return F.conv2d(x, part(self.weight, outputs, x.shape[1]), None, self.stride, self.padding)
 
     def plain(self, inputs: int, outputs: int) -> nn.Conv2d:
         """The slice as an ordinary layer."""
@@ -102,11 +149,11 @@ class ElasticDepthwise(nn.Module):
 
     def sliced(self, channels: int, kernel: int) -> Tensor:
         """Weight of shape (channels, 1, kernel, kernel)."""
-        weight = self.weight[:channels]
         if not self.transforms:
-            return _centre(weight, kernel)
+            return part(self.weight, channels, 1, kernel, kernel)
+        weight = part(self.weight, channels)
         for smaller in reversed([size for size in self.kernels[:-1] if size >= kernel]):
-            crop = _centre(weight, smaller).flatten(1)
+            crop = _cut(weight, (channels, 1, smaller, smaller)).flatten(1)
             weight = F.linear(crop, self.transforms[f"to{smaller}"]).view(-1, 1, smaller, smaller)
         return weight
 
@@ -117,11 +164,6 @@ class ElasticDepthwise(nn.Module):
     def plain(self, channels: int, kernel: int) -> nn.Conv2d:
         """The slice as an ordinary layer; a kernel transformation is applied for good."""
         return plain_conv(self.sliced(channels, kernel), stride=self.stride, groups=channels)
-
-
-def _centre(weight: Tensor, kernel: int) -> Tensor:
-    start = (weight.shape[-1] - kernel) // 2
-    return weight[..., start : start + kernel, start : start + kernel]
 
 
 class ElasticBatchNorm(nn.Module):
@@ -141,8 +183,8 @@ class ElasticBatchNorm(nn.Module):
             x,
             self.running_mean[:c],
             self.running_var[:c],
-            self.weight[:c],
-            self.bias[:c],
+            part(self.weight, c),
+            part(self.bias, c),
             self.training,
             BN_MOMENTUM,
             self.eps,
@@ -174,8 +216,8 @@ class ElasticSqueezeExcite(nn.Module):
     def forward(self, x: Tensor, hidden: int) -> Tensor:
         c = x.shape[1]
         squeezed = x.mean((2, 3), keepdim=True)
-        squeezed = F.relu(F.conv2d(squeezed, self.reduce_weight[:hidden, :c], self.reduce_bias[:hidden]))
-        gate = F.conv2d(squeezed, self.expand_weight[:c, :hidden], self.expand_bias[:c])
+        reduced = F.conv2d(squeezed, part(self.reduce_weight, hidden, c), part(self.reduce_bias, hidden))
+        gate = F.conv2d(F.relu(reduced), part(self.expand_weight, c, hidden), part(self.expand_bias, c))
         return x * F.hardsigmoid(gate)
 
     def plain(self, channels: int, hidden: int) -> PlainSqueezeExcite:

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from dεps.search_space import Arch, SearchSpace
-from dεps.supernet.layers import SortableAxis, Stretch
+from dεps.supernet.layers import SortableAxis, Stretch, part
 from dεps.supernet.mobilenet import MobileNetBody
 from dεps.supernet.resnet import ResNetBody
 
@@ -90,4 +90,4 @@ class Supernet(nn.Module):
         if dropout > 0.0:
             keep = torch.rand(x.shape, generator=generator, device=x.device) >= dropout
             x = x * keep / (1.0 - dropout)
-        return F.linear(x, self.classifier.weight[:, : x.shape[1]], self.classifier.bias)
+        return F.linear(x, part(self.classifier.weight, self.classes, x.shape[1]), self.classifier.bias)
