@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
-from sklearn.linear_model import Ridge
 from torch import Generator, Tensor, nn
 
 from dεps.errors import UserError, check_numbers
@@ -89,6 +88,8 @@ def predict(model: AccuracyPredictor, codes: np.ndarray) -> np.ndarray:
 
 def predict_linear(train_codes: np.ndarray, accuracy: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Ridge regression on the same encoding: the baseline that the MLP has to beat."""
+    from sklearn.linear_model import Ridge  # takes longer to import than to run
+
     return Ridge(alpha=1.0).fit(train_codes, accuracy).predict(codes)
 
 
