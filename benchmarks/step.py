@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import resource
+import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.public_style import PublicNet, PublicStep
-from benchmarks.timing import SPEEDUP, Comparison, in_turn
+from benchmarks.timing import SPEEDUP, Comparison, in_turn, seconds_of
 from benchmarks.toys import sandwich_trainer
+from dεps.device import set_up
 from dεps.losses import Targets
 from dεps.randomness import python_rng
 from dεps.strategies.base import Term
@@ -71,17 +74,33 @@ def against_plain(space: str, batch: int, draws: int, rounds: int) -> Comparison
     return Comparison(f"sandwich step, `{space}`, batch {batch}", ours, against, theirs, 1.03)
 
 
-def against_public(space: str, batch: int, rounds: int) -> Comparison:
-    """Our step against the public way of doing it."""
+def against_public(space: str, batch: int, processes: int, steps: int) -> Comparison:
+    """Our step as our commands run it against the public way in a plain process: in processes of their own, in turn."""
+    seconds: dict[str, list[float]] = {"ours": [], "public": []}
+    for _ in range(processes):
+        for side in seconds:
+            seconds[side] += _in_process("time", side, space, batch, steps)
+    against = "elastic modules in contiguous NCHW, masks as large as the parameters"
+    work = f"sandwich step, `{space}`, batch {batch}"
+    return Comparison(work, seconds["ours"], against, seconds["public"], 6.0, SPEEDUP)
+
+
+def _time(side: str, space: str, batch: int, steps: int) -> list[float]:
+    """Seconds of each step, after one that does not count."""
+    if side == "ours":
+        set_up()
     trainer, images, labels = sandwich_trainer(space, batch)
     net = PublicNet(trainer.space, trainer.net.classes, trainer.net.channels)
     public = PublicStep(net, trainer.config.learning_rate, trainer.config.weight_decay)
     terms, contiguous = terms_of(trainer), images.contiguous()
-    ours, theirs = in_turn(
-        lambda: _again(trainer, images, labels, 0), lambda: public(contiguous, labels, terms), rounds
-    )
-    against = "elastic modules in contiguous NCHW, masks as large as the parameters"
-    return Comparison(f"sandwich step, `{space}`, batch {batch}", ours, against, theirs, 6.0, SPEEDUP)
+
+    def step() -> None:
+        if side == "ours":
+            _again(trainer, images, labels, 0)
+        else:
+            public(contiguous, labels, terms)
+
+    return [seconds_of(step) for _ in range(1 + steps)][1:]
 
 
 def _again(trainer: Trainer, images: Tensor, labels: Tensor, step: int) -> None:
@@ -102,13 +121,18 @@ def memory(space: str, batch: int, rounds: int) -> Comparison:
 
 def peak(side: str, space: str, batch: int) -> float:
     """MiB of one side, `sandwich` or `largest`, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.step", side, space, str(batch)]
+    return _in_process("peak", side, space, batch)
+
+
+def _in_process(*arguments: object) -> Any:
+    command = [sys.executable, "-m", "benchmarks.step", *map(str, arguments)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _measure_peak(side: str, space: str, batch: int) -> float:
     """In MiB, of three steps; what torch itself takes is not counted."""
-    rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    set_up()
+    rest = _most_resident()
     trainer, images, labels = sandwich_trainer(space, batch)
     if side == "largest":
         trainer.step = 1  # full model and all
@@ -121,11 +145,15 @@ def _measure_peak(side: str, space: str, batch: int) -> float:
             plain(images, labels)
         else:
             _again(trainer, images, labels, step)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - rest) / 1024
+    return (_most_resident() - rest) / 1024
+
+
+def _most_resident() -> int:
+    """KiB so far; `getrusage` would begin with what the parent had."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1))
 
 
 if __name__ == "__main__":
-    from dεps.device import set_up
-
-    set_up()
-    print(json.dumps(_measure_peak(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    what, side, space, *numbers = sys.argv[1:]
+    print(json.dumps((_time if what == "time" else _measure_peak)(side, space, *map(int, numbers))))

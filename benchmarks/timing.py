@@ -39,7 +39,7 @@ class Comparison:
 
 
 def in_turn(
-    ours: Callable[[], object], theirs: Callable[[], object], rounds: int, warmup: int = 1
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int, warmup: int = 2
 ) -> tuple[list[float], list[float]]:
     """Seconds of each round; who begins changes every round."""
     for _ in range(warmup):

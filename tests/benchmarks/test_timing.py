@@ -14,7 +14,7 @@ def test_what_a_ratio_says(kind, ratio, reached):
 
 def test_both_sides_take_turns():
     said = []
-    ours, theirs = in_turn(lambda: said.append("a"), lambda: said.append("b"), rounds=2)
+    ours, theirs = in_turn(lambda: said.append("a"), lambda: said.append("b"), rounds=2, warmup=1)
     assert said == ["a", "b", "a", "b", "b", "a"]
     assert len(ours) == len(theirs) == 2
 
