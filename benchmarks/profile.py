@@ -8,6 +8,7 @@ from collections import defaultdict
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.toys import sandwich_trainer
+from dεps.device import set_up
 
 STEPS, LINES = 3, 14
 
@@ -42,4 +43,5 @@ def table(space: str, batch: int) -> str:
 
 
 if __name__ == "__main__":
+    set_up()
     print(table(sys.argv[1], int(sys.argv[2])))

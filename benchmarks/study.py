@@ -24,17 +24,13 @@ from dεps.tuning.storage import open_storage, storage_url
 from dεps.tuning.study import open_study
 from dεps.tuning.study import work as run_trials
 from pipelines import full_model, prepare
-from tests.pipelines.clone import Clone
+from tests.pipelines.clone import DRAWN, Clone
 
 EXPERIMENT = "quick"
 #: seconds that a trial of nothing takes
 SLEEP = 0.2
 OVERRIDES = [
-    "dataset@experiments.quick.dataset=image_folder",
-    "experiments.quick.dataset.name=drawn",
-    "experiments.quick.dataset.root=images",
-    "experiments.quick.dataset.size=28",
-    "experiments.quick.dataset.channels=1",
+    *DRAWN,
     "experiments.quick.train.batch_size=64",
     "experiments.quick.train.validate_recalibration=100",
     "experiments.quick.evaluate.recalibration_images=200",

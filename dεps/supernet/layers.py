@@ -73,6 +73,8 @@ def part(parameter: Tensor, *sizes: int) -> Tensor:
     Indexing would give a gradient as large as the whole parameter, zero elsewhere, to be added as a whole. Where the
     parameter has a gradient already, as in training, the part's is added to that part of it alone.
     """
+    if torch.compiler.is_compiling():  # of the full model, which has whole parameters
+        return _cut(parameter, sizes)
     gradient = parameter.grad
     if gradient is None or not torch.is_grad_enabled():
         return _cut(parameter, sizes)

@@ -9,12 +9,16 @@ from pathlib import Path
 
 from tests.conftest import ROOT, draw_image_folder
 
-OVERRIDES = [
+#: the images that a copy draws
+DRAWN = [
     "dataset@experiments.quick.dataset=image_folder",
     "experiments.quick.dataset.name=drawn",
     "experiments.quick.dataset.root=images",
     "experiments.quick.dataset.size=28",
     "experiments.quick.dataset.channels=1",
+]
+OVERRIDES = [
+    *DRAWN,
     "experiments.quick.train.epochs=2",
     "experiments.quick.train.batch_size=32",
     "experiments.quick.methods.rss.epochs_ratio=1.0",
