@@ -30,7 +30,8 @@ def markdown(comparisons: Sequence[Comparison], curves: Sequence[Growth], pictur
         f"| {c.title}, over {c.x_label} | {c.exponent:.2f} | {'' if c.exponent <= LINEAR else 'more than linear'} |"
         for c in curves
     ]
-    return "\n\n".join([HEAD.strip(), machine(), "\n".join(rows), f"![Growth]({picture.name})", "\n".join(growth), ""])
+    parts = [HEAD.strip(), machine(), "\n".join(rows)]
+    return "\n\n".join([*parts, *([f"![Growth]({picture.name})", "\n".join(growth)] if curves else [])]) + "\n"
 
 
 def machine() -> str:
