@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.timing import SPEEDUP, Comparison, in_turn, seconds_of
+from benchmarks.timing import SPEEDUP, Comparison, in_turn
 from benchmarks.toys import MadeUp
 from dεps.compose import load_space
 from dεps.data.batches import Normalise
@@ -70,8 +70,3 @@ def against_each(space: str, archs: int, images: int, layout: str, rounds: int) 
     ours, theirs = in_turn(population.together, lambda: population.one_by_one(FORMATS[layout]), rounds, warmup=0)
     work = f"accuracy of {archs} archs of `{space}`, BN recalibrated on {images:,} images, validated on as many"
     return Comparison(work, ours, f"each extracted, one after the other, in {layout}", theirs, 2.0, SPEEDUP)
-
-
-def growth(space: str, counts: list[int], images: int) -> list[float]:
-    """Seconds for so many archs."""
-    return [seconds_of(Population(space, count, images).together) for count in counts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,15 +89,9 @@ def draw(curves: Sequence[Growth], path: Path) -> None:
         x, y = np.array(curve.x), np.array(curve.y)
         panel.loglog(x, y, "o-", label=f"measured, exponent {curve.exponent:.2f}")
         panel.loglog(x, y[0] * x / x[0], "--", color="0.5", label="linear")
-        panel.set(title="\n".join(_wrapped(curve.title)), xlabel=curve.x_label, ylabel=curve.y_label)
+        panel.set(title=textwrap.fill(curve.title, 42), xlabel=curve.x_label, ylabel=curve.y_label)
         panel.title.set_fontsize(8)
         panel.legend(fontsize=7)
     with plt.rc_context({"svg.hashsalt": path.stem}):
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
-
-
-def _wrapped(title: str, width: int = 42) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(title, width)

@@ -22,14 +22,10 @@ PAUSE = 30.0
 PART = ["methods=[rss]", "seeds=[0]", "experiments.quick.tuning.trials=0"]
 
 
-def _clone(folder: str, overrides: Sequence[str], tracking: bool) -> Clone:
-    return Clone(Path(folder), quiet=not tracking, overrides=overrides)
-
-
 def part_of_repro() -> Comparison:
     """`dvc repro` of one method and seed of `quick`, in a copy of the project."""
     with tempfile.TemporaryDirectory() as folder:
-        clone = _clone(folder, PART, tracking=True)
+        clone = Clone(Path(folder), quiet=False, overrides=PART)
         seconds = seconds_of(lambda: clone.call("dvc", "repro"))
         computing = sum(note["computing"] for note in _notes(clone.folder))
     return _overhead("`dvc repro` of one method and seed of `quick`", seconds, computing)
@@ -67,7 +63,7 @@ def tracking(epochs: int, rounds: int) -> Comparison:
     """One training of `quick` as a process, with and without MLflow."""
     own = [*PART, f"experiments.quick.train.epochs={epochs}", "experiments.quick.methods.rss.epochs_ratio=1.0"]
     with tempfile.TemporaryDirectory() as folder:
-        clone = _clone(folder, own, tracking=True)
+        clone = Clone(Path(folder), overrides=own)
         clone.call("dvc", "repro", "prepare@quick")
         stage = [sys.executable, "-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
         seconds: dict[bool, list[float]] = {True: [], False: []}

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.timing import Comparison, seconds_of
 from dεps.config import read_params
@@ -47,16 +48,15 @@ def _copy(epochs: int, images: int, trials: int) -> Iterator[None]:
     own = [f"experiments.quick.train.epochs={epochs}", f"experiments.quick.tuning.trials={trials}"]
     with tempfile.TemporaryDirectory() as folder:
         clone = Clone(Path(folder), train_images=images, overrides=[*OVERRIDES, *own])
-        quiet, before = io.StringIO(), os.environ.get("DEPS_TRACKING")
-        os.environ["DEPS_TRACKING"] = "off"
-        try:
-            with contextlib.chdir(clone.folder), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-                _stage(prepare, Context("prepare", EXPERIMENT, params=read_params()), Path("data") / EXPERIMENT)
-                yield
-        finally:
-            os.environ.pop("DEPS_TRACKING")
-            if before is not None:
-                os.environ["DEPS_TRACKING"] = before
+        quiet = io.StringIO()
+        with (
+            patch.dict(os.environ, DEPS_TRACKING="off"),
+            contextlib.chdir(clone.folder),
+            contextlib.redirect_stdout(quiet),
+            contextlib.redirect_stderr(quiet),
+        ):
+            _stage(prepare, Context("prepare", EXPERIMENT, params=read_params()), Path("data") / EXPERIMENT)
+            yield
 
 
 def _stage(module: Any, context: Context, out: Path) -> None:
