@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import batches, evaluation, growth, pipeline, report, search, step, study
+from benchmarks.evaluation import QUICK, Images
 from benchmarks.growth import Growth
 from benchmarks.timing import Comparison
 from dεps.device import set_up
@@ -29,16 +30,16 @@ def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: batches.against_loader(6000, 64, 3),
         lambda: batches.share_of_step("mbv3_micro", 64, 7),
         lambda: batches.share_of_step("mbv3_32", 64, 1),
-        lambda: evaluation.against_each("mbv3_micro", 100, 500, "channels_last", 1),
-        lambda: evaluation.against_each("mbv3_micro", 100, 500, "torch's own layout", 1),
+        lambda: evaluation.against_each("mbv3_micro", 100, QUICK, "channels_last", 1),
+        lambda: evaluation.against_each("mbv3_micro", 100, QUICK, "torch's own layout", 1),
         lambda: search.against_lists("mbv3_32", 50_000, 1),
-        lambda: study.against_scratch(12, 8, 120),
-        lambda: pipeline.tracking(4, 1),
+        lambda: study.against_scratch(12, 8, 240),
+        lambda: pipeline.tracking(3, 2),
         pipeline.part_of_repro,
         pipeline.whole_repro,
     ], [
         lambda: growth.step_time("mbv3_micro", [16, 32, 64, 128], 3),
-        lambda: growth.evaluation_time("mbv3_micro", [10, 20, 40], 500),
+        lambda: growth.evaluation_time("mbv3_micro", [10, 20, 40, 80], Images(400, 400, 0)),
         lambda: growth.study_time([6, 12, 24], 1),
         lambda: growth.study_time([6, 12, 24], 2),
         lambda: growth.memory(["mbv3_micro", "mbv3_micro_32", "mbv3_micro_64", "mbv3_32"], 16),
@@ -54,13 +55,13 @@ def tiny() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: step.memory("mbv3_micro", 4, 1),
         lambda: batches.against_loader(64, 16, 1),
         lambda: batches.share_of_step("mbv3_micro", 4, 1),
-        lambda: evaluation.against_each("mbv3_micro", 3, 40, "torch's own layout", 1),
+        lambda: evaluation.against_each("mbv3_micro", 3, Images(40, 20, 20), "torch's own layout", 1),
         lambda: search.against_lists("mbv3_micro", 2000, 1),
         lambda: study.against_scratch(6, 4, 20),
         pipeline.whole_repro,
     ], [
         lambda: growth.step_time("mbv3_micro", [2, 4], 1),
-        lambda: growth.evaluation_time("mbv3_micro", [1, 2], 20),
+        lambda: growth.evaluation_time("mbv3_micro", [1, 2], Images(20, 20, 0)),
         lambda: growth.memory(["mbv3_micro", "mbv3_micro_32"], 2),
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.evaluation import Population
+from benchmarks.evaluation import Images, Population
 from benchmarks.step import peak
 from benchmarks.study import seconds_of_bookkeeping
 from benchmarks.timing import seconds_of
@@ -51,10 +51,10 @@ def step_time(space: str, batches: Sequence[int], rounds: int) -> Growth:
     return Growth(f"Sandwich step, {space}", list(batches), "batch size", seconds, "seconds")
 
 
-def evaluation_time(space: str, counts: Sequence[int], images: int) -> Growth:
+def evaluation_time(space: str, counts: Sequence[int], images: Images) -> Growth:
     """Seconds over the number of archs."""
     seconds = [seconds_of(Population(space, count, images).together) for count in counts]
-    return Growth(f"Evaluation on {images:,} images, {space}", list(counts), "archs", seconds, "seconds")
+    return Growth(f"Evaluation on {sum(images):,} images, {space}", list(counts), "archs", seconds, "seconds")
 
 
 def study_time(trials: Sequence[int], workers: int) -> Growth:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.timing import Comparison, seconds_of
+from dεps.live import FOLLOW_AFTER_VARIABLE
 from tests.pipelines.clone import Clone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,19 +62,29 @@ def _notes(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def tracking(epochs: int, rounds: int) -> Comparison:
-    """One training of `quick` as a process, with and without MLflow."""
+def tracking(epochs: int, rounds: int) -> list[Comparison]:
+    """One training of `quick` as a process: without MLflow, as it is by default, and followed from its first step."""
     own = [*PART, f"experiments.quick.train.epochs={epochs}", "experiments.quick.methods.rss.epochs_ratio=1.0"]
+    stage = [sys.executable, "-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
+    ways: dict[str, list[float]] = {"off": [], "on": [], "followed": []}
     with tempfile.TemporaryDirectory() as folder:
         clone = Clone(Path(folder), overrides=own)
         clone.call("dvc", "repro", "prepare@quick")
-        stage = [sys.executable, "-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
-        seconds: dict[bool, list[float]] = {True: [], False: []}
-        for number in range(2 * rounds):
-            clone.quiet = number % 4 in (0, 3)  # on and off, off and on
-            seconds[clone.quiet].append(seconds_of(lambda: clone.call(*stage)))
-    work = f"a training of {np.median(seconds[True]):.0f} s with MLflow"
-    return Comparison(work, seconds[False], "the same with DEPS_TRACKING=off", seconds[True], 1.02)
+        clone.call("deps", "track")  # makes the store
+
+        def run(way: str) -> None:
+            clone.quiet = way == "off"
+            with patch.dict(os.environ, {FOLLOW_AFTER_VARIABLE: "0"} if way == "followed" else {}):
+                ways[way].append(seconds_of(lambda: clone.call(*stage)))
+
+        for number in range(rounds):
+            for way in list(ways)[:: -1 if number % 2 else 1]:
+                run(way)
+    work, against = f"a training of {np.median(ways['off']):.0f} s with MLflow", "the same with DEPS_TRACKING=off"
+    return [
+        Comparison(work, ways["on"], against, ways["off"], 1.02),
+        Comparison(f"{work}, followed from its start", ways["followed"], against, ways["off"], 1.02),
+    ]
 
 
 def start(command: Sequence[str], what: str, limit: float, rounds: int, folder: Path = ROOT) -> Comparison:

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: `python -m benchmarks.profile SPACE BATCH`."""
+"""Where the time of a training step goes: `python -m benchmarks.profile SPACE BATCH [ours|public]`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ from collections import defaultdict
 
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.toys import sandwich_trainer
-from dεps.device import set_up
+from benchmarks.step import one_step
 
 STEPS, LINES = 3, 14
 
 
-def table(space: str, batch: int) -> str:
-    """Markdown: operators with their own CPU time, as shares of the steps."""
-    trainer, images, labels = sandwich_trainer(space, batch)
-
-    def steps() -> None:
-        for step in range(STEPS):
-            trainer.step = step
-            trainer._step(images, labels, trainer.phases[-1])
-
-    steps()
+def table(space: str, batch: int, side: str = "ours") -> str:
+    """Markdown: operators with their own CPU time, as shares of some steps of the same archs."""
+    step = one_step(side, space, batch)
+    step()
     with profile(activities=[ProfilerActivity.CPU]) as found:
-        steps()
+        for _ in range(STEPS):
+            step()
     times: dict[str, float] = defaultdict(float)
     calls: dict[str, int] = defaultdict(int)
     for event in found.key_averages():
@@ -43,5 +37,4 @@ def table(space: str, batch: int) -> str:
 
 
 if __name__ == "__main__":
-    set_up()
-    print(table(sys.argv[1], int(sys.argv[2])))
+    print(table(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

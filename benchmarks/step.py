@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +87,22 @@ def against_public(space: str, batch: int, processes: int, steps: int) -> Compar
     return Comparison(work, seconds["ours"], against, seconds["public"], 6.0, SPEEDUP)
 
 
-def _time(side: str, space: str, batch: int, steps: int) -> list[float]:
-    """Seconds of each step, after one that does not count."""
+def one_step(side: str, space: str, batch: int) -> Callable[[], None]:
+    """A training step as our commands do it, `ours`, or `public`: of the same archs each time."""
     if side == "ours":
         set_up()
     trainer, images, labels = sandwich_trainer(space, batch)
+    if side == "ours":
+        return lambda: _again(trainer, images, labels, 0)
     net = PublicNet(trainer.space, trainer.net.classes, trainer.net.channels)
     public = PublicStep(net, trainer.config.learning_rate, trainer.config.weight_decay)
     terms, contiguous = terms_of(trainer), images.contiguous()
+    return lambda: public(contiguous, labels, terms)
 
-    def step() -> None:
-        if side == "ours":
-            _again(trainer, images, labels, 0)
-        else:
-            public(contiguous, labels, terms)
 
+def _time(side: str, space: str, batch: int, steps: int) -> list[float]:
+    """Seconds of each step, after one that does not count."""
+    step = one_step(side, space, batch)
     return [seconds_of(step) for _ in range(1 + steps)][1:]
 
 
@@ -135,11 +138,9 @@ def _measure_peak(side: str, space: str, batch: int) -> float:
     rest = _most_resident()
     trainer, images, labels = sandwich_trainer(space, batch)
     if side == "largest":
-        trainer.step = 1  # full model and all
-        term = terms_of(trainer)[0]
-        del trainer.optimizer
-        plain = PlainStep(trainer, [term])
-        del trainer
+        plain = PlainStep(trainer, terms_of(trainer)[:1])
+        del trainer  # its supernet and optimizer too, which have not been used
+        gc.collect()
     for step in range(3):
         if side == "largest":
             plain(images, labels)

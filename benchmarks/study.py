@@ -37,6 +37,7 @@ OVERRIDES = [
     "experiments.quick.evaluate.recalibration_images=200",
     "experiments.quick.tuning.objectives=[accuracy]",
     "experiments.quick.tuning.pruner=asha",
+    "experiments.quick.tuning.points=[]",  # given points are never pruned
     "methods=[deps]",
     "seeds=[0]",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 
 import torch
 
@@ -39,7 +40,14 @@ def _keep_memory() -> None:
 
 def _deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which imports torch's compiler first: a second of each process's start.
+    torch.set_deterministic_debug_mode("error")
     # Nothing here reads memory that it has not written; filling it all first takes an eighth of a training step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+
+
+def compiled(work: Callable) -> Callable:
+    """`work` compiled for tensors of one shape, to the same bits in every run."""
+    torch.use_deterministic_algorithms(True)  # tells the compiler too
+    return torch.compile(work, dynamic=False)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import kendalltau, spearmanr
 from torch import Generator, Tensor, nn
 
 from dεps.errors import UserError, check_numbers
@@ -96,6 +95,8 @@ def predict_linear(train_codes: np.ndarray, accuracy: np.ndarray, codes: np.ndar
 def agreement(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, float]:
     """Kendall's τ, Spearman's ρ and RMSE (percentage points) of accuracies in [0, 1]; τ = ρ = 0 without spread."""
     predicted, measured = np.asarray(predicted), np.asarray(measured)
+    from scipy.stats import kendalltau, spearmanr  # takes longer to import than to run
+
     varied = len(measured) > 1 and np.ptp(predicted) > 0 and np.ptp(measured) > 0
     return {
         "kendall_tau": round(float(kendalltau(predicted, measured).statistic), 4) if varied else 0.0,

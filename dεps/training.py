@@ -20,7 +20,7 @@ from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.data.augment import AugmentConfig, Part
 from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
-from dεps.device import best_device
+from dεps.device import best_device, compiled
 from dεps.errors import UserError, check_numbers
 from dεps.evaluation import recalibrated, recalibration_indices, top1
 from dεps.losses import Targets
@@ -133,7 +133,7 @@ class Trainer:
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.net.to(self.device, memory_format=self.memory_format)
         full = partial(self.net.body, arch=space.largest())
-        self.full_body = torch.compile(full, dynamic=False) if config.compile else full
+        self.full_body = compiled(full) if config.compile else full
         self.numerics = Numerics(config.precision, self.device)
         self.optimizer = _optimizer(self.net, config)
         self.teacher: nn.Module | None = None

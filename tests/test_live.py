@@ -1,8 +1,10 @@
 import sys
+import time
 
 import pytest
 
 from dεps import live as module
+from dεps.errors import UserError
 from dεps.identity import run_identity
 from dεps.live import LiveRun, read_live
 from tests.conftest import default_params
@@ -58,9 +60,32 @@ def test_a_follower_that_fails_is_one_warning_and_a_short_wait(tmp_path, monkeyp
     program.chmod(0o755)
     monkeypatch.setattr(module.sys, "executable", str(program))
     monkeypatch.setattr(module, "patience", lambda uri: 1.0)
+    monkeypatch.setenv("DEPS_FOLLOW_AFTER", "0")
     live = LiveRun(tmp_path / "live.jsonl", IDENTITY)
     live.start([])
     live.finish()
     assert live.process.returncode is not None
     err = capfd.readouterr().err
     assert err.count("warning: MLflow") == len(err.splitlines()) == warnings
+
+
+@pytest.mark.parametrize(("training", "followed"), [(0.0, False), (0.6, True)])
+def test_only_a_training_that_goes_on_is_followed(tmp_path, monkeypatch, training, followed):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(module.sys, "executable", str(program))
+    monkeypatch.setenv("DEPS_FOLLOW_AFTER", "0.3")
+    live = LiveRun(tmp_path / "live.jsonl", IDENTITY)
+    live.start([])
+    time.sleep(training)
+    live.finish()
+    assert (live.process is not None) == followed
+    assert not live.timer.is_alive()
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "1e9"])
+def test_seconds_that_are_none(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("DEPS_FOLLOW_AFTER", text)
+    with pytest.raises(UserError, match=rf"^DEPS_FOLLOW_AFTER is '{text}'; expected seconds, 0 to 86400$"):
+        LiveRun(tmp_path / "live.jsonl", IDENTITY)

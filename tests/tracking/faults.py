@@ -224,6 +224,7 @@ class Workspace:
         """Start the training of an experiment that has been added."""
         (self.folder / "gated.py").write_text(SCRIPT)
         environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment |= {"DEPS_FOLLOW_AFTER": "0"}
         command = [sys.executable, "gated.py", "--experiment", name, "--method", "deps", "--seed", "0"]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
