@@ -33,7 +33,7 @@ def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: evaluation.against_each("mbv3_micro", 100, QUICK, "channels_last", 1),
         lambda: evaluation.against_each("mbv3_micro", 100, QUICK, "torch's own layout", 1),
         lambda: search.against_lists("mbv3_32", 50_000, 1),
-        lambda: study.against_scratch(12, 8, 240),
+        lambda: study.against_scratch(12, 8, 400),
         lambda: pipeline.tracking(3, 2),
         pipeline.part_of_repro,
         pipeline.whole_repro,
@@ -57,7 +57,7 @@ def tiny() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: batches.share_of_step("mbv3_micro", 4, 1),
         lambda: evaluation.against_each("mbv3_micro", 3, Images(40, 20, 20), "torch's own layout", 1),
         lambda: search.against_lists("mbv3_micro", 2000, 1),
-        lambda: study.against_scratch(6, 4, 20),
+        lambda: study.against_scratch(6, 4, 64),
         pipeline.whole_repro,
     ], [
         lambda: growth.step_time("mbv3_micro", [2, 4], 1),

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from PIL import Image
+
 from benchmarks.timing import Comparison, seconds_of
 from dεps.config import read_params
+from dεps.data.sources import read_fashion_mnist_mini
 from dεps.identity import FULL_MODEL
 from dεps.stage import Context
 from dεps.tuning.objective import ShrinkPhase
@@ -45,10 +48,11 @@ OVERRIDES = [
 
 @contextmanager
 def _copy(epochs: int, images: int, trials: int) -> Iterator[None]:
-    """In a copy of the project, with drawn images and little to train; lines of progress are swallowed."""
+    """In a copy of the project, with few images and little to train; lines of progress are swallowed."""
     own = [f"experiments.quick.train.epochs={epochs}", f"experiments.quick.tuning.trials={trials}"]
     with tempfile.TemporaryDirectory() as folder:
-        clone = Clone(Path(folder), train_images=images, overrides=[*OVERRIDES, *own])
+        clone = Clone(Path(folder), train_images=1, overrides=[*OVERRIDES, *own])
+        _write_images(clone.folder / "images", {"train": images, "validation": 100, "test": 20})
         quiet = io.StringIO()
         with (
             patch.dict(os.environ, DEPS_TRACKING="off"),
@@ -58,6 +62,17 @@ def _copy(epochs: int, images: int, trials: int) -> Iterator[None]:
         ):
             _stage(prepare, Context("prepare", EXPERIMENT, params=read_params()), Path("data") / EXPERIMENT)
             yield
+
+
+def _write_images(root: Path, counts: dict[str, int]) -> None:
+    """So many of the embedded images, in folders: on drawn ones trials end alike, and none is pruned."""
+    shutil.rmtree(root)
+    arrays, classes = read_fashion_mnist_mini()
+    for split, count in counts.items():
+        for number, (pixels, label) in enumerate(zip(*(array[:count] for array in arrays[split]), strict=True)):
+            folder = root / split / classes[label].replace("/", " ")
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.squeeze()).save(folder / f"{number:04d}.png")
 
 
 def _stage(module: Any, context: Context, out: Path) -> None:
