@@ -5,16 +5,18 @@ Trials have one seed, so a figure shows differences between single runs; each sa
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dεps.reporting.drawing import BESIDE, titled_panels
 from dεps.reporting.results import Results
-from dεps.reporting.style import FAINT, FULL, PAPER, colours, label
+from dεps.reporting.style import FAINT, FULL, INK, colours, label
 
 #: how figures call options
 OPTIONS = {
@@ -28,6 +30,8 @@ OPTIONS = {
 SIZES = {"val_largest_top1": "largest", "val_top1": "mean Pareto", "val_smallest_top1": "smallest"}
 DEPS = colours(["deps"])["deps"]
 TOP1 = "top-1 on validation (%)"
+#: first to last trial; without viridis' ends, one of which is lost on a dark ground and one on a light
+_ORDER = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.25, 0.92, 256)))
 
 
 def study_figure(
@@ -109,7 +113,7 @@ def slices(results: Results) -> Figure:
             ticks = list(dict.fromkeys(values))
             values = values.map(ticks.index)
         points = axes.scatter(
-            values, trials.val_top1, c=trials.trial, cmap="viridis", s=18, edgecolors=PAPER, linewidths=0.3
+            values, trials.val_top1, c=trials.trial, cmap=_ORDER, s=22, edgecolors=INK, linewidths=0.3
         )
         if ticks:
             axes.set_xticks(range(len(ticks)), ticks, rotation=35, ha="right", fontsize=7)
@@ -146,7 +150,7 @@ def intermediate(results: Results) -> Figure:
     handles = [Line2D([], [], color=DEPS, label="best.yaml"), Line2D([], [], color=FAINT, label="other trials")]
     if pruned:
         handles.append(Line2D([], [], linestyle="", marker="x", color=FULL, label=f"pruned ({len(pruned)})"))
-    axes.legend(handles=handles, loc="lower right")
+    axes.legend(handles=handles, **BESIDE)
     axes.set(xlabel="epoch", ylabel=f"smallest subnet, {TOP1}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
