@@ -49,11 +49,11 @@ def shrink_start(results: Results) -> Figure:
     handles += _published(left, results, ["deps_start_25", "deps", "deps_start_75"])
     left.legend(handles=handles, title="shrink start", loc="lower right", fontsize=8, title_fontsize=8)
     left.set(xlabel="MACs (millions)", ylabel=TOP1)
-    shades = dict(zip(SIZES, (FULL, DEPS, "#0072B2"), strict=True))
     others = trials[~trials.trial.isin(starts.trial)]
-    for column, name in SIZES.items():
-        right.plot(100 * others.shrink_start, others[column], "o", color=shades[column], alpha=0.35, markersize=4)
-        right.plot(100 * starts.shrink_start, starts[column], "o-", color=shades[column], label=name)
+    looks = ((FULL, "s", "-"), (DEPS, "o", "-"), (DEPS, "^", ":"))
+    for (column, name), (colour, marker, line) in zip(SIZES.items(), looks, strict=True):
+        right.plot(100 * others.shrink_start, others[column], marker, color=colour, alpha=0.35, markersize=4)
+        right.plot(100 * starts.shrink_start, starts[column], line, marker=marker, color=colour, label=name)
     handles = right.get_legend_handles_labels()[0]
     if len(others):
         handles.append(

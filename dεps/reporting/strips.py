@@ -69,13 +69,16 @@ def strips(results: Results) -> Figure:
     axes = figure.subplots()
     axes.set_title(f"Searched archs, layer by layer ({results.manifest['name']}, seed {seed})", loc="left", pad=20)
     slots = list(_slots(space))
-    end = slots[-1][-1] + 1
+    sizes = len(space.resolution) > 1
+    end = slots[-1][-1] + (2.8 if sizes else 1)
     row = 0.0
     for method, rows in found.items():
         axes.text(-1.0, row + (len(rows) - 1) / 2, label(method), ha="right", va="center", fontweight="bold")
         for strip in rows:
             _draw(axes, row, strip, space, slots, colours([method])[method])
             mark = "" if strip.measured else " predicted"
+            if sizes:
+                axes.text(end + 0.3, row, f"{strip.arch.resolution} px", ha="right", va="center", fontsize=8)
             axes.text(end + 2.6, row, three_digits(strip.macs), ha="right", va="center", fontsize=8)
             axes.text(end + 5.2, row, f"{strip.top1:.1f}{mark}", ha="right", va="center", fontsize=8)
             row += 1

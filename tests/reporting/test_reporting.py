@@ -2,12 +2,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from dεps.errors import UserError
 from dεps.reporting.kinds import GROUPS, STUDY_GROUPS, groups, kinds
 from dεps.reporting.style import METHODS, colours, label
 from dεps.reporting.tables import caption, latex, markdown, spread, summary
 from pipelines import report
+from tests.conftest import ROOT
 from tests.tuning.tables import write_study
 
 EVERY = [kind for group in GROUPS.values() for kind in group]
@@ -79,6 +81,18 @@ def test_missing_results_of_an_arch_trained_alone_are_named(results, file):
 def test_every_method_has_its_own_colour():
     assert len(set(colours([*METHODS, "mine", "other"]).values())) == len(METHODS) + 2
     assert (label("deps"), label("mine")) == ("DεpS", "mine")
+
+
+def test_dvc_shows_figures_that_the_report_has_and_plots_that_name_their_run():
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    shown = [Path(path) for path in pipeline["plots"]]
+    assert {path.stem for path in shown} <= {kind.name for kind in EVERY}
+    assert {path.parent.as_posix() for path in shown} == {"reports/experiments/${names[0]}"}
+    plots = [plot for stage in pipeline["stages"].values() for plot in stage.get("plots", [])]
+    for (options,) in map(dict.values, plots):
+        assert options["title"].startswith("${item.experiment} ")
+        assert options["x_label"]
+        assert "(%)" in options["y_label"]
 
 
 def test_a_study_has_figures_of_its_own(results, tmp_path):

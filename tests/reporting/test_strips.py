@@ -44,6 +44,12 @@ def test_a_block_a_layer_with_its_kernel_strength_and_height(results):
     assert axes.patches[12].get_facecolor()[:3] == pytest.approx(_rgb(colours(["rss"])["rss"]))
 
 
+def test_the_image_size_is_shown_where_it_is_elastic(results):
+    results.params["space"]["resolution"] = [20, 28]
+    written = [text.get_text() for text in strips(results).axes[0].texts]
+    assert written.count("28 px") == 4
+
+
 def _rgb(colour):
     return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
 
