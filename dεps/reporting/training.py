@@ -64,8 +64,8 @@ def cost(results: Results) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, max(total.mean() for total in totals.values()) * (1.45 if published else 1.22))
     axes.grid(axis="y", visible=False)
-    relative = f"; in brackets: over {label(BASE)}'s" if BASE in totals else ""
-    axes.set_xlabel(f"training cost (10¹² MACs; hatched: the full model alone{relative})")
+    relative = f"; in brackets: relative to {label(BASE)}" if BASE in totals else ""
+    axes.set_xlabel(f"training cost (10¹² MACs; hatched: full model alone{relative})")
     return figure
 
 
