@@ -17,16 +17,20 @@ from dεps.reporting.tables import PAGE, caption, latex, markdown, study_caption
 from dεps.stage import STATE, guarded
 
 FOLDER = Path("reports/experiments")
+#: endings of a figure's files, with what must not be written into them
+FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
 
 
 def write_experiment(results: Results, out: Path) -> None:
-    """Each figure as SVG and PNG, and the table as Markdown and LaTeX."""
+    """Each figure as SVG, PDF and PNG, and the table as Markdown and LaTeX."""
     out.mkdir()
     with plt.style.context(STYLE):
         for kind in kinds(results):
             figure = kind.draw(results)
-            figure.savefig(out / f"{kind.name}.svg", metadata={"Date": None})
-            figure.savefig(out / f"{kind.name}.png", metadata={"Software": None})
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # it is laid out, once for all formats
+            for ending, metadata in FORMATS.items():
+                figure.savefig(out / f"{kind.name}.{ending}", metadata=metadata)
     table, title = summary(results), caption(results)
     (out / "results.md").write_text(markdown(table, title))
     (out / "results.tex").write_text(latex(table, title))

@@ -21,7 +21,7 @@ from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData
 from dεps.search_space import SearchSpace
 
-pytest_plugins = ["tests.postgresql"]
+pytest_plugins = ["tests.browser", "tests.postgresql"]
 ROOT = Path(__file__).resolve().parent.parent
 #: every space that is not just another with more resolutions
 SPACES = sorted(path.stem for path in (ROOT / "params/space").glob("*.yaml") if not path.stem.endswith("_elastic"))

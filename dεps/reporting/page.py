@@ -1,53 +1,104 @@
-"""`reports/index.html`: one page that opens offline, figures inline."""
+"""`reports/index.html`: one page that opens offline, with figures, styles and downloads in it."""
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dεps.identity import digest
-from dεps.reporting.kinds import kinds
+from dεps.reporting import provenance
+from dεps.reporting.drawing import FigureKind
+from dεps.reporting.highlights import certainty, highlights
+from dεps.reporting.kinds import groups, kinds
 from dεps.reporting.results import Results
-from dεps.reporting.tables import caption, study_caption, study_table, summary
+from dεps.reporting.style import METHODS, colours, label
+from dεps.reporting.svg import inline
+from dεps.reporting.tables import caption, latex, markdown, study_caption, study_table, summary
 
-TEMPLATE = Path(__file__).with_name("index.html.j2")
+FOLDER = Path(__file__).parent
+TEMPLATE, STYLE_SHEET, SCRIPT = (FOLDER / name for name in ("index.html.j2", "page.css", "page.js"))
 
 
 def render(experiments: Sequence[Results], folder: Path) -> str:
-    """The page over all experiments; their figures are read from `folder/<experiment>/<figure>.svg`."""
+    """The page over all experiments; their figures are read from `folder/<experiment>/<figure>.svg` and `.pdf`."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    sections = [
+    swatches = colours(list(METHODS)) | colours([method for results in experiments for method in results.methods])
+    return environment.get_template(TEMPLATE.name).render(
+        sections=[_section(results, folder / results.experiment) for results in experiments],
+        style=STYLE_SHEET.read_text(),
+        script=SCRIPT.read_text(),
+        swatches={label(method): colour for method, colour in swatches.items()},
+    )
+
+
+def _section(results: Results, folder: Path) -> dict[str, Any]:
+    table, title = summary(results), caption(results)
+    parts = [_group(results, heading, found, folder) for heading, found in groups(results).items()]
+    if results.has_study:
+        own = study_table(results)
+        study = {"table": own.rename(columns={"": "trial"}), "caption": study_caption(results)}
+        study["downloads"] = _table_files(own, study["caption"], f"{results.experiment}-study")
+    else:
+        study = None
+    return {
+        "name": results.experiment,
+        "caption": title,
+        "highlights": highlights(results),
+        "certainty": certainty(results),
+        "table": table,
+        "downloads": _table_files(table, title, f"{results.experiment}-results"),
+        "study": study,
+        "groups": parts,
+        "runs": provenance.runs(results),
+        "files": provenance.all_sources(results, kinds(results)),
+        "data": provenance.data_digest(results),
+        "images": results.manifest["sha256"],
+        "params": yaml.safe_dump(provenance.determinants(results), sort_keys=False, allow_unicode=True),
+    }
+
+
+def _group(results: Results, heading: str, found: Sequence[FigureKind], folder: Path) -> dict[str, Any]:
+    name = results.experiment
+    figures = [
         {
-            "name": results.experiment,
-            "caption": caption(results),
-            "table": summary(results),
-            "study": study_table(results) if results.has_study else None,
-            "study_caption": study_caption(results) if results.has_study else "",
-            "seeds": results.seeds,
-            "params_digest": digest(results.params),
-            "data_digest": digest(results.manifest["sha256"]),
-            "figures": [
-                {"title": kind.title, "alt": kind.alt, "svg": inline(folder / results.experiment / f"{kind.name}.svg")}
-                for kind in kinds(results)
-            ],
+            "id": f"{name}-{kind.name}",
+            "kind": kind,
+            "svg": inline(folder / f"{kind.name}.svg", f"{name}-{kind.name}"),
+            "file": f"experiments/{name}/{kind.name}.svg",
+            "pdf": _data_uri("application/pdf", (folder / f"{kind.name}.pdf").read_bytes()),
+            "origin": provenance.origin(results, kind),
         }
-        for results in experiments
+        for kind in found
     ]
-    return environment.get_template(TEMPLATE.name).render(sections=sections)
+    return {"id": f"{name}-{slug(heading)}", "heading": heading, "figures": figures}
 
 
-def inline(path: Path) -> str:
-    """An SVG file as an element; its ids get the file's name in front, since a page shares one set of ids."""
-    text = path.read_text()
-    svg = text[text.index("<svg") :]
-    prefix = f"{path.parent.name}-{path.stem}-"
-    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
-    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}", svg)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
-    )
+def _table_files(table: pd.DataFrame, title: str, name: str) -> list[dict[str, str]]:
+    """The table to take away, as links that need no other file."""
+
+    def files() -> Iterator[tuple[str, str, str, str]]:
+        yield "CSV", "csv", "text/csv", table.to_csv(index=False)
+        yield "LaTeX", "tex", "application/x-tex", latex(table, title)
+        yield "Markdown", "md", "text/markdown", markdown(table, title)
+
+    return [
+        {"kind": kind, "name": f"{name}.{ending}", "uri": _data_uri(f"{media};charset=utf-8", text.encode())}
+        for kind, ending, media, text in files()
+    ]
+
+
+def _data_uri(media: str, content: bytes) -> str:
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+def slug(text: str) -> str:
+    """A heading as part of an address."""
+    return re.sub(r"\W+", "-", text.lower()).strip("-")

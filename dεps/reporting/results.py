@@ -129,6 +129,11 @@ class Results:
         return table.assign(point=table.point.fillna(""))
 
     @cached_property
+    def trial_points(self) -> pd.DataFrame:
+        """Pareto points of the complete trials: trial, name, macs, val_top1 (percent)."""
+        return read_table(self.folder / "tune" / "points.csv", ["trial", "macs", "val_top1"], ["name"], empty=True)
+
+    @cached_property
     def trial_curves(self) -> pd.DataFrame:
         """Training records of the trials, of the epochs that each trained itself."""
         return read_table(self.folder / "tune" / "curves.csv", ["trial", "epoch"])

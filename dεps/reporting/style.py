@@ -1,4 +1,4 @@
-"""One look for all figures: a style file, and for each method its colour, label and place in the order."""
+"""One look for all figures: a style file, neutral colours, and for each method its colour, label and place."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import matplotlib
 matplotlib.use("Agg")
 STYLE = Path(__file__).parent / "paper.mplstyle"
 
+#: colours that are no method's: text, less of it, least of it, ground, and the full model. Figures use no other greys,
+#: since the page turns these into those of its dark theme.
+INK, SOFT, FAINT, PAPER, FULL = "#1f2933", "#52606d", "#a3adb8", "#ffffff", "#3e4753"
+
 #: label and colour (Okabe and Ito's colour-blind-safe palette), in the order of legends and tables
 METHODS = {
     "deps": ("DεpS", "#D55E00"),
@@ -17,7 +21,7 @@ METHODS = {
     "bignas": ("BigNAS", "#009E73"),
     "rss": ("RSS", "#CC79A7"),
     "rss_short": ("RSS-short", "#E69F00"),
-    "full_model": ("full model", "#444444"),
+    "full_model": ("full model", FULL),
 }
 _SPARE = ["#7F5539", "#6A4C93", "#8AC926", "#1982C4", "#6C757D"]
 

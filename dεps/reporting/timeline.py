@@ -1,4 +1,4 @@
-"""Timelines of training: one bar a method over epochs, split by what a step trains .
+"""Timelines of training: one bar a method over epochs, split by what a step trains.
 
 A bar's lower band is the full model: grey where it learns, hatched where its frozen copy only teaches. Above it, in the
 method's colour, are the subnets, as high as their losses weigh; the ε ramp is a rising wedge.
@@ -16,13 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from dεps.reporting.style import colours, label
+from dεps.reporting.style import FAINT, FULL, PAPER, SOFT, colours, label
 
 #: height of a bar, and the full model's part of it where subnets learn too, in rows
 HEIGHT, BAND = 0.56, 0.15
 #: inches a row, and inches for title, axis and legend
 ROW, FRAME = 0.5, 1.25
-_GREY = "#444444"
 _SMALL = 6.5
 #: width of a character of the default font, in units of its size
 _CHARACTER = 0.56
@@ -83,7 +82,6 @@ def draw(axes: Axes, bars: Sequence[Bar]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
-    axes.set_axisbelow(True)
     numbered = any(span.subnets for bar in bars for span in bar.spans)
     axes.set_xlabel("epoch" + (" (numbers in the bars: networks that a step trains)" if numbered else ""))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -94,22 +92,22 @@ def draw(axes: Axes, bars: Sequence[Bar]) -> None:
 def _draw_span(axes: Axes, row: int, span: Span, colour: str) -> None:
     bottom, top = row + HEIGHT / 2, row - HEIGHT / 2
     width = span.end - span.start
-    line = {"edgecolor": "white", "linewidth": 0.6}
+    line = {"edgecolor": PAPER, "linewidth": 0.6}
     if not span.weights:
-        axes.barh(row, width, HEIGHT, span.start, color=_GREY, **line)
+        axes.barh(row, width, HEIGHT, span.start, color=FULL, **line)
         return
     base = bottom
     if span.full or span.teacher:
         base = bottom - BAND
-        fill = {"color": _GREY} if span.full else {"facecolor": "white", "hatch": "//////"}
-        edge = line if span.full else {"edgecolor": _GREY, "linewidth": 0.0}
+        fill = {"color": FULL} if span.full else {"facecolor": PAPER, "hatch": "//////"}
+        edge = line if span.full else {"edgecolor": FULL, "linewidth": 0.0}
         axes.barh(bottom - BAND / 2, width, BAND, span.start, **fill, **edge)
     # A wedge on a pale ground: what is missing to the full weight stays visible as missing.
     axes.barh((base + top) / 2, width, base - top, span.start, color=colour, alpha=0.16, linewidth=0)
     epochs = [epoch for epoch, _ in span.weights]
     heights = [base - min(weight, 1.0) * (base - top) for _, weight in span.weights]
     axes.fill_between(epochs, base, heights, facecolor=colour, linewidth=0)
-    axes.plot([span.start] * 2, [bottom, top], color="white", linewidth=0.8, solid_capstyle="butt")
+    axes.plot([span.start] * 2, [bottom, top], color=PAPER, linewidth=0.8, solid_capstyle="butt")
 
 
 def _name_phases(axes: Axes, row: int, bar: Bar, points_per_epoch: float) -> None:
@@ -118,24 +116,22 @@ def _name_phases(axes: Axes, row: int, bar: Bar, points_per_epoch: float) -> Non
         text = "" if span.subnets is None else f"{span.subnets}"
         alone = not span.weights
         place = row if alone or not (span.full or span.teacher) else row - BAND / 2
-        axes.text((span.start + span.end) / 2, place, text, color="white", fontsize=7.5, ha="center", va="center")
+        axes.text((span.start + span.end) / 2, place, text, color=PAPER, fontsize=7.5, ha="center", va="center")
     for name, group in groupby(bar.spans, lambda span: re.sub(r" \d+$", "", span.name)):
         spans = list(group)
         start, end = spans[0].start, spans[-1].end
         if len(name) * _SMALL * _CHARACTER <= (end - start) * points_per_epoch:
             axes.text(
-                (start + end) / 2, row - HEIGHT / 2 - 0.03, name, color="0.3", fontsize=_SMALL, ha="center", va="bottom"
+                (start + end) / 2, row - HEIGHT / 2 - 0.03, name, color=SOFT, fontsize=_SMALL, ha="center", va="bottom"
             )
 
 
 def _legend(bars: Sequence[Bar]) -> list[Patch]:
     spans = [span for bar in bars for span in bar.spans]
-    handles = [Patch(color=_GREY, label="full model trains")]
+    handles = [Patch(color=FULL, label="full model trains")]
     if any(span.teacher for span in spans):
-        handles.append(
-            Patch(facecolor="white", edgecolor=_GREY, hatch="//////", linewidth=0, label="it teaches, frozen")
-        )
+        handles.append(Patch(facecolor=PAPER, edgecolor=FULL, hatch="//////", linewidth=0, label="it teaches, frozen"))
     ramps = any(span.weights and span.weights[0][1] < span.weights[-1][1] for span in spans)
     if any(span.weights for span in spans):
-        handles.append(Patch(color="0.6", label="subnets train" + (" (wedge: ε ramp)" if ramps else "")))
+        handles.append(Patch(color=FAINT, label="subnets train" + (" (wedge: ε ramp)" if ramps else "")))
     return handles

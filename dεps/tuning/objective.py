@@ -92,6 +92,7 @@ class ShrinkPhase:
         outcome = self._outcome(trainer, first, start)
         metrics = pareto_metrics(points, "val_top1")
         outcome.accuracy, outcome.smallest, outcome.largest = (metrics[key] for key in ("mean", "smallest", "largest"))
+        outcome.points = points[["name", "macs", "val_top1"]].to_dict("records")
         print(f"{label}: validation top-1 mean {outcome.accuracy:.2f} %, {outcome.train_tmacs:.3f} TMACs", flush=True)
         shutil.rmtree(folder.parent, ignore_errors=True)
         return outcome

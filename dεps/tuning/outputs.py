@@ -29,13 +29,14 @@ ENOUGH = 5
 def write(
     plan: Plan, study: optuna.Study | None, experiment: str, full_model_tmacs: float, out: Path
 ) -> dict[str, Any]:
-    """Write `trials.csv`, `curves.csv`, `importance.csv`, `best.yaml`, `summary.json`; returns the summary.
+    """Write `trials.csv`, `points.csv`, `curves.csv`, `importance.csv`, `best.yaml`, `summary.json`; returns the last.
 
     Of a study with more trials than asked for, the first count.
     """
     config = plan.config
     table, curves = study_tables(plan, study, config.trials)
     table.to_csv(out / "trials.csv", index=False, float_format="%.6g")
+    points_table(_finished(study, config.trials)).to_csv(out / "points.csv", index=False)
     curves.to_csv(out / "curves.csv", index=False, float_format="%.6g")
     importances(config, table).to_csv(out / "importance.csv", index=False, float_format="%.4f")
     best = table[table.best].iloc[0].to_dict() if table.best.any() else None
@@ -47,8 +48,12 @@ def write(
 
 def study_tables(plan: Plan, study: optuna.Study | None, count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The first `count` finished trials, and their curves."""
-    trials = list(study.get_trials(deepcopy=False, states=FINISHED))[:count] if study else []
+    trials = _finished(study, count)
     return trials_table(plan, trials), curves_table(trials)
+
+
+def _finished(study: optuna.Study | None, count: int) -> list[optuna.trial.FrozenTrial]:
+    return list(study.get_trials(deepcopy=False, states=FINISHED))[:count] if study else []
 
 
 def option_names(config: TuningConfig) -> list[str]:
@@ -96,6 +101,16 @@ def _best(plan: Plan, table: pd.DataFrame) -> int | None:
         own = own[own.train_tmacs <= base.train_tmacs.iloc[0]]
     order = own.sort_values(["val_top1", "train_tmacs", "trial"], ascending=[False, True, True])
     return int(order.index[0]) if len(order) else None
+
+
+def points_table(trials: list[optuna.trial.FrozenTrial]) -> pd.DataFrame:
+    """One row a complete trial and Pareto point: MACs, top-1 on validation in percent."""
+    rows = [
+        {"trial": number, **point}
+        for number, trial in enumerate(trials)
+        for point in trial.user_attrs[OUTCOME]["points"]
+    ]
+    return pd.DataFrame(rows, columns=["trial", "name", "macs", "val_top1"])
 
 
 def curves_table(trials: list[optuna.trial.FrozenTrial]) -> pd.DataFrame:

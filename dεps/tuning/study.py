@@ -72,6 +72,8 @@ class Outcome:
     largest: float | None = None
     #: one record an epoch that the trial itself trained
     history: list[dict[str, Any]] = field(default_factory=list)
+    #: the Pareto points: name, macs, val_top1
+    points: list[dict[str, Any]] = field(default_factory=list)
 
 
 #: report(share of the shrink phase done, intermediate accuracy, outcome so far) raises `TrialPruned` to end the trial

@@ -28,10 +28,10 @@ from pipelines import predict, reference, report, search
 from tests.accidents import ACCIDENTS, binary, cut, empty, remove, text
 from tests.conftest import default_params
 from tests.refusals import assert_one_line, refusal
-from tests.reporting import test_reporting
+from tests.reporting import made_up
 from tests.tracking import test_sync
 
-results, workspace = test_reporting.results, test_sync.workspace
+results, workspace = made_up.results, test_sync.workspace
 #: a table cut short between two rows is a table
 CERTAIN = [accident for accident in ACCIDENTS if accident is not cut]
 

@@ -1,0 +1,3 @@
+from tests.reporting import made_up
+
+results = made_up.results
