@@ -199,5 +199,15 @@ def track(uri: str | None) -> None:
         sys.exit(1)
 
 
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others can read then.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+def ui(host: str, port: int) -> None:
+    """Open the store with MLflow's UI, after links to where methods are compared; Ctrl-C ends it."""
+    from dεps.tracking.ui import serve
+
+    serve(host, port)
+
+
 if __name__ == "__main__":
     main()
