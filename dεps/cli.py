@@ -9,10 +9,18 @@ from typing import NoReturn
 
 import click
 
+from dεps.commands import (
+    SHELLS,
+    SectionedGroup,
+    complete_experiment,
+    complete_override,
+    complete_space,
+    completion_script,
+)
 from dεps.errors import UserError, one_line
 
 
-class _Group(click.Group):
+class _Group(SectionedGroup):
     """Turns errors that the user can mend into one line and exit code 2."""
 
     def main(self, *args: object, **kwargs: object) -> NoReturn:
@@ -53,7 +61,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("overrides", nargs=-1)
+@click.argument("overrides", nargs=-1, shell_complete=complete_override)
 def params(overrides: tuple[str, ...]) -> None:
     """Compose params/ into params.yaml and check it.
 
@@ -67,7 +75,7 @@ def params(overrides: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.argument("overrides", nargs=-1)
+@click.argument("overrides", nargs=-1, shell_complete=complete_override)
 @click.option(
     "--steps", default=3, show_default=True, type=click.IntRange(0), help="Steps to measure a phase; 0: none."
 )
@@ -104,7 +112,12 @@ def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | N
 
 @main.command("import")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--space", required=True, help="Search space of the checkpoint: a name in params/space.")
+@click.option(
+    "--space",
+    required=True,
+    shell_complete=complete_space,
+    help="Search space of the checkpoint: a name in params/space.",
+)
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: FILE with the suffix .safetensors."
 )
@@ -144,7 +157,11 @@ def export_checkpoint(supernet: Path, out: Path) -> None:
 
 @main.command()
 @click.argument("supernet", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--experiment", help="Whose prepared data is used; default: the only one in params.yaml.")
+@click.option(
+    "--experiment",
+    shell_complete=complete_experiment,
+    help="Whose prepared data is used; default: the only one in params.yaml.",
+)
 @click.option("--split", default="validation", show_default=True, type=click.Choice(["validation", "test"]))
 @click.option(
     "--arch", "archs", multiple=True, help="smallest, D2E3K7, k3e4-k5e3_…; several times. Default: the Pareto points."
@@ -166,7 +183,7 @@ def evaluate(
 
 
 @main.command()
-@click.argument("experiment", required=False)
+@click.argument("experiment", required=False, shell_complete=complete_experiment)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes here.")
 @click.option("--trials", type=click.IntRange(1), help="Finished trials in all; default: tuning.trials of params.yaml.")
 @click.option("--storage", help="Database URL; default: DEPS_STUDY_STORAGE, or an sqlite file below .state/tune.")
@@ -181,8 +198,15 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
 
 
 @main.command()
-def show() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print all metrics as JSON instead of tables.")
+def show(as_json: bool) -> None:
     """Print the results tables and where the report is."""
+    if as_json:
+        from dεps.config import read_params
+        from dεps.show import to_json
+
+        click.echo(to_json(read_params()))
+        return
     from dεps.reporting.tables import print_results
 
     print_results()
@@ -207,6 +231,16 @@ def ui(host: str, port: int) -> None:
     from dεps.tracking.ui import serve
 
     serve(host, port)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what SHELL needs to complete commands, options and names.
+
+    For bash: eval "$(deps completion bash)", for zsh the same; for fish: deps completion fish | source.
+    """
+    click.echo(completion_script(main, shell))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def run_note(
     if table := _results(metrics):
         paragraphs.append(table)
     if figures:
-        paragraphs.append(f"![Pareto points of all methods]({image_link(RUN, PARETO)})")
+        paragraphs.append(f"![Pareto points]({image_link(RUN, PARETO)})")
     file = f"{identity.name}.yaml"
     # What is trained alone is measured by one instance for all.
     instance = f"{stages[-1]}@{identity.experiment}-{identity.name}"
@@ -155,7 +155,7 @@ def experiment_tags(
     if results.exists():
         paragraphs.append(results.read_text())
     if run_id and (results.parent / "pareto.png").exists():
-        paragraphs.append(f"![Pareto points of all methods]({image_link(run_id, PARETO)})")
+        paragraphs.append(f"![Pareto points]({image_link(run_id, PARETO)})")
     choice = f"experiment=[{name}] methods=[{','.join(params['methods'])}] seeds={seeds_list(params)}"
     paragraphs.append(f"Made by\n\n```\ndeps params {choice}\ndvc repro\n```")
     paragraphs.append("Exact parameters of each run are among its artifacts, and how to make it again in its note.")

@@ -21,18 +21,14 @@ VIEW = "deps-methods"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 #: of columns, in pixels, by what they show
 _WIDTHS = {"metrics": 160}
-#: curves by section and title, each with its metrics
+#: curves by section; each is a chart of so many metrics
 _CURVES = {
-    "validation": {
-        "smallest subnet": ["val/smallest_top1"],
-        "largest subnet": ["val/largest_top1"],
-    },
-    "training": {
-        "losses": ["train/loss_full", "train/loss_subnets"],
-        "weight of the subnets' loss": ["train/subnet_weight"],
-        "learning rate": ["train/learning_rate"],
-    },
+    "validation": [["val/smallest_top1"], ["val/largest_top1"]],
+    "training": [["train/loss_full", "train/loss_subnets"], ["train/subnet_weight"], ["train/learning_rate"]],
 }
+#: methods differ in length and in subnets a step, so that their epochs do not compare
+_OVER_COST = {"xAxisKey": "metric", "selectedXAxisMetricKey": SUMMARY[-1]}
+_OVER_EPOCHS = {"xAxisKey": "step", "selectedXAxisMetricKey": ""}
 
 
 def view_tag() -> str:
@@ -69,18 +65,15 @@ def _state() -> dict[str, Any]:
 
 
 def _charts() -> list[dict[str, Any]]:
-    scatter = _chart("SCATTER", "comparison", "accuracy over training cost") | {"runsCountToCompare": 100}
-    scatter |= {"xaxis": {"key": SUMMARY[-1], "type": "METRIC"}, "yaxis": {"key": SUMMARY[0], "type": "METRIC"}}
-    charts = [scatter]
-    for metric in SUMMARY:
-        charts.append(_chart("BAR", "comparison", metric) | {"metricKey": metric})
+    """Accuracy over cost, a bar chart of each summary metric, then the curves. MLflow names them by their metrics."""
+    axes = {"xaxis": {"key": SUMMARY[-1], "type": "METRIC"}, "yaxis": {"key": SUMMARY[0], "type": "METRIC"}}
+    charts = [_chart("SCATTER", "comparison", "scatter") | axes | {"runsCountToCompare": 100}]
+    charts += [_chart("BAR", "comparison", metric) | {"metricKey": metric} for metric in SUMMARY]
     for section, curves in _CURVES.items():
-        for title, metrics in curves.items():
-            axis = {"xAxisKey": "step", "selectedXAxisMetricKey": ""}
-            if section == "validation":  # methods differ in length, so that epochs do not compare
-                title = f"{title} over training cost (TMACs)"
-                axis = {"xAxisKey": "metric", "selectedXAxisMetricKey": "cost/train_tmacs"}
-            charts.append(_chart("LINE", section, title) | _LINE | axis | _keys(metrics))
+        axis = _OVER_COST if section == "validation" else _OVER_EPOCHS
+        for metrics in curves:
+            keys = {"metricKey": metrics[0], "selectedMetricKeys": metrics}
+            charts.append(_chart("LINE", section, metrics[0]) | _LINE | axis | keys)
     return charts
 
 
@@ -97,13 +90,8 @@ _LINE = {
 }
 
 
-def _keys(metrics: list[str]) -> dict[str, Any]:
-    return {"metricKey": metrics[0], "selectedMetricKeys": metrics}
-
-
-def _chart(kind: str, section: str, title: str) -> dict[str, Any]:
-    name = f"deps-{section}-{title}"
-    own = {"uuid": name, "type": kind, "metricSectionId": f"deps-{section}", "displayName": title}
+def _chart(kind: str, section: str, name: str) -> dict[str, Any]:
+    own = {"uuid": f"deps-{section}-{name}", "type": kind, "metricSectionId": f"deps-{section}"}
     return own | {"runsCountToCompare": 20, "deleted": False, "isGenerated": False}
 
 

@@ -25,7 +25,7 @@ def test_a_methods_note_says_what_it_is_and_shows_its_numbers():
     text = note.text("7", RUN, "a" * 40)
     assert text.startswith("**deps**, seed 0, on m with mbv3_micro: DεpS, delayed ε-shrinking (arXiv 2407.06167).")
     assert "| 80.50 | 78.25 | 83.00 | 3.000 |" in text
-    assert f"![Pareto points of all methods](get-artifact?path=figures%2Fpareto.png&run_uuid={RUN})" in text
+    assert f"![Pareto points](get-artifact?path=figures%2Fpareto.png&run_uuid={RUN})" in text
     assert f"(#/experiments/7/runs/{RUN}/artifacts/supernet/supernet.safetensors?" in text
     assert (
         "git checkout aaaaaaaaaaaa\ndeps params experiment=[quick] +from=deps-0.yaml\ndvc repro search@quick-deps-0\n"

@@ -56,6 +56,7 @@ def test_the_server_gets_the_address_by_the_environment(workspace, monkeypatch, 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    monkeypatch.setattr(ui, "read_params", lambda: workspace)
     ui.serve("127.0.0.1", port)
     ((command, environment),) = started
     assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
