@@ -77,7 +77,7 @@ def params(overrides: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("overrides", nargs=-1, shell_complete=complete_override)
 @click.option(
-    "--steps", default=3, show_default=True, type=click.IntRange(0), help="Steps to measure a phase; 0: none."
+    "--steps", default=3, show_default=True, type=click.IntRange(0, 1000), help="Steps to measure a phase; 0: none."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option(
