@@ -9,13 +9,14 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from dεps.config import read_params
 from dεps.data.manifest import read_manifest
 from dεps.errors import UserError
 from dεps.identity import run_identity
-from dεps.tracking.address import masked, tracking_uri
-from dεps.tracking.store import Store
+from dεps.tracking.address import masked, reason, tracking_uri
+from dεps.tracking.store import MlflowException, Store
 from dεps.tracking.sync import TRAIN, instances
 from dεps.tracking.views import charts_link, compare_link, table_link
 
@@ -36,9 +37,13 @@ def serve(host: str, port: int) -> None:
 
 
 def print_links(base: str, params: dict[str, Any], uri: str) -> None:
-    """Where the selected experiments' methods are compared, and the UI's address."""
+    """Where the selected experiments' methods are compared, and the UI's address. Raises `UserError`."""
+    try:
+        experiments = comparison(params, Store(uri))
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise UserError(f"MLflow at {masked(uri, uri)} cannot be used ({reason(error, uri)})") from None
     click.echo(f"MLflow of {masked(uri, uri)}: {base}")
-    for name, links in comparison(params, Store(uri)).items():
+    for name, links in experiments.items():
         for what, link in links.items():
             click.echo(f"  {name}, {what}: {base}/{link}")
 

@@ -66,3 +66,15 @@ def test_the_server_gets_the_address_by_the_environment(workspace, monkeypatch, 
 
 def test_a_servers_address_is_shown_without_its_password():
     assert ui._plain("https://me:geheim@host:5055/ml/?a=b") == "https://host:5055/ml"
+
+
+@pytest.mark.parametrize("uri", ["http://me:geheim@127.0.0.1:9", "postgresql://me:geheim@127.0.0.1:9/db"])
+def test_a_store_that_is_not_there_is_one_line(workspace, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(ui, "read_params", lambda: workspace)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    message = refusal(lambda: ui.serve("127.0.0.1", port), "127.0.0.1:9")
+    assert message.startswith("MLflow at ")
+    assert "geheim" not in message
