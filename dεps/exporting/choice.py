@@ -1,0 +1,58 @@
+"""The best arch under a budget, among those that search has found: by validation, never by test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from dεps.errors import UserError
+from dεps.exporting.config import macs_text
+from dεps.stage import Context
+from dεps.tables import read_table
+
+
+def read_front(context: Context) -> pd.DataFrame:
+    """`front.csv` of stage `search`: arch, macs, params, predicted, and measured where it was.
+
+    Raises `UserError` that names the command which makes it.
+    """
+    path = context.folder("search") / "front.csv"
+    if not path.exists():
+        instance = f"search@{context.experiment}-{context.instance}"
+        raise UserError(f"{path} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
+    front = read_table(path, ["macs", "params", "predicted"], ["arch"])
+    front["measured"] = pd.to_numeric(front["measured"], errors="coerce") if "measured" in front else float("nan")
+    return front
+
+
+def candidates(front: pd.DataFrame, limit: float, count: int, where: str) -> list[str]:
+    """Archs that cost at most `limit` MACs: the `count` with the best predictions, and all that were measured.
+
+    Raises `UserError` naming the budget `where`, and the smallest arch, when there is none.
+    """
+    under = front[front.macs <= limit]
+    if under.empty:
+        least = int(front.macs.min())
+        smallest = f"the smallest arch that search found has {macs_text(least)} ({least:,})"
+        raise UserError(f"{where} is {macs_text(limit)} MACs; {smallest}")
+    best = under.sort_values(["predicted", "macs"], ascending=[False, True]).arch.head(count)
+    return list(dict.fromkeys([*best, *under.arch[under.measured.notna()]]))
+
+
+def most_accurate(front: pd.DataFrame, archs: Iterable[str], measured: dict[str, float]) -> str:
+    """Of `archs`, the one with the best accuracy on validation; of equals that of the fewest MACs."""
+    macs = dict(zip(front.arch, front.macs, strict=True))
+    return min(archs, key=lambda arch: (-measured[arch], macs[arch], arch))
+
+
+def known_accuracies(front: pd.DataFrame) -> dict[str, float]:
+    """What search has measured on validation, in percent by arch."""
+    rows = front[front.measured.notna()]
+    return dict(zip(rows.arch, rows.measured.astype(float), strict=True))
+
+
+def models_file(context: Context) -> Path:
+    """What stage `export` says of its models."""
+    return context.folder("export") / "models.json"
