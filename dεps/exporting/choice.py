@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
 from dεps.errors import UserError
 from dεps.exporting.config import macs_text
+from dεps.files import read_json
 from dεps.stage import Context
 from dεps.tables import read_table
 
@@ -53,6 +53,17 @@ def known_accuracies(front: pd.DataFrame) -> dict[str, float]:
     return dict(zip(rows.arch, rows.measured.astype(float), strict=True))
 
 
-def models_file(context: Context) -> Path:
-    """What stage `export` says of its models."""
-    return context.folder("export") / "models.json"
+def tested(context: Context, arch: str) -> float | None:
+    """Top-1 on test in percent, where the pipeline has measured that very arch; nothing is measured here."""
+    path = context.folder("export") / "models.json"
+    if path.exists():
+        for model in read_json(path, "the stage 'export'").values():
+            if isinstance(model, dict) and model.get("arch") == arch and isinstance(model.get("test_top1"), float):
+                return model["test_top1"]
+    for name in ("pareto.csv", "population.csv"):
+        path = context.folder("evaluate") / name
+        if path.exists():
+            table = read_table(path, ["test_top1"], ["arch"])
+            if len(rows := table[table.arch == arch]):
+                return float(rows.test_top1.iloc[0])
+    return None

@@ -13,15 +13,40 @@ BUDGET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 #: names that MLflow keeps for itself
 TAKEN = re.compile(r"latest|v\d+")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
-MOST_MACS = 1e15
+MOST_MACS, MOST_BUDGETS = 1e15, 100
+
+
+@dataclass
+class Budget:
+    """What one exported subnet may cost."""
+
+    #: of the file, and of the alias in MLflow
+    name: str
+    #: up to 1 a share of the way from the smallest arch's MACs to the largest's, above it MACs
+    max_macs: float
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if not BUDGET_NAME.fullmatch(self.name) or TAKEN.fullmatch(self.name):
+            expected = "a word of small letters, digits, _ and -, but not latest or v1"
+            raise UserError(f"{where}.name is {self.name!r}; expected {expected}")
+        if not 0 < self.max_macs <= MOST_MACS:
+            raise UserError(f"{where}.max_macs is {self.max_macs}; expected a share above 0 up to 1, or MACs")
+
+    def macs(self, smallest: int, largest: int) -> int:
+        """In MACs, for a space whose `smallest` and `largest` arch have so many."""
+        return smallest + int(self.max_macs * (largest - smallest)) if self.max_macs <= 1 else int(self.max_macs)
+
+
+def _default() -> list[Budget]:
+    return [Budget("small", 0.1), Budget("medium", 0.3), Budget("large", 1.0)]
 
 
 @dataclass
 class ExportConfig:
     """Which subnets stage `export` writes."""
 
-    #: by name; up to 1 a share of the space's range of MACs, above it MACs
-    budgets: dict[str, float] = field(default_factory=lambda: {"small": 0.1, "medium": 0.3, "large": 1.0})
+    budgets: list[Budget] = field(default_factory=_default)
     #: archs of the front that are measured on validation for a budget, beside those that search has measured
     candidates: int = 3
     #: at most so many test images tell whether an ONNX file computes what PyTorch does
@@ -29,22 +54,10 @@ class ExportConfig:
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if not self.budgets:
-            raise UserError(f"{where}.budgets is empty; expected budgets by name, such as {{small: 0.1, large: 1.0}}")
-        if len(self.budgets) > 100:
-            raise UserError(f"{where}.budgets has {len(self.budgets)} budgets; expected at most 100")
-        for name, value in self.budgets.items():
-            if not BUDGET_NAME.fullmatch(name) or TAKEN.fullmatch(name):
-                expected = "a word of small letters, digits, _ and -, but not latest or v1"
-                raise UserError(f"{where}.budgets has the name {name!r}; expected {expected}")
-            if not math.isfinite(value) or not 0 < value <= MOST_MACS:
-                raise UserError(f"{where}.budgets.{name} is {value}; expected a share above 0 up to 1, or MACs")
+        names = [budget.name for budget in self.budgets]
+        if not 1 <= len(names) <= MOST_BUDGETS or len(set(names)) != len(names):
+            raise UserError(f"{where}.budgets has the names {names}; expected 1 to {MOST_BUDGETS}, all different")
         check_numbers(self, where, candidates=(1, 10**5), check_images=(1, 10**9))
-
-
-def budget_macs(value: float, smallest: int, largest: int) -> int:
-    """A budget in MACs, where `value` up to 1 is a share of the way from the `smallest` arch's to the `largest`'s."""
-    return smallest + int(value * (largest - smallest)) if value <= 1 else int(value)
 
 
 def parse_macs(text: str, where: str) -> int:
@@ -57,7 +70,7 @@ def parse_macs(text: str, where: str) -> int:
 
 
 def macs_text(macs: float) -> str:
-    """MACs for people: 357 k, 2.05 M, 1.20 G."""
+    """MACs for people: 357 k, 2.05 M, 1.2 G."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if macs >= size:
             return f"{macs / size:.3g} {unit}"

@@ -29,7 +29,7 @@ class Comparison:
 
     images: int
     torch_top1: float  # percent
-    onnx_top1: float
+    file_top1: float
     #: images whose top-1 is another, though it is no tie within the tolerance
     different_top1: int
     max_logit_difference: float
@@ -104,7 +104,7 @@ def _comparison(own: np.ndarray, other: np.ndarray, labels: np.ndarray) -> Compa
     return Comparison(
         images=len(labels),
         torch_top1=round(100 * float((first == labels).mean()), 4),
-        onnx_top1=round(100 * float((second == labels).mean()), 4),
+        file_top1=round(100 * float((second == labels).mean()), 4),
         different_top1=int(((first != second) & ~tie).sum()),
         max_logit_difference=float(f"{difference:.3g}"),
         tolerance=float(f"{tolerance:.3g}"),
