@@ -98,3 +98,8 @@ class ModelCard:
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({error}); export it again") from None
         return structured(cls, data, f"{path}: metadata")
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any], where: str) -> ModelCard:
+        """From a mapping that has more. Raises `UserError` naming the key below `where` that is missing or wrong."""
+        return structured(cls, {key: facts[key] for key in cls.__annotations__ if key in facts}, where)

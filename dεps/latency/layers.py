@@ -25,7 +25,8 @@ class Kind(NamedTuple):
     inputs: Shape
 
     def __str__(self) -> str:
-        return f"{self.key} of {'×'.join(map(str, self.inputs))}".replace("index=0, ", "")
+        key = self.key if isinstance(self.key, str) else f"{type(self.key).__name__} {' '.join(map(str, self.key))}"
+        return f"{key} of {'×'.join(map(str, self.inputs))}"
 
 
 class Layers:

@@ -28,6 +28,7 @@ from dεps.live import read_live
 from dεps.stage import Context
 from dεps.tracking import place
 from dεps.tracking.address import masked, patience, reason, tracking_uri
+from dεps.tracking.registry import sync_models
 from dεps.tracking.store import Store, Watch, contradict, missing, record_metrics
 from dεps.tracking.studies import sync_studies
 
@@ -62,7 +63,7 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
         runs += 1
         changed += _sync_run(store, context, identity, manifest)
     studies, new = sync_studies(params, store)
-    return runs + studies, changed + new + end_killed(store, params["names"])
+    return runs + studies, changed + new + sync_models(params, store) + end_killed(store, params["names"])
 
 
 def end_killed(store: Store, experiments: list[str]) -> int:
