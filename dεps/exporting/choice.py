@@ -9,20 +9,24 @@ import pandas as pd
 from dεps.errors import UserError
 from dεps.exporting.config import macs_text
 from dεps.files import read_json
+from dεps.search_space import SearchSpace
 from dεps.stage import Context
-from dεps.tables import read_table
+from dεps.tables import CURE, read_table
 
 
-def read_front(context: Context) -> pd.DataFrame:
+def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
     """`front.csv` of stage `search`: arch, macs, params, predicted, and measured where it was.
 
-    Raises `UserError` that names the command which makes it.
+    Raises `UserError` where it is missing, naming the command that makes it, or holds archs that the space has not.
     """
     path = context.folder("search") / "front.csv"
     if not path.exists():
         instance = f"search@{context.experiment}-{context.instance}"
         raise UserError(f"{path} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
     front = read_table(path, ["macs", "params", "predicted"], ["arch"])
+    for arch in front.arch:
+        if not space.writes(arch):
+            raise UserError(f"{path} holds {arch!r}, no arch of {space.name}; {CURE}")
     front["measured"] = pd.to_numeric(front["measured"], errors="coerce") if "measured" in front else float("nan")
     return front
 

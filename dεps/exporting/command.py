@@ -105,7 +105,7 @@ def export(
         fast = fastest_enough(context, net, wish.max_latency_ms, wish.conditions, wish.table, measure)
         arch = fast.arch
     else:
-        front = read_front(context)
+        front = read_front(context, net.space)
         measure.known |= known_accuracies(front)
         names = candidates(front, limit, context.section(ExportConfig, "export").candidates, "--max-macs")
         arch = Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names])))

@@ -72,11 +72,16 @@ def table_for(
     net: Supernet, conditions: Conditions, path: Path | None = None, unseen: int = 50, again: bool = False
 ) -> tuple[LatencyTable, Path]:
     """The table kept in `path`, or measured now and kept there; and the path."""
-    path = path or default_path(net, conditions)
+    own, path = path is None, path or default_path(net, conditions)
     if path.suffix != ".json":
         raise UserError(f"{path} is no name for a latency table; expected one that ends in .json")
     if path.exists() and not again:
-        table = load_table(path, net)
+        try:
+            table = load_table(path, net)
+        except UserError:
+            if not own:
+                raise
+            return table_for(net, conditions, None, unseen, again=True)  # it is no loss
         if table.conditions != conditions or table.runtime != conditions.runtime:
             raise UserError(f"{path} is of {table.runtime}, batch {table.batch}; 'deps latency --again' measures anew")
         return table, path
