@@ -21,7 +21,7 @@ from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
 from dεps.tensors import read_description, read_tensors, save_tensors
 
-CARD = "model.json"
+CARD = "card.json"
 #: suffixes by the names of the formats
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 _WHAT, _CURE = "exported model", "'deps export --format safetensors' writes such files"
