@@ -183,6 +183,126 @@ def evaluate(
 
 
 @main.command()
+@click.argument("experiment", shell_complete=complete_experiment)
+@click.option("--method", help="Default: the first in params.yaml.")
+@click.option("--seed", type=click.IntRange(0), help="Default: the first in params.yaml.")
+@click.option("--max-macs", help="Such as 3M, 3.5e6 or 1G.")
+@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Milliseconds a call on this machine.")
+@click.option("--arch", help="This very arch: smallest, D2E3K7, k3e4-k5e3_…")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: EXPERIMENT-METHOD-MACS.onnx.")
+@click.option(
+    "--format", "format_", default="onnx", show_default=True, help="onnx, torch (torch.export) or safetensors."
+)
+@click.option("--engine", default="onnxruntime", show_default=True, help="Whose latency: onnxruntime (CPU) or torch.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="That it may use.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1, 65536), help="Images of a call.")
+@click.option(
+    "--table", type=click.Path(dir_okay=False, path_type=Path), help="Latency table; default: as deps latency."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def export(
+    experiment: str,
+    method: str | None,
+    seed: int | None,
+    max_macs: str | None,
+    max_latency_ms: float | None,
+    arch: str | None,
+    out: Path | None,
+    format_: str,
+    engine: str,
+    threads: int,
+    batch: int,
+    table: Path | None,
+    as_json: bool,
+) -> None:
+    """Write the most accurate subnet under a budget as ONNX, torch.export or safetensors.
+
+    Chosen on validation among what search finds. The file holds classes, preprocessing, arch, cost and accuracies, and
+    is compared with PyTorch before it is kept.
+    """
+    from dεps.config import read_params
+    from dεps.exporting.command import Wish, print_exported
+    from dεps.exporting.command import export as write
+    from dεps.latency.timing import Conditions
+
+    wish = Wish(max_macs, max_latency_ms, arch, Conditions(engine, threads, batch), table)
+    result = write(read_params(), experiment, method, seed, wish, format_, out)
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        print_exported(result)
+
+
+@main.command()
+@click.argument("model", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="So many classes an image.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def classify(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
+    """Say what an exported MODEL sees in IMAGES, which may be folders.
+
+    MODEL is an .onnx or .safetensors file of `deps export`; nothing else is needed, no data and no params.yaml.
+    """
+    from dεps.exporting.classify import classify as guesses
+    from dεps.exporting.classify import to_json
+
+    found = guesses(model, images, top)
+    if as_json:
+        click.echo(to_json(list(found)))
+        return
+    for guess in found:
+        pairs = zip(guess.classes, guess.probabilities, strict=True)
+        click.echo(f"{guess.image}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in pairs))
+
+
+@main.command()
+@click.argument("experiment", required=False, shell_complete=complete_experiment)
+@click.option("--space", help="A space in params/space, instead of an experiment's.")
+@click.option("--classes", type=click.IntRange(1, 100_000), help="Default: those of the data; with --space 10.")
+@click.option("--channels", type=click.IntRange(1, 1024), help="Default: those of the data; with --space 3.")
+@click.option("--engine", default="onnxruntime", show_default=True, help="onnxruntime (CPU) or torch.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="That it may use.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1, 65536), help="Images of a call.")
+@click.option(
+    "--arch", "archs", multiple=True, help="Predict its latency: smallest, D2E3K7, k3e4-k5e3_…; several times."
+)
+@click.option("--unseen", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Archs for the error.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The table's .json; default: in .state.")
+@click.option("--again", is_flag=True, help="Measure even where there is a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def latency(
+    experiment: str | None,
+    space: str | None,
+    classes: int | None,
+    channels: int | None,
+    engine: str,
+    threads: int,
+    batch: int,
+    archs: tuple[str, ...],
+    unseen: int,
+    out: Path | None,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Measure a space's layers on this machine, and predict what its archs take.
+
+    The table of layers is kept and used again, by `deps export --max-latency-ms` too.
+    """
+    from dεps.config import read_params
+    from dεps.latency.command import latency as measure
+    from dεps.latency.command import print_latency
+    from dεps.latency.timing import Conditions
+
+    conditions = Conditions(engine, threads, batch)
+    params = read_params() if experiment else None
+    result = measure(params, experiment, space, classes, channels, conditions, out, archs, unseen, again)
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        print_latency(result)
+
+
+@main.command()
 @click.argument("experiment", required=False, shell_complete=complete_experiment)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes here.")
 @click.option("--trials", type=click.IntRange(1), help="Finished trials in all; default: tuning.trials of params.yaml.")

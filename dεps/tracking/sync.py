@@ -30,6 +30,7 @@ from dεps.tracking import place
 from dεps.tracking.address import masked, patience, reason, tracking_uri
 from dεps.tracking.describe import describe_experiment, describe_run
 from dεps.tracking.notes import Note, run_note
+from dεps.tracking.registry import sync_models
 from dεps.tracking.store import Store, Watch, contradict, missing, record_metrics
 from dεps.tracking.studies import sync_studies
 
@@ -68,7 +69,7 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
     for name, run_id in newest.items():
         describe_experiment(store, params, name, run_id)
     studies, new = sync_studies(params, store)
-    return runs + studies, changed + new + end_killed(store, params["names"])
+    return runs + studies, changed + new + sync_models(params, store) + end_killed(store, params["names"])
 
 
 def end_killed(store: Store, experiments: list[str]) -> int:
