@@ -33,9 +33,8 @@ lint: $(VENV)/ready ## format and lint checks; environment and imports against w
 	ruff check .
 	python -m tests.audit
 
-ui: $(VENV)/ready ## MLflow UI over the local store, on 127.0.0.1
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} \
-		--host 127.0.0.1 --port $${PORT:-5000} --workers 1
+ui: $(VENV)/ready ## MLflow UI over the local store, on 127.0.0.1, and links to the comparison of methods
+	deps ui --port $${PORT:-5000}
 
 clean: ## remove results and the store, but not the environment
 	rm -rf data runs .state mlflow.db mlartifacts

@@ -130,7 +130,7 @@ def print_assessment(result: Assessment) -> None:
 
     console = Console(width=None if Console().is_terminal else 120)
     table = Table()
-    table.add_column("arch", overflow="fold")
+    table.add_column("arch", overflow="fold", style="cyan")
     for heading in ("MACs (M)", "params (M)", "top-1 (%)"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result.archs:

@@ -9,10 +9,18 @@ from typing import NoReturn
 
 import click
 
+from dεps.commands import (
+    SHELLS,
+    SectionedGroup,
+    complete_experiment,
+    complete_override,
+    complete_space,
+    completion_script,
+)
 from dεps.errors import UserError, one_line
 
 
-class _Group(click.Group):
+class _Group(SectionedGroup):
     """Turns errors that the user can mend into one line and exit code 2."""
 
     def main(self, *args: object, **kwargs: object) -> NoReturn:
@@ -53,7 +61,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("overrides", nargs=-1)
+@click.argument("overrides", nargs=-1, shell_complete=complete_override)
 def params(overrides: tuple[str, ...]) -> None:
     """Compose params/ into params.yaml and check it.
 
@@ -67,9 +75,9 @@ def params(overrides: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.argument("overrides", nargs=-1)
+@click.argument("overrides", nargs=-1, shell_complete=complete_override)
 @click.option(
-    "--steps", default=3, show_default=True, type=click.IntRange(0), help="Steps to measure a phase; 0: none."
+    "--steps", default=3, show_default=True, type=click.IntRange(0, 1000), help="Steps to measure a phase; 0: none."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option(
@@ -104,7 +112,12 @@ def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | N
 
 @main.command("import")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--space", required=True, help="Search space of the checkpoint: a name in params/space.")
+@click.option(
+    "--space",
+    required=True,
+    shell_complete=complete_space,
+    help="Search space of the checkpoint: a name in params/space.",
+)
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: FILE with the suffix .safetensors."
 )
@@ -144,7 +157,11 @@ def export_checkpoint(supernet: Path, out: Path) -> None:
 
 @main.command()
 @click.argument("supernet", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--experiment", help="Whose prepared data is used; default: the only one in params.yaml.")
+@click.option(
+    "--experiment",
+    shell_complete=complete_experiment,
+    help="Whose prepared data is used; default: the only one in params.yaml.",
+)
 @click.option("--split", default="validation", show_default=True, type=click.Choice(["validation", "test"]))
 @click.option(
     "--arch", "archs", multiple=True, help="smallest, D2E3K7, k3e4-k5e3_…; several times. Default: the Pareto points."
@@ -166,7 +183,127 @@ def evaluate(
 
 
 @main.command()
-@click.argument("experiment", required=False)
+@click.argument("experiment", shell_complete=complete_experiment)
+@click.option("--method", help="Default: the first in params.yaml.")
+@click.option("--seed", type=click.IntRange(0), help="Default: the first in params.yaml.")
+@click.option("--max-macs", help="Such as 3M, 3.5e6 or 1G.")
+@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Milliseconds a call on this machine.")
+@click.option("--arch", help="This very arch: smallest, D2E3K7, k3e4-k5e3_…")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: EXPERIMENT-METHOD-MACS.onnx.")
+@click.option(
+    "--format", "format_", default="onnx", show_default=True, help="onnx, torch (torch.export) or safetensors."
+)
+@click.option("--engine", default="onnxruntime", show_default=True, help="Whose latency: onnxruntime (CPU) or torch.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="That it may use.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1, 65536), help="Images of a call.")
+@click.option(
+    "--table", type=click.Path(dir_okay=False, path_type=Path), help="Latency table; default: as deps latency."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def export(
+    experiment: str,
+    method: str | None,
+    seed: int | None,
+    max_macs: str | None,
+    max_latency_ms: float | None,
+    arch: str | None,
+    out: Path | None,
+    format_: str,
+    engine: str,
+    threads: int,
+    batch: int,
+    table: Path | None,
+    as_json: bool,
+) -> None:
+    """Write the most accurate subnet under a budget as ONNX, torch.export or safetensors.
+
+    Chosen on validation among what search finds. The file holds classes, preprocessing, arch, cost and accuracies, and
+    is compared with PyTorch before it is kept.
+    """
+    from dεps.config import read_params
+    from dεps.exporting.command import Wish, print_exported
+    from dεps.exporting.command import export as write
+    from dεps.latency.timing import Conditions
+
+    wish = Wish(max_macs, max_latency_ms, arch, Conditions(engine, threads, batch), table)
+    result = write(read_params(), experiment, method, seed, wish, format_, out)
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        print_exported(result)
+
+
+@main.command()
+@click.argument("model", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="So many classes an image.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def classify(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
+    """Say what an exported MODEL sees in IMAGES, which may be folders.
+
+    MODEL is an .onnx or .safetensors file of `deps export`; nothing else is needed, no data and no params.yaml.
+    """
+    from dεps.exporting.classify import classify as guesses
+    from dεps.exporting.classify import to_json
+
+    found = guesses(model, images, top)
+    if as_json:
+        click.echo(to_json(list(found)))
+        return
+    for guess in found:
+        pairs = zip(guess.classes, guess.probabilities, strict=True)
+        click.echo(f"{guess.image}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in pairs))
+
+
+@main.command()
+@click.argument("experiment", required=False, shell_complete=complete_experiment)
+@click.option("--space", help="A space in params/space, instead of an experiment's.")
+@click.option("--classes", type=click.IntRange(1, 100_000), help="Default: those of the data; with --space 10.")
+@click.option("--channels", type=click.IntRange(1, 1024), help="Default: those of the data; with --space 3.")
+@click.option("--engine", default="onnxruntime", show_default=True, help="onnxruntime (CPU) or torch.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="That it may use.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1, 65536), help="Images of a call.")
+@click.option(
+    "--arch", "archs", multiple=True, help="Predict its latency: smallest, D2E3K7, k3e4-k5e3_…; several times."
+)
+@click.option("--unseen", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Archs for the error.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The table's .json; default: in .state.")
+@click.option("--again", is_flag=True, help="Measure even where there is a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def latency(
+    experiment: str | None,
+    space: str | None,
+    classes: int | None,
+    channels: int | None,
+    engine: str,
+    threads: int,
+    batch: int,
+    archs: tuple[str, ...],
+    unseen: int,
+    out: Path | None,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Measure a space's layers on this machine, and predict what its archs take.
+
+    The table of layers is kept and used again, by `deps export --max-latency-ms` too.
+    """
+    from dεps.config import read_params
+    from dεps.latency.command import latency as measure
+    from dεps.latency.command import print_latency
+    from dεps.latency.timing import Conditions
+
+    conditions = Conditions(engine, threads, batch)
+    params = read_params() if experiment else None
+    result = measure(params, experiment, space, classes, channels, conditions, out, archs, unseen, again)
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        print_latency(result)
+
+
+@main.command()
+@click.argument("experiment", required=False, shell_complete=complete_experiment)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes here.")
 @click.option("--trials", type=click.IntRange(1), help="Finished trials in all; default: tuning.trials of params.yaml.")
 @click.option("--storage", help="Database URL; default: DEPS_STUDY_STORAGE, or an sqlite file below .state/tune.")
@@ -181,8 +318,15 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
 
 
 @main.command()
-def show() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print all metrics as JSON instead of tables.")
+def show(as_json: bool) -> None:
     """Print the results tables and where the report is."""
+    if as_json:
+        from dεps.config import read_params
+        from dεps.show import to_json
+
+        click.echo(to_json(read_params()))
+        return
     from dεps.reporting.tables import print_results
 
     print_results()
@@ -197,6 +341,26 @@ def track(uri: str | None) -> None:
 
     if not bring_up_to_date(read_params(), uri):
         sys.exit(1)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others can read then.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+def ui(host: str, port: int) -> None:
+    """Open the store with MLflow's UI, after links to where methods are compared; Ctrl-C ends it."""
+    from dεps.tracking.ui import serve
+
+    serve(host, port)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what SHELL needs to complete commands, options and names.
+
+    For bash: eval "$(deps completion bash)", for zsh the same; for fish: deps completion fish | source.
+    """
+    click.echo(completion_script(main, shell))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from dεps.cost import arch_cost
 from dεps.data.config import DatasetConfig
 from dεps.errors import UserError
 from dεps.evaluation import EvaluateConfig
+from dεps.exporting.config import ExportConfig
 from dεps.files import write_atomic
 from dεps.identity import FULL_MODEL, STANDALONE
 from dεps.predictor import PredictConfig
@@ -44,6 +45,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "search": SearchConfig,
+    "export": ExportConfig,
     "reference": ReferenceConfig,
 }
 TOP_LEVEL = ("experiments", "names", "methods", "standalone", "seeds", "launch", "checkpoint")

@@ -85,6 +85,32 @@ COMMANDS = [
     (["evaluate", "net.safetensors", "--images", "1e3"], "--images"),
     (["evaluate", "net.safetensors", "--arch", "\n"], "--arch"),
     (["evaluate", "net.safetensors", "--experiment", "../quick"], "../quick"),
+    (["export"], "EXPERIMENT"),
+    (["export", "nope"], "nope"),
+    (["export", "../quick"], "../quick"),
+    (["export", "quick"], "dvc repro train@quick-deps-0"),
+    (["export", "quick", "--method", "nope"], "--method"),
+    (["export", "quick", "--seed", "-1"], "--seed"),
+    (["export", "quick", "--max-macs", "3 apples"], "--max-macs"),
+    (["export", "quick", "--max-macs", "0"], "--max-macs"),
+    (["export", "quick", "--max-latency-ms", "0"], "--max-latency-ms"),
+    (["export", "quick", "--max-macs", "3M", "--arch", "smallest"], "alternatives"),
+    (["export", "quick", "--format", "pickle"], "--format"),
+    (["export", "quick", "--out", "net.exe"], ".onnx"),
+    (["classify", "net.onnx"], "IMAGES"),
+    (["classify", "nowhere.onnx", "text"], "nowhere.onnx"),
+    (["classify", "text", "text"], "text"),
+    (["classify", "net.safetensors", "text"], "net.safetensors"),
+    (["classify", "net.pt2", "text"], ".pt2"),
+    (["classify", "folder", "folder"], "folder"),
+    (["latency"], "--space"),
+    (["latency", "quick", "--space", "mbv3_micro"], "--space"),
+    (["latency", "nope"], "nope"),
+    (["latency", "--space", "nope"], "nope"),
+    (["latency", "quick"], "manifest.json"),
+    (["latency", "--space", "mbv3_micro", "--engine", "tpu"], "--engine"),
+    (["latency", "--space", "mbv3_micro", "--arch", "huge"], "--arch"),
+    (["latency", "--space", "mbv3_micro", "--out", "table.csv"], "table.csv"),
     (["tune", "nope"], "nope"),
     (["tune", "--trials", "0"], "--trials"),
     (["tune", "--trials", "1"], "trials"),
@@ -161,6 +187,7 @@ def test_stages_that_cannot_run(project, arguments, name):
         ("report", b"\x00", "params.yaml"),
         ("predict", None, "population.csv"),
         ("search", None, "manifest.json"),
+        ("export", None, "manifest.json"),
         ("standalone", None, "--arch"),
         ("tune", b"experiments: {quick: {tuning: 1}}\n", "tuning"),
     ],
@@ -170,7 +197,7 @@ def test_more_stages_that_cannot_run(project, stage, content, name):
         (project / "params.yaml").write_bytes(content)
     before = files(project, [".state"])
     own = ["--experiment", "quick"] if stage not in ("track", "report") else []
-    own += ["--method", "deps", "--seed", "0"] if stage in ("predict", "search") else []
+    own += ["--method", "deps", "--seed", "0"] if stage in ("predict", "search", "export") else []
     command = [sys.executable, "-m", f"pipelines.{stage}", *own]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
     assert_refused(done, 2, name)

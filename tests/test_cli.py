@@ -20,7 +20,11 @@ from tests.conftest import ROOT, default_text, load_space
 
 
 @pytest.mark.parametrize(
-    "command", ["params", "plan", "tune", "import", "export-checkpoint", "evaluate", "show", "track"]
+    "command",
+    [
+        *("params", "plan", "tune", "import", "export-checkpoint", "evaluate", "show", "track"),
+        *("export", "classify", "latency", "ui", "completion"),
+    ],
 )
 def test_every_command_explains_itself(command):
     assert command in CliRunner().invoke(main, ["--help"]).output

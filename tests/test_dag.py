@@ -86,7 +86,7 @@ def test_drawing_never_retrains():
 
 def test_only_evaluation_reads_test_data():
     readers = {path.stem for path in (ROOT / "pipelines").glob("*.py") if "data.test" in path.read_text()}
-    assert readers == {"evaluate", "reference"}
+    assert readers == {"evaluate", "reference", "export"}
 
 
 def test_a_method_depends_on_its_own_params_only():

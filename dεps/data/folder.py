@@ -1,4 +1,4 @@
-"""Image folders, as directories or .zip files: `<split>/<class>/*.jpg|png`.
+"""Image folders, as directories or .zip files: `<split>/<class>/*.jpg|png`, or `<class>/*.jpg|png`.
 
 Files are named relative to the root, with forward slashes, so that nothing derived from them depends on where the
 images lie. A zip is read in place and never unpacked.
@@ -81,7 +81,8 @@ class ImageFolder:
     def splits(self, folders: SplitFolders, class_list: str | None) -> tuple[Listings, list[str]]:
         """`{split: [(file name, label), …]}` and the class names, sorted or in the order of `class_list`.
 
-        Raises `UserError` for a named split that is missing and for classes that differ between splits.
+        Without folders of splits, all images are of train. Raises `UserError` for a named split that is missing and
+        for classes that differ between splits.
         """
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for name in self.names:
@@ -90,17 +91,24 @@ class ImageFolder:
             split, _, rest = name.partition("/")
             if "/" in rest:
                 found[split][rest.partition("/")[0]].append(name)
+        # Images right below 'train' are of no class; they do not make 'train' one.
+        plain = not found and not any(name.startswith(f"{folders.train}/") for name in self.names)
+        for name in self.names if plain else ():
+            folder, _, rest = name.partition("/")
+            if rest:
+                found[folders.train][folder].append(name)
         if folders.train not in found:
             there = ", ".join(sorted(found)[:5]) or "nothing"
             raise UserError(
-                f"{self.root} has no '{folders.train}/<class>/' images (dataset.splits.train); found {there}"
+                f"{self.root} has no '{folders.train}/<class>/' images (dataset.splits.train); found {there}; "
+                "expected <split>/<class>/ or <class>/ folders of .jpg or .png"
             )
         classes = _read_classes(class_list) if class_list else sorted(found[folders.train])
         if len(classes) < 2:
             raise UserError(f"{self.root} has one class only, '{classes[0]}'; expected two folders or more in train")
         splits = {}
         for split, folder in (("train", folders.train), ("validation", folders.validation), ("test", folders.test)):
-            if folder is None or (folder not in found and split == "validation"):
+            if folder is None or (folder not in found and (plain or split == "validation")):
                 continue
             if folder not in found:
                 cure = "set it to null to hold it out of train"

@@ -46,7 +46,7 @@ def prepare(
         folder = ImageFolder(config.location())
         listings, classes = folder.splits(config.splits, config.classes)
         _check_counts(config, len(listings["train"]), len(classes))
-        listings = _hold_out(listings, config)
+        listings = _hold_out(listings, config, classes)
         counts = {split: [label for _, label in items] for split, items in listings.items()}
         pixels = sum(map(len, counts.values())) * config.size**2 * config.channels
         if pixels > config.in_memory_limit_mb * 2**20:
@@ -56,7 +56,7 @@ def prepare(
         arrays, classes = _read_arrays(config)
         _check_counts(config, len(arrays["train"][1]), len(classes))
         arrays = {split: _resize(images, labels, config) for split, (images, labels) in arrays.items()}
-        listings = _hold_out({split: list(enumerate(labels)) for split, (_, labels) in arrays.items()}, config)
+        listings = _hold_out({split: list(enumerate(labels)) for split, (_, labels) in arrays.items()}, config, classes)
         origin = {split: split if split in arrays else "train" for split in SPLITS}
         arrays = {
             split: (arrays[origin[split]][0][(rows := [row for row, _ in items])], arrays[origin[split]][1][rows])
@@ -91,7 +91,7 @@ def _resize(images: np.ndarray, labels: np.ndarray, config: DatasetConfig) -> tu
     return images, labels
 
 
-def _hold_out(listings: dict[str, list], config: DatasetConfig) -> dict[str, list]:
+def _hold_out(listings: dict[str, list], config: DatasetConfig, classes: list[str]) -> dict[str, list]:
     """Fill missing validation and test splits with a random, class-balanced share of train."""
     listings = dict(listings)
     for split in SPLITS[1:]:
@@ -104,8 +104,10 @@ def _hold_out(listings: dict[str, list], config: DatasetConfig) -> dict[str, lis
         for label, items in sorted(by_class.items()):
             count = round(config.holdout * len(items))
             if not 1 <= count < len(items):
+                least = int(0.5 / config.holdout) + 1
                 raise UserError(
-                    f"{config.root}: class {label} has too few images in train ({len(items)}) to hold out '{split}'"
+                    f"{config.root}: class '{classes[label]}' has too few images in train ({len(items)}) to hold out "
+                    f"'{split}'; expected {least} or more, or a larger dataset.holdout than {config.holdout}"
                 )
             held.update(python_rng(config.holdout_seed, f"holdout/{split}", label).sample(items, count))
         listings[split] = [item for item in listings["train"] if item in held]

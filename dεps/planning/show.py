@@ -41,7 +41,7 @@ def print_plan(plans: Sequence[ExperimentPlan]) -> None:
     for plan in plans:
         title = f"{plan.name}: {plan.dataset}, {plan.space}, {plan.images:,} training images, {plan.classes:,} classes"
         table = Table(title=f"{title}, batches of {plan.batch_size}", title_justify="left")
-        table.add_column("method", no_wrap=True)
+        table.add_column("method", no_wrap=True, style="cyan")
         table.add_column("epochs", justify="right")
         table.add_column("phases (epochs)")
         table.add_column("subnets a step")

@@ -81,7 +81,7 @@ class _Client:
         method = getattr(self._client, name)
 
         def call(*args: Any, **options: Any) -> Any:
-            size = Path(args[1]).stat().st_size if name == "log_artifact" else 0
+            size = _size(Path(args[1])) if name in ("log_artifact", "log_model_artifacts") else 0
             try:
                 with self._watch.call(size):
                     return method(*args, **options)
@@ -89,6 +89,12 @@ class _Client:
                 raise MlflowException(f"the answer is not one of MLflow: {error}") from error
 
         return call
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _reach(uri: str) -> None:

@@ -20,6 +20,8 @@ from dεps.data.manifest import read_manifest
 from dεps.files import read_numbers
 from dεps.identity import RunIdentity, digest, flatten, git_commit, run_identity
 from dεps.tables import read_table, read_trials
+from dεps.tracking.describe import describe_run
+from dεps.tracking.notes import study_note, trial_note
 from dεps.tracking.store import Store, record_metrics
 
 STAGE, METHOD = "tune", "deps"
@@ -46,10 +48,10 @@ def sync_studies(params: dict[str, Any], store: Store) -> tuple[int, int]:
             read_table(folder / "curves.csv", ["trial", "epoch"]),
         )
         study = _study_identity(params, experiment, manifest)
-        parent, new = _sync_parent(store, study, folder)
+        parent, new = _sync_parent(params, store, study, folder)
         changed += new
         for row, curve, identity in _trials(params, study, manifest, trials, curves):
-            changed += _sync_trial(store, identity, parent, row, curve, folder)
+            changed += _sync_trial(store, study, identity, parent, row, curve, folder)
         runs += 1 + len(trials)
     return runs, changed
 
@@ -89,16 +91,18 @@ def _trials(
         yield row, [record.dropna().to_dict() for _, record in records.iterrows()], identity
 
 
-def _sync_parent(store: Store, identity: RunIdentity, folder: Path) -> tuple[str, bool]:
+def _sync_parent(params: dict[str, Any], store: Store, identity: RunIdentity, folder: Path) -> tuple[str, bool]:
     figures = sorted((Path("reports") / "experiments" / identity.experiment).glob("tuning*.png"))
     files = [folder / name for name in ("trials.csv", "curves.csv", "importance.csv", "best.yaml")]
     summary = read_numbers(folder / "summary.json")
     content = digest([summary, *(path.read_bytes().hex() for path in (*files, *figures))])
     run = store.find(identity)
+    note = study_note(params, identity, summary)
     if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
-        return run.info.run_id, False
+        return run.info.run_id, describe_run(store, run, note)
     time = _time(folder)
     run = run or store.create(identity, git_commit(), time)
+    describe_run(store, run, note)
     run_id = run.info.run_id
     store.complete(run, identity)
     store.log(run_id, [Metric(key, float(value), time, 0) for key, value in summary.items()])
@@ -110,17 +114,26 @@ def _sync_parent(store: Store, identity: RunIdentity, folder: Path) -> tuple[str
 
 
 def _sync_trial(
-    store: Store, identity: RunIdentity, parent: str, row: dict[str, Any], curve: list[dict[str, Any]], folder: Path
+    store: Store,
+    study: RunIdentity,
+    identity: RunIdentity,
+    parent: str,
+    row: dict[str, Any],
+    curve: list[dict[str, Any]],
+    folder: Path,
 ) -> bool:
     content = digest([row, curve, parent])
     run = store.find(identity)
+    note = trial_note(identity, study, METHOD)
     if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
-        return False
+        return describe_run(store, run, note)
     if run:
         store.client.delete_run(run.info.run_id)  # another study under the same parameters: the code has changed
     time = _time(folder)
     tags = {**identity.tags, "mlflow.parentRunId": parent}
-    run_id = store.create(replace(identity, tags=tags), git_commit(), time).info.run_id
+    run = store.create(replace(identity, tags=tags), git_commit(), time)
+    describe_run(store, run, note)
+    run_id = run.info.run_id
     metrics = [metric for record in curve for metric in record_metrics(record, time)]
     epoch = int(curve[-1]["epoch"]) if curve else 0
     for column, name in METRICS.items():

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
@@ -28,6 +28,9 @@ from dεps.live import read_live
 from dεps.stage import Context
 from dεps.tracking import place
 from dεps.tracking.address import masked, patience, reason, tracking_uri
+from dεps.tracking.describe import describe_experiment, describe_run
+from dεps.tracking.notes import Note, run_note
+from dεps.tracking.registry import sync_models
 from dεps.tracking.store import Store, Watch, contradict, missing, record_metrics
 from dεps.tracking.studies import sync_studies
 
@@ -54,15 +57,19 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
     """Bring every selected run of `params` that has results into the store; returns (runs, runs that changed)."""
     store = store or Store()
     runs = changed = 0
+    newest: dict[str, str] = {}
     for context in instances(params):
         if not (context.folder(context.stage) / "history.jsonl").exists():
             continue
         manifest = read_manifest(context.data_folder())
         identity = run_identity(params, context.experiment, _method(context), context.seed, manifest)
         runs += 1
-        changed += _sync_run(store, context, identity, manifest)
+        newest[context.experiment], new = _sync_run(store, context, identity, manifest)
+        changed += new
+    for name, run_id in newest.items():
+        describe_experiment(store, params, name, run_id)
     studies, new = sync_studies(params, store)
-    return runs + studies, changed + new + end_killed(store, params["names"])
+    return runs + studies, changed + new + sync_models(params, store) + end_killed(store, params["names"])
 
 
 def end_killed(store: Store, experiments: list[str]) -> int:
@@ -124,7 +131,8 @@ def _parts(context: Context) -> Iterator[Part]:
         yield Part("figures", None, images)
 
 
-def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: dict[str, Any]) -> bool:
+def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: dict[str, Any]) -> tuple[str, bool]:
+    """Bring one run up to date: its id, and whether anything was new."""
     folder = context.folder(context.stage)
     history = read_records(folder / "history.jsonl", "epoch")
     times = _times(context, identity, folder / "history.jsonl")
@@ -140,8 +148,9 @@ def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: d
     run_id = run.info.run_id
     store.complete(run, identity)
     new = {name: part for name, part in parts.items() if known.get(_tag(name)) != part[1]}
+    described = describe_run(store, run, _note(context, identity, parts, history))
     if not new and run.info.status == "FINISHED":
-        return False
+        return run_id, described
     store.log(run_id, _durations(context))
     for name, (part, content) in new.items():
         if name == TRAIN:
@@ -155,7 +164,17 @@ def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: d
             store.client.log_artifact(run_id, str(path), "supernet" if path.suffix == ".safetensors" else name)
         store.log(run_id, [], {_tag(name): content})
     store.client.set_terminated(run_id, "FINISHED", end_time=times(history[-1]))
-    return True
+    return run_id, True
+
+
+def _note(
+    context: Context, identity: RunIdentity, parts: Mapping[str, tuple[Part, str]], history: list[dict[str, Any]]
+) -> Note:
+    metrics = _numbers(history[-1])
+    for part, _ in parts.values():
+        metrics |= _numbers(read_json(part.metrics)) if part.metrics else {}
+    figures = "figures" in parts and any(path.name == "pareto.png" for path in parts["figures"][0].artifacts)
+    return run_note(context.params, identity, _stages(context), metrics, figures)
 
 
 def _tag(part: str) -> str:

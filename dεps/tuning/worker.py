@@ -83,7 +83,13 @@ def main() -> None:
         plan = phase.plan
         work(plan, open_study(plan, open_storage(storage_url(None, plan.state))), phase, trials)
 
-    guarded(run)
+    def quietly() -> None:
+        try:
+            run()
+        except KeyboardInterrupt:  # which reaches all workers: the one line about it is their parent's
+            sys.exit(130)
+
+    guarded(quietly)
 
 
 if __name__ == "__main__":

@@ -185,8 +185,30 @@ def test_truncated_and_missing_archives_are_named(damaged, tmp_path):
 
 
 def test_too_few_images_to_hold_out(damaged, tmp_path):
-    with pytest.raises(UserError, match="too few images in train"):
+    message = "class 'class0' has too few images in train .* expected 51 or more, or a larger dataset.holdout than 0.01"
+    with pytest.raises(UserError, match=message):
         prepare(folder_config(damaged, holdout=0.01, splits=SplitFolders("train", None, "test")), tmp_path)
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_folders_of_classes_alone_are_divided(damaged, tmp_path, as_zip):
+    root = damaged / "train"
+    count = len(list((root / "class0").iterdir()))
+    root = zipped(root, tmp_path / "images.zip") if as_zip else root
+    manifest = prepare(folder_config(root, holdout=0.25), tmp_path)
+    held = round(0.25 * count), round(0.25 * (count - round(0.25 * count)))
+    assert manifest["images"] == {"train": 4 * (count - sum(held)), "validation": 4 * held[0], "test": 4 * held[1]}
+    assert manifest["classes"] == ["class0", "class1", "class2", "class3"]
+
+
+def test_splits_without_classes_are_refused(damaged, tmp_path):
+    for split in ("train", "validation", "test"):
+        for folder in list((damaged / split).iterdir()):
+            for path in folder.iterdir():
+                path.rename(damaged / split / f"{folder.name}-{path.name}")
+            folder.rmdir()
+    with pytest.raises(UserError, match=r"no 'train/<class>/' images .*found nothing; expected <split>/<class>/ or"):
+        prepare(folder_config(damaged), tmp_path)
 
 
 def test_damaged_prepared_data_is_named(data, tmp_path):

@@ -24,7 +24,7 @@ from dεps.supernet.files import save_supernet
 from dεps.supernet.network import Supernet
 from dεps.tracking.store import Store
 from dεps.tracking.sync import instances, sync
-from pipelines import predict, reference, report, search
+from pipelines import export, predict, reference, report, search
 from tests.accidents import ACCIDENTS, binary, cut, empty, remove, text
 from tests.conftest import default_params
 from tests.refusals import assert_one_line, refusal
@@ -186,6 +186,9 @@ def stages(tmp_path, monkeypatch, data, micro) -> Callable[[str], Context]:
 
     Path("runs/quick/predict/deps-0").mkdir(parents=True)
     predict.work(context("predict"), Path("runs/quick/predict/deps-0"))
+    Path("runs/quick/search/deps-0").mkdir(parents=True)
+    front = [row | {"params": 1, "predicted": 50.0} for row in rows]
+    pd.DataFrame(front).to_csv("runs/quick/search/deps-0/front.csv", index=False)
     Path("out").mkdir()
     return context
 
@@ -200,6 +203,11 @@ def test_stages_name_the_damaged_files_of_others(stages):
             "runs/quick/train/deps-0/supernet.safetensors",
             "data/quick/manifest.json",
             "data/quick/train.safetensors",
+        ],
+        (export.work, "export"): [
+            "runs/quick/search/deps-0/front.csv",
+            "runs/quick/train/deps-0/supernet.safetensors",
+            "data/quick/manifest.json",
         ],
         (reference.work, "reference"): [*supernets, "data/quick/manifest.json"],
     }

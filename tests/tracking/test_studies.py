@@ -34,9 +34,11 @@ def test_a_study_is_a_parent_run_with_a_run_a_trial(workspace):
     parent = found.pop("tune-0")
     assert parent.data.metrics["tune/trials"] == 12
     assert parent.data.params["tuning.trials"] == "8"
-    assert {file.path for file in store.client.list_artifacts(parent.info.run_id)} == {"tune", "figures"}
+    assert {file.path for file in store.client.list_artifacts(parent.info.run_id)} == {"tune", "figures", "params"}
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parent.info.run_id}
+    assert parent.data.tags["mlflow.note.content"].startswith("**Study**, seed 0, on m: ")
     first = found["trial-0-0"]
+    assert first.data.tags["mlflow.note.content"].startswith("**Trial 0**, the given point *base*, complete: DεpS")
     assert {key: first.data.tags[key] for key in ("method", "kind", "point", "state", "dataset", "seed")} == {
         "method": "deps",
         "kind": "trial",

@@ -69,7 +69,7 @@ def test_the_store_is_rebuilt_from_files(workspace):
     curve = store.client.get_metric_history(run.info.run_id, "val/largest_top1")
     assert [(point.step, point.value) for point in curve] == [(1, 51.0), (2, 52.0), (3, 53.0)]
     artifacts = {file.path for file in store.client.list_artifacts(run.info.run_id)}
-    assert artifacts == {"supernet", "train", "evaluate", "figures"}
+    assert artifacts == {"supernet", "train", "evaluate", "figures", "params"}
     assert run.inputs.dataset_inputs[0].dataset.name == "m"
 
 

@@ -1,0 +1,73 @@
+"""The best arch under a budget, among those that search has found: by validation, never by test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from dεps.errors import UserError
+from dεps.exporting.config import macs_text
+from dεps.files import read_json
+from dεps.search_space import SearchSpace
+from dεps.stage import Context
+from dεps.tables import CURE, read_table
+
+
+def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
+    """`front.csv` of stage `search`: arch, macs, params, predicted, and measured where it was.
+
+    Raises `UserError` where it is missing, naming the command that makes it, or holds archs that the space has not.
+    """
+    path = context.folder("search") / "front.csv"
+    if not path.exists():
+        instance = f"search@{context.experiment}-{context.instance}"
+        raise UserError(f"{path} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
+    front = read_table(path, ["macs", "params", "predicted"], ["arch"])
+    for arch in front.arch:
+        if not space.writes(arch):
+            raise UserError(f"{path} holds {arch!r}, no arch of {space.name}; {CURE}")
+    front["measured"] = pd.to_numeric(front["measured"], errors="coerce") if "measured" in front else float("nan")
+    return front
+
+
+def candidates(front: pd.DataFrame, limit: float, count: int, where: str) -> list[str]:
+    """Archs that cost at most `limit` MACs: the `count` with the best predictions, and all that were measured.
+
+    Raises `UserError` naming the budget `where`, and the smallest arch, when there is none.
+    """
+    under = front[front.macs <= limit]
+    if under.empty:
+        least = int(front.macs.min())
+        smallest = f"the smallest arch that search found has {macs_text(least)} ({least:,})"
+        raise UserError(f"{where} is {macs_text(limit)} MACs; {smallest}")
+    best = under.sort_values(["predicted", "macs"], ascending=[False, True]).arch.head(count)
+    return list(dict.fromkeys([*best, *under.arch[under.measured.notna()]]))
+
+
+def most_accurate(front: pd.DataFrame, archs: Iterable[str], measured: dict[str, float]) -> str:
+    """Of `archs`, the one with the best accuracy on validation; of equals that of the fewest MACs."""
+    macs = dict(zip(front.arch, front.macs, strict=True))
+    return min(archs, key=lambda arch: (-measured[arch], macs[arch], arch))
+
+
+def known_accuracies(front: pd.DataFrame) -> dict[str, float]:
+    """What search has measured on validation, in percent by arch."""
+    rows = front[front.measured.notna()]
+    return dict(zip(rows.arch, rows.measured.astype(float), strict=True))
+
+
+def tested(context: Context, arch: str) -> float | None:
+    """Top-1 on test in percent, where the pipeline has measured that very arch; nothing is measured here."""
+    path = context.folder("export") / "models.json"
+    if path.exists():
+        for model in read_json(path, "the stage 'export'").values():
+            if isinstance(model, dict) and model.get("arch") == arch and isinstance(model.get("test_top1"), float):
+                return model["test_top1"]
+    for name in ("pareto.csv", "population.csv"):
+        path = context.folder("evaluate") / name
+        if path.exists():
+            table = read_table(path, ["test_top1"], ["arch"])
+            if len(rows := table[table.arch == arch]):
+                return float(rows.test_top1.iloc[0])
+    return None

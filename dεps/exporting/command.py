@@ -1,0 +1,155 @@
+"""`deps export`: the best arch that search finds under a budget, as a file to take away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dεps.config import section, selected
+from dεps.data.splits import PreparedData
+from dεps.device import best_device, set_up
+from dεps.errors import UserError
+from dεps.evaluation import accuracies, recalibrated, recalibration_indices
+from dεps.experiment import load_data, load_net
+from dεps.exporting.card import ModelCard
+from dεps.exporting.choice import candidates, known_accuracies, most_accurate, read_front, tested
+from dεps.exporting.config import ExportConfig, macs_text, parse_macs
+from dεps.exporting.fast import Fast, fastest_enough
+from dεps.exporting.formats import SUFFIXES, save_model
+from dεps.exporting.onnx_file import Comparison
+from dεps.exporting.subnet import card_of, comparison_batches
+from dεps.latency.timing import Conditions
+from dεps.search import SearchConfig
+from dεps.search_space import Arch, SearchSpace, check_choice
+from dεps.stage import Context
+from dεps.supernet.network import Supernet
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for; at most one of the three limits."""
+
+    max_macs: str | None = None
+    max_latency_ms: float | None = None
+    arch: str | None = None
+    conditions: Conditions = field(default_factory=Conditions)
+    #: a latency table; default: the one that is kept, or a new one
+    table: Path | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    format: str
+    card: ModelCard
+    comparison: Comparison
+    latency: Fast | None
+
+    def to_json(self) -> str:
+        """As one JSON object."""
+        data = {"file": str(self.path), "format": self.format, **vars(self.card)}
+        latency = None if self.latency is None else self.latency.to_json()
+        return json.dumps(data | {"check": asdict(self.comparison), "latency": latency}, indent=1, ensure_ascii=False)
+
+
+def export(
+    params: dict[str, Any],
+    experiment: str,
+    method: str | None,
+    seed: int | None,
+    wish: Wish,
+    format: str = "onnx",
+    out: Path | None = None,
+) -> Exported:
+    """Choose, recalibrate, extract, write, and compare what was written with PyTorch on validation images.
+
+    Args:
+        params: content of `params.yaml`.
+        experiment: whose supernet and search are used.
+        method, seed: which; default: the first that `params` selects.
+        wish: limits.
+        format: one of `SUFFIXES`.
+        out: default: `<experiment>-<method>-<MACs><suffix>` here.
+
+    Raises `UserError` where something is missing, wrong or impossible.
+    """
+    set_up()
+    check_choice(format, tuple(SUFFIXES), "--format")
+    if sum(limit is not None for limit in (wish.max_macs, wish.max_latency_ms, wish.arch)) > 1:
+        raise UserError("--max-macs, --max-latency-ms and --arch are alternatives; expected at most one")
+    limit = float("inf") if wish.max_macs is None else parse_macs(wish.max_macs, "--max-macs")
+    if out is not None and out.suffix != SUFFIXES[format]:
+        raise UserError(f"--out is {out}; expected a file name that ends in {SUFFIXES[format]}")
+    context = _context(params, experiment, method, seed)
+    weights = context.folder("train") / "supernet.safetensors"
+    if not weights.exists():
+        instance = f"train@{experiment}-{context.instance}"
+        raise UserError(f"{weights} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
+    data = load_data(context)
+    net = load_net(weights, data, context.section(SearchSpace, "space")).to(best_device())
+    indices = recalibration_indices(
+        data.train, context.section(SearchConfig, "search").recalibration_images, context.seed
+    )
+    measure = Validation(net, data, indices)
+    fast = None
+    if wish.arch is not None:
+        arch = net.choices.named(wish.arch, "--arch")
+    elif wish.max_latency_ms is not None:
+        fast = fastest_enough(context, net, wish.max_latency_ms, wish.conditions, wish.table, measure)
+        arch = fast.arch
+    else:
+        front = read_front(context, net.space)
+        measure.known |= known_accuracies(front)
+        names = candidates(front, limit, context.section(ExportConfig, "export").candidates, "--max-macs")
+        arch = Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names])))
+    card = card_of(context, net, data, arch, measure([arch])[str(arch)], tested(context, str(arch)))
+    name = f"{experiment}-{context.method}-{macs_text(card.macs).replace(' ', '')}{SUFFIXES[format]}"
+    batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
+    plain, path = recalibrated(net, arch, data, indices), out or Path(name)
+    return Exported(path, format, card, save_model(format, plain, net.space, card, path, batches), fast)
+
+
+class Validation:
+    """Top-1 on validation in percent, by `str(arch)`; no arch is measured twice."""
+
+    def __init__(self, net: Supernet, data: PreparedData, indices: Tensor) -> None:
+        self.net, self.data, self.indices = net, data, indices
+        self.known: dict[str, float] = {}
+
+    def __call__(self, archs: Sequence[Arch]) -> dict[str, float]:
+        new = [arch for arch in dict.fromkeys(archs) if str(arch) not in self.known]
+        rows = accuracies(self.net, new, self.data, [self.data.validation], self.indices) if new else []
+        self.known |= {str(arch): round(row[0], 4) for arch, row in zip(new, rows, strict=True)}
+        return {str(arch): self.known[str(arch)] for arch in archs}
+
+
+def _context(params: dict[str, Any], experiment: str, method: str | None, seed: int | None) -> Context:
+    context = Context("export", experiment, params=params)
+    methods = section(params, *context.keys("methods"))
+    method = selected(params, "methods")[0] if method is None else method
+    check_choice(method, tuple(methods), "--method")
+    return replace(context, method=method, seed=selected(params, "seeds")[0] if seed is None else seed)
+
+
+def print_exported(result: Exported) -> None:
+    """What was written, in a few lines."""
+    card, check = result.card, result.comparison
+    test = "" if card.test_top1 is None else f", {card.test_top1:.2f} % on test"
+    print(f"{result.path}: {card.experiment} {card.method}-{card.seed}, {len(card.classes)} classes of {card.data}")
+    print(f"  arch        {card.arch}")
+    print(f"  cost        {macs_text(card.macs)} MACs, {card.params:,} parameters")
+    print(f"  accuracy    {card.val_top1:.2f} % on validation{test}")
+    if result.latency is not None:
+        latency = result.latency
+        print(f"  latency     {latency.measured_ms:.3f} ms, predicted {latency.predicted_ms:.3f} ms ({latency.of})")
+    print(
+        f"  checked     {check.images:,} validation images: same top-1 as PyTorch, "
+        f"logits within {check.max_logit_difference:.1e}"
+    )

@@ -1,0 +1,50 @@
+"""Writes notes, kinds and saved views into the store, each only where it would be another one than is there."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Run
+
+from dεps.data.manifest import read_manifest
+from dεps.identity import digest
+from dεps.tracking.notes import NOTE_TAG, PARAMS_FOLDER, PART_TAG, Note, experiment_tags
+from dεps.tracking.store import Store
+from dεps.tracking.views import KIND
+
+#: of an experiment: digest of the tags that were written; what somebody changed in the UI since then stays
+EXPERIMENT_TAG = "mlflow.depsWritten"
+
+
+def describe_run(store: Store, run: Run, note: Note) -> bool:
+    """Give a run its note, its kind and its params file, unless it has these; whether it had not."""
+    if run.data.tags.get(PART_TAG) == note.content:
+        return False
+    run_id, commit = run.info.run_id, run.data.tags.get("git_commit", "unknown")
+    if note.params:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, note.params_name)
+            path.write_text(note.params)
+            store.client.log_artifact(run_id, str(path), PARAMS_FOLDER)
+    text = note.text(run.info.experiment_id, run_id, commit)
+    store.log(run_id, [], {NOTE_TAG: text, KIND: note.kind, PART_TAG: note.content})
+    return True
+
+
+def describe_experiment(store: Store, params: Mapping[str, Any], name: str, run_id: str | None) -> None:
+    """Give an experiment its description and the saved view of its methods.
+
+    `run_id` is that of a run with the experiment's figures.
+    """
+    found = store.client.get_experiment_by_name(name)
+    manifest = read_manifest(Path("data") / name)
+    tags = experiment_tags(params, name, manifest, found.experiment_id, run_id)
+    written = digest(tags)
+    if found.tags.get(EXPERIMENT_TAG) == written:
+        return
+    for key, value in (tags | {EXPERIMENT_TAG: written}).items():
+        if found.tags.get(key) != value:
+            store.client.set_experiment_tag(found.experiment_id, key, value)

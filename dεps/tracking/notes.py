@@ -1,0 +1,226 @@
+"""The Markdown notes that the MLflow UI shows of experiments and runs: what they are, and how to make them again."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dεps.config import section
+from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
+from dεps.tracking.views import (
+    KIND,
+    METHOD_KIND,
+    SUMMARY,
+    VIEW_TAG,
+    charts_link,
+    image_link,
+    run_link,
+    table_link,
+    view_tag,
+)
+
+NOTE_TAG = "mlflow.note.content"
+#: digest of the note that is in the store: it is written anew only when it would be another one
+PART_TAG = "deps.part.note"
+#: a run's own params, as overrides for `deps params +from=`
+PARAMS_FOLDER = "params"
+PARETO = "figures/pareto.png"
+#: in the place of ids and of the command that checks out the commit
+EXPERIMENT, RUN, COMMIT = "--experiment--", "--run--", "--commit--\n"
+_STRATEGIES = Path(__file__).resolve().parent.parent / "strategies"
+_HEADINGS = ("mean Pareto top-1 (%)", "smallest (%)", "largest (%)", "training (TMACs)")
+
+
+@dataclass(frozen=True)
+class Note:
+    """A run's description, before it is known which run it is.
+
+    `paragraphs` may hold COMMIT, EXPERIMENT and RUN, in the place of what only the store knows.
+    """
+
+    kind: str
+    paragraphs: tuple[str, ...]
+    #: what a `deps params +from=` file of the run's parameters holds, and its name
+    params: str = ""
+    params_name: str = ""
+
+    @property
+    def content(self) -> str:
+        """Digest of all of it."""
+        return digest([self.kind, self.paragraphs, self.params, self.params_name])
+
+    def text(self, experiment_id: str, run_id: str, commit: str) -> str:
+        """The Markdown."""
+        values = {EXPERIMENT: experiment_id, RUN: run_id, COMMIT: _checkout(commit)}
+        text = "\n\n".join(self.paragraphs)
+        for key, value in values.items():
+            text = text.replace(key, value)
+        return text
+
+
+def run_note(
+    params: Mapping[str, Any], identity: RunIdentity, stages: Iterable[str], metrics: Mapping[str, float], figures: bool
+) -> Note:
+    """Of a training: the full model's, an arch's alone, or a method's.
+
+    Args:
+        params: content of `params.yaml`.
+        identity: whose note it is.
+        stages: those that made the run's results, training first.
+        metrics: its results.
+        figures: whether the experiment's figures are among the artifacts.
+    """
+    method = identity.method
+    strategy = identity.params.get("method.strategy", FULL_MODEL)
+    kind = {FULL_MODEL: "full model", STANDALONE: "alone"}.get(strategy, METHOD_KIND)
+    stages = list(stages)
+    data, space = (identity.tags[key] for key in ("dataset", "space"))
+    paragraphs = [f"**{method}**, seed {identity.seed}, on {data} with {space}: {_summary(strategy)}"]
+    if table := _results(metrics):
+        paragraphs.append(table)
+    if figures:
+        paragraphs.append(f"![Pareto points]({image_link(RUN, PARETO)})")
+    file = f"{identity.name}.yaml"
+    # What is trained alone is measured by one instance for all.
+    instance = f"{stages[-1]}@{identity.experiment}-{identity.name}"
+    target = instance if kind == METHOD_KIND else f"reference@{identity.experiment}"
+    paragraphs.append(_again(identity.experiment, file, [f"dvc repro {target}"], _same(identity)))
+    files = {"supernet/supernet.safetensors": "weights", "train/history.jsonl": "training records"}
+    for stage, table in (("evaluate", "pareto.csv"), ("evaluate", "population.csv"), ("search", "front.csv")):
+        files |= {f"{stage}/{table}": table.removesuffix(".csv")} if stage in stages else {}
+    files |= {PARETO: "figures"} if figures else {}
+    links = (f"[{title}]({run_link(EXPERIMENT, RUN, path)})" for path, title in files.items())
+    paragraphs.append(f"**Files**: {', '.join(links)}. {_comparison(EXPERIMENT)}.")
+    return Note(kind, tuple(paragraphs), _overrides(params, identity), file)
+
+
+def study_note(params: Mapping[str, Any], identity: RunIdentity, summary: Mapping[str, float]) -> Note:
+    """Of an Optuna study."""
+    what = "an [Optuna](https://optuna.org) study of shrink timing and the ε ramp, on validation"
+    trials = f"{summary.get('tune/trials', 0):.0f} trials, runs below this one"
+    file, experiment = f"{identity.name}.yaml", identity.experiment
+    return Note(
+        identity.tags[KIND],
+        (
+            f"**Study**, seed {identity.seed}, on {identity.tags['dataset']}: {what}; {trials}.",
+            _again(experiment, file, [f"dvc repro tune@{experiment}"], _same(identity)),
+            f"Its best trial becomes the method's parameters with "
+            f"`deps params experiment=[{experiment}] +from=runs/{experiment}/tune/best.yaml`. "
+            f"{_comparison(EXPERIMENT)}.",
+        ),
+        _overrides(params, identity),
+        file,
+    )
+
+
+def trial_note(identity: RunIdentity, study: RunIdentity, method: str) -> Note:
+    """Of a trial of a study, a shrink phase of `method`."""
+    tags, file, experiment = identity.tags, f"{study.name}.yaml", identity.experiment
+    own = {key: value for key, value in identity.params.items() if key.startswith("method.")}
+    overrides = [f"experiments.{experiment}.methods.{method}{key[6:]}={value}" for key, value in own.items()]
+    lines = [f"deps params experiment=[{experiment}] +from={file} methods=[{method}] {' '.join(overrides)}"]
+    lines.append(f"dvc repro evaluate@{experiment}-{method}-{identity.seed}")
+    point = f", the given point *{tags['point']}*" if tags["point"] else ""
+    code = "\n".join(lines)
+    return Note(
+        tags[KIND],
+        (
+            f"**Trial {tags['trial']}**{point}, {tags['state']}: {_summary(own.get('method.strategy', method))}",
+            f"**As a method**, with {file} of the study's artifacts:\n\n```\n{COMMIT}{code}\n```",
+        ),
+    )
+
+
+def experiment_tags(
+    params: Mapping[str, Any], name: str, manifest: Mapping[str, Any], experiment_id: str, run_id: str | None
+) -> dict[str, str]:
+    """The tags of a whole experiment: its note, its saved view, its data and space.
+
+    `run_id` is that of a run which has the experiment's figures.
+    """
+    space = section(params, "experiments", name, "space")["name"]
+    methods, seeds = ", ".join(params["methods"]), ", ".join(map(str, params["seeds"]))
+    counts = manifest["images"]
+    paragraphs = [
+        f"{manifest['name']}, {counts['train']:,} training images of {len(manifest['classes']):,} classes; {space}; "
+        f"{methods}; seeds {seeds}. {_comparison(experiment_id)}."
+    ]
+    results = Path("reports") / "experiments" / name / "results.md"
+    if results.exists():
+        paragraphs.append(results.read_text())
+    if run_id and (results.parent / "pareto.png").exists():
+        paragraphs.append(f"![Pareto points]({image_link(run_id, PARETO)})")
+    choice = f"experiment=[{name}] methods=[{','.join(params['methods'])}] seeds={seeds_list(params)}"
+    paragraphs.append(f"Made by\n\n```\ndeps params {choice}\ndvc repro\n```")
+    paragraphs.append("Exact parameters of each run are among its artifacts, and how to make it again in its note.")
+    return {
+        NOTE_TAG: "\n\n".join(paragraphs),
+        VIEW_TAG: view_tag(),
+        "mlflow.experimentKind": "custom_model_development",
+        "dataset": str(manifest["name"]),
+        "space": str(space),
+    }
+
+
+def seeds_list(params: Mapping[str, Any]) -> str:
+    """The seeds as an override's value."""
+    return f"[{','.join(map(str, params['seeds']))}]"
+
+
+def _same(identity: RunIdentity) -> str:
+    return f"Runs of the identity `{identity.digest}` give the same bits."
+
+
+def _comparison(experiment_id: str) -> str:
+    return f"Methods side by side: [table]({table_link(experiment_id)}), [charts]({charts_link(experiment_id)})"
+
+
+def _checkout(commit: str) -> str:
+    commit, changes, _ = commit.partition("+")
+    if commit == "unknown":
+        return ""
+    return f"git checkout {commit[:12]}{'   # and changes that were not committed' if changes else ''}\n"
+
+
+def _again(experiment: str, file: str, commands: list[str], note: str) -> str:
+    lines = [f"deps params experiment=[{experiment}] +from={file}", *commands]
+    code = "\n".join(lines)
+    where = f"[{file}]({run_link(EXPERIMENT, RUN, f'{PARAMS_FOLDER}/{file}')})"
+    return f"**Make it again**, with {where} of the artifacts:\n\n```\n{COMMIT}{code}\n```\n\n{note}"
+
+
+def _overrides(params: Mapping[str, Any], identity: RunIdentity) -> str:
+    """The run's part of params, in the form that `deps params +from=` takes."""
+    own = dict(section(params, "experiments", identity.experiment))
+    methods = own.pop("methods")
+    # The preset takes it from the list of seeds.
+    own["tuning"] = {key: value for key, value in own.get("tuning", {}).items() if key != "seed"}
+    known = {identity.method: methods[identity.method]} if identity.method in methods else {}
+    # ++: the preset may have other keys, as that of another data set.
+    data: dict[str, Any] = {"++experiments": {identity.experiment: own | ({"methods": known} if known else {})}}
+    data |= {"methods": list(known)} if known else {}
+    data |= {"standalone": [identity.params["method.arch"]]} if "method.arch" in identity.params else {}
+    return yaml.safe_dump(data | {"seeds": [identity.seed]}, sort_keys=False, allow_unicode=True)
+
+
+def _results(metrics: Mapping[str, float]) -> str:
+    there = [(heading, metrics[key]) for heading, key in zip(_HEADINGS, SUMMARY, strict=True) if key in metrics]
+    if not there:
+        return ""
+    rows = ["| " + " | ".join(cells) + " |" for cells in ([h for h, _ in there], ["---:"] * len(there))]
+    values = " | ".join(f"{value:.3f}" if "TMACs" in heading else f"{value:.2f}" for heading, value in there)
+    return "\n".join([*rows, f"| {values} |"])
+
+
+@cache
+def _summary(strategy: str) -> str:
+    """The first line of a strategy's docstring; empty where there is none such."""
+    path = _STRATEGIES / f"{strategy}.py"
+    text = ast.get_docstring(ast.parse(path.read_text())) if path.is_file() else None
+    return text.splitlines()[0] if text else ""

@@ -1,0 +1,201 @@
+"""Exported subnets in MLflow's model registry: one registered model an experiment and method.
+
+Each file that stage `export` wrote is a version, with an alias by its budget, such as `models:/quick-deps@small`.
+MLflow alone loads it: the flavour is ONNX's, and nothing of this project is imported.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric
+
+from dεps.config import section, selected
+from dεps.data.manifest import read_manifest
+from dεps.errors import UserError
+from dεps.exporting.card import ModelCard
+from dεps.files import read_json
+from dεps.identity import digest, run_identity
+from dεps.stage import Context
+from dεps.tracking.store import Store
+
+STAGE = "export"
+#: tag of a version and of its logged model: what it was made of
+CONTENT = "deps.export"
+#: numbers of a model, logged as metrics
+NUMBERS = ("macs", "params", "val_top1", "test_top1")
+#: what a logged model's file is called inside
+FILE = "model.onnx"
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One exported file."""
+
+    context: Context
+    budget: str
+    #: the budget's position among all
+    step: int
+    path: Path
+    card: ModelCard
+    facts: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the registered model."""
+        return f"{self.context.experiment}-{self.context.method}"
+
+
+def sync_models(params: dict[str, Any], store: Store) -> int:
+    """Register what the selected instances of stage `export` wrote; returns how many versions and aliases changed.
+
+    With several seeds an alias is the one that is best on validation.
+    """
+    changed = 0
+    for experiment in selected(params, "names"):
+        for method in selected(params, "methods"):
+            contexts = [Context(STAGE, experiment, method, seed, params) for seed in selected(params, "seeds")]
+            if models := [model for context in contexts for model in _exported(context)]:
+                changed += _sync_registered(store, models)
+    return changed
+
+
+def _exported(context: Context) -> list[_Model]:
+    folder = context.folder(STAGE)
+    if not (folder / "models.json").exists():
+        return []
+    models = []
+    found = read_json(folder / "models.json", "the stage 'export'")
+    for step, (budget, facts) in enumerate(found.items()):
+        where = f"{folder / 'models.json'}: {budget}"
+        if not isinstance(facts, dict) or not isinstance(facts.get("sha256"), str):
+            raise UserError(f"{where} is no mapping with a sha256; run the stage 'export' again")
+        path = folder / f"{budget}.onnx"
+        if not path.exists():
+            raise UserError(f"{path} does not exist, though models.json names it; run the stage 'export' again")
+        models.append(_Model(context, budget, step, path, ModelCard.from_facts(facts, where), facts))
+    return models
+
+
+def _sync_registered(store: Store, models: list[_Model]) -> int:
+    client, first = store.client, models[0]
+    runs = {model.context.seed: _run_id(store, model.context) for model in models}
+    models = [model for model in models if runs[model.context.seed]]  # else nothing says where they come from
+    if not models:
+        return 0
+    registered = next(iter(client.search_registered_models(f"name = '{first.name}'")), None)
+    if registered is None:
+        client.create_registered_model(first.name, _own_tags(first), _about(first))
+    versions = {
+        version.tags.get(CONTENT): version.version
+        for version in client.search_model_versions(f"name = '{first.name}'", max_results=1000)
+    }
+    aliases, changed = registered.aliases if registered else {}, 0
+    best: dict[str, tuple[float, str]] = {}
+    for model in models:
+        run_id = runs[model.context.seed]
+        content = digest([model.facts, run_id])
+        if content not in versions:
+            versions[content], changed = _register(store, model, run_id, content), changed + 1
+        accuracy = model.card.val_top1 or 0.0
+        if model.budget not in best or accuracy > best[model.budget][0]:
+            best[model.budget] = accuracy, str(versions[content])
+    for budget, (_, version) in best.items():
+        if str(aliases.get(budget)) != version:
+            client.set_registered_model_alias(first.name, budget, version)
+            changed += 1
+    return changed
+
+
+def _run_id(store: Store, context: Context) -> str | None:
+    """The run that the models belong to."""
+    manifest = read_manifest(context.data_folder())
+    run = store.find(run_identity(context.params, context.experiment, context.method, context.seed, manifest))
+    return run.info.run_id if run else None
+
+
+def _register(store: Store, model: _Model, run_id: str, content: str) -> str:
+    """A logged model with its files and numbers, and a version of it; returns the version's number."""
+    client, card, experiment = store.client, model.card, store.experiment_id(model.context.experiment)
+    tags = {CONTENT: content, "budget": model.budget, "seed": str(card.seed), **_own_tags(model)}
+    tags |= {key: str(model.facts[key]) for key in ("max_macs", "sha256", "arch", *NUMBERS) if key in model.facts}
+    label = f"{model.name}-{card.seed}-{model.budget}"
+    # One that was begun when the store failed is begun again.
+    for begun in client.search_logged_models([experiment], f"tags.`{CONTENT}` = '{content}'"):
+        client.delete_logged_model(begun.model_id)
+    logged = client.create_logged_model(experiment, label, run_id, tags, {"arch": card.arch, "space": card.space})
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "model"
+        _write(model, whole, logged.model_id, run_id)
+        client.log_model_artifacts(logged.model_id, str(whole))
+    client.finalize_logged_model(logged.model_id, "READY")
+    time = int(model.path.stat().st_mtime * 1000)
+    # Budgets as steps: in the run, which has these numbers too, they stand beside each other.
+    client.log_batch(
+        run_id,
+        metrics=[
+            Metric(f"{STAGE}/{key}", float(model.facts[key]), time, model.step, logged.model_id, run_id=run_id)
+            for key in NUMBERS
+            if model.facts.get(key) is not None
+        ],
+    )
+    version = client.create_model_version(
+        model.name, logged.artifact_location, run_id, tags, description=_describe(model), model_id=logged.model_id
+    )
+    return version.version
+
+
+def _write(model: _Model, folder: Path, model_id: str, run_id: str) -> None:
+    """A model in MLflow's form, with signature and input example."""
+    import mlflow.onnx  # seconds, which an unchanged store need not wait for
+    import numpy as np
+    import onnx
+    import onnxruntime
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types.schema import Schema, TensorSpec
+
+    card = model.card
+    image = TensorSpec(np.dtype(np.float32), (-1, *card.shape))
+    logits = TensorSpec(np.dtype(np.float32), (-1, len(card.classes)), "logits")
+    mlflow.onnx.save_model(
+        onnx.load(model.path),
+        folder,
+        mlflow_model=Model(artifact_path=model.budget, run_id=run_id, model_id=model_id),
+        signature=ModelSignature(Schema([image]), Schema([logits])),
+        input_example=np.zeros((2, *card.shape), np.float32),  # two images of the mean colour
+        pip_requirements=[f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"],
+        onnx_execution_providers=["CPUExecutionProvider"],
+        metadata={key: text for key, text in card.to_texts().items() if key != "classes"} | {"classes": card.classes},
+        save_as_external_data=False,
+    )
+    shutil.copyfile(model.path, folder / FILE)  # the very bytes that were checked
+
+
+def _own_tags(model: _Model) -> dict[str, str]:
+    card = model.card
+    return {"experiment": card.experiment, "method": card.method, "dataset": card.data, "space": card.space}
+
+
+def _about(model: _Model) -> str:
+    card = model.card
+    where = section(model.context.params, "experiments", card.experiment)["space"]["name"]
+    return (
+        f"Subnets of the {card.method} supernet of experiment {card.experiment} ({card.data}, {where}): under each "
+        "budget of MACs the most accurate on validation. Input: float32 (batch, channel, row, column); output: logits. "
+        f"Images: {card.preprocessing}; mean {card.mean}, std {card.std}."
+    )
+
+
+def _describe(model: _Model) -> str:
+    card, test = model.card, ""
+    if card.test_top1 is not None:
+        test = f", {card.test_top1:.2f} % on test"
+    return (
+        f"`{card.arch}`: at most {model.facts['max_macs']:,} MACs; {card.macs:,} MACs, {card.params:,} parameters, "
+        f"{card.val_top1:.2f} % top-1 on validation{test}. Classes: {', '.join(card.classes[:20])}"
+        f"{', …' if len(card.classes) > 20 else ''}."
+    )

@@ -1,0 +1,95 @@
+"""`deps ui`: MLflow's own UI over the store, and links to where methods are compared."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Any, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from dεps.config import read_params
+from dεps.data.manifest import read_manifest
+from dεps.errors import UserError
+from dεps.identity import run_identity
+from dεps.tracking.address import masked, reason, tracking_uri
+from dεps.tracking.store import MlflowException, Store
+from dεps.tracking.sync import TRAIN, instances
+from dεps.tracking.views import charts_link, compare_link, table_link
+
+
+def serve(host: str, port: int) -> None:
+    """Print the links, then become the server. Raises `UserError` where the port is in use.
+
+    Where the store is a server, there is nothing to start: its links are printed.
+    """
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        print_links(_plain(uri), read_params(), uri)
+        return
+    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    _check_free(host, port)
+    print_links(base, read_params(), uri)
+    _become_server(host, port, uri)
+
+
+def print_links(base: str, params: dict[str, Any], uri: str) -> None:
+    """Where the selected experiments' methods are compared, and the UI's address. Raises `UserError`."""
+    try:
+        experiments = comparison(params, Store(uri))
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise UserError(f"MLflow at {masked(uri, uri)} cannot be used ({reason(error, uri)})") from None
+    click.echo(f"MLflow of {masked(uri, uri)}: {base}")
+    for name, links in experiments.items():
+        for what, link in links.items():
+            click.echo(f"  {name}, {what}: {base}/{link}")
+
+
+def comparison(params: dict[str, Any], store: Store) -> dict[str, dict[str, str]]:
+    """Links by selected experiment that has runs: its methods in a table, in charts, and their parameters."""
+    runs: dict[str, list[str]] = {}
+    for context in instances(params):
+        if context.stage != TRAIN or not (context.data_folder() / "manifest.json").exists():
+            continue
+        manifest = read_manifest(context.data_folder())
+        run = store.find(run_identity(params, context.experiment, context.method, context.seed, manifest))
+        if run:
+            runs.setdefault(context.experiment, []).append(run.info.run_id)
+    return {
+        name: {
+            "methods in a table": table_link(store.experiment_id(name)),
+            "in charts": charts_link(store.experiment_id(name)),
+            "their parameters and metrics": compare_link(store.experiment_id(name), ids),
+        }
+        for name, ids in runs.items()
+    }
+
+
+def _plain(uri: str) -> str:
+    """A server's address without user name and password."""
+    parts = urlsplit(uri)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def _check_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            why = error.strerror or "no such address"
+            raise UserError(f"{host}:{port} cannot be listened on ({why}); choose with --host and --port") from None
+
+
+def _become_server(host: str, port: int, uri: str) -> NoReturn:
+    """Replace this process by `mlflow ui`: Ctrl-C is the server's from here on."""
+    # By the environment: an address with a password must not show in a list of processes.
+    environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - a list, without a shell

@@ -1,0 +1,83 @@
+"""Stage `export`: under each budget the best arch on validation as an ONNX file, and what it does on test."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from dεps.cost import arch_cost
+from dεps.device import best_device, set_up
+from dεps.evaluation import accuracies, recalibrated, recalibration_indices
+from dεps.experiment import load_data, load_net
+from dεps.exporting.choice import candidates, known_accuracies, most_accurate, read_front
+from dεps.exporting.config import ExportConfig
+from dεps.exporting.onnx_file import save_onnx
+from dεps.exporting.subnet import card_of, comparison_batches
+from dεps.files import write_json
+from dεps.measurement import measure_each
+from dεps.search import SearchConfig
+from dεps.search_space import Arch, SearchSpace
+from dεps.stage import Context, run
+
+
+def work(context: Context, out: Path) -> None:
+    """Write `<budget>.onnx` for each budget, and `models.json`."""
+    set_up()
+    config, space = context.section(ExportConfig, "export"), context.section(SearchSpace, "space")
+    images, data = context.section(SearchConfig, "search").recalibration_images, load_data(context)
+    weights, front = context.folder("train") / "supernet.safetensors", read_front(context, space)
+    net = load_net(weights, data, space).to(best_device())
+    ends = [arch_cost(space, arch, net.classes, net.channels).macs for arch in (space.smallest(), space.largest())]
+    limits = {budget.name: budget.macs(*ends) for budget in config.budgets}
+    asked = _asked(context, front, limits, config.candidates)
+
+    indices = recalibration_indices(data.train, images, context.seed)
+    known = known_accuracies(front)
+    unknown = dict.fromkeys(Arch.parse(arch) for archs in asked.values() for arch in archs if arch not in known)
+    measured = measure_each(
+        context,
+        weights,
+        data.manifest,
+        images,
+        unknown,
+        lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], indices)],
+    )
+    known |= {str(arch): row["top1"] for arch, row in measured.items()}
+    chosen = {name: Arch.parse(most_accurate(front, archs, known)) for name, archs in asked.items()}
+
+    # Nothing is chosen from here on.
+    final = list(dict.fromkeys(chosen.values()))
+    tests = dict(zip(final, accuracies(net, final, data, [data.test], indices), strict=True))
+    models = {}
+    for name, arch in chosen.items():
+        file = out / f"{name}.onnx"
+        card = card_of(context, net, data, arch, known[str(arch)], round(tests[arch][0], 4))
+        batches = comparison_batches(net, data, data.test, arch, config.check_images)
+        comparison = save_onnx(recalibrated(net, arch, data, indices), card, file, batches)
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        facts = {"file": file.name, "sha256": content, "max_macs": limits[name]}
+        models[name] = {**facts, **vars(card), "onnx": comparison.to_json()}
+    write_json(out / "models.json", models)
+    best = ", ".join(f"{name} {model['val_top1']:.2f} %" for name, model in models.items())
+    print(f"{context.label}: {best} on validation; ONNX Runtime agrees with PyTorch")
+
+
+def _asked(context: Context, front: pd.DataFrame, limits: dict[str, int], count: int) -> dict[str, list[str]]:
+    """Archs to choose from under each budget that has any.
+
+    A method that offers a part of the space may have no arch as small as another's. Raises `UserError` where no
+    budget has one.
+    """
+    least = int(front.macs.min())
+    missed = [name for name, limit in limits.items() if limit < least]
+    if 0 < len(missed) < len(limits):
+        print(f"{context.label}: no arch under {', '.join(missed)}; the smallest has {least:,} MACs")
+    kept = {name: limit for name, limit in limits.items() if name not in missed} or limits
+    where = ".".join(context.keys("export", "budgets"))
+    return {name: candidates(front, limit, count, f"{where}: {name}") for name, limit in kept.items()}
+
+
+if __name__ == "__main__":
+    run("export", work, ("experiment", "method", "seed"))

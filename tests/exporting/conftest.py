@@ -1,0 +1,60 @@
+"""An extracted subnet with its card, and the files of an experiment that `deps export` reads."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from dεps.cost import arch_cost
+from dεps.data.splits import PreparedData
+from dεps.evaluation import recalibrated
+from dεps.exporting.subnet import card_of
+from dεps.predictor import AccuracyPredictor
+from dεps.stage import Context
+from dεps.supernet.files import save_supernet
+from dεps.supernet.network import Supernet
+from dεps.tensors import save_tensors
+from tests.conftest import default_params
+
+
+@pytest.fixture(scope="session")
+def net(micro) -> Supernet:
+    return Supernet(micro, 4, channels=1, seed=1)
+
+
+@pytest.fixture(scope="session")
+def subnet(net, data):
+    """The largest arch, recalibrated, and its card."""
+    arch, context = net.space.largest(), Context("export", "quick", "deps", 0)
+    import torch
+
+    return recalibrated(net, arch, data, torch.arange(48)), card_of(context, net, data, arch, 50.0, None)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, data: PreparedData, net) -> dict:
+    """A folder with params, data, a supernet, a front and a predictor; returns the params."""
+    monkeypatch.chdir(tmp_path)
+    params = default_params() | {"methods": ["deps"]}
+    quick, space = params["experiments"]["quick"], net.space
+    quick["dataset"] |= {"name": "drawn", "source": "image_folder", "size": 28, "channels": 1, "root": "images"}
+    quick["search"] |= {"population": 8, "generations": 3, "recalibration_images": 48}
+    quick["predict"] |= {"hidden": 8, "layers": 1}
+    quick["export"] |= {"candidates": 2}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    shutil.copytree(data.folder, "data/quick")
+    for stage in ("train", "search", "predict", "evaluate"):
+        Path(f"runs/quick/{stage}/deps-0").mkdir(parents=True)
+    save_supernet(net, Path("runs/quick/train/deps-0/supernet.safetensors"))
+    model = AccuracyPredictor(len(space.encode(space.largest())), 8, 1, 0)
+    save_tensors(model.state_dict(), Path("runs/quick/predict/deps-0/predictor.safetensors"))
+    rows = []
+    for number, arch in enumerate([space.smallest(), *space.pareto_archs().values()]):
+        cost = arch_cost(space, arch, 4, 1)
+        measured = 30.0 if number == 0 else None
+        row = {"arch": str(arch), "macs": cost.macs, "params": cost.params, "predicted": 20.0 + number}
+        rows.append(row | {"measured": measured})
+    pd.DataFrame(rows).sort_values("macs").to_csv("runs/quick/search/deps-0/front.csv", index=False)
+    return params

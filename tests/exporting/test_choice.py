@@ -1,0 +1,32 @@
+import pandas as pd
+import pytest
+
+from dεps.errors import UserError
+from dεps.exporting.choice import candidates, known_accuracies, most_accurate
+
+FRONT = pd.DataFrame(
+    {
+        "arch": list("abcd"),
+        "macs": [1000, 2000, 3000, 4000],
+        "params": 1,
+        "predicted": [50.0, 60.0, 70.0, 80.0],
+        "measured": [55.0, None, None, 90.0],
+    }
+)
+
+
+def test_candidates_are_the_best_predictions_and_what_was_measured():
+    assert candidates(FRONT, 4000, 2, "--max-macs") == ["d", "c", "a"]
+    assert candidates(FRONT, 3999, 1, "--max-macs") == ["c", "a"]
+    assert candidates(FRONT, 1000, 5, "--max-macs") == ["a"]
+
+
+def test_a_budget_below_the_smallest_arch_names_it():
+    with pytest.raises(UserError, match=r"--max-macs is 999 MACs; the smallest arch .* has 1 k \(1,000\)"):
+        candidates(FRONT, 999, 2, "--max-macs")
+
+
+def test_validation_decides_and_of_equals_the_smaller_wins():
+    assert known_accuracies(FRONT) == {"a": 55.0, "d": 90.0}
+    assert most_accurate(FRONT, ["b", "c"], {"b": 70.0, "c": 65.0}) == "b"
+    assert most_accurate(FRONT, ["c", "b"], {"b": 65.0, "c": 65.0}) == "b"

@@ -1,0 +1,142 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from dεps.cli import main
+from dεps.data.augment import resize
+from dεps.data.batches import Normalise, plain_batches
+from dεps.data.folder import to_picture
+from dεps.exporting.classify import model_input, softmax
+from dεps.exporting.formats import save_model
+from dεps.exporting.subnet import comparison_batches
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def folder(tmp_path, subnet, net, data, monkeypatch) -> Path:
+    """Models and the first ten test images as files, as the working folder."""
+    monkeypatch.chdir(tmp_path)
+    plain, card = subnet
+    for name in ("net.onnx", "net.safetensors"):
+        batches = comparison_batches(net, data, data.validation, net.space.largest(), 8)
+        save_model(name.rpartition(".")[2], plain, net.space, card, Path(name), batches)
+    Path("images").mkdir()
+    for index in range(10):
+        to_picture(data.test.read(torch.tensor([index]))[0].numpy()).save(f"images/{index}.png")
+    return tmp_path
+
+
+def classified(*arguments) -> list[dict]:
+    result = CliRunner().invoke(main, ["classify", *map(str, arguments), "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.safetensors"])
+def test_it_says_what_the_pipeline_says(folder, subnet, data, name):
+    images, _ = next(plain_batches(data.test, Normalise.of(data), batch_size=10))
+    with torch.no_grad():
+        expected = subnet[0](images).softmax(1)
+    rows = classified(name, "images", "--top", 2)
+    assert [Path(row["image"]).name for row in rows] == [f"{index}.png" for index in range(10)]
+    for row, own in zip(rows, expected, strict=True):
+        best = own.argsort(descending=True)[:2].tolist()
+        assert [entry["class"] for entry in row["top"]] == [data.classes[label] for label in best]
+        assert [entry["probability"] for entry in row["top"]] == pytest.approx(own[best].tolist(), abs=2e-6)
+
+
+def test_more_classes_than_there_are_are_all(folder):
+    (row,) = classified("net.onnx", "images/0.png", "--top", 99)
+    assert sum(entry["probability"] for entry in row["top"]) == pytest.approx(1, abs=1e-5)
+    assert len(row["top"]) == 4
+
+
+def test_input_is_that_of_the_pipeline(folder, subnet, data):
+    card = replace(subnet[1], resolution=20)
+    pixels = data.test.read(torch.arange(1))
+    expected = Normalise.of(data)(resize(pixels, 20))[0].numpy()
+    step = 1 / (255 * card.std[0])  # rounding may differ by one level of grey
+    assert np.abs(model_input(Path("images/0.png"), card) - expected).max() < 1.01 * step
+    same = Normalise.of(data)(pixels)[0].numpy()
+    assert np.abs(model_input(Path("images/0.png"), subnet[1]) - same).max() < 1e-6
+
+
+def test_colour_becomes_grey_and_grey_colour(folder, subnet):
+    picture = Image.open("images/0.png")
+    for mode in ("RGB", "RGBA", "P", "1", "I;16"):
+        picture.convert("L" if mode == "I;16" else mode).save(f"images/{mode[0]}.png")
+    rows = classified("net.onnx", "images/0.png", "images/R.png")
+    assert rows[0]["top"] == rows[1]["top"]
+    card = replace(subnet[1], channels=3, mean=[0.5] * 3, std=[1.0] * 3)
+    channels = model_input(Path("images/0.png"), card)
+    assert channels.shape == (3, 28, 28)
+    assert (channels[0] == channels[2]).all()
+    classified("net.onnx", "images")
+
+
+def test_other_sizes_are_resized_and_cropped(folder):
+    Image.open("images/0.png").resize((90, 56)).save("images/wide.jpg")
+    assert classified("net.onnx", "images/wide.jpg")[0]["top"]
+
+
+def test_text_for_people(folder):
+    result = CliRunner().invoke(main, ["classify", "net.onnx", "images", "--top", "1"])
+    assert len(result.stdout.splitlines()) == 10
+    assert result.stdout.startswith("images/0.png: class")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["net.onnx", "none.png"], "none.png"),
+        (["net.onnx", "text.png"], "text.png"),
+        (["net.onnx", "cut.png"], "cut.png"),
+        (["net.onnx", "thin.png"], "thin.png"),
+        (["net.onnx", "empty"], "empty holds no image"),
+        (["text.onnx", "images"], "text.onnx"),
+        (["foreign.onnx", "images"], "foreign.onnx says nothing about classes and images"),
+        (["wrong.onnx", "images"], "wrong.onnx"),
+        (["cut.safetensors", "images"], "cut.safetensors"),
+    ],
+)
+def test_what_cannot_be_classified_is_named_in_one_line(folder, arguments, named):
+    for name in ("text.png", "text.onnx"):
+        Path(name).write_text("text")
+    Path("empty").mkdir()
+    Path("cut.png").write_bytes(Path("images/0.png").read_bytes()[:200])
+    Path("cut.safetensors").write_bytes(Path("net.safetensors").read_bytes()[:5000])
+    Image.new("L", (3, 3000)).save("thin.png")
+    model = onnx.load("net.onnx")
+    entries = {entry.key: entry for entry in model.metadata_props}
+    entries["classes"].value = '["a", "b"]'
+    onnx.save(model, "wrong.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, "foreign.onnx")
+    result = CliRunner().invoke(main, ["classify", *arguments])
+    assert result.exit_code == 2, result.output
+    assert named in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_onnx_needs_no_torch_and_no_project(folder):
+    code = (
+        "import sys; sys.modules['torch'] = None; from dεps.cli import main; "
+        "sys.argv = ['deps', 'classify', 'net.onnx', 'images/0.png']; main()"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "", "PYTHONUTF8": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("images/0.png: class")
+
+
+def test_softmax_by_hand():
+    assert softmax(np.array([[0.0, np.log(3)], [1000.0, 0.0]])) == pytest.approx(np.array([[0.25, 0.75], [1.0, 0.0]]))

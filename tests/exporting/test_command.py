@@ -1,0 +1,137 @@
+import json
+from pathlib import Path
+
+import onnx
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+from dεps.cli import main
+from dεps.evaluation import recalibration_indices, top1
+from dεps.latency.command import table_for
+from dεps.latency.timing import Conditions
+from dεps.search_space import Arch
+from dεps.stage import Context
+from pipelines import export as stage
+from tests.refusals import assert_one_line
+
+
+def exported(*arguments) -> dict:
+    result = CliRunner().invoke(main, ["export", "quick", *map(str, arguments), "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refused(*arguments) -> str:
+    before = set(Path().rglob("*"))
+    result = CliRunner().invoke(main, ["export", "quick", *map(str, arguments)])
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1
+    assert_one_line(result.stderr[:-1])
+    assert {path for path in Path().rglob("*") if ".state" not in path.parts} <= before
+    return result.stderr
+
+
+def test_the_best_under_a_budget_by_validation(project, net, data):
+    front = pd.read_csv("runs/quick/search/deps-0/front.csv")
+    limit = front.macs.iloc[3]
+    result = exported("--max-macs", limit, "--out", "out/net.onnx")
+    indices = recalibration_indices(data.train, 48, 0)
+    under = front[front.macs <= limit]
+    asked = {*under.nlargest(2, "predicted").arch, *under.arch[under.measured.notna()]}
+    rates = {arch: round(top1(net, Arch.parse(arch), data, data.validation, indices), 4) for arch in asked}
+    rates |= dict(under[["arch", "measured"]].dropna().itertuples(index=False))
+    assert result["arch"] in asked
+    assert result["val_top1"] == rates[result["arch"]] == max(rates.values())
+    assert result["macs"] <= limit
+    assert result["check"]["images"] == 48
+    assert (result["latency"], result["test_top1"]) == (None, None)
+    assert onnx.load("out/net.onnx").graph.output[0].name == "logits"
+
+
+def test_named_archs_other_formats_and_default_names(project):
+    first = exported("--arch", "smallest", "--format", "safetensors")
+    assert first["file"] == "quick-deps-407k.safetensors"
+    assert Path(first["file"]).exists()
+    text = CliRunner().invoke(main, ["export", "quick", "--arch", "largest", "--format", "torch"]).stdout
+    assert text.startswith("quick-deps-2.28M.pt2: quick deps-0, 4 classes of drawn\n")
+    assert "same top-1 as PyTorch" in text
+    assert torch.export.load("quick-deps-2.28M.pt2") is not None
+
+
+def test_test_accuracy_is_looked_up_and_never_measured(project, data):
+    arch = exported("--arch", "smallest")["arch"]
+    table = pd.DataFrame([{"arch": arch, "test_top1": 12.5}])
+    table.to_csv("runs/quick/evaluate/deps-0/population.csv", index=False)
+    Path("data/quick/test.safetensors").unlink()
+    assert exported("--arch", "smallest")["test_top1"] == 12.5
+
+
+def test_a_latency_limit(project, net, monkeypatch):
+    monkeypatch.setattr("dεps.latency.timing.ROUNDS", 7)
+    monkeypatch.setattr("dεps.latency.timing.SAMPLE", 3e-4)
+    _, path = table_for(net, Conditions(), None, unseen=8)
+    assert path.parts[:2] == (".state", "latency")
+    result = exported("--max-latency-ms", 50)
+    latency = result["latency"]
+    assert 0 < latency["measured_ms"] <= 50
+    assert latency["table"] == str(path)
+    assert latency["of"].startswith("onnxruntime")
+    assert latency["arch"] == result["arch"]
+    message = refused("--max-latency-ms", "0.000001")
+    assert "the fastest arch is predicted to take 0.0" in message
+
+
+def test_refusals(project):
+    assert "the smallest arch that search found has 357 k" in refused("--max-macs", "100k")
+    assert "allowed: deps, " in refused("--method", "nope")
+    assert "'dvc repro train@quick-deps-7'" in refused("--seed", 7)
+    assert "--arch is 'huge'" in refused("--arch", "huge")
+    front = Path("runs/quick/search/deps-0/front.csv")
+    text = front.read_text()
+    front.write_text(text.replace("_r28", "_r29"))
+    assert "front.csv holds 'k3e2_k3e2_k3e2_r29', no arch of mbv3_micro" in refused("--max-macs", "1M")
+    front.unlink()
+    assert "'dvc repro search@quick-deps-0'" in refused("--max-macs", "1M")
+    Path("runs/quick/predict/deps-0/predictor.safetensors").unlink()
+    assert "'dvc repro predict@quick-deps-0'" in refused("--max-latency-ms", "1")
+
+
+def test_the_stage_writes_models_under_each_budget(project, net, data, monkeypatch):
+    context = Context("export", "quick", "deps", 0, project)
+    contents = []
+    for name in ("one", "two"):
+        Path(name).mkdir()
+        stage.work(context, Path(name))
+        contents.append({path.name: path.read_bytes() for path in Path(name).iterdir()})
+    assert contents[0] == contents[1]
+    assert set(contents[0]) == {"small.onnx", "medium.onnx", "large.onnx", "models.json"}
+    models = json.loads(contents[0]["models.json"])
+    indices = recalibration_indices(data.train, 48, 0)
+    for model in models.values():
+        arch = Arch.parse(model["arch"])
+        assert model["macs"] <= model["max_macs"]
+        assert model["test_top1"] == round(top1(net, arch, data, data.test, indices), 4)
+        assert model["onnx"]["file_top1"] == model["onnx"]["torch_top1"] == model["test_top1"]
+        assert model["onnx"]["images"] == 48
+        assert model["onnx"]["max_logit_difference"] < 1e-4
+    assert models["large"]["max_macs"] > models["small"]["max_macs"]
+
+
+@pytest.mark.parametrize(("budgets", "kept"), [([1.0, 400_000.0], 2), ([1000.0, 400_000.0], 1)])
+def test_a_budget_that_a_method_cannot_meet_is_left_out(project, capsys, budgets, kept):
+    named = [{"name": f"b{number}", "max_macs": value} for number, value in enumerate(budgets)]
+    project["experiments"]["quick"]["export"]["budgets"] = named
+    Path("out").mkdir()
+    stage.work(Context("export", "quick", "deps", 0, project), Path("out"))
+    assert len(json.loads(Path("out/models.json").read_text())) == kept
+    assert ("no arch under b0; the smallest has 357,0" in capsys.readouterr().out) == (kept == 1)
+
+
+def test_budgets_of_which_none_can_be_met(project):
+    project["experiments"]["quick"]["export"]["budgets"] = [{"name": "tiny", "max_macs": 1000.0}]
+    Path("out").mkdir()
+    with pytest.raises(Exception, match=r"experiments.quick.export.budgets: tiny is 1 k MACs"):
+        stage.work(Context("export", "quick", "deps", 0, project), Path("out"))
+    assert list(Path("out").iterdir()) == []

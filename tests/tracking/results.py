@@ -1,0 +1,54 @@
+"""Result files as the stages write them, with made-up numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dεps.files import write_json
+from tests.conftest import made_up_manifest
+
+SUMMARY = ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1")
+
+
+def records(scale: float, epochs: int = 3) -> list[dict[str, Any]]:
+    """Training records, one an epoch."""
+    return [
+        {
+            "epoch": n,
+            "step": n,
+            "phase": "full model",
+            "train/loss_full": scale / n,
+            "val/smallest_top1": 40.0 + scale * n,
+            "val/largest_top1": 50.0 + scale * n,
+            "cost/train_tmacs": scale * n,
+        }
+        for n in range(1, epochs + 1)
+    ]
+
+
+def write_results(methods: Sequence[str], experiment: str = "quick", seed: int = 0) -> None:
+    """Below the working directory: a trunk and the given methods, evaluated, with a figure and the table."""
+    write_json(Path("data", experiment, "manifest.json"), made_up_manifest())
+    runs = Path("runs", experiment)
+    folders = {"full_model": runs / "full_model" / str(seed)}
+    folders |= {method: runs / "train" / f"{method}-{seed}" for method in methods}
+    for number, (method, path) in enumerate(folders.items(), 1):
+        path.mkdir(parents=True)
+        (path / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in records(number)))
+        (path / "supernet.safetensors").write_bytes(b"weights")
+        if method in methods:
+            evaluated = runs / "evaluate" / f"{method}-{seed}"
+            values = {name: 70.0 + number + place for place, name in enumerate(SUMMARY)}
+            write_json(evaluated / "metrics.json", values)
+            (evaluated / "pareto.csv").write_text("name,macs,test_top1\nD1E2K5,1000,70\n")
+    report = Path("reports", "experiments", experiment)
+    report.mkdir(parents=True)
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    Image.fromarray(ramp).save(report / "pareto.png")
+    (report / "results.md").write_text("made-up results\n\n| method | top-1 |\n| --- | ---: |\n| DεpS | 71.00 |\n")

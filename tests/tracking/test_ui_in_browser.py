@@ -1,0 +1,172 @@
+"""The MLflow UI in a browser: what `deps track` writes is what its pages show."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from dεps.tracking.store import Store
+from dεps.tracking.sync import sync
+from dεps.tracking.ui import comparison
+from dεps.tracking.views import run_link
+from tests.browser import browser, screenshots, visit
+from tests.conftest import ROOT, default_params
+from tests.tracking.results import write_results
+
+__all__ = ["browser"]
+pytestmark = pytest.mark.slow
+METHODS = ["deps", "ofa", "compofa", "bignas", "rss", "rss_short"]
+WIDE = {"width": 1600, "height": 1000}
+PATIENCE = 20_000  # ms
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Params, and the store of a result set with a row a method, in a folder that is the working one meanwhile."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("DVC_ROOT", raising=False)
+        write_results(METHODS)
+        params = default_params() | {"methods": METHODS}
+        (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+        store = Store()
+        sync(params, store)
+        yield params, store
+
+
+@pytest.fixture(scope="module")
+def address(browser, results):
+    """Of a running `deps ui`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "dεps.cli", "ui", "--port", str(port)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with open("ui.log", "w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            base = f"http://127.0.0.1:{port}"
+            await_answer(base, server)
+            yield base
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=20)
+
+
+def await_answer(base, server):
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        assert server.poll() is None, Path("ui.log").read_text()
+        try:
+            with urlopen(f"{base}/health", timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise TimeoutError(Path("ui.log").read_text())
+
+
+@pytest.fixture(scope="module")
+def links(results):
+    params, store = results
+    return comparison(params, store)["quick"]
+
+
+def own_errors(there):
+    """Errors on a page, without what MLflow's UI asks for in vain where no users are kept."""
+    assert [failure for failure in there.failures if failure.startswith(("4", "5"))] == [
+        failure for failure in there.failures if failure.endswith("/users/current")
+    ]
+    return [text for text in there.errors if "404 (Not Found)" not in text]
+
+
+def open_page(browser, address, link):
+    # Its assistant would cover a third of the page.
+    state = {"origins": [{"origin": address, "localStorage": [OPENED]}], "cookies": []}
+    return visit(browser, f"{address}/{link}", WIDE, storage_state=state)
+
+
+OPENED = {"name": "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "value": "true"}
+
+
+def test_experiments_are_listed_with_what_they_are(browser, address):
+    with open_page(browser, address, "#/experiments") as there:
+        row = there.page.get_by_role("row").filter(has_text="quick")
+        row.wait_for(timeout=PATIENCE)
+        assert "m, 7,000 training images of 2 classes; mbv3_micro" in row.inner_text()
+        there.page.screenshot(path=screenshots() / "mlflow-experiments.png")
+        assert own_errors(there) == []
+
+
+def test_the_table_has_a_row_a_method_with_the_summary_columns(browser, address, links):
+    with open_page(browser, address, links["methods in a table"]) as there:
+        page = there.page
+        page.get_by_text(f"{len(METHODS)} matching runs").wait_for(timeout=PATIENCE)
+        page.get_by_text("rss_short-0").wait_for(timeout=PATIENCE)
+        page.locator(".ag-center-cols-container [col-id]").first.wait_for(timeout=PATIENCE)
+        page.screenshot(path=screenshots() / "mlflow-methods.png")
+        columns = ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1", "cost/train_tmacs")
+        cells = {name: page.locator(f'.ag-row [col-id="metrics.`{name}`"]').all_inner_texts() for name in columns}
+        # A method's numbers are larger by one than those of the one before; the best comes first.
+        assert cells == {
+            "pareto/mean_top1": ["77", "76", "75", "74", "73", "72"],
+            "pareto/smallest_top1": ["78", "77", "76", "75", "74", "73"],
+            "pareto/largest_top1": ["79", "78", "77", "76", "75", "74"],
+            "cost/train_tmacs": ["21", "18", "15", "12", "9", "6"],
+        }
+        headers = page.locator(".ag-header-cell[col-id^='metrics']").all_inner_texts()
+        assert [text.strip() for text in headers] == list(columns)
+        assert own_errors(there) == []
+
+
+def test_the_comparison_draws_curves(browser, address, links):
+    with open_page(browser, address, links["in charts"]) as there:
+        page = there.page
+        page.locator("h4", has_text="pareto/mean_top1").last.wait_for(timeout=PATIENCE)
+        page.mouse.move(1100, 700)
+        page.mouse.wheel(0, 700)  # charts are drawn when they are seen
+        title = page.locator("h4", has_text="val/smallest_top1")
+        title.wait_for(timeout=PATIENCE)
+        curves = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=title)
+        curves.scroll_into_view_if_needed()
+        curves.locator(".scatterlayer .trace").nth(len(METHODS) - 1).wait_for(timeout=PATIENCE, state="attached")
+        lines = curves.locator(".scatterlayer .trace path.js-line")
+        drawn = {line.get_attribute("d") for line in lines.all()}
+        assert len(drawn) == len(METHODS)
+        assert all(re.fullmatch(r"M[\d.,]+(L[\d.,]+)+", path) for path in drawn)
+        page.screenshot(path=screenshots() / "mlflow-charts.png")
+        assert own_errors(there) == []
+    with open_page(browser, address, links["their parameters and metrics"]) as there:
+        there.page.get_by_text(f"Comparing {len(METHODS)} Runs from 1 Experiment").wait_for(timeout=PATIENCE)
+        there.page.get_by_text("pareto/mean_top1").first.wait_for(timeout=PATIENCE)
+        there.page.screenshot(path=screenshots() / "mlflow-compare.png", full_page=True)
+        assert own_errors(there) == []
+
+
+def test_a_run_shows_its_note_and_figures(browser, address, results):
+    _, store = results
+    found = store.client.search_runs([store.experiment_id("quick")], "attributes.run_name = 'deps-0'")[0]
+    with open_page(browser, address, run_link(found.info.experiment_id, found.info.run_id)) as there:
+        page = there.page
+        page.get_by_text("DεpS, delayed ε-shrinking").wait_for(timeout=PATIENCE)
+        picture = page.locator("img[src^='get-artifact']")
+        page.wait_for_function("image => image.naturalWidth", arg=picture.element_handle(), timeout=PATIENCE)
+        assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [256, 64]
+        page.get_by_text("Show more").first.click()
+        assert page.get_by_text("dvc repro search@quick-deps-0").is_visible()
+        page.screenshot(path=screenshots() / "mlflow-run.png", full_page=True)
+        page.get_by_role("link", name="figures").click()
+        shown = page.locator("img[src^='blob:'], img[src*='get-artifact']").first
+        shown.wait_for(timeout=PATIENCE)
+        page.wait_for_function("image => image.naturalWidth == 256", arg=shown.element_handle(), timeout=PATIENCE)
+        page.screenshot(path=screenshots() / "mlflow-figure.png")
+        assert own_errors(there) == []

@@ -1,0 +1,16 @@
+import pytest
+
+from dεps.tuning import worker
+
+
+def test_an_interrupted_worker_leaves_the_line_about_it_to_its_parent(monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker, "_prepare", interrupt)
+    monkeypatch.setattr("sys.argv", ["worker", "quick", "3"])
+    with pytest.raises(SystemExit) as ended:
+        worker.main()
+    assert ended.value.code == 130
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
