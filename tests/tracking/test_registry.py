@@ -52,9 +52,23 @@ def export(net, seed: int, budgets: dict[str, float]) -> None:
     models = {}
     for name, top1 in budgets.items():
         card = ModelCard(
-            experiment="quick", method="deps", seed=seed, space="mbv3_micro", arch=str(arch),
-            classes=["Ärmel", "b"], channels=1, size=28, resolution=28, mean=[0.5], std=[0.1],
-            macs=1000, params=10, data="m", data_hash="x", val_top1=top1, test_top1=top1 - 1,
+            experiment="quick",
+            method="deps",
+            seed=seed,
+            space="mbv3_micro",
+            arch=str(arch),
+            classes=["Ärmel", "b"],
+            channels=1,
+            size=28,
+            resolution=28,
+            mean=[0.5],
+            std=[0.1],
+            macs=1000,
+            params=10,
+            data="m",
+            data_hash="x",
+            val_top1=top1,
+            test_top1=top1 - 1,
         )
         save = save_onnx(extract(net, arch).eval(), card, folder / f"{name}.onnx", batches())
         models[name] = {"file": f"{name}.onnx", "sha256": f"{seed}{name}{top1}", "max_macs": 2000, **vars(card)}
