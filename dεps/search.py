@@ -1,4 +1,4 @@
-"""Search for archs that trade predicted accuracy against MACs: NSGA-II (Deb et al. 2002) over arrays of genomes.
+"""Search for archs that trade predicted accuracy against cost: NSGA-II (Deb et al. 2002) over arrays of genomes.
 
 With two objectives ranking needs no comparison of all pairs, so a candidate costs little more than its prediction.
 """
@@ -39,13 +39,13 @@ Judge = Callable[[np.ndarray], np.ndarray]
 
 @computing()
 def search(
-    space: SearchSpace, score: Judge, macs_of: Judge, config: SearchConfig, seed: int
-) -> list[tuple[Arch, float, int]]:
-    """The archs that no other arch seen beats: (arch, score, MACs), by ascending MACs.
+    space: SearchSpace, score: Judge, cost_of: Judge, config: SearchConfig, seed: int
+) -> list[tuple[Arch, float, float]]:
+    """The archs that no other arch seen beats: (arch, score, cost), by ascending cost.
 
     Args:
         score: predicted accuracy; higher is better.
-        macs_of: MACs.
+        cost_of: MACs, whole numbers, or milliseconds; lower is better.
     """
     rng, genes, size = np.random.default_rng(seed), np.array(space.genes), config.population
     canonical, seen = translate(space, space), set[bytes]()
@@ -54,7 +54,7 @@ def search(
         """Those that are new; genes that mean nothing do not make a candidate another."""
         candidates = canonical(candidates)
         new = [n for n, row in enumerate(candidates) if (key := row.tobytes()) not in seen and not seen.add(key)]
-        return _Candidates(candidates[new], score(candidates[new]), macs_of(candidates[new]))
+        return _Candidates(candidates[new], score(candidates[new]), cost_of(candidates[new]))
 
     first = rng.integers(0, genes, (size, len(genes)))
     first[:2] = np.zeros_like(genes), genes - 1  # both ends of the front, which random draws hardly come near
@@ -68,30 +68,30 @@ def search(
             population = together[together.order()[:size]]
             best = (best + children).front()
     archs = [space.from_genome(genome) for genome in best.genomes.tolist()]
-    return list(zip(archs, best.scores.tolist(), best.macs.tolist(), strict=True))
+    return list(zip(archs, best.scores.tolist(), best.costs.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Genomes (n, genes) with their scores and MACs (n,)."""
+    """Genomes (n, genes) with their scores and costs (n,)."""
 
     genomes: np.ndarray
     scores: np.ndarray
-    macs: np.ndarray
+    costs: np.ndarray
 
     def __len__(self) -> int:
         return len(self.genomes)
 
     def __getitem__(self, which: np.ndarray) -> _Candidates:
-        return _Candidates(self.genomes[which], self.scores[which], self.macs[which])
+        return _Candidates(self.genomes[which], self.scores[which], self.costs[which])
 
     def __add__(self, other: _Candidates) -> _Candidates:
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return _Candidates(*(np.concatenate(pair) for pair in pairs))
 
     def front(self) -> _Candidates:
-        """What nothing beats, by ascending MACs."""
-        ordered = self[np.lexsort((-self.scores, self.macs))]
+        """What nothing beats, by ascending cost."""
+        ordered = self[np.lexsort((-self.scores, self.costs))]
         before = np.maximum.accumulate(np.concatenate([[-np.inf], ordered.scores[:-1]]))
         return ordered[ordered.scores > before]
 
@@ -99,7 +99,7 @@ class _Candidates:
         """0 for what nothing beats, 1 for what only those beat, and so on; the second of two equals ranks behind."""
         ranks, best = np.empty(len(self), np.int64), list[float]()
         scores = self.scores.tolist()
-        for index in np.lexsort((-self.scores, self.macs)).tolist():
+        for index in np.lexsort((-self.scores, self.costs)).tolist():
             # By ascending cost a front takes what is better than all that it has. The bests of the fronts descend.
             ranks[index] = rank = bisect_right(best, -scores[index])
             best[rank : rank + 1] = [-scores[index]]
@@ -107,11 +107,11 @@ class _Candidates:
 
     def crowding(self, ranks: np.ndarray) -> np.ndarray:
         """How far apart the neighbours of each are within its rank, over the whole range; infinite at both ends."""
-        order = np.lexsort((self.macs, ranks))
+        order = np.lexsort((self.costs, ranks))
         distance = np.full(len(self), np.inf)
         inner = np.flatnonzero((ranks[order[:-2]] == ranks[order[1:-1]]) & (ranks[order[1:-1]] == ranks[order[2:]])) + 1
         total = np.zeros(len(inner))
-        for values in (self.macs, self.scores):
+        for values in (self.costs, self.scores):
             sorted_values, span = values[order].astype(float), np.ptp(values)
             total += np.abs(sorted_values[inner + 1] - sorted_values[inner - 1]) / (span or 1.0)
         distance[order[inner]] = total
@@ -134,8 +134,8 @@ def _children(parents: np.ndarray, count: int, genes: np.ndarray, rng: np.random
     return np.where(rng.random(children.shape) < 1.0 / len(genes), drawn, children)
 
 
-def spread(front: list[tuple[Arch, float, int]], count: int) -> list[tuple[Arch, float, int]]:
-    """At most `count` members of a front, both ends included, spaced evenly over its MACs."""
+def spread(front: list[tuple[Arch, float, float]], count: int) -> list[tuple[Arch, float, float]]:
+    """At most `count` members of a front, both ends included, spaced evenly over its costs."""
     if len(front) <= count:
         return front
     targets = np.linspace(front[0][2], front[-1][2], count)

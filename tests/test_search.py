@@ -96,3 +96,10 @@ def test_spread_keeps_both_ends(found):
     assert len(chosen) <= 4
     assert (chosen[0], chosen[-1]) == (found[0], found[-1])
     assert spread(found, 10_000) == found
+
+
+def test_costs_may_be_milliseconds(micro):
+    macs_of, config = macs_of_genomes(micro, 10, 1), SearchConfig(population=20, generations=5)
+    by_macs = search(micro, lambda genomes: genomes.sum(1), macs_of, config, 0)
+    by_time = search(micro, lambda genomes: genomes.sum(1), lambda genomes: macs_of(genomes) / 2**20, config, 0)
+    assert [(arch, score, cost * 2**20) for arch, score, cost in by_time] == by_macs

@@ -64,7 +64,7 @@ class Layers:
 
 def _without_place(key: Hashable) -> Hashable:
     """A block's position in the supernet makes no difference to its time."""
-    return key._replace(index=0) if hasattr(key, "index") and hasattr(key, "_replace") else key
+    return key._replace(index=0) if "index" in getattr(key, "_fields", ()) else key
 
 
 def _everywhere_alike(space: SearchSpace) -> Iterator[Arch]:

@@ -111,7 +111,7 @@ def measure_table(net: Supernet, conditions: Conditions, unseen: int = 50) -> La
     archs = _archs(net, FITTED + unseen)
     whole = measure_archs(net, archs, conditions)
     sums = np.array([sum(times[str(kind)] for kind in layers.kinds(arch)) for arch in archs])
-    fitted = min(FITTED, max(2, len(archs) // 2))  # a tiny space has few
+    fitted = FITTED if len(archs) == FITTED + unseen else max(1, len(archs) // 2)  # a tiny space has few
     offset, scale = _fit(sums[:fitted], whole[:fitted])
     predicted, true = offset + scale * sums[fitted:], whole[fitted:]
     error = 100 * np.abs(predicted - true) / true

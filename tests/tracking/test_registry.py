@@ -19,6 +19,7 @@ from dεps.supernet.network import Supernet
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
 from tests.conftest import default_params, made_up_manifest
+from tests.tracking.faults import mlflow_server
 
 USE = """
 import sys
@@ -177,10 +178,18 @@ def test_damaged_results_are_named(workspace):
         sync(workspace, store)
 
 
+@pytest.fixture
+def server(tmp_path_factory):
+    with mlflow_server(tmp_path_factory.mktemp("server")) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
 @pytest.mark.slow
-def test_mlflow_alone_loads_and_predicts(workspace, tmp_path_factory):
-    store = Store()
+@pytest.mark.parametrize("kind", ["file", "server"])
+def test_mlflow_alone_loads_and_predicts(workspace, tmp_path_factory, kind, request):
+    store = Store(request.getfixturevalue("server") if kind == "server" else None)
     sync(workspace, store)
+    assert sync(workspace, store)[1] == 0
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     images = next(batches())[0].numpy()
     np.save(elsewhere / "images.npy", images)
