@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dεps.cli import main
+from dεps.data.folder import EXTENSIONS
 from tests.conftest import ROOT, draw_image_folder
 from tests.pipelines.clone import DRAWN, OVERRIDES, Clone
 
@@ -40,9 +41,8 @@ def commands() -> list[list[str]]:
 def put_images(root: Path) -> None:
     """A folder a class: some of those in DEPS_IMAGES, which has such folders at any depth, or drawn ones."""
     if given := os.environ.get("DEPS_IMAGES"):
-        folders = sorted(
-            {path.parent for ending in ("jpg", "jpeg", "png") for path in Path(given).rglob(f"*.{ending}")}
-        )
+        images = (path for path in Path(given).rglob("*") if path.suffix.lower() in EXTENSIONS)
+        folders = sorted({path.parent for path in images})
         for folder in folders[:CLASSES]:
             (root / folder.name).mkdir(parents=True, exist_ok=True)
             for path in sorted(folder.iterdir())[:IMAGES]:
