@@ -18,6 +18,7 @@ HEAD = """\
 
 Written by `make bench`. Each line is two ways of doing the same work, timed in turn in one run on one machine: what
 counts is the ratio, the median over rounds of neighbours in time. Medians of both sides, with the least and the most.
+[profile.md](profile.md) says where a step's time goes and what limits the lines that are missed.
 """
 
 
