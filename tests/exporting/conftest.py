@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from dεps.cost import arch_cost
@@ -28,8 +29,6 @@ def net(micro) -> Supernet:
 def subnet(net, data):
     """The largest arch, recalibrated, and its card."""
     arch, context = net.space.largest(), Context("export", "quick", "deps", 0)
-    import torch
-
     return recalibrated(net, arch, data, torch.arange(48)), card_of(context, net, data, arch, 50.0, None)
 
 

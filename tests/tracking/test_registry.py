@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dεps.errors import UserError
 from dεps.exporting.card import ModelCard
@@ -78,8 +79,6 @@ def export(net, seed: int, budgets: dict[str, float]) -> None:
 
 
 def batches():
-    import torch
-
     yield torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0, 1])
 
 
