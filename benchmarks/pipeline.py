@@ -35,10 +35,13 @@ def part_of_repro() -> Comparison:
 
 
 def whole_repro() -> Comparison | None:
-    """The last undisturbed `dvc repro` of this folder, if there was one of all stages, from the stages' own clocks."""
+    """The last undisturbed `dvc repro` of this folder, if there was one of all stages, from the stages' own clocks.
+
+    The last two, report and track, keep none.
+    """
     notes = sorted(_notes(ROOT), key=lambda note: note["started"])
     names = {note["stage"] for note in notes}
-    if not {"prepare", "train", "evaluate", "search", "tune", "report", "track"} <= names:
+    if not {"prepare", "train", "evaluate", "search", "export", "tune"} <= names:
         return None
     ends = [note["started"] + note["seconds"] for note in notes]
     pauses = [note["started"] - end for note, end in zip(notes[1:], ends, strict=False)]
