@@ -122,7 +122,9 @@ def augment(pixels: Tensor, config: AugmentConfig, generator: Generator, part: P
     columns = _reflect(torch.arange(width) + shifts[1], width)
     if config.flip:
         columns = torch.where(flips, columns.flip(1), columns)
-    return pixels[torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    # One index a pixel: torch gathers by three several times slower.
+    index = (torch.arange(batch)[:, None] * height + rows)[:, :, None] * width + columns[:, None, :]
+    return pixels.reshape(-1, pixels.shape[-1]).index_select(0, index.view(-1)).view(pixels.shape)
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:
