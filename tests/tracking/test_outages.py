@@ -22,7 +22,8 @@ from tests.tracking.faults import ANSWERS, PASSWORD, Proxy, Workspace, mlflow_se
 pytestmark = pytest.mark.slow
 
 #: differ from run to run
-OWN = {"experiment", "deps.identity", "deps.work", "git_commit"}
+#: a note names its experiment and run
+OWN = {"experiment", "deps.identity", "deps.work", "git_commit", "deps.part.note", "mlflow.note.content"}
 
 
 FAULTS = ["dead", "hang", "500", "403", "full"]
