@@ -10,21 +10,14 @@ from dεps.reporting.kinds import kinds
 from dεps.reporting.page import slug
 from dεps.reporting.provenance import runs
 from dεps.reporting.results import Results, all_results
-from pipelines import report
-from tests.reporting.made_up import write_results
-from tests.tuning.tables import write_study
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Iterator[Path]:
-    """The working directory: made-up results with a study, and the report on them."""
-    folder = tmp_path_factory.mktemp("report")
-    write_results(folder)
-    write_study(folder / "study", folder / "runs/quick/tune", trials=10)
+def folder(report_folder) -> Iterator[Path]:
+    """The working directory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        report.main()
-        yield folder
+        patch.chdir(report_folder)
+        yield report_folder
 
 
 @pytest.fixture

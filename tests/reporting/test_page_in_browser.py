@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import report
 from tests.browser import DESKTOP, PHONE, screenshots, visit
-from tests.reporting.made_up import write_results
-from tests.tuning.tables import write_study
 
 pytestmark = pytest.mark.slow
 #: WCAG's least contrast of text (level AA), and of graphics
@@ -17,15 +14,9 @@ TEXT, GRAPHICS = 4.5, 3.0
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory) -> str:
+def address(report_folder) -> str:
     """The page of made-up results with a study."""
-    folder = tmp_path_factory.mktemp("report")
-    write_results(folder)
-    write_study(folder / "study", folder / "runs/quick/tune", trials=10)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        report.main()
-    return (folder / "reports/index.html").as_uri()
+    return (report_folder / "reports/index.html").as_uri()
 
 
 @pytest.fixture(params=["light", "dark", "phone"])

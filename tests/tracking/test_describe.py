@@ -1,24 +1,11 @@
 from pathlib import Path
 
-import pytest
-
 from dεps.files import write_json
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
 from dεps.tracking.views import VIEW_TAG
-from tests.conftest import default_params
-from tests.tracking.results import write_results
 
 NOTE = "mlflow.note.content"
-
-
-@pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    write_results(["deps", "rss"])
-    return default_params() | {"methods": ["deps", "rss"]}
 
 
 def run(store, name):

@@ -7,18 +7,7 @@ import pytest
 from dεps.tracking import ui
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
-from tests.conftest import default_params
 from tests.refusals import refusal
-from tests.tracking.results import write_results
-
-
-@pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    write_results(["deps", "rss"])
-    return default_params() | {"methods": ["deps", "rss"]}
 
 
 def test_links_lead_to_the_runs_of_the_selected_methods(workspace, capsys):
