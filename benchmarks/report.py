@@ -55,15 +55,20 @@ def line(comparison: Comparison) -> str:
 def _row(c: Comparison) -> str:
     work = c.work + (f" ({c.note})" if c.note else "")
     mark = "reached" if c.reached else "**missed**"
-    cells = [work, _side(c.ours, c.unit), c.against, _side(c.theirs, c.unit), _ratio(c), _wanted(c), mark]
+    other = ["–", "–"] if c.against == "1 s" else [c.against, _side(c.theirs, c.unit)]
+    cells = [work, _side(c.ours, c.unit), *other, _ratio(c), _wanted(c), mark]
     return f"| {' | '.join(cells)} |"
 
 
 def _side(values: Sequence[float], unit: str) -> str:
     scale, name = (1000, "ms") if unit == "s" and np.median(values) < 0.2 else (1, unit)
     scaled = [scale * value for value in values]
-    middle = f"{np.median(scaled):.3g} {name}".strip()
-    return middle if len(scaled) == 1 else f"{middle} ({min(scaled):.3g}–{max(scaled):.3g})"
+    middle = f"{_number(float(np.median(scaled)))} {name}".strip()
+    return middle if len(scaled) == 1 else f"{middle} ({_number(min(scaled))}–{_number(max(scaled))})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _ratio(c: Comparison) -> str:
