@@ -9,15 +9,19 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.evaluation import Images, Population
 from benchmarks.step import peak
 from benchmarks.study import seconds_of_bookkeeping
 from benchmarks.timing import seconds_of
 from benchmarks.toys import sandwich_trainer
+from dεps.reporting.style import STYLE
 
 #: exponent of a power law up to which growth counts as linear: measurements scatter
 LINEAR = 1.1
+#: panels beside each other
+COLUMNS = 3
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def memory(spaces: Sequence[str], batch: int) -> Growth:
     return Growth(
         f"Memory of a sandwich step, batch {batch}: {', '.join(spaces)}",
         [size for size, _ in found],
-        "activations of the largest net, MiB an image",
+        "activations of the largest net (MiB an image)",
         [mib for _, mib in found],
         "MiB",
     )
@@ -84,14 +88,24 @@ def _activations(space: str) -> float:
 
 def draw(curves: Sequence[Growth], path: Path) -> None:
     """One panel a curve, both axes logarithmic, with a straight line of slope one through its first point."""
-    figure, axes = plt.subplots(1, len(curves), figsize=(3.4 * len(curves), 3.0), layout="constrained")
-    for panel, curve in zip(np.atleast_1d(axes), curves, strict=True):
-        x, y = np.array(curve.x), np.array(curve.y)
-        panel.loglog(x, y, "o-", label=f"measured, exponent {curve.exponent:.2f}")
-        panel.loglog(x, y[0] * x / x[0], "--", color="0.5", label="linear")
-        panel.set(title=textwrap.fill(curve.title, 42), xlabel=curve.x_label, ylabel=curve.y_label)
-        panel.title.set_fontsize(8)
-        panel.legend(fontsize=7)
-    with plt.rc_context({"svg.hashsalt": path.stem}):
+    rows = -(-len(curves) // COLUMNS)
+    with plt.style.context(STYLE), plt.rc_context({"svg.hashsalt": path.stem, "font.size": 8}):
+        figure, axes = plt.subplots(
+            rows, COLUMNS, figsize=(3.2 * COLUMNS, 2.8 * rows), layout="constrained", squeeze=False
+        )
+        for panel in axes.flat[len(curves) :]:
+            panel.remove()
+        for panel, curve in zip(axes.flat, curves, strict=False):
+            x, y = np.array(curve.x), np.array(curve.y)
+            panel.loglog(x, y, "o-", label=f"measured, exponent {curve.exponent:.2f}")
+            panel.loglog(x, y[0] * x / x[0], "--", color="0.5", label="linear")
+            panel.set_xticks(x, [f"{value:.3g}" for value in x], minor=False)
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_locator(NullLocator())
+            panel.set(xlabel=curve.x_label, ylabel=curve.y_label)
+            panel.set_title(textwrap.fill(curve.title, 46), fontsize=8)
+            panel.legend(fontsize=7)
         figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+        plt.close(figure)
