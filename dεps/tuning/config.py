@@ -64,10 +64,12 @@ class Search:
         for key, value in vars(self).items():
             if isinstance(value, Range):
                 value.check(f"{where}.{key}")
+                if key == "constant_epsilon":
+                    check_numbers(value, f"{where}.{key}", low=(0, 1), high=(0, 1))
+                    continue
                 # What a method may be set to is for its own options to say.
-                option = "epsilon" if key == "constant_epsilon" else key
                 for end in (value.low, value.high):
-                    registry.options({**base, option: end}, where)
+                    registry.options({**base, key: end}, where)
             elif value is not None:
                 if not value:
                     raise UserError(f"{where}.{key} is empty; expected at least one value, or null: not searched")

@@ -128,6 +128,7 @@ def study(workspace: dict[str, Any]) -> dict[str, Any]:
     row |= {"val_top1": 70.0, "val_smallest_top1": 60.0, "val_largest_top1": 80.0}
     pd.DataFrame([row | dict.fromkeys(("feasible", "front", "best"), True)]).to_csv(folder / "trials.csv", index=False)
     (folder / "curves.csv").write_text("trial,epoch,val/smallest_top1\n0,1,60.0\n")
+    (folder / "points.csv").write_text("trial,name,macs,val_top1\n")
     (folder / "importance.csv").write_text("option,accuracy,cost\n")
     (folder / "best.yaml").write_text("{}\n")
     (folder / "summary.json").write_text('{"tune/trials": 1}')

@@ -95,6 +95,14 @@ def open_page(browser, address, link):
     return visit(browser, f"{address}/{link}", WIDE, storage_state=state)
 
 
+def in_sight(page, selector):
+    """Texts from top to bottom and left to right: the table's elements come in any order."""
+    return page.locator(selector).evaluate_all(
+        """all => all.map(one => [one.getBoundingClientRect(), one.innerText])
+            .sort(([a], [b]) => a.top - b.top || a.left - b.left).map(([_, text]) => text)"""
+    )
+
+
 OPENED = {"name": "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "value": "true"}
 
 
@@ -115,7 +123,7 @@ def test_the_table_has_a_row_a_method_with_the_summary_columns(browser, address,
         page.locator(".ag-center-cols-container [col-id]").first.wait_for(timeout=PATIENCE)
         page.screenshot(path=screenshots() / "mlflow-methods.png")
         columns = ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1", "cost/train_tmacs")
-        cells = {name: page.locator(f'.ag-row [col-id="metrics.`{name}`"]').all_inner_texts() for name in columns}
+        cells = {name: in_sight(page, f'.ag-row [col-id="metrics.`{name}`"]') for name in columns}
         # A method's numbers are larger by one than those of the one before; the best comes first.
         assert cells == {
             "pareto/mean_top1": ["77", "76", "75", "74", "73", "72"],
@@ -123,7 +131,7 @@ def test_the_table_has_a_row_a_method_with_the_summary_columns(browser, address,
             "pareto/largest_top1": ["79", "78", "77", "76", "75", "74"],
             "cost/train_tmacs": ["21", "18", "15", "12", "9", "6"],
         }
-        headers = page.locator(".ag-header-cell[col-id^='metrics']").all_inner_texts()
+        headers = in_sight(page, ".ag-header-cell[col-id^='metrics']")
         assert [text.strip() for text in headers] == list(columns)
         assert own_errors(there) == []
 
