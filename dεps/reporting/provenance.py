@@ -16,12 +16,11 @@ from typing import Any
 from dεps.identity import FULL_MODEL, STANDALONE, digest, run_identity, standalone_method
 from dεps.reporting.drawing import FigureKind
 from dεps.reporting.results import Results
+from dεps.tuning.identity import STAGE, study_digest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: stages with one instance a method and seed
 _PER_RUN = ("train", "evaluate", "predict", "search")
-#: what a study's results depend on, beside `tuning`
-_STUDY = ("space", "train", "full_model", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -88,13 +87,9 @@ def runs(results: Results) -> list[Run]:
         for method in methods
         for seed in results.seeds
     ]
-    return [*found, Run("tune", study_identity(results))] if results.has_study else found
-
-
-def study_identity(results: Results) -> str:
-    """The identity of the study's parent run."""
-    decides = [results.params[name] for name in _STUDY]
-    return digest([results.experiment, "tune", results.params["tuning"], decides, data_digest(results)])
+    if results.has_study:
+        found.append(Run(STAGE, study_digest(results.experiment, results.params, data_digest(results))))
+    return found
 
 
 def sources(results: Results, source: str) -> list[Source]:

@@ -23,8 +23,9 @@ from dεps.tables import read_table, read_trials
 from dεps.tracking.describe import describe_run
 from dεps.tracking.notes import study_note, trial_note
 from dεps.tracking.store import Store, record_metrics
+from dεps.tuning.identity import STAGE, study_digest
 
-STAGE, METHOD = "tune", "deps"
+METHOD = "deps"
 CONTENT = "deps.part.tune"
 #: columns of trials.csv by the name of the same number in the methods' rows
 METRICS = {
@@ -61,11 +62,10 @@ def _study_identity(params: dict[str, Any], experiment: str, manifest: dict[str,
     run = run_identity(params, experiment, METHOD, tuning["seed"], manifest)
     parameters = {**{key: text for key, text in run.params.items() if not key.startswith("method.")}}
     own = section(params, "experiments", experiment)
-    decides = [own[name] for name in ("space", "train", "full_model", "evaluate")]
     return replace(
         run,
         method=STAGE,
-        digest=digest([experiment, STAGE, tuning, decides, run.tags["data_hash"]]),
+        digest=study_digest(experiment, own, run.tags["data_hash"]),
         params=parameters | flatten({"tuning": tuning}),
         tags={**run.tags, "method": STAGE, "kind": "study"},
     )
