@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from dεps.errors import UserError, check_numbers
+from dεps.optimizers import Adam
 from dεps.randomness import derive
 from dεps.search_space import SearchSpace
 from dεps.stopwatch import computing
@@ -69,7 +70,7 @@ def fit(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: in
     model = AccuracyPredictor(codes.shape[1], config.hidden, config.layers, derive(seed, "predictor"))
     x, y = torch.from_numpy(codes), torch.from_numpy(accuracy.astype(np.float32))
     nn.init.constant_(model.out.bias, float(y.mean()))
-    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = Adam(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     for epoch in range(config.epochs):
         order = torch.randperm(len(x), generator=Generator().manual_seed(derive(seed, "predictor/order", epoch)))
         for chunk in order.split(config.batch_size):

@@ -8,6 +8,7 @@ durations and locks, lies below `.state/`.
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import re
@@ -94,6 +95,9 @@ def run(
 
     Exits with 2 and one line on stderr for an error that the user can mend, with 130 on Ctrl-C.
     """
+    if not gc.isenabled():  # `pipelines` has switched it off for the imports
+        gc.enable()
+        gc.freeze()  # modules stay: the collector need not look at them again
     parser = _Parser(description=f"Stage {stage}: one instance, as dvc.yaml calls it.")
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=_seed if name == "seed" else _name)

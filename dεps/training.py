@@ -25,6 +25,7 @@ from dεps.errors import UserError, check_numbers
 from dεps.evaluation import recalibrated, recalibration_indices, top1
 from dεps.losses import Targets
 from dεps.numerics import PRECISIONS, Numerics
+from dεps.optimizers import SGD
 from dεps.randomness import derive, python_rng
 from dεps.search_space import Arch, SearchSpace
 from dεps.stopwatch import computing
@@ -330,13 +331,13 @@ class _Sums:
         return {**means, "train/subnet_weight": round(self.weight, 6)} if "train/loss_subnets" in means else means
 
 
-def _optimizer(net: Supernet, config: TrainConfig) -> torch.optim.SGD:
+def _optimizer(net: Supernet, config: TrainConfig) -> SGD:
     """SGD with Nesterov momentum, no weight decay on BN and biases; gradients and momentum exist from the start."""
     groups: dict[str, list[nn.Parameter]] = {"weights": [], "biases": [], "transforms": []}
     for name, parameter in net.named_parameters():
         kind = "transforms" if ".transforms." in name else "weights" if parameter.dim() > 1 else "biases"
         groups[kind].append(parameter)
-    optimizer = torch.optim.SGD(
+    optimizer = SGD(
         [
             {"params": groups["weights"], "weight_decay": config.weight_decay},
             {"params": groups["biases"], "weight_decay": 0.0},

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from dεps.search_space import Arch
-from dεps.supernet.layers import Stretch
+from dεps.supernet.layers import Stretch, filled
 from dεps.supernet.network import Supernet
 
 
@@ -36,13 +35,10 @@ def extract(net: Supernet, arch: Arch) -> PlainNet:
 
 def plain_classifier(net: Supernet, arch: Arch) -> Stretch:
     """The linear layer after the body of `arch`."""
-    weight = net.classifier.weight
     *_, last = net.space.layers(arch, net.classes, net.channels)
 
     def build() -> nn.Linear:
-        classifier = skip_init(nn.Linear, last.inputs, net.classes, device=weight.device, dtype=weight.dtype)
-        classifier.weight.copy_(weight[:, : last.inputs])
-        classifier.bias.copy_(net.classifier.bias)
-        return classifier
+        classifier = nn.Linear(last.inputs, net.classes, device="meta")
+        return filled(classifier, net.classifier.weight[:, : last.inputs], net.classifier.bias)
 
     return Stretch("classifier", build)

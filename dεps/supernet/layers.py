@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import skip_init
 
 from dεps.recalibration import BatchNorm
 
 BN_MOMENTUM = 0.1
 BN_EPS = 1e-5
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def activate(x: Tensor, act: str) -> Tensor:
@@ -39,18 +40,16 @@ def activation(act: str) -> nn.Module:
 def plain_conv(weight: Tensor, bias: Tensor | None = None, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """An ordinary "same"-padded convolution with copies of `weight` and `bias`."""
     outputs, inputs, kernel, _ = weight.shape
-    # skip_init: weights would be drawn from the global generator only to be overwritten.
-    conv = skip_init(
-        nn.Conv2d,
-        *(inputs * groups, outputs, kernel, stride, kernel // 2, 1, groups),
-        bias=bias is not None,
-        device=weight.device,
-        dtype=weight.dtype,
-    )
-    conv.weight.copy_(weight)
+    sizes = (inputs * groups, outputs, kernel, stride, kernel // 2, 1, groups)
+    return filled(nn.Conv2d(*sizes, bias=bias is not None, device="meta"), weight, bias)
+
+
+def filled(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
+    """A layer made on the device "meta", where nothing is drawn at random, with copies of `weight` and `bias`."""
+    layer.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
     if bias is not None:
-        conv.bias.copy_(bias)
-    return conv
+        layer.bias = nn.Parameter(bias.detach().clone())
+    return layer
 
 
 # That the gradient of a part is spread over the whole one is what `part` is for.
