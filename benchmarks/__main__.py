@@ -32,9 +32,9 @@ def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: batches.share_of_step("mbv3_32", 64, 3),
         lambda: evaluation.against_each("mbv3_micro", 100, QUICK, "channels_last", 2),
         lambda: search.against_lists("mbv3_32", 50_000, 2),
-        lambda: study.against_scratch(12, 8, 400),
+        lambda: study.against_scratch(12, 8, 400, 2),
         lambda: pipeline.tracking(3, 2),
-        pipeline.part_of_repro,
+        lambda: pipeline.part_of_repro(2),
         pipeline.whole_repro,
     ], [
         lambda: growth.step_time("mbv3_micro", [16, 32, 64, 128], 3),
@@ -56,7 +56,7 @@ def tiny() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: batches.share_of_step("mbv3_micro", 4, 1),
         lambda: evaluation.against_each("mbv3_micro", 3, Images(40, 20, 20), "torch's own layout", 1),
         lambda: search.against_lists("mbv3_micro", 2000, 1),
-        lambda: study.against_scratch(6, 4, 64),
+        lambda: study.against_scratch(6, 4, 64, 1),
         pipeline.whole_repro,
     ], [
         lambda: growth.step_time("mbv3_micro", [2, 4], 1),

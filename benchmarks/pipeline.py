@@ -25,12 +25,14 @@ PAUSE = 30.0
 PART = ["methods=[rss]", "seeds=[0]", "experiments.quick.tuning.trials=0"]
 
 
-def part_of_repro() -> Comparison:
-    """`dvc repro` of one method and seed of `quick`, in a copy of the project."""
-    with tempfile.TemporaryDirectory() as folder:
-        clone = Clone(Path(folder), quiet=False, overrides=PART)
-        seconds = seconds_of(lambda: clone.call("dvc", "repro"))
-        computing = sum(note["computing"] for note in _notes(clone.folder))
+def part_of_repro(rounds: int) -> Comparison:
+    """`dvc repro` of one method and seed of `quick`, in copies of the project."""
+    seconds, computing = list[float](), list[float]()
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            clone = Clone(Path(folder), quiet=False, overrides=PART)
+            seconds.append(seconds_of(lambda clone=clone: clone.call("dvc", "repro")))
+            computing.append(sum(note["computing"] for note in _notes(clone.folder)))
     return _overhead("`dvc repro` of one method and seed of `quick`", seconds, computing)
 
 
@@ -48,11 +50,12 @@ def whole_repro() -> Comparison | None:
     if max(pauses) > PAUSE or min(pauses) < -1 or notes[0]["stage"] != "prepare":
         return None
     computing = sum(note["computing"] for note in notes)
-    return _overhead(f"whole `dvc repro` of `quick`, {len(notes)} stages", ends[-1] - notes[0]["started"], computing)
+    work, seconds = f"whole `dvc repro` of `quick`, {len(notes)} stages", ends[-1] - notes[0]["started"]
+    return _overhead(work, [seconds], [computing], "the last one of this folder")
 
 
-def _overhead(work: str, seconds: float, computing: float) -> Comparison:
-    return Comparison(work, [seconds], "the pure computing of its stages", [computing], 1.10)
+def _overhead(work: str, seconds: list[float], computing: list[float], note: str = "") -> Comparison:
+    return Comparison(work, seconds, "the pure computing of its stages", computing, 1.10, note=note)
 
 
 def _notes(folder: Path) -> list[dict[str, Any]]:

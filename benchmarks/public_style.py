@@ -2,12 +2,13 @@
 
 Elastic modules that hold their active size as a state, cut contiguous copies of their weights in NCHW, and a step that
 runs one subnet after the other, scales each one's gradients by a mask as large as the parameters, and adds them up in a
-dictionary (the training of DεpS, OFA and BigNAS in the code published with DεpS). Written for the benchmark, for the
-MobileNet family with centre-cropped kernels.
+dictionary, as it does the masks (the training of DεpS, OFA and BigNAS in the code published with DεpS). Written for the
+benchmark, for the MobileNet family with centre-cropped kernels.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -140,6 +141,7 @@ class PublicNet(nn.Module):
         self.mix = ActiveConv(head.expand, head.features, 1) if head.features else None
         self.classifier = nn.Linear(head.features or head.expand, classes)
         self.active = [block.index for block in specs]
+        self.nothing = {name: torch.zeros_like(tensor) for name, tensor in self.state_dict().items()}
 
     def set_active(self, arch: Arch) -> None:
         """Choose the subnet."""
@@ -159,8 +161,8 @@ class PublicNet(nn.Module):
         return self.classifier(x.flatten(1))
 
     def mask(self) -> dict[str, Tensor]:
-        """Ones where the subnet that ran last has parameters, zeros elsewhere: as large as all parameters."""
-        masks = {name: torch.zeros_like(parameter) for name, parameter in self.named_parameters()}
+        """Ones where the subnet that ran last has parameters, zeros elsewhere: as large as the state dict."""
+        masks = copy.deepcopy(self.nothing)
         for name in ("classifier.weight", "classifier.bias"):
             masks[name].fill_(1.0)
         for prefix, module in self.named_modules():
@@ -172,7 +174,7 @@ class PublicNet(nn.Module):
 
 
 class PublicStep:
-    """One sandwich step: each subnet's gradients masked, weighted, and added up by name."""
+    """One sandwich step: each subnet's gradients masked, weighted, and added up by name, and so the masks."""
 
     def __init__(self, net: PublicNet, learning_rate: float, weight_decay: float) -> None:
         self.net = net.train()
@@ -186,7 +188,7 @@ class PublicStep:
 
     def __call__(self, images: Tensor, labels: Tensor, terms: Sequence[Term]) -> None:
         """Train the terms' archs on contiguous NCHW `images`."""
-        targets, store = Targets(labels), dict[str, Tensor]()
+        targets, store, counts = Targets(labels), dict[str, Tensor](), dict[str, Tensor]()
         parameters = dict(self.net.named_parameters())
         self.net.zero_grad()
         for term in terms:
@@ -200,6 +202,8 @@ class PublicStep:
                 gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 scaled = term.weight * gradient * masks[name]
                 store[name] = store[name] + scaled if name in store else scaled
+                share = term.weight * masks[name]  # what a mean would be divided by
+                counts[name] = counts[name] + share if name in counts else share
             self.net.zero_grad()
         for name, parameter in parameters.items():
             parameter.grad = store[name].clone()

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -47,9 +48,10 @@ OVERRIDES = [
 
 
 @contextmanager
-def _copy(epochs: int, images: int, trials: int) -> Iterator[None]:
+def _copy(epochs: int, images: int, trials: int, sampler_seed: int) -> Iterator[None]:
     """In a copy of the project, with few images and little to train; lines of progress are swallowed."""
-    own = [f"experiments.quick.train.epochs={epochs}", f"experiments.quick.tuning.trials={trials}"]
+    own = [f"experiments.quick.train.epochs={epochs}"]
+    own += [f"experiments.quick.tuning.{key}" for key in (f"trials={trials}", f"sampler_seed={sampler_seed}")]
     with tempfile.TemporaryDirectory() as folder:
         clone = Clone(Path(folder), train_images=1, overrides=[*OVERRIDES, *own])
         _write_images(clone.folder / "images", {"train": images, "validation": 100, "test": 20})
@@ -81,9 +83,33 @@ def _stage(module: Any, context: Context, out: Path) -> None:
     module.work(context, out)
 
 
-def against_scratch(trials: int, epochs: int, images: int) -> tuple[Comparison, Comparison]:
-    """Seconds and MACs of a study with its trunk, and of its trials' options each trained from scratch to the end."""
-    with _copy(epochs, images, trials):
+@dataclass(frozen=True)
+class _Round:
+    """Seconds and GMACs of a study and of the trainings from scratch, and how many trials were pruned."""
+
+    seconds: tuple[float, float]
+    gmacs: tuple[float, float]
+    pruned: int
+
+
+def against_scratch(trials: int, epochs: int, images: int, rounds: int) -> tuple[Comparison, Comparison]:
+    """Seconds and MACs of a study with its trunk, and of its trials' options each trained from scratch to the end.
+
+    Each round is a study of its own, whose sampler draws other options.
+    """
+    found = [_round(trials, epochs, images, number) for number in range(rounds)]
+    work, against = f"Optuna study of {trials} trials, trunk included", f"{trials} trainings from scratch"
+    note = f"{' and '.join(str(each.pruned) for each in found)} trials pruned"
+    ours, theirs = zip(*(each.seconds for each in found), strict=True)
+    own, whole = zip(*(each.gmacs for each in found), strict=True)
+    return (
+        Comparison(work, list(ours), against, list(theirs), 0.55, note=note),
+        Comparison(work, list(own), against, list(whole), 0.55, unit="GMACs", note=note),
+    )
+
+
+def _round(trials: int, epochs: int, images: int, sampler_seed: int) -> _Round:
+    with _copy(epochs, images, trials, sampler_seed):
         params = read_params()
         trunk = Context(FULL_MODEL, EXPERIMENT, seed=0, params=params)
         phase = ShrinkPhase(Context("tune", EXPERIMENT, params=params))
@@ -107,12 +133,7 @@ def against_scratch(trials: int, epochs: int, images: int) -> tuple[Comparison, 
 
         scratch = seconds_of(from_scratch)
     pruned = sum(trial.state.name == "PRUNED" for trial in study.trials)
-    work, against = f"Optuna study of {trials} trials, trunk included", f"{trials} trainings from scratch"
-    note = f"{pruned} trials pruned"
-    return (
-        Comparison(work, [seconds], against, [scratch], 0.55, note=note),
-        Comparison(work, [1000 * cost], against, [1000 * sum(whole)], 0.55, unit="GMACs", note=note),
-    )
+    return _Round((seconds, scratch), (1000 * cost, 1000 * sum(whole)), pruned)
 
 
 def seconds_of_bookkeeping(trials: int, workers: int) -> float:
