@@ -24,6 +24,13 @@ def test_a_new_clone_tracks():
     assert STAGES["track"]["outs"][0][out] == {"cache": False}
 
 
+def test_the_lock_holds_no_experiment_that_is_not_here():
+    """DVC parses and writes all of it after each stage: what was tried elsewhere would cost everyone."""
+    stages = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    presets = {path.stem for path in (ROOT / "params" / "experiment").glob("*.yaml")}
+    assert {re.split("[@-]", name)[1] for name in stages if "@" in name} <= presets
+
+
 def module_file(module: str) -> Path | None:
     path = ROOT.joinpath(*module.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
