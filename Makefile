@@ -17,7 +17,7 @@ repro: $(VENV)/ready ## regenerate all results, then print them
 	deps show
 
 test: $(VENV)/ready ## all tests
-	OMP_NUM_THREADS=1 pytest -n $(TEST_WORKERS) --dist loadfile -m "slow or not slow"
+	OMP_NUM_THREADS=1 pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "slow or not slow"
 
 test-fast: $(VENV)/ready ## tests of single modules only
 	pytest

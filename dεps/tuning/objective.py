@@ -124,21 +124,8 @@ class ShrinkPhase:
 #: code that decides what a trial gives: what this module imports, but for what only stores, shows and names
 CODE = (
     *("checkpoint", "config", "cost", "device", "errors", "evaluation", "experiment", "losses", "numerics"),
-    *(
-        "parallel",
-        "pareto",
-        "randomness",
-        "recalibration",
-        "resume",
-        "runner",
-        "schedule",
-        "search_space",
-        "stopwatch",
-        "tensors",
-        "training",
-        "trie",
-        "trunk",
-    ),
+    *("optimizers", "parallel", "pareto", "randomness", "recalibration", "resume", "runner", "schedule"),
+    *("search_space", "stopwatch", "tensors", "training", "trie", "trunk"),
     *("data/augment", "data/batches", "data/config", "data/folder", "data/manifest", "data/splits"),
     *("families/*", "strategies/base"),
     *("strategies/bignas", "strategies/deps", "strategies/full_model", "strategies/registry"),

@@ -102,8 +102,8 @@ def test_contents_lead_to_every_section(page):
     assert {"#summary", "#quick", "#quick-training", "#quick-provenance", "#check"} <= set(targets)
     for target in targets:
         assert page.locator(f"[id='{target[1:]}']").count() == 1
+    page.emulate_media(reduced_motion="reduce")  # at once, instead of smoothly
     links.filter(has_text="Ablations").click()
-    page.wait_for_timeout(1000)  # it scrolls smoothly; to wait for a condition is more than the page's policy allows
     assert abs(page.locator("#quick-ablations").bounding_box()["y"]) < 100
 
 
