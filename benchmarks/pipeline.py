@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.timing import Comparison, seconds_of
-from dεps.live import FOLLOW_AFTER_VARIABLE
 from tests.pipelines.clone import Clone
 
 ROOT = Path(__file__).resolve().parent.parent
 #: seconds between the first stage's start and the last one's end that a repro may rest; more: it was interrupted
 PAUSE = 30.0
 #: of `quick`, for a repro within minutes
-PART = ["methods=[rss]", "seeds=[0]", "experiments.quick.tuning.trials=0"]
+PART = ["methods=[rss_short]", "seeds=[0]", "experiments.quick.tuning.trials=0"]
 
 
 def part_of_repro(rounds: int) -> Comparison:
@@ -68,29 +65,21 @@ def _notes(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def tracking(epochs: int, rounds: int) -> list[Comparison]:
-    """One training of `quick` as a process: without MLflow, as it is by default, and followed from its first step."""
-    own = [*PART, f"experiments.quick.train.epochs={epochs}", "experiments.quick.methods.rss.epochs_ratio=1.0"]
+def tracking(epochs: int, rounds: int) -> Comparison:
+    """One training of `quick` as a process: as it is by default, and without MLflow."""
+    own = [*PART, f"experiments.quick.train.epochs={epochs}"]
     stage = [sys.executable, "-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
-    ways: dict[str, list[float]] = {"off": [], "on": [], "followed": []}
+    ways: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
         clone = Clone(Path(folder), overrides=own)
         clone.call("dvc", "repro", "prepare@quick")
         clone.call("deps", "track")  # makes the store
 
-        def run(way: str) -> None:
-            clone.quiet = way == "off"
-            with patch.dict(os.environ, {FOLLOW_AFTER_VARIABLE: "0"} if way == "followed" else {}):
-                ways[way].append(seconds_of(lambda: clone.call(*stage)))
-
         for number in range(rounds):
-            for way in list(ways)[:: -1 if number % 2 else 1]:
-                run(way)
-    work, against = f"a training of {np.median(ways['off']):.0f} s with MLflow", "the same with DEPS_TRACKING=off"
-    return [
-        Comparison(work, ways["on"], against, ways["off"], 1.02),
-        Comparison(f"{work}, followed from its start", ways["followed"], against, ways["off"], 1.02),
-    ]
+            for clone.quiet in (False, True) if number % 2 else (True, False):
+                ways[not clone.quiet].append(seconds_of(lambda: clone.call(*stage)))
+    work = f"a training of {np.median(ways[False]):.0f} s with MLflow"
+    return Comparison(work, ways[True], "the same with DEPS_TRACKING=off", ways[False], 1.02)
 
 
 def start(command: Sequence[str], what: str, limit: float, rounds: int, folder: Path = ROOT) -> Comparison:

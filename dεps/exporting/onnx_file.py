@@ -18,6 +18,7 @@ from dεps.exporting.card import ModelCard
 from dεps.exporting.onnx_graph import INPUT, to_onnx
 from dεps.exporting.session import open_session
 from dεps.files import replace_atomic
+from dεps.stopwatch import computing
 
 #: between two logits of the same image, where logits are up to 10; for larger ones in proportion
 TOLERANCE = 1e-4
@@ -76,6 +77,7 @@ def mismatch(comparison: Comparison, runtime: str) -> str:
     )
 
 
+@computing()
 @torch.no_grad()
 def compare(
     net: nn.Module, session: InferenceSession | nn.Module, images: Iterable[tuple[Tensor, Tensor]]
