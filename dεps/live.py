@@ -1,8 +1,8 @@
 """A running training as a file that others can follow.
 
-Training itself never talks to MLflow: it appends records to `.state/live/…jsonl` and, when it has gone on for a minute,
-starts a separate process (`dεps.tracking.follow`) that passes them on. A dead or slow tracking server can therefore
-neither stop nor slow it. The file also keeps the wall-clock of each record, for `deps track`, which does all of it for
+Training itself never talks to MLflow: it appends records to `.state/live/…jsonl` and, when it has gone on for two
+minutes, starts a separate process (`dεps.tracking.follow`) that passes them on. A dead or slow tracking server can
+therefore neither stop nor slow it. The file also keeps the wall-clock of each record, for `deps track`, which does all of it for
 shorter trainings: on a few cores, MLflow's start takes seconds from whatever computes beside it.
 """
 
@@ -25,11 +25,11 @@ from dεps.tracking.address import patience, tracking_uri
 #: what a follower that has warned writes to its standard output
 WARNED = b"warned"
 #: seconds before a training is followed, and what sets others
-FOLLOW_AFTER, FOLLOW_AFTER_VARIABLE = 60.0, "DEPS_FOLLOW_AFTER"
+FOLLOW_AFTER, FOLLOW_AFTER_VARIABLE = 120.0, "DEPS_FOLLOW_AFTER"
 
 
 def follow_after() -> float:
-    """Seconds before a training is followed: `DEPS_FOLLOW_AFTER`, or a minute. Raises `UserError`."""
+    """Seconds before a training is followed: `DEPS_FOLLOW_AFTER`, or two minutes. Raises `UserError`."""
     text = os.environ.get(FOLLOW_AFTER_VARIABLE) or str(FOLLOW_AFTER)
     try:
         seconds = float(text)
