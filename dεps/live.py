@@ -2,8 +2,8 @@
 
 Training itself never talks to MLflow: it appends records to `.state/live/…jsonl` and, when it has gone on for two
 minutes, starts a separate process (`dεps.tracking.follow`) that passes them on. A dead or slow tracking server can
-therefore neither stop nor slow it. The file also keeps the wall-clock of each record, for `deps track`, which does all of it for
-shorter trainings: on a few cores, MLflow's start takes seconds from whatever computes beside it.
+therefore neither stop nor slow it. The file also keeps the wall-clock of each record, for `deps track`, which does all
+of it for shorter trainings: on a few cores, MLflow's start takes seconds from whatever computes beside it.
 """
 
 from __future__ import annotations
