@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.timing import Comparison, seconds_of
+from dεps.live import FOLLOW_AFTER, FOLLOW_AFTER_VARIABLE
 from tests.pipelines.clone import Clone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,20 +26,20 @@ PART = ["methods=[rss_short]", "seeds=[0]", "experiments.quick.tuning.trials=0"]
 
 
 def part_of_repro(rounds: int) -> Comparison:
-    """`dvc repro` of one method and seed of `quick`, in copies of the project."""
+    """The command `dvc repro` for one method and seed of `quick`, in copies of the project."""
     seconds, computing = list[float](), list[float]()
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             clone = Clone(Path(folder), quiet=False, overrides=PART)
             seconds.append(seconds_of(lambda clone=clone: clone.call("dvc", "repro")))
             computing.append(sum(note["computing"] for note in _notes(clone.folder)))
-    return _overhead("`dvc repro` of one method and seed of `quick`", seconds, computing)
+    return _overhead("`dvc repro` of `quick` with `rss_short` alone and no study", seconds, computing)
 
 
 def whole_repro() -> Comparison | None:
     """The last undisturbed `dvc repro` of this folder, if there was one of all stages, from the stages' own clocks.
 
-    The last two, report and track, keep none.
+    DVC's own start and the last two stages, report and track, keep none: they are left out.
     """
     notes = sorted(_notes(ROOT), key=lambda note: note["started"])
     names = {note["stage"] for note in notes}
@@ -47,8 +50,10 @@ def whole_repro() -> Comparison | None:
     if max(pauses) > PAUSE or min(pauses) < -1 or notes[0]["stage"] != "prepare":
         return None
     computing = sum(note["computing"] for note in notes)
-    work, seconds = f"whole `dvc repro` of `quick`, {len(notes)} stages", ends[-1] - notes[0]["started"]
-    return _overhead(work, [seconds], [computing], "the last one of this folder")
+    names = ", ".join(f"`{name}`" for name in sorted({note["experiment"] for note in notes}))
+    work, seconds = f"whole `dvc repro` of {names}", ends[-1] - notes[0]["started"]
+    note = f"the last one of this folder, {len(notes)} stages, without `report`, `track` and DVC's own start"
+    return _overhead(work, [seconds], [computing], note)
 
 
 def _overhead(work: str, seconds: list[float], computing: list[float], note: str = "") -> Comparison:
@@ -61,25 +66,35 @@ def _notes(folder: Path) -> list[dict[str, Any]]:
     for path in sorted(timing.rglob("*.json")):
         note = json.loads(path.read_text())
         if "computing" in note:
-            found.append({**note, "stage": path.relative_to(timing).parts[1]})
+            experiment, stage, _ = path.relative_to(timing).parts
+            found.append({**note, "experiment": experiment, "stage": stage})
     return found
 
 
-def tracking(epochs: int, rounds: int) -> Comparison:
-    """One training of `quick` as a process: as it is by default, and without MLflow."""
+def tracking(epochs: int, rounds: int) -> list[Comparison]:
+    """A short training of `quick` as a process: without MLflow, as by default, and followed from its first step."""
     own = [*PART, f"experiments.quick.train.epochs={epochs}"]
     stage = [sys.executable, "-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
-    ways: dict[bool, list[float]] = {True: [], False: []}
+    ways: dict[str, list[float]] = {"off": [], "default": [], "followed": []}
     with tempfile.TemporaryDirectory() as folder:
         clone = Clone(Path(folder), overrides=own)
         clone.call("dvc", "repro", "prepare@quick")
         clone.call("deps", "track")  # makes the store
 
+        def run(way: str) -> None:
+            clone.quiet = way == "off"
+            with patch.dict(os.environ, {FOLLOW_AFTER_VARIABLE: "0"} if way == "followed" else {}):
+                ways[way].append(seconds_of(lambda: clone.call(*stage)))
+
         for number in range(rounds):
-            for clone.quiet in (False, True) if number % 2 else (True, False):
-                ways[not clone.quiet].append(seconds_of(lambda: clone.call(*stage)))
-    work = f"a training of {np.median(ways[False]):.0f} s with MLflow"
-    return Comparison(work, ways[True], "the same with DEPS_TRACKING=off", ways[False], 1.02)
+            for way in list(ways)[:: -1 if number % 2 else 1]:
+                run(way)
+    work, against = f"a training of {np.median(ways['off']):.0f} s", "the same with DEPS_TRACKING=off"
+    default, followed = f"too short to be followed before {FOLLOW_AFTER:.0f} s", "followed from its first step"
+    return [
+        Comparison(f"{work} with MLflow", ways["default"], against, ways["off"], 1.02, note=default),
+        Comparison(f"{work} with MLflow", ways["followed"], against, ways["off"], 1.02, note=followed),
+    ]
 
 
 def start(command: Sequence[str], what: str, limit: float, rounds: int, folder: Path = ROOT) -> Comparison:

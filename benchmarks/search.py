@@ -103,6 +103,6 @@ def against_lists(space: str, candidates: int, rounds: int) -> tuple[Comparison,
         warmup=0,
     )
     work = f"search over {candidates:,} candidates of `{space}`"
-    against = "OFA's evolution under ten budgets, Python lists, one forward a candidate"
+    against = "evolution under ten budgets as OFA's, in Python lists, one forward a candidate"
     seconds = Comparison(work, ours, against, theirs, 30.0, SPEEDUP)
     return seconds, Comparison(f"hypervolume of its front, `{space}`", volumes[0], against, volumes[1], 1.0, GAIN, "")
