@@ -24,6 +24,8 @@ class Snapshot:
     step: int
     macs: int
     history: list[dict[str, Any]] = field(default_factory=list)
+    #: of a trunk: what it depends on (`dεps.runner.origin`)
+    origin: str = ""
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
@@ -33,7 +35,7 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Write."""
-    state = {"step": snapshot.step, "macs": snapshot.macs, "history": snapshot.history}
+    state = {"step": snapshot.step, "macs": snapshot.macs, "history": snapshot.history, "origin": snapshot.origin}
     save_tensors(snapshot.tensors, path, ("state", state))
 
 
@@ -41,7 +43,7 @@ def load_snapshot(path: Path) -> Snapshot:
     """Read a state. Raises `UserError` where the file is missing or damaged."""
     what, cure = "training state", "run the stage that writes it again"
     state, tensors = read_description(path, "state", what, cure), read_tensors(path, what, cure)
-    for key, kind in (("step", int), ("macs", int), ("history", list)):
+    for key, kind in (("step", int), ("macs", int), ("history", list), ("origin", str)):
         if not isinstance(state.get(key), kind):
             raise UserError(f"{path} is no readable {what} ('{key}' is missing or wrong); {cure}")
-    return Snapshot(tensors, state["step"], state["macs"], state["history"])
+    return Snapshot(tensors, state["step"], state["macs"], state["history"], state["origin"])

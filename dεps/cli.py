@@ -17,7 +17,7 @@ from dεps.commands import (
     complete_space,
     completion_script,
 )
-from dεps.errors import UserError, one_line
+from dεps.errors import OUT_OF_MEMORY, UserError, is_out_of_memory, one_line
 
 
 class _Group(SectionedGroup):
@@ -38,8 +38,10 @@ class _Group(SectionedGroup):
             code = _fail(f"error: {error.format_message().rstrip('.')}{hint}", error.exit_code)
         except UserError as error:
             code = _fail(f"error: {error}", 2)
-        except MemoryError:
-            code = _fail("error: out of memory; take smaller batches, or a smaller space", 2)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            code = _fail(OUT_OF_MEMORY, 2)
         except OSError as error:
             if error.errno is None:
                 raise

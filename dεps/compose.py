@@ -14,7 +14,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from dεps.baseline import ReferenceConfig
 from dεps.config import LISTS, PARAMS, check_names, check_plain, read_params, section, selected, structured
@@ -116,7 +116,8 @@ def from_files(overrides: Sequence[str]) -> list[str]:
     found = []
     for override in overrides:
         if override.startswith(FROM):
-            found += _flat(read_params(Path(override.removeprefix(FROM))))
+            path = Path(override.removeprefix(FROM))
+            found += _flat(read_params(path, "expected a file of overrides, such as a study's best.yaml"))
     return found
 
 
@@ -147,8 +148,19 @@ def _one_line(error: Exception) -> str:
         return f"'{error.missing_cfg_file}' is not in {CONFIG_DIR}/; allowed: {choices}"
     if isinstance(error, OverrideParseException):
         return f"override '{error.override}' is not understood; expected key=value, such as seeds=[0,1]"
+    if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError) and error.__cause__.full_key:
+        return _no_such_key(error.__cause__)
     lines = [line.strip() for line in [*str(error).splitlines(), *str(error.__cause__ or "").splitlines()[:1]]]
     return "; ".join(dict.fromkeys(line for line in lines if line))
+
+
+def _no_such_key(error: ConfigKeyError | ConfigAttributeError) -> str:
+    """What to say of an override of a key that is not there."""
+    allowed = ", ".join(map(str, error.parent_node or ()))
+    section, _, name = str(error.full_key).rpartition(".")
+    if section == "experiments" and (CONFIG_DIR / "experiment" / f"{name}.yaml").exists():
+        return f"{error.full_key} is not selected; add experiment=[{name}]; selected: {allowed}"
+    return f"{error.full_key} is no known key; allowed: {allowed}"
 
 
 def check_params(params: dict[str, Any]) -> None:

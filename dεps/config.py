@@ -44,16 +44,16 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def read_params(path: Path = PARAMS) -> dict[str, Any]:
-    """The whole file as plain data. Raises `UserError` where it is missing or no YAML mapping."""
+def read_params(path: Path = PARAMS, cure: str = "'deps params' composes it") -> dict[str, Any]:
+    """The whole file as plain data. Raises `UserError`, which ends with the cure, where it is missing or no mapping."""
     try:
         data = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a subclass of the safe loader
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); 'deps params' composes it") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}); {cure}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
-        raise UserError(f"{path} holds no mapping; 'deps params' composes it")
+        raise UserError(f"{path} holds no mapping; {cure}")
     check_plain(data, f"{path}:")
     return data
 

@@ -9,10 +9,22 @@ from collections.abc import Callable
 
 import torch
 
+from dεps.errors import UserError
+
 
 def best_device() -> torch.device:
-    """A GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """A GPU where there is one: this process's own, where `torchrun` starts several on a machine.
+
+    Raises `UserError` where it starts more than there are GPUs.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if rank >= count:
+        raise UserError(
+            f"launch starts {rank + 1} or more processes on a machine with {count} GPUs; expected one a GPU"
+        )
+    return torch.device("cuda", rank)
 
 
 #: of glibc's mallopt

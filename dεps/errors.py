@@ -8,6 +8,7 @@ import re
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 #: longer messages lose their middle: the key stands in front, what is allowed at the end
 LONGEST = 800
+OUT_OF_MEMORY = "error: out of memory; take smaller batches, or a smaller space"
 
 
 class UserError(Exception):
@@ -26,6 +27,12 @@ def one_line(text: str) -> str:
 def is_odd(text: str) -> bool:
     """Whether `text` holds characters that belong in no name, path or label."""
     return _ODD.search(text) is not None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, torch or a GPU has run out of memory; torch's errors are known by name, without importing it."""
+    own = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and own)
 
 
 def check_numbers(config: object, where: str, **limits: tuple[float, float]) -> None:

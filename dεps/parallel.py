@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dεps.data.augment import WHOLE, Part
+from dεps.device import best_device
 from dεps.errors import UserError
 
 #: how long processes wait for one that is alive but busy, such as with decoding a file on a slow disk
@@ -43,7 +44,7 @@ def part() -> Part:
     if not dist.is_initialized():
         cuda = torch.cuda.is_available()
         if cuda:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(best_device())
         with _together():
             dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     return Part(dist.get_rank(), count)

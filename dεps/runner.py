@@ -10,15 +10,19 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
 from dεps import parallel
 from dεps.checkpoint import load_snapshot, save_snapshot, write_snapshot
+from dεps.config import section
+from dεps.errors import UserError
 from dεps.files import write_atomic, write_json
-from dεps.identity import run_identity
+from dεps.identity import FULL_MODEL, digest, run_identity
 from dεps.live import LiveRun
 from dεps.progress import ProgressBar
 from dεps.resume import Checkpoints, work_folder, work_key
@@ -35,7 +39,8 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     written to `out/trunk/epoch-<n>.safetensors`. Of several processes (`dεps.parallel`) only the first writes.
     """
     identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
-    key = work_key(identity.tags["data_hash"], *_determinants(context, method), trainer.device.type)
+    own = [*_determinants(context, method), sorted(keep)]
+    key = work_key(identity.tags["data_hash"], *own, trainer.device.type)
     if not leads():
         parallel.wait()  # for what the first process makes of an interrupted run's state
         resume(Saver(context, trainer, context.state("resume") / key))
@@ -53,7 +58,8 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
         trainer.on_step = saver.after_step(bar.advance)
         for record in trainer.run():
             if record["epoch"] in keep:
-                save_snapshot(_epoch_file(saver.folder, record["epoch"]), trainer.snapshot())
+                kept = replace(trainer.snapshot(), origin=origin(context.params, context.experiment, trainer))
+                save_snapshot(epoch_file(saver.folder, record["epoch"]), kept)
             saver.after_epoch()
             live.log(record)
             bar.note(f"{context.label}: {describe(record, trainer)}")
@@ -61,7 +67,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     if keep:
         (out / "trunk").mkdir()
     for epoch in keep:
-        shutil.copy(_epoch_file(saver.folder, epoch), out / "trunk")
+        shutil.copy(epoch_file(saver.folder, epoch), out / "trunk")
     save_supernet(trainer.net, out / "supernet.safetensors", trainer.strategy.space)
     _write_history(trainer.history, out)
     live.finish()
@@ -109,14 +115,27 @@ class Saver:
         self.checkpoints.save(number, lambda path: write_snapshot(path, self.trainer.snapshot()))
 
 
-def branch(trunk: Path, label: str, trainer: Trainer) -> int:
-    """Put the trainer at the trunk's last kept state that it can go on from, if there is one.
+def origin(params: dict[str, Any], experiment: str, trainer: Trainer) -> str:
+    """What the full model's trajectory depends on, beside the code: a hash of seed, space, training and data."""
+    own = section(params, "experiments", experiment)
+    return digest([trainer.seed, own["space"], own["train"], trainer.data.manifest["sha256"]])
 
-    `trunk` is the folder of that name that stage `full_model` writes. Returns the MACs that the state has cost.
+
+def branch(context: Context, label: str, trainer: Trainer) -> int:
+    """Put the trainer at the last state of its trunk that it can go on from, if there is one.
+
+    Returns the MACs that the state has cost. Raises `UserError` where the trunk is of other params or data.
     """
+    trunk = context.folder(FULL_MODEL, str(trainer.seed)) / "trunk"
     state = nearest_epoch(trunk, trainer.strategy.trunk_steps // trainer.steps_per_epoch)
     if state is not None:
-        trainer.restore(load_snapshot(state))
+        snapshot = load_snapshot(state)
+        if snapshot.origin != origin(context.params, context.experiment, trainer):
+            stage = f"{FULL_MODEL}@{context.experiment}-{trainer.seed}"
+            raise UserError(
+                f"{trunk} is of other params or data than params.yaml names; 'dvc repro {stage}' makes it anew"
+            )
+        trainer.restore(snapshot)
         print(f"{label}: branches from the full model after epoch {len(trainer.history)}")
     return trainer.macs
 
@@ -130,7 +149,8 @@ def resume(saver: Saver) -> None:
         return
 
 
-def _epoch_file(folder: Path, epoch: int) -> Path:
+def epoch_file(folder: Path, epoch: int) -> Path:
+    """Where the trunk's state after so many epochs is."""
     return folder / f"epoch-{epoch:04d}.safetensors"
 
 

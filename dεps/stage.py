@@ -27,7 +27,7 @@ from typing import Any, NoReturn, TypeVar
 from filelock import FileLock, Timeout
 
 from dεps.config import LARGEST_SEED, check_names, read_params, section, structured
-from dεps.errors import UserError, one_line
+from dεps.errors import OUT_OF_MEMORY, UserError, is_out_of_memory, one_line
 from dεps.files import output_folder, write_json
 from dεps.resume import CheckpointConfig
 from dεps.stopwatch import computed
@@ -171,8 +171,10 @@ def guarded(work: Callable[[], None]) -> None:
         sys.exit(_fail(f"error: {error}", 2))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 130))
-    except MemoryError:
-        sys.exit(_fail("error: out of memory; take smaller batches, or a smaller space", 2))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(_fail(OUT_OF_MEMORY, 2))
     except OSError as error:
         if error.errno is None:
             raise

@@ -225,7 +225,9 @@ class Trainer:
         record = {"epoch": epoch, "step": self.step, "phase": phase.name, **self.sums.means()}
         record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
         record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
-        if epoch % self.config.validate_every == 0 or self.step >= self.total_steps:
+        # A trunk validates at its end: so does the run that would have branched there.
+        trunks_end = phase.alone and epoch == self.config.epochs
+        if epoch % self.config.validate_every == 0 or self.step >= self.total_steps or trunks_end:
             record |= self._validate(phase)
         self.sums = _Sums()
         self.history.append(record)

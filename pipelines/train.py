@@ -7,7 +7,6 @@ from pathlib import Path
 from dεps.config import section
 from dεps.device import set_up
 from dεps.experiment import load_data
-from dεps.identity import FULL_MODEL
 from dεps.runner import branch, train
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
@@ -28,7 +27,7 @@ def work(context: Context, out: Path) -> None:
     )
     strategy = registry.build(params, ".".join(keys), config.setup(space, data))
     trainer = Trainer(space, data, config, strategy, context.seed)
-    branch(context.folder(FULL_MODEL, str(context.seed)) / "trunk", context.label, trainer)
+    branch(context, context.label, trainer)
     train(context, context.method, trainer, out)
 
 

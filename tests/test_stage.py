@@ -2,9 +2,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from dεps.errors import UserError
+from dεps.errors import OUT_OF_MEMORY, UserError
 from dεps.stage import Context, exclusive, run
 
 
@@ -46,6 +47,9 @@ def test_a_stage_can_be_about_one_arch(workspace):
         (UserError("key is wrong; allowed: right"), 2, "error: key is wrong; allowed: right\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (OSError(28, "No space left on device", "some/file"), 2, "error: some/file: No space left on device\n"),
+        (MemoryError(), 2, f"{OUT_OF_MEMORY}\n"),
+        (torch.OutOfMemoryError("CUDA out of memory."), 2, f"{OUT_OF_MEMORY}\n"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, f"{OUT_OF_MEMORY}\n"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(workspace, capsys, error, code, message):

@@ -119,10 +119,10 @@ BRANCHING = {
 
 
 @pytest.mark.parametrize("method", BRANCHING)
-def test_methods_with_a_teacher_branch_from_the_finished_trunk(micro, data, method):
-    config = TrainConfig(
-        epochs=2, batch_size=32, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40
-    )
+@pytest.mark.parametrize("validate_every", [1, 3])
+def test_methods_with_a_teacher_branch_from_the_finished_trunk(micro, data, method, validate_every):
+    sizes = {"validate_recalibration": 40, "teacher_recalibration": 40, "validate_every": validate_every}
+    config = TrainConfig(epochs=2, batch_size=32, learning_rate=0.05, **sizes)
     trunk = finish(trainer(micro, data, config))
     branch = trainer(micro, data, config, **BRANCHING[method])
     assert branch.strategy.trunk_steps == trunk.step

@@ -57,17 +57,21 @@ def known_accuracies(front: pd.DataFrame) -> dict[str, float]:
     return dict(zip(rows.arch, rows.measured.astype(float), strict=True))
 
 
-def tested(context: Context, arch: str) -> float | None:
-    """Top-1 on test in percent, where the pipeline has measured that very arch; nothing is measured here."""
+def tested(context: Context, arch: str, val_top1: float) -> float | None:
+    """Top-1 on test in percent, where the pipeline has measured that very arch; nothing is measured here.
+
+    A measurement counts only where its accuracy on validation is the same `val_top1`: it could be of older weights.
+    """
     path = context.folder("export") / "models.json"
     if path.exists():
         for model in read_json(path, "the stage 'export'").values():
-            if isinstance(model, dict) and model.get("arch") == arch and isinstance(model.get("test_top1"), float):
+            own = isinstance(model, dict) and (model.get("arch"), model.get("val_top1")) == (arch, val_top1)
+            if own and isinstance(model.get("test_top1"), float):
                 return model["test_top1"]
     for name in ("pareto.csv", "population.csv"):
         path = context.folder("evaluate") / name
         if path.exists():
-            table = read_table(path, ["test_top1"], ["arch"])
-            if len(rows := table[table.arch == arch]):
+            table = read_table(path, ["val_top1", "test_top1"], ["arch"])
+            if len(rows := table[(table.arch == arch) & (table.val_top1.round(4) == val_top1)]):
                 return float(rows.test_top1.iloc[0])
     return None

@@ -81,7 +81,7 @@ def ramp(results: Results) -> Figure:
 def distillation(results: Results) -> Figure:
     """With and without in-place distillation after warm-up, and distilled from the first step."""
     title, column = "In-place distillation", "val/smallest_top1"
-    return _ablation(results, title, "distill", False, "distillation", column, "smallest subnet")
+    return _ablation(results, title, "distill", False, "distillation", column, "smallest arch")
 
 
 def _ablation(

@@ -19,8 +19,8 @@ GROUPS: dict[str, list[FigureKind]] = {
             "pareto",
             "Pareto points",
             "Line chart of test accuracy over MACs through the Pareto points, one line a method",
-            "Each method's subnets at the largest kernel, cut from its supernet without further training. "
-            "A star is the full model trained alone, a diamond an arch trained alone.",
+            "Each method's subnets at the largest kernel that it offers, cut from its supernet without further "
+            "training. A star is the full model trained alone, a diamond an arch trained alone.",
             figures.pareto,
             ("evaluate/pareto.csv", "reference/metrics.json", "reference/standalone.csv"),
             (*_TRAINED, "evaluate", "reference"),
@@ -30,7 +30,7 @@ GROUPS: dict[str, list[FigureKind]] = {
             "Population",
             "Line chart of the median test accuracy of random archs per MAC bucket, one line a method",
             "Medians over archs drawn at random in each MAC bucket, all seeds together; bars span the middle half. "
-            "A subspace, such as CompOFA's, has buckets of its own.",
+            "A subspace, such as CompOFA's, has fewer archs in some of the same buckets.",
             figures.population,
             ("evaluate/population.csv",),
             (*_TRAINED, "evaluate"),
@@ -51,7 +51,7 @@ GROUPS: dict[str, list[FigureKind]] = {
             "timeline",
             "What is trained when",
             "Timeline of the phases of each method over epochs, by what they train",
-            "Bars are as high as the losses weigh: a rising wedge is the ε ramp.",
+            "Bars are as high as the losses weigh: a rising wedge is the ε ramp. First seed; the others do the same.",
             training.timeline,
             _HISTORIES,
             _TRAINED,
@@ -60,7 +60,8 @@ GROUPS: dict[str, list[FigureKind]] = {
             "curves",
             "Training curves",
             "Line charts of validation accuracy over epochs, largest and smallest arch, one line a method",
-            "The smallest arch of a method that begins with the full model is untrained until shrinking starts.",
+            "The smallest arch of the space, below the smallest Pareto point of the table; it is untrained until "
+            "shrinking starts where a method begins with the full model.",
             training.curves,
             _HISTORIES,
             _TRAINED,
@@ -162,7 +163,7 @@ STUDY_GROUPS: dict[str, list[FigureKind]] = {
             "tuning_intermediate",
             "Trials while they train",
             "Line chart of the smallest subnet's validation accuracy over epochs, one line a trial",
-            "A trial begins at its shrink start; a cross ends one that was pruned.",
+            "The smallest arch of the space. A trial begins at its shrink start; a cross ends one that was pruned.",
             tuning.intermediate,
             (*_TRIALS, "tune/curves.csv"),
             _STUDY,

@@ -69,8 +69,9 @@ def study_caption(results: Results) -> str:
     return (
         f"{results.experiment}: Optuna study of {study['tune/trials']} trials ({study['tune/pruned']} pruned), 1 seed; "
         f"trials branch from the full model: {study['tune/trained_tmacs']:.3f} TMACs trained instead of "
-        f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved; "
-        f"'deps params +from=runs/{results.experiment}/tune/best.yaml' takes the best parameters over"
+        f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved, without "
+        f"the full model's own {study['tune/trunk_tmacs']:.3f}; "
+        f"the head of runs/{results.experiment}/tune/best.yaml says how to take the best parameters over"
     )
 
 

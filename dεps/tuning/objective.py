@@ -18,13 +18,14 @@ import torch
 from dεps.config import section
 from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.device import best_device, set_up
+from dεps.errors import UserError
 from dεps.evaluation import EvaluateConfig, measured, pareto_metrics, recalibration_indices
 from dεps.experiment import load_data
 from dεps.files import write_json
 from dεps.identity import FULL_MODEL, digest
 from dεps.progress import ProgressBar
 from dεps.resume import work_folder
-from dεps.runner import Saver, branch, describe, resume
+from dεps.runner import Saver, branch, describe, epoch_file, resume
 from dεps.search_space import SearchSpace
 from dεps.stage import STATE, Context
 from dεps.strategies import deps
@@ -65,6 +66,14 @@ class ShrinkPhase:
         state = STATE / STAGE / self.context.experiment / key
         return Plan(name, self.config, state, self.config.limit_tmacs(self.full_model_tmacs()))
 
+    def check_trunk(self) -> None:
+        """Raise `UserError` where a state that trials may branch from is not there: they would train it themselves."""
+        trunk = self.context.folder(FULL_MODEL, str(self.seed)) / "trunk"
+        for epoch in self.context.section(FullModelConfig, "full_model").epochs(self.train.epochs):
+            if not (state := epoch_file(trunk, epoch)).exists():
+                stage = f"{FULL_MODEL}@{self.context.experiment}-{self.seed}"
+                raise UserError(f"{state} does not exist; 'dvc repro {stage}' makes it")
+
     def full_model_tmacs(self) -> float:
         """What the trunk costs to its end, in 10¹² MACs."""
         largest = macs_counter(self.space, len(self.data.classes), self.data.channels)(self.space.largest())
@@ -76,7 +85,7 @@ class ShrinkPhase:
         label = f"{self.context.label} trial {place + 1}"
         strategy = deps.build(deps.Options(**{k: v for k, v in options.items() if k != "strategy"}), self.setup)
         trainer = Trainer(self.space, self.data, self.train, strategy, self.seed)
-        start = branch(self.context.folder(FULL_MODEL, str(self.seed)) / "trunk", label, trainer)
+        start = branch(self.context, label, trainer)
         first = len(trainer.history)
         folder = work_folder(plan.state / f"trial-{number}", digest([plan.name, options]), label)
         saver = Saver(self.context, trainer, folder)

@@ -170,7 +170,8 @@ def best_yaml(config: TuningConfig, experiment: str, best: dict[str, Any] | None
     own = {"methods": {"deps": method}, "tuning": {"base": config.base}} if method else {}
     head = f"# Trial {best['trial']}: {best['val_top1']:.2f} % mean Pareto accuracy on validation, "
     head += f"{best['train_tmacs']:.3f} TMACs of training.\n"
-    head += f"# deps params +from=runs/{experiment}/tune/best.yaml && dvc repro\n"
+    head += f"# deps params experiment=[{experiment}] experiments.{experiment}.tuning.trials={config.trials} "
+    head += f"+from=runs/{experiment}/tune/best.yaml && dvc repro\n"
     return head + yaml.safe_dump({"experiments": {experiment: own}} if own else {}, sort_keys=False)
 
 

@@ -147,9 +147,11 @@ def _begin(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | 
 
 
 def _next(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
+    # First what died here, however long ago: it goes on. Only then what another machine has not been heard of for.
+    for trial in _dead(plan, study):
+        study._storage.record_heartbeat(trial._trial_id)
     optuna.storages.fail_stale_trials(study)
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    dead = [trial for trial in running if _is_dead(plan, study, trial)]
+    dead = _dead(plan, study)
     if dead:
         trial = optuna.Trial(study, dead[0]._trial_id)
     elif len(study.get_trials(deepcopy=False, states=ACTIVE)) < target:
@@ -227,6 +229,11 @@ def _heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def _dead(plan: Plan, study: optuna.Study) -> list[FrozenTrial]:
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial for trial in running if _is_dead(plan, study, trial)]
 
 
 def _is_dead(plan: Plan, study: optuna.Study, trial: FrozenTrial) -> bool:

@@ -21,6 +21,7 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
     """Bring the study of an experiment to so many finished trials with so many processes here. Raises `UserError`."""
     context, trials = _prepare(experiment, trials)
     phase = ShrinkPhase(context)
+    phase.check_trunk()
     plan = phase.plan
     url = storage_url(storage, plan.state)
     study = open_study(plan, open_storage(url))
@@ -50,7 +51,8 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
         print(f"'dvc repro' writes runs/{context.experiment}/{STAGE}/ from the first {phase.config.trials} trials")
     else:
         print(
-            f"to make it a result of 'dvc repro': deps params experiments.{context.experiment}.tuning.trials={trials}"
+            f"to make it a result of 'dvc repro': deps params experiment=[{context.experiment}] "
+            f"experiments.{context.experiment}.tuning.trials={trials}"
         )
 
 

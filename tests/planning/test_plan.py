@@ -8,7 +8,7 @@ from dεps.compose import check_params, composed
 from dεps.cost import macs_counter
 from dεps.errors import UserError
 from dεps.planning.plan import EXACT_STEPS, plan_experiment, plan_experiments, training_set
-from dεps.planning.show import duration, save_figure, to_json, units
+from dεps.planning.show import duration, print_plan, save_figure, to_json, units
 from dεps.randomness import python_rng
 from dεps.strategies import full_model, registry
 from dεps.training import TrainConfig, Trainer
@@ -221,3 +221,19 @@ def test_units_and_durations_are_short():
         "11 h",
         "10 days",
     ]
+
+
+def test_the_readme_shows_what_is_printed(capsys):
+    """But for the time, which is the machine's."""
+    params = default_params() | {"methods": ["deps", "ofa", "bignas", "rss"]}
+    print_plan(plan_experiments(params, 0))
+    printed = {cells[0]: cells for cells in _rows(capsys.readouterr().out)}
+    shown = {cells[0]: cells for cells in _rows((ROOT / "README.md").read_text()) if len(cells) == 7}
+    assert list(shown) == ["full model", "DεpS", "OFA", "BigNAS", "RSS"]
+    for method, cells in shown.items():
+        assert (cells[1], *cells[3:6]) == (printed[method][1], *printed[method][3:6])
+
+
+def _rows(text: str) -> list[list[str]]:
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│ ")]
+    return [row for row in rows if row[0]]

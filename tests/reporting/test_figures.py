@@ -47,7 +47,7 @@ def test_population_lines_are_medians_per_bucket_and_method(results):
     for method in results.methods:
         line = next(line for line in axes.lines if line.get_color() == colours([method])[method])
         assert line.get_ydata().tolist() == pytest.approx(expected[method].tolist())
-    assert "4 archs a bucket" in axes.get_legend().get_title().get_text()
+    assert "up to 4 archs a" in axes.get_legend().get_title().get_text()
     bars = axes.containers[0].lines[2][0].get_segments()
     quarters = (
         results.population[results.population.method == "deps"].groupby("bucket").test_top1.quantile([0.25, 0.75])

@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from dεps import runner
 from dεps.compose import compose_params
 from dεps.errors import UserError
 from dεps.stage import Context
@@ -123,6 +125,40 @@ def test_the_command_goes_on_where_the_stage_stops(workspace, capsys):
     shutil.rmtree(".state")
     shutil.rmtree("runs/quick/tune")
     assert tables(stage(tune, Context("tune", "quick", params=workspace))) == whole
+
+
+def test_a_trunk_of_other_params_or_none_is_refused(workspace):
+    """Trials would be of it, or each train the full model anew, and `dvc repro` would believe them."""
+    workspace["experiments"]["quick"]["train"]["learning_rate"] = 0.05
+    Path("params.yaml").write_text(yaml.dump(workspace))
+    trunk = "runs/quick/full_model/0/trunk"
+    other = f"{trunk} is of other params or data than params.yaml names; 'dvc repro full_model@quick-0' makes it anew"
+    with pytest.raises(UserError, match=f"^{re.escape(other)}$"):
+        tune_command("quick", 1, 3, None)
+    Path(trunk, "epoch-0001.safetensors").unlink()
+    gone = f"{trunk}/epoch-0001.safetensors does not exist; 'dvc repro full_model@quick-0' makes it"
+    with pytest.raises(UserError, match=f"^{re.escape(gone)}$"):
+        tune_command("quick", 1, 3, None)
+
+
+def test_other_kept_epochs_begin_the_trunk_anew(workspace, monkeypatch):
+    """What has passed was not kept: an interrupted trunk cannot go on for a later choice of epochs."""
+    shutil.rmtree("runs/quick/full_model")
+    workspace["experiments"]["quick"]["full_model"]["keep"] = [0.75]
+    real = runner.Saver.after_epoch
+
+    def interrupted(saver):
+        real(saver)
+        if len(saver.trainer.history) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runner.Saver, "after_epoch", interrupted)
+        stage(full_model, Context("full_model", "quick", None, 0, workspace))
+    shutil.rmtree("runs/quick/full_model")
+    workspace["experiments"]["quick"]["full_model"]["keep"] = [0.25]
+    out = stage(full_model, Context("full_model", "quick", None, 0, workspace))
+    assert sorted(path.stem for path in (out / "trunk").iterdir()) == ["epoch-0001", "epoch-0004"]
 
 
 def test_no_trials_is_no_study(workspace):

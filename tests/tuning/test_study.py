@@ -109,8 +109,8 @@ def finished_table(own, study, trials=8):
     return table.to_csv() + curves.to_csv()
 
 
-def run_all(folder, kill_after=None, **changes):
-    """The tables of a study by one worker, which is interrupted in its so many-eth trial, half-way."""
+def run_all(folder, kill_after=None, pause=0.0, **changes):
+    """The tables of a study by one worker, which is interrupted in its so many-eth trial, half-way, for a while."""
     own = plan(folder, **changes)
     url = f"sqlite:///{folder / 'study.db'}"
     if kill_after is not None:
@@ -128,6 +128,7 @@ def run_all(folder, kill_after=None, **changes):
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         assert count_finished(open_study(own, open_storage(url))) == kill_after
+        time.sleep(pause)
     study = open_study(own, open_storage(url))
     work(own, study, objective(), 8)
     return finished_table(own, study)
@@ -145,6 +146,17 @@ def test_an_interrupted_study_is_the_undisturbed_one(tmp_path, changes):
         tables[name] = run_all(tmp_path / name, kill_after, **changes)
     assert tables["in a point"] == tables["undisturbed"]
     assert tables["in a drawn one"] == tables["undisturbed"]
+
+
+@pytest.mark.parametrize("kill_after", [1, 6])
+def test_a_long_interruption_changes_nothing(tmp_path, monkeypatch, kill_after):
+    """Longer than what makes another machine's trial a dead one: the trial is this machine's own, and goes on."""
+    whole = run_all(tmp_path)
+    monkeypatch.setattr(storage_module, "GRACE", 1)
+    (tmp_path / "again").mkdir()
+    assert run_all(tmp_path / "again", kill_after, pause=2.5) == whole
+    study = optuna.load_study(study_name="toy", storage=f"sqlite:///{tmp_path / 'again/study.db'}")
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 8
 
 
 def test_pruned_trials_count_and_show_what_they_cost(tmp_path, sqlite):

@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from dεps.device import best_device
+from dεps.errors import UserError
+
+
+def test_without_a_gpu_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert best_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(None, 0), ("0", 0), ("3", 3)])
+def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch, rank, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert best_device() == torch.device("cuda", expected)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", "4")
+    with pytest.raises(UserError, match=r"^launch starts 5 or more processes on a machine with 4 GPUs; expected"):
+        best_device()
