@@ -31,7 +31,7 @@ def curves(results: Results) -> Figure:
             curve = results.history[results.history.method == method].dropna(subset=[column])
             points = mean_std(curve, ["epoch"], column)
             band(axes, points.epoch, points["mean"], points["std"], method, marker=".", markersize=4)
-        axes.set(xlabel="epoch", ylabel=f"{size} arch of the space, top-1 on validation (%)")
+        axes.set(xlabel="epoch", ylabel=f"{size} arch, top-1 on validation (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles = [Line2D([], [], color=colours([method])[method], label=label(method)) for method in methods]
     figure.legend(handles=handles, loc="outside right upper")

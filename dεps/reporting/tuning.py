@@ -151,6 +151,6 @@ def intermediate(results: Results) -> Figure:
     if pruned:
         handles.append(Line2D([], [], linestyle="", marker="x", color=FULL, label=f"pruned ({len(pruned)})"))
     axes.legend(handles=handles, **BESIDE)
-    axes.set(xlabel="epoch", ylabel=f"smallest arch of the space, {TOP1}")
+    axes.set(xlabel="epoch", ylabel=f"smallest arch, {TOP1}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
