@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,15 @@ def test_show_without_results_is_one_line(tmp_path, monkeypatch):
     assert result.output.count("\n") == 1
 
 
+def started(folder, *arguments):
+    """A command in a process of its own that Ctrl-C reaches, even where a shell runs the tests in the background."""
+    command = [sys.executable, "-m", "dεps.cli", *arguments]
+    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        command, env=environment(), cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=default
+    )
+
+
 def interrupted(process):
     process.send_signal(signal.SIGINT)
     try:
@@ -123,8 +133,7 @@ def test_a_track_that_waits_can_be_interrupted(tmp_path):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        command = [sys.executable, "-m", "dεps.cli", "track", "--uri", uri]
-        process = subprocess.Popen(command, env=environment(), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        process = started(tmp_path, "track", "--uri", uri)
         silent.settimeout(60)
         connection, _ = silent.accept()
         with connection:
@@ -135,7 +144,6 @@ def test_a_track_that_waits_can_be_interrupted(tmp_path):
 def test_a_plan_that_measures_can_be_interrupted(tmp_path):
     shutil.copytree(ROOT / "params", tmp_path / "params")
     (tmp_path / "params.yaml").write_text(default_text())
-    command = [sys.executable, "-m", "dεps.cli", "plan", "--steps", "1000"]
-    process = subprocess.Popen(command, env=environment(), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = started(tmp_path, "plan", "--steps", "1000")
     time.sleep(8)
     interrupted(process)

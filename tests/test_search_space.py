@@ -3,6 +3,7 @@ from random import Random
 import pytest
 
 from dεps.config import structured
+from dεps.cost import arch_cost
 from dεps.errors import UserError
 from dεps.families.mobilenet import middle_width, squeeze_width
 from dεps.search_space import Arch, SearchSpace, make_divisible
@@ -69,6 +70,16 @@ def test_genomes_names_and_encodings_are_faithful(name):
         assert Arch.parse(str(arch)) == arch
         # A kernel and an expand for each active block, a width each, and the resolution.
         assert sum(space.encode(arch)) == 2 * sum(arch.depths) + len(space.width_choices) + 1
+
+
+@pytest.mark.parametrize("name", ["mbv3_32", "mbv3_224"])
+def test_a_space_of_one_kernel_is_a_part_of_the_other(name):
+    part, whole = load_space(f"{name}_k7"), load_space(name)
+    assert (part.largest(), part.smallest()) == (whole.largest(), whole.uniform(2, 7, 3))
+    for seed in range(50):
+        arch = part.sample(Random(seed))
+        assert arch in whole
+        assert arch_cost(part, arch, 10) == arch_cost(whole, arch, 10)
 
 
 def test_an_encoding_has_a_place_for_each_choice(micro):

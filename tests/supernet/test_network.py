@@ -5,7 +5,7 @@ import torch
 
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
-from tests.conftest import SPACES, load_space
+from tests.conftest import NETWORKS, load_space
 
 #: a side for test images: elasticity does not depend on it
 IMAGE = 16
@@ -28,7 +28,7 @@ def images(count, channels=3, seed=None) -> torch.Tensor:
     return torch.randn(count, channels, IMAGE, IMAGE, generator=seed or torch.Generator().manual_seed(0))
 
 
-VARIANTS = [(name, on) for name in SPACES for on in (False, True) if not (on and name.startswith("resnet"))]
+VARIANTS = [(name, on) for name in NETWORKS for on in (False, True) if not (on and name.startswith("resnet"))]
 
 
 @pytest.mark.parametrize(("name", "kernel_transform"), VARIANTS)
