@@ -49,7 +49,8 @@ def default_params() -> dict[str, Any]:
 def made_up_manifest(**values: Any) -> dict[str, Any]:
     """What `manifest.json` says of data that is not there."""
     counts, hashes = {"train": 7000, "validation": 1000, "test": 2000}, {"train": "1", "validation": "2", "test": "3"}
-    manifest = {"source": "s", "name": "m", "form": "tensor", "size": 28, "channels": 1, "classes": ["a", "b"]}
+    manifest = {"source": "s", "name": "m", "form": "tensor", "size": 28, "channels": 1}
+    manifest |= {"crop": 1.0, "classes": ["a", "b"]}
     return {**manifest, "images": counts, "mean": [0.5], "std": [0.1], "sha256": hashes, **values}
 
 

@@ -34,6 +34,8 @@ class DatasetConfig:
     channels: int
     #: image_folder: a directory or .zip; torchvision: where the official files are or go
     root: str | None = None
+    #: the centre crop's share of the resized shorter side; on ImageNet methods are compared at 0.875
+    crop: float = 1.0
     #: image_folder: text file with one class (folder name) a line; null takes every folder
     classes: str | None = None
     splits: SplitFolders = field(default_factory=SplitFolders)
@@ -68,6 +70,8 @@ class DatasetConfig:
             raise UserError(f"{where}.channels is {self.channels}; allowed: 1, 3")
         if not 8 <= self.size <= 1024:
             raise UserError(f"{where}.size is {self.size}; expected 8 to 1024 pixels")
+        if not 0.5 <= self.crop <= 1.0:
+            raise UserError(f"{where}.crop is {self.crop}; expected a share of the shorter side, 0.5 to 1")
         if not 0.0 < self.holdout < 0.5:
             raise UserError(f"{where}.holdout is {self.holdout}; expected a share above 0 and below 0.5")
         for key in ("train_images", "class_count"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import warnings
 import zipfile
 from collections import defaultdict
@@ -33,13 +34,13 @@ Listings = dict[str, list[tuple[str, int]]]
 
 
 class ImageFolder:
-    """Lists and decodes the images of a directory or .zip.
+    """Lists and decodes the images of a directory or .zip; `crop` as in the `dataset` section.
 
     Raises `UserError` where `root` is missing, is no archive, or holds a path that leads outside itself.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: str | Path, crop: float = 1.0) -> None:
+        self.root, self.crop = Path(root), crop
         self._archive: zipfile.ZipFile | None = None
         if self.root.is_file():
             self._zip()
@@ -148,7 +149,7 @@ class ImageFolder:
 
         Raises `UserError` naming the file where it is missing, truncated or no image.
         """
-        return to_array(self.picture(name, channels), size, channels)
+        return to_array(self.picture(name, channels), size, channels, self.crop)
 
     def picture(self, name: str, channels: int) -> Image.Image:
         """One image in its own size, grey (1 channel) or RGB (3).
@@ -188,15 +189,24 @@ def _mode(channels: int) -> str:
     return "L" if channels == 1 else "RGB"
 
 
-def to_array(picture: Image.Image, size: int, channels: int) -> np.ndarray:
+def shorter_side(size: int, crop: float) -> int:
+    """Pixels that the shorter side is resized to, for a crop of `size` to be that share of it."""
+    return math.ceil(round(size / crop, 6))
+
+
+def to_array(picture: Image.Image, size: int, channels: int, crop: float = 1.0) -> np.ndarray:
     """A picture as uint8 (size, size, channels)."""
     if picture.mode != _mode(channels):
         picture = picture.convert(_mode(channels))
+    shorter = shorter_side(size, crop)
+    if picture.size != (shorter, shorter):
+        scale = shorter / min(picture.size)
+        width, height = (max(shorter, round(side * scale)) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     if picture.size != (size, size):
-        scale = size / min(picture.size)
-        width, height = (max(size, round(side * scale)) for side in picture.size)
+        width, height = picture.size
         left, top = (width - size) // 2, (height - size) // 2
-        picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+        picture = picture.crop((left, top, left + size, top + size))
     return np.asarray(picture).reshape(size, size, channels)
 
 

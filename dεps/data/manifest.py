@@ -15,6 +15,7 @@ _TYPES = {
     "name": str,
     "form": str,
     "size": int,
+    "crop": float,
     "channels": int,
     "classes": list,
     "images": dict,
@@ -38,6 +39,8 @@ def _wrong(manifest: dict[str, Any]) -> str | None:
     for key, kind in _TYPES.items():
         if not isinstance(manifest.get(key), kind) or not manifest[key]:
             return key
+    if not 0.0 < manifest["crop"] <= 1.0:
+        return "crop"
     if not all(isinstance(name, str) for name in manifest["classes"]):
         return "classes"
     for key in ("mean", "std"):

@@ -43,7 +43,7 @@ def prepare(
     With `keeping`, decoded images are kept for a later process, should this one be interrupted.
     """
     if config.source == "image_folder":
-        folder = ImageFolder(config.location())
+        folder = ImageFolder(config.location(), config.crop)
         listings, classes = folder.splits(config.splits, config.classes)
         _check_counts(config, len(listings["train"]), len(classes))
         listings = _hold_out(listings, config, classes)
@@ -83,11 +83,11 @@ def _check_counts(config: DatasetConfig, images: int, classes: int) -> None:
 
 
 def _resize(images: np.ndarray, labels: np.ndarray, config: DatasetConfig) -> tuple[np.ndarray, np.ndarray]:
-    if images.shape[1:] != (config.size, config.size, config.channels):
+    if images.shape[1:] != (config.size, config.size, config.channels) or config.crop < 1:
         from PIL import Image
 
         pictures = (Image.fromarray(image.squeeze()) for image in images)
-        images = np.stack([to_array(picture, config.size, config.channels) for picture in pictures])
+        images = np.stack([to_array(picture, config.size, config.channels, config.crop) for picture in pictures])
     return images, labels
 
 
@@ -171,7 +171,8 @@ def _prepare_files(
         labels[split] = np.array([label for _, label in items], np.int64)
         data = save({"labels": labels[split]})
         (out / f"{split}.safetensors").write_bytes(data)
-        hashes[split] = hashlib.sha256(names + data).hexdigest()
+        form = f"{config.size} {config.channels} {config.crop}".encode()  # which no file says that is hashed here
+        hashes[split] = hashlib.sha256(names + data + form).hexdigest()
     train = listings["train"]
     chosen = python_rng(0, "statistics").sample(train, min(len(train), STATISTICS_SAMPLE))
     sample, _ = _decode(folder, chosen, config, "train (mean and standard deviation)", progress, keeping)
@@ -200,6 +201,7 @@ def _write_manifest(
         "name": config.name,
         "form": form,
         "size": config.size,
+        "crop": config.crop,
         "channels": config.channels,
         "classes": classes,
         "images": {split: int(sum(values)) for split, values in counts.items()},

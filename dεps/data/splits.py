@@ -100,7 +100,7 @@ class PreparedData:
             raise UserError(f"{path} holds images of {images.dtype}, {there}; manifest.json says otherwise; {CURE}")
         files = folder = None
         if images is None:
-            files, folder = self._files(name, count), ImageFolder(self.config.location())
+            files, folder = self._files(name, count), ImageFolder(self.config.location(), self.manifest["crop"])
         return Split(labels, images, files, folder, size, channels, len(self.classes))
 
     def _files(self, name: str, count: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dεps.config import structured
+from dεps.data.folder import shorter_side
 from dεps.errors import UserError, check_numbers
 
 FORMAT = "deps-workbench/1"
@@ -47,11 +48,13 @@ class ModelCard:
     #: in percent, BN recalibrated; none where not measured
     val_top1: float | None = None
     test_top1: float | None = None
+    #: the centre crop's share of the resized shorter side
+    crop: float = 1.0
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
         sides = {"size": (1, LARGEST_SIDE), "resolution": (1, LARGEST_SIDE)}
-        check_numbers(self, where, **sides, macs=(0, 2**62), params=(0, 2**62))
+        check_numbers(self, where, crop=(0.5, 1), **sides, macs=(0, 2**62), params=(0, 2**62))
         if self.channels not in (1, 3):
             raise UserError(f"{where}.channels is {self.channels}; allowed: 1, 3")
         if not 1 <= len(self.classes) <= MOST_CLASSES:
@@ -72,8 +75,9 @@ class ModelCard:
         second = f"resize to {self.resolution} (bilinear, antialiased); " if self.resolution != self.size else ""
         colour = "grey" if self.channels == 1 else "RGB"
         return (
-            f"decode as {colour}; resize the shorter side to {self.size} (bicubic) and crop the centre; {second}divide "
-            "by 255, subtract mean, divide by std; float32 in the order (batch, channel, row, column)"
+            f"decode as {colour}; resize the shorter side to {shorter_side(self.size, self.crop)} (bicubic) and crop "
+            f"the centre to {self.size}; {second}divide by 255, subtract mean, divide by std; "
+            "float32 in the order (batch, channel, row, column)"
         )
 
     def to_texts(self) -> dict[str, str]:

@@ -101,7 +101,7 @@ def model_input(path: Path, card: ModelCard) -> np.ndarray:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; expected a JPEG or PNG file, or a folder of them")
-    pixels = ImageFolder(path.parent).read(path.name, card.size, card.channels)
+    pixels = ImageFolder(path.parent, card.crop).read(path.name, card.size, card.channels)
     if card.resolution != card.size:
         side = card.resolution
         resized = to_picture(pixels).resize((side, side), Image.Resampling.BILINEAR)

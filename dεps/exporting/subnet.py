@@ -32,6 +32,7 @@ def card_of(
         classes=data.classes,
         channels=data.channels,
         size=manifest["size"],
+        crop=manifest["crop"],
         resolution=arch.resolution,
         mean=manifest["mean"],
         std=manifest["std"],

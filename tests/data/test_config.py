@@ -4,6 +4,7 @@ import pytest
 
 from dεps.data.config import DatasetConfig
 from dεps.data.prepare import prepare
+from dεps.errors import UserError
 
 
 def config(root: str) -> DatasetConfig:
@@ -26,3 +27,9 @@ def test_a_copy_without_the_images_prepares_the_same(drawn, tmp_path, monkeypatc
         monkeypatch.setenv("DVC_ROOT", str(workspace))
         prepare(config(drawn.name), tmp_path / name)
     assert (tmp_path / "a/manifest.json").read_text() == (tmp_path / "b/manifest.json").read_text()
+
+
+@pytest.mark.parametrize("crop", [0.0, 0.49, 1.01, float("nan")])
+def test_a_crop_is_a_share(crop):
+    with pytest.raises(UserError, match=r"dataset\.crop is .*; expected a share of the shorter side, 0\.5 to 1"):
+        DatasetConfig("drawn", "image_folder", 28, 1, "x", crop=crop).check("dataset")

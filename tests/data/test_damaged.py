@@ -52,7 +52,7 @@ def prepared(data: PreparedData, tmp_path: Path) -> PreparedData:
     return PreparedData(tmp_path / "prepared", data.config)
 
 
-MANIFEST = ["size", "channels", "classes", "images", "mean", "std", "sha256", "name", "form", "source"]
+MANIFEST = ["size", "crop", "channels", "classes", "images", "mean", "std", "sha256", "name", "form", "source"]
 
 
 def read_all(prepared: PreparedData) -> None:

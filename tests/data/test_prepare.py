@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 from dεps.data.config import DatasetConfig, SplitFolders
-from dεps.data.folder import ImageFolder
+from dεps.data.folder import ImageFolder, shorter_side
 from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData
 from dεps.errors import UserError
@@ -91,6 +92,32 @@ def test_a_large_set_stays_files_and_reads_the_same(drawn, tmp_path):
     assert (tensor.train.read(indices) == files.train.read(indices)).all()
     assert (tensor.train.labels == files.train.labels).all()
     assert tensor.manifest["mean"] == files.manifest["mean"]
+
+
+@pytest.mark.parametrize("limit", [2048, 0])
+def test_a_crop_is_of_a_larger_picture(drawn, tmp_path, limit):
+    config = folder_config(drawn, size=21, crop=0.75, in_memory_limit_mb=limit)  # 21 is 0.75 of 28
+    manifest = prepare(config, tmp_path)
+    assert manifest["crop"] == 0.75
+    read = PreparedData(tmp_path, config).test.read(torch.arange(48))
+    whole = ImageFolder(drawn)
+    for name, pixels in zip((name for name in whole.names if name.startswith("test/")), read, strict=True):
+        border = (28 - 21) // 2
+        assert np.array_equal(pixels, whole.read(name, 28, 1)[border : border + 21, border : border + 21])
+
+
+def test_other_crops_are_other_data(drawn, tmp_path):
+    found = []
+    for name, crop in (("a", 1.0), ("b", 0.875)):
+        (tmp_path / name).mkdir()
+        manifest = prepare(folder_config(drawn, crop=crop, in_memory_limit_mb=0), tmp_path / name)
+        found.append(manifest["sha256"]["train"])
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(("size", "crop", "side"), [(224, 0.875, 256), (160, 0.875, 183), (28, 1.0, 28), (32, 0.9, 36)])
+def test_the_shorter_side_is_rounded_up(size, crop, side):
+    assert shorter_side(size, crop) == side
 
 
 def test_a_class_list_chooses_and_orders(drawn, tmp_path):

@@ -34,7 +34,8 @@ def test_it_comes_back_as_it_was():
     assert "猫 / chat" in texts["classes"]
     assert CARD.shape == (3, 28, 28)
     assert (
-        "resize the shorter side to 32 (bicubic) and crop the centre; resize to 28 (bilinear" in texts["preprocessing"]
+        "resize the shorter side to 32 (bicubic) and crop the centre to 32; resize to 28 (bilinear"
+        in texts["preprocessing"]
     )
     assert "resize to" not in replace(CARD, size=28).preprocessing
 

@@ -70,6 +70,12 @@ def test_input_is_that_of_the_pipeline(folder, subnet, data):
     assert np.abs(model_input(Path("images/0.png"), subnet[1]) - same).max() < 1e-6
 
 
+def test_input_is_cropped_as_the_data_were(folder, subnet):
+    card = replace(subnet[1], size=21, resolution=21, crop=0.75)
+    whole = model_input(Path("images/0.png"), replace(card, size=28, resolution=28, crop=1.0))
+    assert np.array_equal(model_input(Path("images/0.png"), card), whole[:, 3:24, 3:24])
+
+
 def test_colour_becomes_grey_and_grey_colour(folder, subnet):
     picture = Image.open("images/0.png")
     for mode in ("RGB", "RGBA", "P", "1", "I;16"):
