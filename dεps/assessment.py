@@ -16,8 +16,9 @@ from dεps.cost import arch_cost
 from dεps.data.splits import Split
 from dεps.device import best_device, set_up
 from dεps.errors import UserError
-from dεps.evaluation import EvaluateConfig, recalibration_indices, top1
+from dεps.evaluation import EvaluateConfig, accuracies, recalibration_indices
 from dεps.experiment import check_fit, load_data
+from dεps.measurement import TOGETHER
 from dεps.pareto import mean_pareto_accuracy
 from dεps.progress import progress
 from dεps.randomness import derive
@@ -90,9 +91,11 @@ def assess(
     measured = _some(getattr(data, split), images)
     indices = recalibration_indices(data.train, recalibration, SEED)
     rows = []
-    for name, arch in progress(chosen, f"evaluate {path.name}", len(chosen)):
-        cost = arch_cost(net.space, arch, net.classes, net.channels)
-        rows.append(Row(name, str(arch), *cost, round(top1(net, arch, data, measured, indices), 4)))
+    portions = [chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)]
+    for portion in progress(portions, f"evaluate {path.name}", len(portions)):
+        found = accuracies(net, [arch for _, arch in portion], data, [measured], indices)
+        for (name, arch), (top1,) in zip(portion, found, strict=True):
+            rows.append(Row(name, str(arch), *arch_cost(net.space, arch, net.classes, net.channels), round(top1, 4)))
     mean = None
     if points:
         front = rows[:points]

@@ -27,6 +27,14 @@ def best_device() -> torch.device:
     return torch.device("cuda", rank)
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty where there is none."""
+    if not torch.cuda.is_available():
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+
+
 #: of glibc's mallopt
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
@@ -57,6 +65,8 @@ def _deterministic() -> None:
     # Nothing here reads memory that it has not written; filling it all first takes an eighth of a training step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+    # Convolutions of float32 would have the mantissa of fp16, unlike those of an exported file.
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def compiled(work: Callable) -> Callable:

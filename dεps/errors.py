@@ -31,7 +31,8 @@ def is_odd(text: str) -> bool:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether Python, torch or a GPU has run out of memory; torch's errors are known by name, without importing it."""
-    own = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    signs = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of CUDA, of its libraries
+    own = type(error).__name__ == "OutOfMemoryError" or any(sign in str(error) for sign in signs)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and own)
 
 

@@ -27,8 +27,9 @@ from dεps.supernet.network import Supernet
 from dεps.trie import Trie, image_bytes
 
 RECALIBRATION_BATCH = 200
-#: bytes of the largest activation of a batch: more of it leaves the caches, less of it is all overhead
-CPU_BATCH, GPU_BATCH = 2**25, 2**31
+#: bytes of the largest activation of a batch: more of it leaves a CPU's caches, or is too much for a GPU that keeps one
+#: of each layer in which archs part; less of it is all overhead
+CPU_BATCH, GPU_BATCH = 2**25, 2**29
 
 
 def recalibration_indices(train: Split, images: int, seed: int) -> Tensor:
@@ -44,8 +45,7 @@ def recalibrated(net: Supernet, arch: Arch, data: PreparedData, indices: Tensor)
     """
     device = net.classifier.weight.device
     plain = extract(net, arch).eval()
-    batches = (images.to(device) for images in _recalibration_batches(data, indices, arch.resolution))
-    recalibrate(plain, batch_norms(plain), batches)
+    recalibrate(plain, batch_norms(plain), _recalibration_batches(data, indices, arch.resolution, device))
     return plain
 
 
@@ -71,16 +71,17 @@ def accuracies(
     Archs that begin alike are faster together; the results are the same alone.
     """
     found: dict[Arch, list[float]] = {}
-    batch = evaluation_batch(net.space, data.channels, net.classifier.weight.device)
+    device = net.classifier.weight.device
+    batch = evaluation_batch(net.space, data.channels, device)
     for size in sorted({arch.resolution for arch in archs}):
         own = list(dict.fromkeys(arch for arch in archs if arch.resolution == size))
         trie = Trie(net, own)
-        trie.recalibrate(_recalibration_batches(data, indices, size), RECALIBRATION_BATCH)
+        trie.recalibrate(_recalibration_batches(data, indices, size, device), RECALIBRATION_BATCH)
         rates = []
         for split in splits:
             batches = plain_batches(
                 split,
-                Normalise.of(data),
+                Normalise.of(data, device),
                 batch_size=batch,
                 indices=_share(len(split), batch, part),
                 workers=data.config.workers,
@@ -92,8 +93,8 @@ def accuracies(
     return [found[arch] for arch in archs]
 
 
-def _recalibration_batches(data: PreparedData, indices: Tensor, size: int) -> Iterator[Tensor]:
-    normalise, workers = Normalise.of(data), data.config.workers
+def _recalibration_batches(data: PreparedData, indices: Tensor, size: int, device: torch.device) -> Iterator[Tensor]:
+    normalise, workers = Normalise.of(data, device), data.config.workers
     batches = plain_batches(
         data.train, normalise, batch_size=RECALIBRATION_BATCH, indices=indices, workers=workers, size=size
     )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dεps import parallel
+from dεps.device import best_device
 from dεps.identity import digest
 from dεps.progress import progress
 from dεps.resume import Journal, file_hash, work_folder, work_key
@@ -38,7 +39,8 @@ def measure_each(
     """
     part = parallel.part()
     data = digest(manifest["sha256"])
-    key = work_key(context.label, context.seed, file_hash(supernet), data, images, torch.__version__)
+    where = best_device().type
+    key = work_key(context.label, context.seed, file_hash(supernet), data, images, torch.__version__, where)
     journal = Journal(work_folder(context.state("resume"), key, context.label, leads()), part.number)
     parallel.wait()
     distinct = {str(arch): arch for arch in archs}

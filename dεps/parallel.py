@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dεps.data.augment import WHOLE, Part
 from dεps.device import best_device
-from dεps.errors import UserError
+from dεps.errors import UserError, is_out_of_memory
 
 #: how long processes wait for one that is alive but busy, such as with decoding a file on a slow disk
 PATIENCE = timedelta(hours=2)
@@ -30,23 +30,29 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             "another process of this job has ended or cannot be reached; the same command, with any number of "
             f"processes, goes on from the last checkpoint ({' '.join(str(error).split())[:120]})"
         ) from None
 
 
-def part() -> Part:
-    """Which of how many processes this is; joins the others at the first call."""
+def part(device: torch.device | None = None) -> Part:
+    """Which of how many processes this is; joins the others at the first call.
+
+    They exchange tensors of the kind of `device`, by default `best_device()`.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return WHOLE
     if not dist.is_initialized():
-        cuda = torch.cuda.is_available()
-        if cuda:
-            torch.cuda.set_device(best_device())
+        backend, own = "gloo", None
+        if (device or best_device()).type == "cuda":
+            backend, own = "nccl", best_device()
+            torch.cuda.set_device(own)
         with _together():
-            dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+            dist.init_process_group(backend, timeout=PATIENCE, device_id=own)
     return Part(dist.get_rank(), count)
 
 

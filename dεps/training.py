@@ -22,7 +22,7 @@ from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.device import best_device, compiled
 from dεps.errors import UserError, check_numbers
-from dεps.evaluation import recalibrated, recalibration_indices, top1
+from dεps.evaluation import accuracies, recalibrated, recalibration_indices
 from dεps.losses import Targets
 from dεps.numerics import PRECISIONS, Numerics
 from dεps.optimizers import SGD
@@ -126,8 +126,8 @@ class Trainer:
         self.space, self.data, self.config, self.strategy, self.seed = space, data, config, strategy, seed
         self.validated = validated
         self.device = _device(config)
-        self.part = _part(config)
-        self.normalise = Normalise.of(data)
+        self.part = _part(config, self.device)
+        self.normalise = Normalise.of(data, self.device)
         self.steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
         classes = len(data.classes)
         self.net = Supernet(space, classes, data.channels, strategy.kernel_transform, derive(seed, "weights"))
@@ -216,8 +216,9 @@ class Trainer:
             part=self.part,
         )
         for images, labels in batches:
-            images = images.to(self.device, memory_format=self.memory_format)
-            self._step(images, labels.to(self.device), phase)
+            # Nothing here waits for a GPU: it would stand still until the next step is launched.
+            images = images.to(memory_format=self.memory_format)
+            self._step(images, labels.to(self.device, non_blocking=True), phase)
             self.on_step()
 
     def _close_epoch(self) -> Record:
@@ -290,10 +291,8 @@ class Trainer:
         # In the trunk every method validates the same two archs, or a branch would not be its own trunk's.
         choices = self.space if phase.alone else self.strategy.space
         archs = self.validated or {"smallest": choices.smallest(), "largest": choices.largest()}
-        return {
-            f"val/{name}_top1": round(top1(self.net, arch, self.data, self.data.validation, indices, self.part), 4)
-            for name, arch in archs.items()
-        }
+        rows = accuracies(self.net, list(archs.values()), self.data, [self.data.validation], indices, self.part)
+        return {f"val/{name}_top1": round(value, 4) for name, (value,) in zip(archs, rows, strict=True)}
 
 
 class _Sums:
@@ -357,16 +356,19 @@ def _optimizer(net: Supernet, config: TrainConfig) -> SGD:
 
 
 def _device(config: TrainConfig) -> torch.device:
-    device = best_device() if config.device == "auto" else torch.device(config.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
+    device = torch.device("cpu") if config.device == "cpu" else best_device()
+    if device.type == "cpu" and config.device == "cuda":
         raise UserError("train.device is 'cuda', but there is no GPU here; set auto or cpu")
     if device.type == "cpu" and config.precision == "fp16":
         raise UserError("train.precision is 'fp16', which needs a GPU; set float32 or bf16")
+    emulated = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    if emulated and config.precision == "bf16":
+        raise UserError("train.precision is 'bf16', which this GPU has not; set float32 or fp16")
     return device
 
 
-def _part(config: TrainConfig) -> Part:
-    part = parallel.part()
+def _part(config: TrainConfig, device: torch.device) -> Part:
+    part = parallel.part(device)
     if config.batch_size % part.count:
         raise UserError(
             f"train.batch_size is {config.batch_size}; expected a multiple of the {part.count} processes that share it"

@@ -77,12 +77,12 @@ class Trie:
 
         def count(batch: tuple[Tensor, Tensor]) -> Tensor:
             images, labels = batch
-            found, labels = self._run(images), labels.to(self.device)
+            found, labels = self._run(images), labels.to(self.device, non_blocking=True)
             return torch.stack([(found[number].argmax(1) == labels).sum() for number in range(self.archs)])
 
-        counts = torch.zeros(self.archs, dtype=torch.int64)
+        counts = torch.zeros(self.archs, dtype=torch.int64, device=self.device)
         for more in in_order(count, batches, self._threads(batch_size)):
-            counts += more.cpu()
+            counts += more
         return counts.tolist()
 
     def _run(self, images: Tensor) -> dict[int, Tensor]:

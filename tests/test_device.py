@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dεps.device import best_device
+from dεps.device import best_device, set_up, visible_gpus
 from dεps.errors import UserError
 
 
@@ -26,3 +26,20 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "4")
     with pytest.raises(UserError, match=r"^launch starts 5 or more processes on a machine with 4 GPUs; expected"):
         best_device()
+
+
+@pytest.mark.parametrize(("named", "expected"), [(None, ["0", "1"]), ("", ["0", "1"]), ("3,GPU-5a", ["3", "GPU-5a"])])
+def test_visible_gpus_are_those_of_the_environment(monkeypatch, named, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == expected
+
+
+def test_float32_is_float32_everywhere(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    set_up()
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32

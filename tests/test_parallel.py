@@ -63,6 +63,35 @@ def test_alone_there_is_one_part_and_nothing_to_average():
     assert gradient.tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize(("device", "backend", "own"), [("cpu", "gloo", None), ("cuda", "nccl", 1), (None, "nccl", 1)])
+def test_processes_talk_as_their_device_needs(monkeypatch, device, backend, own):
+    """On a machine with GPUs, which stands here for itself."""
+    joined, chosen = [], []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(parallel.dist, "init_process_group", lambda *names, **given: joined.append((*names, given)))
+    monkeypatch.setattr(parallel.dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(parallel.dist, "get_world_size", lambda: 2)
+    assert parallel.part(device and torch.device(device)) == Part(1, 2)
+    ((name, given),) = joined
+    gpu = own and torch.device("cuda", own)
+    assert (name, given["device_id"], chosen) == (backend, gpu, [gpu] if gpu else [])
+
+
+def test_memory_that_ends_is_not_another_process_that_has_ended(monkeypatch):
+    monkeypatch.setattr(parallel, "part", lambda: Part(0, 2))
+
+    def fail(tensor):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(parallel.dist, "all_reduce", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        parallel.average([torch.ones(1)])
+
+
 @pytest.mark.parametrize("config", [AugmentConfig(), AugmentConfig(resized_crop=0.3, random_erasing=0.5)])
 def test_parts_make_up_the_whole_batch(data, config):
     def first(part):

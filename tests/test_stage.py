@@ -50,6 +50,8 @@ def test_a_stage_can_be_about_one_arch(workspace):
         (MemoryError(), 2, f"{OUT_OF_MEMORY}\n"),
         (torch.OutOfMemoryError("CUDA out of memory."), 2, f"{OUT_OF_MEMORY}\n"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, f"{OUT_OF_MEMORY}\n"),
+        (RuntimeError("CUDA error: out of memory"), 2, f"{OUT_OF_MEMORY}\n"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), 2, f"{OUT_OF_MEMORY}\n"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(workspace, capsys, error, code, message):

@@ -377,6 +377,14 @@ def test_what_needs_a_gpu_is_refused_without(micro, data, change, message):
         trainer(micro, data, replace(CONFIG, **change))
 
 
+def test_a_gpu_without_bf16_is_refused(micro, data, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    with pytest.raises(UserError, match=r"^train\.precision is 'bf16', which this GPU has not; set float32 or fp16$"):
+        trainer(micro, data, TrainConfig(precision="bf16"))
+
+
 def test_compiling_needs_one_resolution(micro, data):
     with pytest.raises(UserError, match=r"train\.compile is true"):
         trainer(replace(micro, resolution=[24, 28]), data, replace(CONFIG, compile=True))

@@ -61,6 +61,7 @@ class ShrinkPhase:
         own = section(self.context.params, *self.context.keys())
         images = self.evaluate.recalibration_images
         decides = [self.config.determinants(), [own[name] for name in SECTIONS], images, torch.__version__]
+        decides.append(best_device().type)
         key = digest([*decides, self.data.manifest["sha256"], code_hash()])
         name = f"{self.context.experiment}-{key}"
         state = STATE / STAGE / self.context.experiment / key

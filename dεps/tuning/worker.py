@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from dεps.config import read_params, section, selected, structured
+from dεps.device import visible_gpus
 from dεps.errors import UserError
 from dεps.stage import Context, guarded
 from dεps.tuning.config import TuningConfig
@@ -32,7 +33,8 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
         # The password of a database must not show in a list of processes.
         environment = os.environ | {VARIABLE: url}
         command = [sys.executable, "-m", "dεps.tuning.worker", context.experiment, str(trials)]
-        processes = [subprocess.Popen(command, env=environment) for _ in range(workers)]
+        gpus = visible_gpus()
+        processes = [subprocess.Popen(command, env=environment | _own_gpu(gpus, number)) for number in range(workers)]
         try:
             codes = [process.wait() for process in processes]
         except KeyboardInterrupt:
@@ -54,6 +56,11 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
             f"to make it a result of 'dvc repro': deps params experiment=[{context.experiment}] "
             f"experiments.{context.experiment}.tuning.trials={trials}"
         )
+
+
+def _own_gpu(gpus: list[str], number: int) -> dict[str, str]:
+    """What lets a worker see one GPU alone: they take turns."""
+    return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
 
 
 def _prepare(experiment: str | None, trials: int | None) -> tuple[Context, int]:
