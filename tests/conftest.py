@@ -25,8 +25,8 @@ pytest_plugins = ["tests.browser", "tests.postgresql"]
 ROOT = Path(__file__).resolve().parent.parent
 #: every space that is not just another with more resolutions
 SPACES = sorted(path.stem for path in (ROOT / "params/space").glob("*.yaml") if not path.stem.endswith("_elastic"))
-#: without those that have a part of another's archs, which make the same networks
-NETWORKS = [name for name in SPACES if not name.endswith("_k7")]
+#: without those that have another's networks: a part of its archs, or other images
+NETWORKS = [name for name in SPACES if not name.endswith(("_k7", "_rss"))]
 
 
 def load_space(name: str) -> SearchSpace:

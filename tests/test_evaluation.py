@@ -17,6 +17,7 @@ from dεps.evaluation import (
 from dεps.recalibration import batch_norms, recalibrate
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
+from tests.conftest import load_space
 
 
 def test_recalibration_is_the_cumulative_average_of_batch_statistics(micro, data):
@@ -69,6 +70,19 @@ def test_population_fills_its_buckets(micro):
     expands = {block.expand for bucket, arch in population if bucket == 0 for stage in arch.stages for block in stage}
     assert expands == {2}
     assert population == sample_population(micro, macs_of, config, Random(0))
+
+
+@pytest.mark.parametrize("name", ["mbv3_32", "mbv3_224_elastic", "proxyless_224"])
+def test_the_papers_spaces_fill_all_buckets(name):
+    space = load_space(name)
+    macs_of = macs_counter(space, 100)
+    population = sample_population(space, macs_of, PopulationConfig(buckets=6, per_bucket=20), Random(0))
+    assert [number for number, _ in population] == [number for number in range(6) for _ in range(20)]
+    assert len({arch for _, arch in population}) == 120
+    low, high = macs_of(space.smallest()), macs_of(space.largest())
+    for bucket, arch in population:
+        assert bucket == min(int((macs_of(arch) - low) * 6 / (high - low)), 5)
+        assert arch in space
 
 
 def test_macs_are_remembered(micro):

@@ -7,6 +7,7 @@ the standard deviation, unless the figure says otherwise; every figure says how 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import seaborn as sns
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dεps.reporting.drawing import BESIDE, band, heading, mean_std, titled_axes, titled_panels
-from dεps.reporting.published import dataset_of, pareto_points
+from dεps.reporting.published import Median, Point, dataset_of, medians_of, pareto_points
 from dεps.reporting.results import Results
 from dεps.reporting.style import FULL, SOFT, colours, label
 from dεps.reporting.tables import spread
@@ -34,7 +35,7 @@ def pareto(results: Results) -> Figure:
     error = alone["std"] if len(results.seeds) > 1 else None
     diamond = {"fmt": "D", "color": FULL, "markersize": 5, "zorder": 3, "label": "arch trained alone"}
     axes.errorbar(alone.macs / 1e6, alone["mean"], yerr=error, **diamond)
-    published = _published(axes, results)
+    published = _published(axes, results, pareto_points(dataset_of(results.params) or ""))
     _name_archs(axes, own)  # after all points: it settles the limits
     axes.set(xlabel="MACs (millions)", ylabel="top-1 on test (%)")
     star = Line2D([], [], marker="*", linestyle="", color=FULL, markersize=9)
@@ -44,9 +45,8 @@ def pareto(results: Results) -> Figure:
     return figure
 
 
-def _published(axes: Axes, results: Results) -> list[Line2D]:
+def _published(axes: Axes, results: Results, points: Mapping[str, Sequence[Point | Median]]) -> list[Line2D]:
     """Draw the published points of the selected methods; their entry of the legend, or none."""
-    points = pareto_points(dataset_of(results.params) or "")
     style = {"linestyle": "--", "linewidth": 0.9, "marker": "o", "markerfacecolor": "none", "markersize": 4.5}
     there = [method for method in results.methods if method in points]
     for method in there:
@@ -82,7 +82,9 @@ def population(results: Results) -> Figure:
     sns.lineplot(table, x="place", y="test_top1", hue="Method", palette=palette, ax=axes, **lines, **bars)
     axes.set(xlabel="MACs (millions), mean of the bucket", ylabel="median top-1 on test (%)")
     count = int(table.groupby(["method", "bucket"]).size().max())
-    legend = axes.legend(title=f"up to {count} archs a\nbucket; bars: middle half", **BESIDE)
+    published = _published(axes, results, medians_of(results.params))
+    handles = [*axes.get_legend_handles_labels()[0], *published]
+    legend = axes.legend(handles=handles, title=f"up to {count} archs a\nbucket; bars: middle half", **BESIDE)
     legend._legend_box.align = "left"
     legend.get_title().set_fontsize(8)
     return figure

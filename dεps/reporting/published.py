@@ -17,6 +17,8 @@ from dεps.pareto import mean_pareto_accuracy
 FOLDER = Path(__file__).with_name("published")
 #: the search space with which each data set's results were published
 SPACES = {"cifar10": "mbv3_32", "cifar100": "mbv3_32", "imagenet100": "mbv3_224", "imagenet1k": "mbv3_224"}
+#: data set and search space of the published medians of random archs
+MEDIANS = ("cifar100", "mbv3_32_rss")
 #: the data set whose training cost was published
 COST_DATASET = "imagenet1k"
 
@@ -79,9 +81,18 @@ def rss_medians() -> Mapping[str, tuple[Median, ...]]:
     }
 
 
+def medians_of(experiment: Mapping[str, Any]) -> Mapping[str, tuple[Median, ...]]:
+    """`rss_medians` where an experiment has the data and the search space that they are of, else none."""
+    return rss_medians() if (_data(experiment), experiment["space"].get("name", "")) == MEDIANS else {}
+
+
+def _data(experiment: Mapping[str, Any]) -> str:
+    return str(experiment["dataset"].get("name", "")).lower().replace("-", "").replace("_", "")
+
+
 def dataset_of(experiment: Mapping[str, Any]) -> str | None:
     """Which published data set an experiment's params reproduce: both data and search space must be the paper's."""
-    name = str(experiment["dataset"].get("name", "")).lower().replace("-", "").replace("_", "")
+    name = _data(experiment)
     # Fixed kernels, as in the published runs, or all: what is reported has the largest kernel either way.
     return name if name in SPACES and experiment["space"].get("name", "").removesuffix("_k7") == SPACES[name] else None
 

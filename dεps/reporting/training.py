@@ -56,13 +56,13 @@ def cost(results: Results) -> Figure:
         if BASE in totals:
             text += f" ({total.mean() / totals[BASE].mean():.2f} ×"
             if method in published:
-                text += f"; published {published[method].gpu_hours / published[BASE].gpu_hours:.2f} ×"
+                text += f"; published GPU-hours {published[method].gpu_hours / published[BASE].gpu_hours:.2f} ×"
             text += ")"
         axes.text(total.mean(), row, text, va="center", fontsize=8)
     axes.set_yticks(range(len(results.methods)), [label(method) for method in results.methods])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(total.mean() for total in totals.values()) * (1.45 if published else 1.22))
+    axes.set_xlim(0, max(total.mean() for total in totals.values()) * (1.6 if published else 1.22))
     axes.grid(axis="y", visible=False)
     relative = f"; in brackets: relative to {label(BASE)}" if BASE in totals else ""
     axes.set_xlabel(f"training cost (10¹² MACs; hatched: full model alone{relative})")

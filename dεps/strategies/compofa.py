@@ -1,7 +1,7 @@
 """CompOFA (arXiv 2104.12642): OFA on a space in which depth and expand ratio go together.
 
-Update: as OFA's, in two phases of 25 and 125 epochs (against 180 of the teacher): first the two largest of the coupled
-choices, then all. Kernels are fixed per stage and not transformed.
+Update: as OFA's, in two phases of 25 and 125 epochs (against 180 of the teacher), which both offer all coupled choices.
+Kernels are fixed per stage and not transformed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def build(options: Options, setup: Setup) -> ProgressiveShrinking:
             raise UserError(f"compofa needs as many depths as expand ratios in each stage; stage {number} has not")
     space = setup.space.couple(kernels)
     stages = [
-        Shrinking("coupled 1", 25, 0, 32.5, 4, space.top(depth=2, expand=2), "all"),
+        Shrinking("coupled 1", 25, 0, 32.5, 4, space, "all"),
         Shrinking("coupled 2", 125, 5, 10.8, 4, space, "groups"),
     ]
     return ProgressiveShrinking(options, setup, space, stages, kernel_transform=False)

@@ -82,6 +82,7 @@ class ElasticBlock(nn.Module):
             tensors += [(se.reduce_weight, 1), (se.expand_weight, 0), (se.expand_bias, 0)]
         yield SortableAxis(self.project.weight, borders, tensors)
         if self.largest.se:
+            # Within the same groups: a subnet has the hidden units that belong to its channels.
             hidden = [(se.reduce_weight, 0), (se.reduce_bias, 0), (se.expand_weight, 1)]
             yield SortableAxis(se.expand_weight, [squeeze_width(border) for border in borders], hidden)
 

@@ -55,6 +55,17 @@ def test_population_lines_are_medians_per_bucket_and_method(results):
     assert bars[0][:, 1].tolist() == pytest.approx(quarters[0].tolist())
 
 
+def test_published_medians_stand_beside_ours_in_their_own_space(results):
+    results.params["dataset"]["name"], results.params["space"]["name"] = "cifar100", "mbv3_32_rss"
+    (axes,) = figures.population(results).axes
+    assert texts(axes.get_legend()) == ["DεpS", "RSS", "published (±0.05)"]
+    (published,) = [line for line in axes.lines if line.get_linestyle() == "--"]  # of RSS; there are none of DεpS
+    assert published.get_color() == colours(["rss"])["rss"]
+    assert published.get_xdata().tolist() == [4, 6, 8, 10, 12, 14]
+    assert published.get_ydata()[0] == 51.9
+    assert "published (±0.05)" not in texts(figures.pareto(results).axes[0].get_legend())
+
+
 def test_a_panel_a_method_with_its_tau(results):
     deps, rss = figures.predictor(results).axes
     assert deps.get_title(loc="left").endswith("τ = 0.50")
@@ -67,7 +78,7 @@ def test_costs_are_compared_with_deps(results):
     assert [text.get_text().strip() for text in axes.texts] == ["0.400 (1.00 ×)"] * 2
     results.params["dataset"]["name"], results.params["space"]["name"] = "imagenet1k", "mbv3_224"
     (axes,) = training.cost(results).axes
-    assert axes.texts[0].get_text().strip() == "0.400 (1.00 ×; published 1.00 ×)"
+    assert axes.texts[0].get_text().strip() == "0.400 (1.00 ×; published GPU-hours 1.00 ×)"
 
 
 def test_curves_have_a_panel_an_arch(results):

@@ -4,9 +4,11 @@ import pytest
 
 from dεps.reporting.published import (
     FOLDER,
+    MEDIANS,
     SPACES,
     dataset_of,
     mean_pareto_top1,
+    medians_of,
     pareto_points,
     rss_medians,
     training_costs,
@@ -66,6 +68,16 @@ def test_rss_medians_rise_with_macs():
     assert medians["rss"][0] == (4e6, 51.9)
     for points in medians.values():
         assert list(points) == sorted(points)
+
+
+def test_the_published_medians_are_of_six_ranges_of_their_space():
+    from dεps.cost import arch_cost
+
+    space = load_space(MEDIANS[1])
+    ends = [arch_cost(space, arch, 100).macs / 1e6 for arch in (space.smallest(), space.largest())]
+    assert ends == pytest.approx([4.05, 15.31], abs=0.01)  # 4 to 14 in steps of 2 begin, or are, its six buckets
+    assert medians_of({"dataset": {"name": "CIFAR-100"}, "space": {"name": MEDIANS[1]}}) == rss_medians()
+    assert medians_of({"dataset": {"name": "cifar100"}, "space": {"name": "mbv3_32"}}) == {}
 
 
 def test_an_experiment_has_published_results_only_for_the_papers_data_and_space():

@@ -243,7 +243,7 @@ def test_the_stage_warns_and_the_command_fails(workspace, proxy, undisturbed, fa
     assert done.output.startswith("warning: MLflow was not brought up to date (")
     assert len(done.output.splitlines()) == 1
     assert PASSWORD not in captured.err + captured.out + done.output
-    assert len(proxy.seen) <= 4
+    assert len(set(proxy.seen)) == 1  # the first call, which is tried again until patience ends
 
 
 def test_a_killed_training_is_marked_and_taken_up_again(workspace, proxy, undisturbed, capsys):
