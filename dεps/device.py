@@ -60,6 +60,9 @@ def _keep_memory() -> None:
 
 def _deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Static schedules and fixed reductions in MKL's matrix products, which read this at the first of them. Without it
+    # one fit of the predictor in hundreds had other last bits.
+    os.environ.setdefault("MKL_CBWR", "AUTO")
     # As use_deterministic_algorithms(True), which imports torch's compiler first: a second of each process's start.
     torch.set_deterministic_debug_mode("error")
     # Nothing here reads memory that it has not written; filling it all first takes an eighth of a training step.

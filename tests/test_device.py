@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -43,3 +45,12 @@ def test_float32_is_float32_everywhere(monkeypatch):
     set_up()
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "AUTO"), ("COMPATIBLE", "COMPATIBLE")])
+def test_matrix_products_are_asked_to_be_reproducible(monkeypatch, given, expected):
+    monkeypatch.delenv("MKL_CBWR", raising=False)
+    if given:
+        monkeypatch.setenv("MKL_CBWR", given)
+    set_up()
+    assert os.environ["MKL_CBWR"] == expected
