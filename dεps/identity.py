@@ -98,7 +98,17 @@ def git_commit() -> str:
     """The checked-out commit, with a mark for uncommitted changes; "unknown" outside git."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        status = ["git", "status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock", ":!reports"]
+        # Without its lock: of a process that is killed meanwhile it would stay, and git and DVC would refuse to go on.
+        status = [
+            "git",
+            "--no-optional-locks",
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            ":!dvc.lock",
+            ":!reports",
+        ]
         dirty = subprocess.run(status, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

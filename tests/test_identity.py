@@ -1,6 +1,8 @@
 import copy
+import os
+import subprocess
 
-from dεps.identity import flatten, run_identity
+from dεps.identity import flatten, git_commit, run_identity
 from tests.conftest import default_params
 
 PARAMS = default_params()
@@ -46,3 +48,20 @@ def test_an_arch_trained_alone_is_a_method_of_its_own():
 
 def test_long_values_are_cut():
     assert len(flatten({"a": ["x" * 9000]})["a"]) == 6000
+
+
+def test_the_commit_is_told_without_touching_gits_index(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert git_commit() == "unknown"
+    (tmp_path / "file").write_text("1")
+    own = ["git", "-c", "user.name=me", "-c", "user.email=me@example.org"]
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*own, *command], check=True)
+    commit = git_commit()
+    assert len(commit) == 40
+    os.utime(tmp_path / "file", (1, 1))  # which `git status` would note in the index, under its lock
+    index = (tmp_path / ".git/index").read_bytes()
+    assert git_commit() == commit
+    assert (tmp_path / ".git/index").read_bytes() == index
+    (tmp_path / "file").write_text("2")
+    assert git_commit() == f"{commit}+changes"
