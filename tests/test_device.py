@@ -12,28 +12,34 @@ def test_without_a_gpu_the_cpu(monkeypatch):
     assert best_device() == torch.device("cpu")
 
 
-@pytest.mark.parametrize(("rank", "expected"), [(None, 0), ("0", 0), ("3", 3)])
-def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch, rank, expected):
+@pytest.fixture
+def gpus(monkeypatch):
+    """Four, as torch would tell."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+
+
+@pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize(("rank", "expected"), [(None, 0), ("0", 0), ("3", 3)])
+def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch, rank, expected):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
     assert best_device() == torch.device("cuda", expected)
 
 
+@pytest.mark.usefixtures("gpus")
 def test_more_processes_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setenv("LOCAL_RANK", "4")
     with pytest.raises(UserError, match=r"^launch starts 5 or more processes on a machine with 4 GPUs; expected"):
         best_device()
 
 
-@pytest.mark.parametrize(("named", "expected"), [(None, ["0", "1"]), ("", ["0", "1"]), ("3,GPU-5a", ["3", "GPU-5a"])])
+@pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize(
+    ("named", "expected"), [(None, list("0123")), ("", list("0123")), ("3,GPU-5a", ["3", "GPU-5a"])]
+)
 def test_visible_gpus_are_those_of_the_environment(monkeypatch, named, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if named is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
