@@ -22,7 +22,7 @@ def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
     return [
         lambda: pipeline.starts(5),
         lambda: pipeline.nothing_to_do(3),
-        lambda: step.against_plain("mbv3_micro", 64, 4, 5),
+        lambda: step.against_plain("mbv3_micro", 64, 8, 9),
         lambda: step.against_plain("mbv3_32", 64, 1, 2),
         lambda: step.against_public("mbv3_micro", 64, 2, 5),
         lambda: step.against_public("mbv3_32", 64, 1, 2),
