@@ -13,7 +13,7 @@ from benchmarks.timing import SPEEDUP, Comparison, in_turn
 from benchmarks.toys import MadeUp
 from dεps.compose import load_space
 from dεps.data.batches import Normalise
-from dεps.evaluation import RECALIBRATION_BATCH, accuracies
+from dεps.evaluation import RECALIBRATION_BATCH, Recalibration, accuracies
 from dεps.search_space import Arch
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
@@ -44,13 +44,13 @@ class Population:
         self.net = Supernet(self.space, 10, channels, seed=0)
         rng = Random(0)
         self.archs = sorted((self.space.sample(rng) for _ in range(archs)), key=str)
-        self.indices = torch.arange(images.recalibration)
+        self.images = Recalibration(torch.arange(images.recalibration))
         self.datasets = [TensorDataset(split.images, split.labels) for split in (self.data.train, *self.splits)]
         self.normalise = Normalise.of(self.data)
 
     def together(self) -> None:
         """Our way."""
-        accuracies(self.net, self.archs, self.data, self.splits, self.indices)
+        accuracies(self.net, self.archs, self.data, self.splits, self.images)
 
     def one_by_one(self, memory_format: torch.memory_format) -> None:
         """The plain way: each net extracted, recalibrated and measured batch by batch."""

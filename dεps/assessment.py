@@ -16,8 +16,8 @@ from dεps.cost import arch_cost
 from dεps.data.splits import Split
 from dεps.device import best_device, set_up
 from dεps.errors import UserError
-from dεps.evaluation import EvaluateConfig, accuracies, recalibration_indices
-from dεps.experiment import check_fit, load_data
+from dεps.evaluation import EvaluateConfig, accuracies
+from dεps.experiment import check_fit, load_data, recalibration
 from dεps.measurement import TOGETHER
 from dεps.pareto import mean_pareto_accuracy
 from dεps.progress import progress
@@ -82,25 +82,25 @@ def assess(
     """
     set_up()
     context = Context("evaluate", experiment or _only(params), params=params)
-    recalibration = context.section(EvaluateConfig, "evaluate").recalibration_images
+    count = context.section(EvaluateConfig, "evaluate").recalibration_images
     net = load_supernet(path)
     chosen, points = _chosen(net, archs)
     data = load_data(context)
     check_fit(net, data, path)
     net.to(best_device())
     measured = _some(getattr(data, split), images)
-    indices = recalibration_indices(data.train, recalibration, SEED)
+    images = recalibration(context, data, count, SEED)
     rows = []
     portions = [chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)]
     for portion in progress(portions, f"evaluate {path.name}", len(portions)):
-        found = accuracies(net, [arch for _, arch in portion], data, [measured], indices)
+        found = accuracies(net, [arch for _, arch in portion], data, [measured], images)
         for (name, arch), (top1,) in zip(portion, found, strict=True):
             rows.append(Row(name, str(arch), *arch_cost(net.space, arch, net.classes, net.channels), round(top1, 4)))
     mean = None
     if points:
         front = rows[:points]
         mean = round(mean_pareto_accuracy([row.macs for row in front], [row.top1 for row in front]), 4)
-    counts = len(measured), len(indices)
+    counts = len(measured), len(images.indices)
     return Assessment(path.as_posix(), context.experiment, split, *counts, tuple(rows), mean)
 
 

@@ -123,10 +123,14 @@ def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | N
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: FILE with the suffix .safetensors."
 )
-def import_(file: Path, space: str, out: Path | None) -> None:
+@click.option(
+    "--bn-eps", type=float, help="Epsilon of batch normalisation, which no checkpoint holds; default: the space's."
+)
+def import_(file: Path, space: str, out: Path | None, bn_eps: float | None) -> None:
     """Turn a checkpoint of the public OFA or DεpS code into a supernet file.
 
-    FILE is one written by torch.save (no code in it is run) or .safetensors.
+    FILE is one written by torch.save (no code in it is run) or .safetensors. ProxylessNAS of OFA has --bn-eps 1e-3,
+    which is the space's, that of DεpS 1e-5.
     """
     from dεps.compose import load_space
     from dεps.supernet.files import save_supernet
@@ -137,7 +141,7 @@ def import_(file: Path, space: str, out: Path | None) -> None:
         raise UserError(f"--out is {out}; expected a file name that ends in .safetensors")
     if out.resolve() == file.resolve():
         raise UserError(f"{out} would replace the checkpoint; name another file with --out")
-    imported = import_checkpoint(file, load_space(space))
+    imported = import_checkpoint(file, load_space(space), bn_eps)
     save_supernet(imported.net, out)
     click.echo(f"{out}: {describe(imported)}")
 

@@ -14,48 +14,74 @@ from torch import Generator, Tensor, nn
 
 from dεps import parallel
 from dεps.cost import arch_cost
-from dεps.data.augment import WHOLE, Part
+from dεps.data.augment import WHOLE, AugmentConfig, Part
 from dεps.data.batches import Normalise, plain_batches
 from dεps.data.splits import PreparedData, Split
 from dεps.errors import check_numbers
 from dεps.pareto import mean_pareto_accuracy
 from dεps.randomness import derive
-from dεps.recalibration import batch_norms, recalibrate
+from dεps.recalibration import recalibrate
 from dεps.search_space import Arch, SearchSpace
 from dεps.stopwatch import computing
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
 from dεps.trie import Trie, image_bytes
 
+#: a size to compute with: the statistics do not depend on it
 RECALIBRATION_BATCH = 200
+#: allowed values of `train.recalibrate_on`; the public code of OFA and DεpS does the second
+RECALIBRATED_ON = ("plain", AUGMENTED := "augmented")
 #: bytes of the largest activation of a batch: more of it leaves a CPU's caches, or is too much for a GPU that keeps one
 #: of each layer in which archs part; less of it is all overhead
 CPU_BATCH, GPU_BATCH = 2**25, 2**29
 
 
-def recalibration_indices(train: Split, images: int, seed: int) -> Tensor:
-    """A random choice of training images, the same for every arch and epoch of a run."""
-    generator = Generator().manual_seed(derive(seed, "recalibration"))
-    return torch.randperm(len(train), generator=generator)[:images]
+@dataclass(frozen=True)
+class Recalibration:
+    """The training images that BN statistics come from: those at `indices` int64 (n,), augmented as said or plain."""
+
+    indices: Tensor
+    augment: AugmentConfig | None = None
+
+    @classmethod
+    def of(cls, train: Split, images: int, seed: int, augment: AugmentConfig | None = None) -> Recalibration:
+        """A random choice of so many training images, the same for every arch and epoch of a run."""
+        generator = Generator().manual_seed(derive(seed, "recalibration"))
+        return cls(torch.randperm(len(train), generator=generator)[:images], augment)
+
+    def batches(self, data: PreparedData, size: int, device: torch.device) -> Iterator[Tensor]:
+        """Them as float (batch, channels, size, size), normalised for `device`."""
+        batches = plain_batches(
+            data.train,
+            Normalise.of(data, device),
+            batch_size=RECALIBRATION_BATCH,
+            indices=self.indices,
+            workers=data.config.workers,
+            size=size,
+            augment=self.augment,
+        )
+        return (images for images, _ in batches)
 
 
-def recalibrated(net: Supernet, arch: Arch, data: PreparedData, indices: Tensor) -> nn.Module:
-    """The extracted subnet with BN statistics from the training images at `indices`, in eval mode.
+def recalibrated(net: Supernet, arch: Arch, data: PreparedData, images: Recalibration) -> nn.Module:
+    """The extracted subnet with BN statistics from training images, in eval mode.
 
     Images are brought to the resolution of `arch`, here and wherever accuracy is measured.
     """
     device = net.classifier.weight.device
     plain = extract(net, arch).eval()
-    recalibrate(plain, batch_norms(plain), _recalibration_batches(data, indices, arch.resolution, device))
+    recalibrate(plain.body, images.batches(data, arch.resolution, device))
     return plain
 
 
-def top1(net: Supernet, arch: Arch, data: PreparedData, split: Split, indices: Tensor, part: Part = WHOLE) -> float:
-    """Top-1 accuracy of `arch` on `split` in percent, BN recalibrated on the training images at `indices`.
+def top1(
+    net: Supernet, arch: Arch, data: PreparedData, split: Split, images: Recalibration, part: Part = WHOLE
+) -> float:
+    """Top-1 accuracy of `arch` on `split` in percent, BN recalibrated.
 
     With `part`, this process counts its share of the images, and all of them learn the whole.
     """
-    return accuracies(net, [arch], data, [split], indices, part)[0][0]
+    return accuracies(net, [arch], data, [split], images, part)[0][0]
 
 
 @computing()
@@ -64,7 +90,7 @@ def accuracies(
     archs: Sequence[Arch],
     data: PreparedData,
     splits: Sequence[Split],
-    indices: Tensor,
+    images: Recalibration,
     part: Part = WHOLE,
 ) -> list[list[float]]:
     """For each of `archs` its top-1 accuracy on each of `splits` in percent, after one BN recalibration.
@@ -77,7 +103,7 @@ def accuracies(
     for size in sorted({arch.resolution for arch in archs}):
         own = list(dict.fromkeys(arch for arch in archs if arch.resolution == size))
         trie = Trie(net, own)
-        trie.recalibrate(_recalibration_batches(data, indices, size, device), RECALIBRATION_BATCH)
+        trie.recalibrate(images.batches(data, size, device), RECALIBRATION_BATCH)
         rates = []
         for split in splits:
             batches = plain_batches(
@@ -92,14 +118,6 @@ def accuracies(
             rates.append([100.0 * parallel.total(count, part) / len(split) for count in counts])
         found |= {arch: list(row) for arch, row in zip(own, zip(*rates, strict=True), strict=True)}
     return [found[arch] for arch in archs]
-
-
-def _recalibration_batches(data: PreparedData, indices: Tensor, size: int, device: torch.device) -> Iterator[Tensor]:
-    normalise, workers = Normalise.of(data, device), data.config.workers
-    batches = plain_batches(
-        data.train, normalise, batch_size=RECALIBRATION_BATCH, indices=indices, workers=workers, size=size
-    )
-    return (images for images, _ in batches)
 
 
 def evaluation_batch(space: SearchSpace, channels: int, device: torch.device) -> int:
@@ -125,11 +143,11 @@ def named_archs(choices: SearchSpace) -> list[tuple[str, Arch]]:
 
 
 def measured(
-    net: Supernet, archs: Sequence[Arch], data: PreparedData, splits: dict[str, Split], indices: Tensor
+    net: Supernet, archs: Sequence[Arch], data: PreparedData, splits: dict[str, Split], images: Recalibration
 ) -> list[dict[str, Any]]:
     """What a table says of each arch: its text, macs, params, and `<name>_top1` on each of `splits` in percent."""
     rows = []
-    for arch, top1s in zip(archs, accuracies(net, archs, data, list(splits.values()), indices), strict=True):
+    for arch, top1s in zip(archs, accuracies(net, archs, data, list(splits.values()), images), strict=True):
         cost = arch_cost(net.space, arch, net.classes, net.channels)
         row = {"arch": str(arch), "macs": cost.macs, "params": cost.params}
         rows.append(row | {f"{name}_top1": round(value, 4) for name, value in zip(splits, top1s, strict=True)})

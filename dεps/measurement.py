@@ -10,6 +10,7 @@ import torch
 
 from dεps import parallel
 from dεps.device import best_device
+from dεps.evaluation import Recalibration
 from dεps.identity import digest
 from dεps.progress import progress
 from dεps.resume import Journal, file_hash, work_folder, work_key
@@ -24,7 +25,7 @@ def measure_each(
     context: Context,
     supernet: Path,
     manifest: dict[str, Any],
-    images: int,
+    images: Recalibration,
     archs: Iterable[Arch],
     measure: Callable[[Sequence[Arch]], list[dict[str, Any]]],
 ) -> dict[Arch, dict[str, Any]]:
@@ -38,9 +39,9 @@ def measure_each(
         images: for BN recalibration.
     """
     part = parallel.part()
-    data = digest(manifest["sha256"])
+    data, seen = digest(manifest["sha256"]), (len(images.indices), repr(images.augment))
     where = best_device().type
-    key = work_key(context.label, context.seed, file_hash(supernet), data, images, torch.__version__, where)
+    key = work_key(context.label, context.seed, file_hash(supernet), data, seen, torch.__version__, where)
     journal = Journal(work_folder(context.state("resume"), key, context.label, leads()), part.number)
     parallel.wait()
     distinct = {str(arch): arch for arch in archs}

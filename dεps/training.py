@@ -22,7 +22,7 @@ from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.device import best_device, compiled
 from dεps.errors import UserError, check_numbers
-from dεps.evaluation import accuracies, recalibrated, recalibration_indices
+from dεps.evaluation import AUGMENTED, RECALIBRATED_ON, Recalibration, accuracies, recalibrated
 from dεps.losses import Targets
 from dεps.numerics import PRECISIONS, Numerics
 from dεps.optimizers import SGD
@@ -59,6 +59,8 @@ class TrainConfig:
     validate_recalibration: int = 1000
     #: training images for the BN recalibration of a full model that is frozen as teacher
     teacher_recalibration: int = 2000
+    #: training images as BN is recalibrated on them in all stages: plain, or augmented as in training
+    recalibrate_on: str = "plain"
     #: "cpu", "cuda", or "auto": cuda where there is one
     device: str = "auto"
     #: of forward and backward: float32, bf16, fp16 (on a GPU); weights stay float32, evaluation too
@@ -82,6 +84,9 @@ class TrainConfig:
             raise UserError(f"{where}.warmup_epochs is {self.warmup_epochs}; expected 0 up to below epochs")
         if self.device not in ("auto", "cpu", "cuda"):
             raise UserError(f"{where}.device is {self.device!r}; allowed: auto, cpu, cuda")
+        if self.recalibrate_on not in RECALIBRATED_ON:
+            allowed = ", ".join(RECALIBRATED_ON)
+            raise UserError(f"{where}.recalibrate_on is {self.recalibrate_on!r}; allowed: {allowed}")
         if self.precision not in PRECISIONS:
             raise UserError(f"{where}.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
 
@@ -236,8 +241,8 @@ class Trainer:
 
     def _enter(self, phase: Phase) -> None:
         if phase.freeze_teacher:
-            indices = recalibration_indices(self.data.train, self.config.teacher_recalibration, self.seed)
-            self.teacher = recalibrated(self.net, self.space.largest(), self.data, indices)
+            images = self._recalibration(self.config.teacher_recalibration)
+            self.teacher = recalibrated(self.net, self.space.largest(), self.data, images)
         if phase.sort:
             sort_channels(self.net, self._momentum, phase.sort)
 
@@ -284,14 +289,18 @@ class Trainer:
         rank = [self.part.number] if self.part.number else []
         return Generator(self.device).manual_seed(derive(self.seed, "dropout", self.step, number, *rank))
 
+    def _recalibration(self, images: int) -> Recalibration:
+        augment = self.config.augment if self.config.recalibrate_on == AUGMENTED else None
+        return Recalibration.of(self.data.train, images, self.seed, augment)
+
     @computing()
     def _validate(self, phase: Phase) -> Record:
         """Top-1 of the smallest and the largest arch (or `validated`) on validation, BN recalibrated, in percent."""
-        indices = recalibration_indices(self.data.train, self.config.validate_recalibration, self.seed)
+        images = self._recalibration(self.config.validate_recalibration)
         # In the trunk every method validates the same two archs, or a branch would not be its own trunk's.
         choices = self.space if phase.alone else self.strategy.space
         archs = self.validated or {"smallest": choices.smallest(), "largest": choices.largest()}
-        rows = accuracies(self.net, list(archs.values()), self.data, [self.data.validation], indices, self.part)
+        rows = accuracies(self.net, list(archs.values()), self.data, [self.data.validation], images, self.part)
         return {f"val/{name}_top1": round(value, 4) for name, (value,) in zip(archs, rows, strict=True)}
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dεps.recalibration import BatchNorm, batch_norms, in_order, recalibrate
+from dεps.recalibration import BatchNorm, batch_norms, in_order, settle
 from dεps.search_space import Arch, SearchSpace
 from dεps.supernet.extract import plain_classifier
 from dεps.supernet.network import Supernet
@@ -42,6 +42,14 @@ class Node:
         for child in self.children.values():
             child.walk(x, found)
 
+    def recalibrate(self, batches: list[Tensor], threads: int) -> None:
+        """Settle this stretch and what follows on `batches` of its inputs, which are let go of: the list gets empty."""
+        outputs = settle(self.layers, batches, threads)
+        batches.clear()
+        children = [child for child in self.children.values() if child.children or batch_norms(child.layers)]
+        for child in children:
+            child.recalibrate(outputs if child is children[-1] else [*outputs], threads)
+
 
 class Trie:
     """Extracted archs: first to be recalibrated, then to be asked for predictions.
@@ -65,12 +73,15 @@ class Trie:
         self.image_bytes = image_bytes(net.space, archs, net.channels)
 
     def recalibrate(self, batches: Iterable[Tensor], batch_size: int) -> None:
-        """Give every arch the BN statistics of `batches` of images, and fold them into its convolutions."""
-        layers = nn.ModuleList(node.layers for node in self._nodes())
-        recalibrate(self._run, batch_norms(layers), batches, self._threads(batch_size))
-        for module in layers.modules():
-            if isinstance(module, nn.Sequential):
-                _fold(module)
+        """Give every arch the BN statistics of all `batches` of images, and fold them into its convolutions.
+
+        Holds what is made of all images at each node that has several children, on the way to one of them.
+        """
+        self.root.recalibrate([images.to(self.device) for images in batches], self._threads(batch_size))
+        for node in self._nodes():
+            for module in node.layers.modules():
+                if isinstance(module, nn.Sequential):
+                    _fold(module)
 
     def count_correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> list[int]:
         """Of each arch, how many of the images it gives their label."""

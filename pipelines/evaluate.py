@@ -17,10 +17,9 @@ from dεps.evaluation import (
     measured,
     named_archs,
     pareto_metrics,
-    recalibration_indices,
     sample_population,
 )
-from dεps.experiment import load_data, load_net
+from dεps.experiment import load_data, load_net, recalibration
 from dεps.files import write_json
 from dεps.measurement import measure_each
 from dεps.randomness import python_rng
@@ -38,7 +37,7 @@ def work(context: Context, out: Path) -> None:
     )
     weights = context.folder("train") / "supernet.safetensors"
     net = load_net(weights, data, space).to(best_device())
-    indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
+    images = recalibration(context, data, config.recalibration_images)
     macs_of = macs_counter(space, len(data.classes), data.channels)
     # One population for all methods of a seed, but for a method that trains only a part of the space.
     rng = python_rng(context.seed, "population")
@@ -50,9 +49,9 @@ def work(context: Context, out: Path) -> None:
         context,
         weights,
         data.manifest,
-        config.recalibration_images,
+        images,
         [arch for _, _, arch in archs],
-        lambda some: measured(net, some, data, splits, indices),
+        lambda some: measured(net, some, data, splits, images),
     )
     table = pd.DataFrame({"kind": kind, "group": group, **rows[arch]} for kind, group, arch in archs)
     pareto = table[table.kind == "pareto"].drop(columns="kind").rename(columns={"group": "name"})

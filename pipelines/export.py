@@ -9,8 +9,8 @@ import pandas as pd
 
 from dεps.cost import arch_cost
 from dεps.device import best_device, set_up
-from dεps.evaluation import accuracies, recalibrated, recalibration_indices
-from dεps.experiment import load_data, load_net
+from dεps.evaluation import accuracies, recalibrated
+from dεps.experiment import load_data, load_net, recalibration
 from dεps.exporting.choice import candidates, known_accuracies, most_accurate, read_front
 from dεps.exporting.config import ExportConfig
 from dεps.exporting.onnx_file import save_onnx
@@ -26,14 +26,14 @@ def work(context: Context, out: Path) -> None:
     """Write `<budget>.onnx` for each budget, and `models.json`."""
     set_up()
     config, space = context.section(ExportConfig, "export"), context.section(SearchSpace, "space")
-    images, data = context.section(SearchConfig, "search").recalibration_images, load_data(context)
+    count, data = context.section(SearchConfig, "search").recalibration_images, load_data(context)
     weights, front = context.folder("train") / "supernet.safetensors", read_front(context, space)
     net = load_net(weights, data, space).to(best_device())
     ends = [arch_cost(space, arch, net.classes, net.channels).macs for arch in (space.smallest(), space.largest())]
     limits = {budget.name: budget.macs(*ends) for budget in config.budgets}
     asked = _asked(context, front, limits, config.candidates)
 
-    indices = recalibration_indices(data.train, images, context.seed)
+    images = recalibration(context, data, count)
     known = known_accuracies(front)
     unknown = dict.fromkeys(Arch.parse(arch) for archs in asked.values() for arch in archs if arch not in known)
     measured = measure_each(
@@ -42,20 +42,20 @@ def work(context: Context, out: Path) -> None:
         data.manifest,
         images,
         unknown,
-        lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], indices)],
+        lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], images)],
     )
     known |= {str(arch): row["top1"] for arch, row in measured.items()}
     chosen = {name: Arch.parse(most_accurate(front, archs, known)) for name, archs in asked.items()}
 
     # Nothing is chosen from here on.
     final = list(dict.fromkeys(chosen.values()))
-    tests = dict(zip(final, accuracies(net, final, data, [data.test], indices), strict=True))
+    tests = dict(zip(final, accuracies(net, final, data, [data.test], images), strict=True))
     models = {}
     for name, arch in chosen.items():
         file = out / f"{name}.onnx"
         card = card_of(context, net, data, arch, known[str(arch)], round(tests[arch][0], 4))
         batches = comparison_batches(net, data, data.test, arch, config.check_images)
-        comparison = save_onnx(recalibrated(net, arch, data, indices), card, file, batches)
+        comparison = save_onnx(recalibrated(net, arch, data, images), card, file, batches)
         content = hashlib.sha256(file.read_bytes()).hexdigest()
         facts = {"file": file.name, "sha256": content, "max_macs": limits[name]}
         models[name] = {**facts, **vars(card), "onnx": comparison.to_json()}

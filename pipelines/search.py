@@ -8,8 +8,8 @@ import pandas as pd
 
 from dεps.cost import arch_cost
 from dεps.device import best_device, set_up
-from dεps.evaluation import accuracies, recalibration_indices
-from dεps.experiment import load_data, load_net
+from dεps.evaluation import accuracies
+from dεps.experiment import load_data, load_net, recalibration
 from dεps.files import write_json
 from dεps.genomes import encode_genomes, macs_of_genomes, translate
 from dεps.measurement import measure_each
@@ -45,14 +45,14 @@ def work(context: Context, out: Path) -> None:
         derive(context.seed, "search") % 2**31,
     )
     chosen = spread(found, config.measured)
-    indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
+    images = recalibration(context, data, config.recalibration_images)
     measured = measure_each(
         context,
         weights,
         data.manifest,
-        config.recalibration_images,
+        images,
         [arch for arch, _, _ in chosen],
-        lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], indices)],
+        lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], images)],
     )
     rows = [
         {

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from dεps.cli import main
 from dεps.cost import arch_cost
+from dεps.data.augment import AugmentConfig
 from dεps.data.splits import PreparedData
-from dεps.evaluation import recalibration_indices, top1
+from dεps.evaluation import Recalibration, top1
 from dεps.pareto import mean_pareto_accuracy
 from dεps.search_space import Arch
 from dεps.supernet.files import load_supernet, save_supernet
@@ -130,7 +131,10 @@ def test_import_and_export_of_a_public_checkpoint(project, micro):
     counters = sum(key.endswith("num_batches_tracked") for key in state)
     assert done("import", "ofa_w1.0", "--space", "mbv3_micro") == (
         f"ofa_w1.0.safetensors: mbv3_micro, 5 classes, 1 input channels, {parameters:,} parameters, "
-        f"with kernel transformation; not used: {counters} BN counters, odd, epoch\n"
+        f"with kernel transformation, BN epsilon 1e-05; not used: {counters} BN counters, odd, epoch\n"
+    )
+    assert "BN epsilon 0.001;" in done(
+        "import", "ofa_w1.0", "--space", "mbv3_micro", "--bn-eps", "1e-3", "--out", "o.safetensors"
     )
     save_supernet(net, Path("own.safetensors"))
     assert Path("ofa_w1.0.safetensors").read_bytes() == Path("own.safetensors").read_bytes()
@@ -154,6 +158,8 @@ def test_import_refuses_with_one_line(project, micro):
     save_supernet(Supernet(micro, 5), Path("own.safetensors"))
     Path("broken.pth").write_bytes(Path("net.pth").read_bytes()[:5000])
     assert refused("import", "net.pth", "--space", "mbv3").startswith("space is 'mbv3'; allowed: mbv3_224, ")
+    wrong = refused("import", "net.pth", "--space", "mbv3_micro", "--bn-eps", "0")
+    assert wrong == "--bn-eps is 0.0; expected a positive number up to 1"
     assert "of the family resnet" in refused("import", "net.pth", "--space", "resnet50d_224")
     message = refused("import", "net.pth", "--space", "mbv3_micro_32", "--out", "x.safetensors")
     assert message == "net.pth: first_conv.conv.weight has shape 8×3×3×3; the space mbv3_micro_32 needs 16×3×3×3"
@@ -190,7 +196,7 @@ def prepared(project, data, micro) -> PreparedData:
 
 def test_evaluate_measures_as_the_pipeline_does(prepared):
     net = load_supernet(Path("net.safetensors"))
-    space, indices = net.choices, recalibration_indices(prepared.train, 50, 0)
+    space, indices = net.choices, Recalibration.of(prepared.train, 50, 0)
     for options, split in (((), prepared.validation), (("--split", "test"), prepared.test)):
         result = json.loads(done("evaluate", "net.safetensors", "--json", *options))
         archs = {**space.pareto_archs(), "smallest of all": space.smallest()}
@@ -202,6 +208,17 @@ def test_evaluate_measures_as_the_pipeline_does(prepared):
         assert result["mean_pareto_top1"] == round(mean_pareto_accuracy(*zip(*points, strict=True)), 4)
         assert (result["images"], result["recalibration_images"]) == (len(split), 50)
         assert (result["experiment"], result["split"]) == ("quick", options[1] if options else "validation")
+
+
+def test_evaluate_recalibrates_on_augmented_images_where_params_say_so(prepared):
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["experiments"]["quick"]["train"]["recalibrate_on"] = "augmented"
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    net = load_supernet(Path("net.safetensors"))
+    augment = AugmentConfig(flip=False, crop_padding=1)
+    images = Recalibration.of(prepared.train, 50, 0, augment)
+    (row,) = json.loads(done("evaluate", "net.safetensors", "--json", "--arch", "largest"))["archs"]
+    assert row["top1"] == round(top1(net, net.choices.largest(), prepared, prepared.validation, images), 4)
 
 
 def test_evaluate_prints_a_table(prepared):

@@ -8,55 +8,46 @@ from dεps.cost import arch_cost, macs_counter
 from dεps.data.batches import Normalise, plain_batches
 from dεps.evaluation import (
     PopulationConfig,
+    Recalibration,
     accuracies,
     recalibrated,
-    recalibration_indices,
     sample_population,
     top1,
 )
-from dεps.recalibration import batch_norms, recalibrate
+from dεps.recalibration import recalibrate
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
 from tests.conftest import load_space
 
 
-def test_recalibration_is_the_cumulative_average_of_batch_statistics(micro, data):
-    net = extract(Supernet(micro, 4, 1), micro.smallest())
-    batches = [images for images, _ in plain_batches(data.train, Normalise.of(data), batch_size=64)]
-    recalibrate(net, batch_norms(net), batches)
-    stem = [torch.nn.functional.conv2d(images, net.body[0][0].weight, None, 2, 1) for images in batches]
-    expected = torch.stack([x.mean((0, 2, 3)) for x in stem]).mean(0)
-    torch.testing.assert_close(net.body[0][1].running_mean, expected, atol=1e-5, rtol=1e-4)
-
-
 def test_evaluation_leaves_the_supernet_as_it_was(micro, data):
     net = Supernet(micro, 4, 1)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    top1(net, micro.largest(), data, data.validation, recalibration_indices(data.train, 50, 0))
+    top1(net, micro.largest(), data, data.validation, Recalibration.of(data.train, 50, 0))
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
 def test_an_arch_is_evaluated_at_its_own_resolution(micro, data):
-    net, indices = Supernet(micro, 4, 1), recalibration_indices(data.train, 50, 0)
+    net, seen = Supernet(micro, 4, 1), Recalibration.of(data.train, 50, 0)
     arch, normalise = micro.largest().at(20), Normalise.of(data)
     plain = extract(net, arch).eval()
-    batches = [x for x, _ in plain_batches(data.train, normalise, batch_size=200, indices=indices, size=20)]
-    recalibrate(plain, batch_norms(plain), batches)
+    batches = [x for x, _ in plain_batches(data.train, normalise, batch_size=200, indices=seen.indices, size=20)]
+    recalibrate(plain.body, batches)
     images, labels = next(plain_batches(data.validation, normalise, batch_size=250, size=20))
     assert images.shape[2:] == (20, 20)
     expected = 100.0 * int((plain(images).argmax(1) == labels).sum()) / len(labels)
-    assert top1(net, arch, data, data.validation, indices) == expected
+    assert top1(net, arch, data, data.validation, seen) == expected
 
 
 def test_accuracy_is_the_share_of_correct_predictions(micro, data):
-    net, indices = Supernet(micro, 4, 1), recalibration_indices(data.train, 50, 0)
-    plain = recalibrated(net, micro.smallest(), data, indices)
+    net, seen = Supernet(micro, 4, 1), Recalibration.of(data.train, 50, 0)
+    plain = recalibrated(net, micro.smallest(), data, seen)
     with torch.no_grad():
         ((images, labels),) = plain_batches(data.test, Normalise.of(data), batch_size=len(data.test))
         expected = 100 * (plain(images).argmax(1) == labels).float().mean().item()
-    ((validation, test),) = accuracies(net, [micro.smallest()], data, [data.validation, data.test], indices)
+    ((validation, test),) = accuracies(net, [micro.smallest()], data, [data.validation, data.test], seen)
     assert test == pytest.approx(expected)
-    assert validation == pytest.approx(top1(net, micro.smallest(), data, data.validation, indices))
+    assert validation == pytest.approx(top1(net, micro.smallest(), data, data.validation, seen))
 
 
 def test_population_fills_its_buckets(micro):

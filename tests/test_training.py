@@ -11,7 +11,7 @@ from dεps.cost import arch_cost
 from dεps.data.augment import AugmentConfig
 from dεps.data.batches import training_batches
 from dεps.errors import UserError
-from dεps.evaluation import recalibration_indices, top1
+from dεps.evaluation import Recalibration, top1
 from dεps.families.mobilenet import middle_width
 from dεps.losses import CrossEntropy, InPlaceDistillation, Targets
 from dεps.randomness import python_rng
@@ -265,7 +265,7 @@ def test_one_arch_alone_is_trained_validated_and_charged(micro, data):
     run = Trainer(micro, data, config, strategy, 0, {"alone": arch})
     before = copy.deepcopy(run.net.state_dict())
     (record,) = run.run()
-    indices = recalibration_indices(data.train, config.validate_recalibration, 0)
+    indices = Recalibration.of(data.train, config.validate_recalibration, 0)
     assert record["val/alone_top1"] == round(top1(run.net, arch, data, data.validation, indices), 4)
     assert [key for key in record if key.startswith("val/")] == ["val/alone_top1"]
     assert run.macs == 3 * run.total_steps * 32 * arch_cost(micro, arch, 4, 1).macs

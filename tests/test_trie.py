@@ -5,7 +5,7 @@ import torch
 from torch import Generator, nn
 
 from dεps.compose import load_space
-from dεps.evaluation import accuracies, recalibrated
+from dεps.evaluation import Recalibration, accuracies, recalibrated
 from dεps.recalibration import batch_norms, in_order, recalibrate
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
@@ -42,7 +42,7 @@ def test_archs_together_give_what_each_gives_alone(space):
     trie.recalibrate(seen, 8)
     for arch, found in zip(archs, logits(trie, unseen), strict=True):
         plain = extract(net, arch).eval()
-        recalibrate(plain, batch_norms(plain), seen)
+        recalibrate(plain.body, seen)
         with torch.no_grad():
             torch.testing.assert_close(found, plain(unseen), atol=1e-9, rtol=1e-7)
         alone = Trie(net, [arch])
@@ -90,8 +90,8 @@ def test_no_stretch_changes_its_input(space):
 
 
 def test_recalibration_leaves_the_statistics_of_training_to_training(micro, data):
-    plain = recalibrated(Supernet(micro, 4, 1), micro.smallest(), data, torch.arange(50))
-    assert all(layer.seen is None for layer in batch_norms(plain))
+    plain = recalibrated(Supernet(micro, 4, 1), micro.smallest(), data, Recalibration(torch.arange(50)))
+    assert all(not layer.unsettled for layer in batch_norms(plain))
     norm = next(layer for layer in plain.modules() if isinstance(layer, nn.BatchNorm2d))
     before = norm.running_mean.clone()
     plain.train()(images(1)[0])
@@ -99,7 +99,7 @@ def test_recalibration_leaves_the_statistics_of_training_to_training(micro, data
 
 
 def test_accuracies_come_in_the_order_of_the_archs_of_all_resolutions(micro, data):
-    net, indices = Supernet(micro, 4, 1, seed=2), torch.arange(50)
+    net, indices = Supernet(micro, 4, 1, seed=2), Recalibration(torch.arange(50))
     archs = [micro.largest().at(20), micro.smallest(), micro.largest(), micro.smallest().at(20), micro.largest()]
     together = accuracies(net, archs, data, [data.validation, data.test], indices)
     assert together == [accuracies(net, [arch], data, [data.validation, data.test], indices)[0] for arch in archs]

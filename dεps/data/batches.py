@@ -94,15 +94,24 @@ def plain_batches(
     indices: Tensor | None = None,
     workers: int = 0,
     size: int | None = None,
+    augment: AugmentConfig | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches (images, labels) in a fixed order without augmentation; all images or those at `indices`.
+    """Batches (images, labels) in a fixed order; all images or those at `indices`.
 
-    Images have the side `size`, by default the data's own.
+    Images have the side `size`, by default the data's own. With `augment` they are augmented (but not mixed), the same
+    in every call.
     """
     indices = torch.arange(len(split)) if indices is None else indices
     chunks = [chunk for chunk in indices.split(batch_size) if len(chunk)]
-    for pixels, labels in _read(split, chunks, workers):
-        yield normalise(resize(pixels, size or split.size)), labels
+    if augment is None:
+        for pixels, labels in _read(split, chunks, workers):
+            yield normalise(resize(pixels, size or split.size)), labels
+        return
+    sizes = [size or split.size] * len(chunks)
+    augmentation = Augmentation(augment, sizes, normalise.mean.cpu(), derive(0, "plain batches"), 0)
+    batches = _read(split, chunks, workers, augmentation if augment.per_image else None)
+    for step, (pixels, labels) in enumerate(batches):
+        yield normalise(pixels if augment.per_image else augmentation.batch(pixels, step)), labels
 
 
 class _Batches(Dataset):

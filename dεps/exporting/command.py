@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from dεps.config import section, selected
 from dεps.data.splits import PreparedData
 from dεps.device import best_device, set_up
 from dεps.errors import UserError
-from dεps.evaluation import accuracies, recalibrated, recalibration_indices
-from dεps.experiment import load_data, load_net
+from dεps.evaluation import Recalibration, accuracies, recalibrated
+from dεps.experiment import load_data, load_net, recalibration
 from dεps.exporting.card import ModelCard
 from dεps.exporting.choice import candidates, most_accurate, read_front, tested
 from dεps.exporting.config import ExportConfig, macs_text, parse_macs
@@ -94,10 +92,8 @@ def export(
         raise UserError(f"{weights} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
     data = load_data(context)
     net = load_net(weights, data, context.section(SearchSpace, "space")).to(best_device())
-    indices = recalibration_indices(
-        data.train, context.section(SearchConfig, "search").recalibration_images, context.seed
-    )
-    measure = Validation(net, data, indices)
+    images = recalibration(context, data, context.section(SearchConfig, "search").recalibration_images)
+    measure = Validation(net, data, images)
     fast = None
     if wish.arch is not None:
         arch = net.choices.named(wish.arch, "--arch")
@@ -112,20 +108,20 @@ def export(
     card = card_of(context, net, data, arch, val_top1, tested(context, str(arch), val_top1))
     name = f"{experiment}-{context.method}-{macs_text(card.macs).replace(' ', '')}{SUFFIXES[format]}"
     batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
-    plain, path = recalibrated(net, arch, data, indices), out or Path(name)
+    plain, path = recalibrated(net, arch, data, images), out or Path(name)
     return Exported(path, format, card, save_model(format, plain, net.space, card, path, batches), fast)
 
 
 class Validation:
     """Top-1 on validation in percent, by `str(arch)`; no arch is measured twice."""
 
-    def __init__(self, net: Supernet, data: PreparedData, indices: Tensor) -> None:
-        self.net, self.data, self.indices = net, data, indices
+    def __init__(self, net: Supernet, data: PreparedData, images: Recalibration) -> None:
+        self.net, self.data, self.images = net, data, images
         self.known: dict[str, float] = {}
 
     def __call__(self, archs: Sequence[Arch]) -> dict[str, float]:
         new = [arch for arch in dict.fromkeys(archs) if str(arch) not in self.known]
-        rows = accuracies(self.net, new, self.data, [self.data.validation], self.indices) if new else []
+        rows = accuracies(self.net, new, self.data, [self.data.validation], self.images) if new else []
         self.known |= {str(arch): round(row[0], 4) for arch, row in zip(new, rows, strict=True)}
         return {str(arch): self.known[str(arch)] for arch in archs}
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from dεps.families.mobilenet import BlockSpec, Space, middle_width, squeeze_width
+from dεps.families.mobilenet import BlockSpec, Space, middle_width
 from dεps.search_space import Arch
 from dεps.supernet.layers import (
     ElasticBatchNorm,
@@ -82,9 +82,9 @@ class ElasticBlock(nn.Module):
             tensors += [(se.reduce_weight, 1), (se.expand_weight, 0), (se.expand_bias, 0)]
         yield SortableAxis(self.project.weight, borders, tensors)
         if self.largest.se:
-            # Within the same groups: a subnet has the hidden units that belong to its channels.
+            # Over their whole width, as the public code does, whatever groups the channels are sorted in.
             hidden = [(se.reduce_weight, 0), (se.reduce_bias, 0), (se.expand_weight, 1)]
-            yield SortableAxis(se.expand_weight, [squeeze_width(border) for border in borders], hidden)
+            yield SortableAxis(se.expand_weight, [], hidden)
 
 
 class PlainBlock(nn.Module):

@@ -14,7 +14,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,19 @@ class Imported:
     unused: tuple[str, ...]
 
 
-def import_checkpoint(path: Path, space: SearchSpace) -> Imported:
+def import_checkpoint(path: Path, space: SearchSpace, bn_eps: float | None = None) -> Imported:
     """The supernet of a public checkpoint, `.safetensors` or as written by `torch.save`.
 
-    Code in the file is not run. Classes, input channels and whether kernels are transformed follow from the file.
+    Code in the file is not run. Classes, input channels and whether kernels are transformed follow from the file. The
+    epsilon of batch normalisation does not: it is `bn_eps`, by default the space's (OFA's ProxylessNAS was trained
+    with 1e-3, that of DεpS with 1e-5; the wrong one costs accuracy and no error).
     Raises `UserError` where the file is damaged, holds more than plain data, or does not fit `space`.
     """
     _check_family(space)
+    if bn_eps is not None:
+        if not 0 < bn_eps <= 1:
+            raise UserError(f"--bn-eps is {bn_eps}; expected a positive number up to 1")
+        space = replace(space, bn_eps=bn_eps)
     tensors, others = _state(_load(path), path)
     found = _canonical_keys(tensors, path)
     matrices = {_canonical(name) for ours, name in public_names(space, True).items() if ".transforms." in ours}
@@ -112,7 +118,8 @@ def describe(imported: Imported) -> str:
     parameters = sum(parameter.numel() for parameter in net.parameters())
     kernels = "with" if net.kernel_transform else "without"
     text = f"{net.space.name}, {net.classes:,} classes, {net.channels} input channels, {parameters:,} parameters, "
-    text += f"{kernels} kernel transformation; not used: {imported.counters} BN counters"
+    text += f"{kernels} kernel transformation, BN epsilon {net.space.bn_eps:g}; "
+    text += f"not used: {imported.counters} BN counters"
     more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
     return text + (f", {', '.join(unused[:10])}{more}" if unused else "")
 

@@ -19,8 +19,8 @@ from dεps.config import section
 from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.device import best_device, set_up
 from dεps.errors import UserError
-from dεps.evaluation import EvaluateConfig, measured, pareto_metrics, recalibration_indices
-from dεps.experiment import load_data
+from dεps.evaluation import EvaluateConfig, measured, pareto_metrics
+from dεps.experiment import load_data, recalibration
 from dεps.files import write_json
 from dεps.identity import FULL_MODEL, digest
 from dεps.progress import ProgressBar
@@ -111,10 +111,10 @@ class ShrinkPhase:
         """The Pareto points on validation, from the file that stage `evaluate` would get."""
         save_supernet(trainer.net, folder / "supernet.safetensors", trainer.strategy.space)
         net = load_supernet(folder / "supernet.safetensors").to(best_device())
-        indices = recalibration_indices(self.data.train, self.evaluate.recalibration_images, self.seed)
+        images = recalibration(self.context, self.data, self.evaluate.recalibration_images, self.seed)
         splits = {"val": self.data.validation}
         points = net.choices.pareto_archs()
-        rows = measured(net, list(points.values()), self.data, splits, indices)
+        rows = measured(net, list(points.values()), self.data, splits, images)
         return pd.DataFrame({"name": name, **row} for name, row in zip(points, rows, strict=True))
 
     def _report(self, trainer: Trainer, records: Iterable[Record], first: int, start: int, report: Report) -> None:

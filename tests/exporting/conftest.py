@@ -10,7 +10,7 @@ import yaml
 
 from dεps.cost import arch_cost
 from dεps.data.splits import PreparedData
-from dεps.evaluation import recalibrated
+from dεps.evaluation import Recalibration, recalibrated
 from dεps.exporting.subnet import card_of
 from dεps.predictor import AccuracyPredictor
 from dεps.stage import Context
@@ -29,7 +29,7 @@ def net(micro) -> Supernet:
 def subnet(net, data):
     """The largest arch, recalibrated, and its card."""
     arch, context = net.space.largest(), Context("export", "quick", "deps", 0)
-    return recalibrated(net, arch, data, torch.arange(48)), card_of(context, net, data, arch, 50.0, None)
+    return recalibrated(net, arch, data, Recalibration(torch.arange(48))), card_of(context, net, data, arch, 50.0, None)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from dεps.cli import main
-from dεps.evaluation import recalibration_indices, top1
+from dεps.evaluation import Recalibration, top1
 from dεps.latency.command import table_for
 from dεps.latency.timing import Conditions
 from dεps.search_space import Arch
@@ -37,7 +37,7 @@ def test_the_best_under_a_budget_by_validation(project, net, data):
     front = pd.read_csv("runs/quick/search/deps-0/front.csv")
     limit = front.macs.iloc[3]
     result = exported("--max-macs", limit, "--out", "out/net.onnx")
-    indices = recalibration_indices(data.train, 48, 0)
+    indices = Recalibration.of(data.train, 48, 0)
     under = front[front.macs <= limit]
     asked = {*under.nlargest(2, "predicted").arch, *under.arch[under.measured.notna()]}
     rates = {arch: round(top1(net, Arch.parse(arch), data, data.validation, indices), 4) for arch in asked}
@@ -111,7 +111,7 @@ def test_the_stage_writes_models_under_each_budget(project, net, data, monkeypat
     assert contents[0] == contents[1]
     assert set(contents[0]) == {"small.onnx", "medium.onnx", "large.onnx", "models.json"}
     models = json.loads(contents[0]["models.json"])
-    indices = recalibration_indices(data.train, 48, 0)
+    indices = Recalibration.of(data.train, 48, 0)
     for model in models.values():
         arch = Arch.parse(model["arch"])
         assert model["macs"] <= model["max_macs"]

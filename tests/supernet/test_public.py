@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from dεps.errors import UserError
 from dεps.search_space import make_divisible
+from dεps.supernet.files import load_supernet, save_supernet
+from dεps.supernet.layers import ElasticBatchNorm
 from dεps.supernet.network import Supernet
 from dεps.supernet.public import export_checkpoint, import_checkpoint, to_public
 from tests.conftest import load_space
@@ -214,6 +216,19 @@ def test_the_namings_here_are_those_of_the_public_files():
     assert "blocks.1.mobile_inverted_conv.inverted_bottleneck.conv.weight" in keys["oldest"]
     assert "blocks.1.mobile_inverted_conv.depth_conv.bn.running_var" in keys["oldest"]
     assert all("blocks.5.mobile_inverted_conv.depth_conv.conv.7to5_matrix" in keys[n] for n in NAMINGS[1:])
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, 1e-3), (1e-5, 1e-5)])
+def test_the_epsilon_of_batch_normalisation_is_as_asked_for(given, used, tmp_path):
+    space = load_space("proxyless_224")
+    net = import_checkpoint(saved(public_state("proxyless_224"), tmp_path / "net.pth"), space, given).net
+    assert {module.eps for module in net.modules() if isinstance(module, ElasticBatchNorm)} == {used}
+    save_supernet(net, tmp_path / "net.safetensors")
+    assert load_supernet(tmp_path / "net.safetensors").space.bn_eps == used
+    bn, x = net.body.stem_bn.eval(), torch.randn(2, 32, 3, 3, generator=torch.Generator().manual_seed(0))
+    scale = bn.weight / (bn.running_var + used).sqrt()
+    expected = (x - bn.running_mean.view(-1, 1, 1)) * scale.view(-1, 1, 1) + bn.bias.view(-1, 1, 1)
+    torch.testing.assert_close(bn(x), expected)
 
 
 @pytest.mark.parametrize("matrices", [True, False])

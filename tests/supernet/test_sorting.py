@@ -38,6 +38,23 @@ def test_channels_are_in_descending_order_within_groups(micro, scope):
             assert (importance[start:end].diff() <= 0).all()
 
 
+@pytest.mark.parametrize("scope", ["groups", "all"])
+def test_hidden_units_of_squeeze_and_excite_are_sorted_over_their_whole_width(scope):
+    # As OFA's re_organize_middle_weights: channels first, then one sort of the hidden units, whatever the groups.
+    net = randomised(load_space("mbv3_224"))
+    block = next(block for block in net.body.blocks[1:] if block.largest.se)
+    before = {name: tensor.detach().clone() for name, tensor in block.se.named_parameters()}
+    channels = block.project.weight.detach().clone()
+    sort_channels(net, scope=scope)
+    moved = [
+        int((channels == block.project.weight[:, n : n + 1]).flatten(2).all(2).all(0).nonzero()[0]) for n in range(4)
+    ]
+    order = before["expand_weight"].abs().sum((0, 2, 3)).argsort(descending=True)
+    assert torch.equal(block.se.reduce_bias, before["reduce_bias"][order])
+    assert torch.equal(block.se.expand_weight[:4], before["expand_weight"][moved][:, order])
+    assert torch.equal(block.se.reduce_weight[:, :4], before["reduce_weight"][order][:, moved])
+
+
 def test_momentum_follows_its_weights(micro):
     net = randomised(micro)
     # Momentum equal to the weights must still equal them after sorting.
