@@ -103,7 +103,11 @@ def translate(source: SearchSpace, target: SearchSpace) -> Callable[[np.ndarray]
             # The part may be less deep.
             pairs_of_blocks = zip(old_blocks, new_blocks, strict=False)
             for position, ((kernel, expand), (to_kernel, to_expand)) in enumerate(pairs_of_blocks):
-                chosen = genomes[:, old_depth] if source.coupled else genomes[:, expand]
+                chosen = genomes[:, expand]
+                if source.coupled and len(old.depth) == 1:
+                    chosen = genomes[:, old_blocks[0][1]]
+                elif source.coupled:
+                    chosen = genomes[:, old_depth] * (len(old.expand) - 1) // (len(old.depth) - 1)
                 result[:, to_kernel] = (position < depth) * kernels[genomes[:, kernel]]
                 result[:, to_expand] = (position < depth) * expands[chosen]
         return result

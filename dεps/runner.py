@@ -164,7 +164,7 @@ def nearest_epoch(trunk: Path, epoch: int) -> Path | None:
 
 def describe(record: Record, trainer: Trainer) -> str:
     """One line about an epoch."""
-    parts = [f"epoch {record['epoch']}/{trainer.total_steps // trainer.steps_per_epoch}, {record['phase']}"]
+    parts = [f"epoch {record['epoch']}/{-(-trainer.total_steps // trainer.steps_per_epoch)}, {record['phase']}"]
     parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]
     accuracies = {key: value for key, value in record.items() if key.startswith("val/")}
     parts += [f"{key.removeprefix('val/').removesuffix('_top1')} {top1:.1f} %" for key, top1 in accuracies.items()]
@@ -173,5 +173,5 @@ def describe(record: Record, trainer: Trainer) -> str:
 
 def _write_history(history: list[Record], out: Path) -> None:
     write_atomic(out / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
-    pd.DataFrame(history).to_csv(out / "curves.csv", index=False, float_format="%.6g")
+    pd.DataFrame(history).drop(columns="phases").to_csv(out / "curves.csv", index=False, float_format="%.6g")
     write_json(out / "summary.json", {key: value for key, value in history[-1].items() if "/" in key})

@@ -140,7 +140,8 @@ class SearchSpace:
     family: str = "mobilenet"
     resolution: list[int]
     stages: list[Stage]
-    #: CompOFA (arXiv 2104.12642): a stage's n-th smallest depth always goes with its n-th smallest expand ratio
+    #: CompOFA (arXiv 2104.12642): a stage's n-th smallest depth always goes with its n-th smallest expand ratio; with
+    #: other numbers of them the ends go together. All blocks of a stage with one depth have one ratio out of all
     coupled: bool = False
 
     @classmethod
@@ -163,10 +164,6 @@ class SearchSpace:
             raise UserError(f"{where}.stages has {len(self.stages)} stages; expected at most {MOST_STAGES}")
         for number, stage in enumerate(self.stages):
             _check_stage(stage, f"{where}.stages[{number}]")
-            if self.coupled and len(stage.depth) != len(stage.expand):
-                raise UserError(
-                    f"{where}.stages[{number}] has other numbers of depths and expand ratios; coupled needs equal"
-                )
 
     @property
     def width_choices(self) -> list[list[float]]:
@@ -187,14 +184,17 @@ class SearchSpace:
         stages = []
         for stage in self.stages:
             chosen = _at_most(stage.depth, depth)
-            ratio = self._coupled_expand(stage, chosen) if self.coupled else _at_most(stage.expand, expand)
+            ratio = _at_most(self._expands(stage, chosen), expand)
             stages.append((Block(_at_most(stage.kernel, kernel), ratio),) * chosen)
         widths = tuple(choices[-1] for choices in self.width_choices)
         return Arch(tuple(stages), self.resolution[-1] if resolution is None else resolution, widths)
 
-    @staticmethod
-    def _coupled_expand(stage: Stage, depth: int) -> float:
-        return stage.expand[stage.depth.index(depth)]
+    def _expands(self, stage: Stage, depth: int) -> list[float]:
+        """Expand ratios that a stage may have at a depth."""
+        last = len(stage.depth) - 1
+        if not self.coupled or not last:
+            return stage.expand
+        return [stage.expand[stage.depth.index(depth) * (len(stage.expand) - 1) // last]]
 
     def couple(self, kernels: Sequence[int]) -> SearchSpace:
         """CompOFA's subspace: depth and expand coupled, the kernel of stage i fixed at `kernels[i]`."""
@@ -246,7 +246,8 @@ class SearchSpace:
         stages = []
         for stage in self.stages:
             chosen = pick(stage.depth, depth, depths)
-            ratio = self._coupled_expand(stage, chosen) if self.coupled else pick(stage.expand, expand, expands)
+            offered = self._expands(stage, chosen)
+            ratio = pick(offered, depth, depths) if self.coupled else pick(offered, expand, expands)
             stages.append((Block(stage.kernel[-1], ratio),) * chosen)
         return Arch(tuple(stages), self.resolution[-1], tuple(choices[-1] for choices in self.width_choices))
 
@@ -291,7 +292,9 @@ class SearchSpace:
         stages = []
         for stage in self.stages:
             depth = rng.choice(stage.depth)
-            expands = [self._coupled_expand(stage, depth)] if self.coupled else stage.expand
+            expands = self._expands(stage, depth)
+            if self.coupled:
+                expands = [rng.choice(expands)]
             stages.append(tuple(Block(rng.choice(stage.kernel), rng.choice(expands)) for _ in range(depth)))
         return Arch(tuple(stages), resolution, widths)
 
@@ -308,8 +311,8 @@ class SearchSpace:
 
         def narrow(stage: Stage) -> Stage:
             depths, expands = keep(stage.depth, depth), keep(stage.expand, expand)
-            if self.coupled:
-                expands = [self._coupled_expand(stage, chosen) for chosen in depths]
+            if self.coupled and len(stage.depth) > 1:
+                expands = list(dict.fromkeys(self._expands(stage, chosen)[0] for chosen in depths))
             return replace(stage, depth=depths, kernel=keep(stage.kernel, kernel), expand=expands)
 
         return replace(self, stages=[narrow(stage) for stage in self.stages])
@@ -357,7 +360,10 @@ class SearchSpace:
             depth = stage.depth[next(genes)]
             blocks = [Block(stage.kernel[next(genes)], stage.expand[next(genes)]) for _ in range(stage.depth[-1])]
             if self.coupled:
-                blocks = [Block(block.kernel, self._coupled_expand(stage, depth)) for block in blocks]
+                expands = self._expands(stage, depth)
+                blocks = [
+                    Block(block.kernel, expands[0] if len(expands) == 1 else blocks[0].expand) for block in blocks
+                ]
             stages.append(tuple(blocks[:depth]))
         return Arch(tuple(stages), resolution, widths)
 
@@ -384,7 +390,10 @@ class SearchSpace:
     def size(self) -> int:
         """Number of distinct archs."""
         per_stage = (
-            sum((len(s.kernel) * (1 if self.coupled else len(s.expand))) ** depth for depth in s.depth)
+            sum(
+                len(s.kernel) ** depth * len(self._expands(s, depth)) ** (1 if self.coupled else depth)
+                for depth in s.depth
+            )
             for s in self.stages
         )
         return len(self.resolution) * math.prod(map(len, self.width_choices)) * math.prod(per_stage)
@@ -397,8 +406,8 @@ class SearchSpace:
             and all(width in choices for width, choices in zip(arch.widths, self.width_choices, strict=True))
             and all(
                 len(blocks) in stage.depth
-                and all(block.kernel in stage.kernel and block.expand in stage.expand for block in blocks)
-                and not (self.coupled and any(b.expand != self._coupled_expand(stage, len(blocks)) for b in blocks))
+                and all(b.kernel in stage.kernel and b.expand in self._expands(stage, len(blocks)) for b in blocks)
+                and not (self.coupled and len({block.expand for block in blocks}) > 1)
                 for stage, blocks in zip(self.stages, arch.stages, strict=True)
             )
         )

@@ -6,6 +6,7 @@ on from any `Snapshot`: a checkpoint of the same run, or the trunk that a method
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -103,7 +104,8 @@ class TrainConfig:
         if steps == 0:
             raise UserError(f"train.batch_size is {self.batch_size}; expected at most the {images} images of train")
         rate, warmup = self.learning_rate, self.warmup_epochs
-        return Setup(space, self.epochs, steps, rate, warmup, self.label_smoothing, self.dropout)
+        smoothing, dropout = self.label_smoothing, self.dropout
+        return Setup(space, self.epochs, steps, rate, warmup, smoothing, dropout, self.batch_size)
 
 
 Record = dict[str, Any]
@@ -169,7 +171,8 @@ class Trainer:
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from `snapshot`. Kernel transformations that a trunk does not have stay at the identity."""
         if any(name.startswith("teacher.") for name in snapshot.tensors):
-            self.teacher = extract(self.net, self.space.largest()).eval()
+            mode = next(phase.teacher_in_train_mode for phase in self.phases if phase.freeze_teacher)
+            self.teacher = extract(self.net, self.space.largest()).train(mode)
         self.sums = _Sums.of(snapshot.tensors, self.device)
         own = self.snapshot().tensors
         missing = [name for name in own if name not in snapshot.tensors and ".transforms." not in name]
@@ -195,7 +198,8 @@ class Trainer:
         """
         until = self.total_steps if until is None else until
         while self.step < until or self.sums:
-            if not (self.sums and self.step % self.steps_per_epoch == 0):
+            ended = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
+            if not (self.sums and ended):
                 self._train_to_the_epochs_end()
             yield self._close_epoch()
 
@@ -205,9 +209,6 @@ class Trainer:
     @computing()
     def _train_to_the_epochs_end(self) -> None:
         epoch, first = divmod(self.step, self.steps_per_epoch)
-        phase = self._phase(self.step)
-        if self.step == phase.start:
-            self._enter(phase)
         batches = training_batches(
             self.data.train,
             self.normalise,
@@ -220,15 +221,21 @@ class Trainer:
             size=[self._resolution(epoch * self.steps_per_epoch + step) for step in range(self.steps_per_epoch)],
             part=self.part,
         )
-        for images, labels in batches:
+        for images, labels in itertools.islice(batches, self.total_steps - self.step):
+            phase = self._phase(self.step)
+            if self.step == phase.start:
+                self._enter(phase)
             # Nothing here waits for a GPU: it would stand still until the next step is launched.
             images = images.to(memory_format=self.memory_format)
             self._step(images, labels.to(self.device, non_blocking=True), phase)
             self.on_step()
 
     def _close_epoch(self) -> Record:
-        phase, epoch = self._phase(self.step - 1), self.step // self.steps_per_epoch
+        # The last epoch may be a part of one: phases end at any step.
+        phase, epoch = self._phase(self.step - 1), -(-self.step // self.steps_per_epoch)
         record = {"epoch": epoch, "step": self.step, "phase": phase.name, **self.sums.means()}
+        if begun := self._begun((epoch - 1) * self.steps_per_epoch):
+            record["phases"] = begun
         record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
         record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
         # A trunk validates at its end: so does the run that would have branched there.
@@ -239,12 +246,29 @@ class Trainer:
         self.history.append(record)
         return record
 
+    def _begun(self, first: int) -> dict[str, float]:
+        """The phases that have begun from step `first` on, and when, in epochs."""
+        return {
+            phase.name: round(phase.start / self.steps_per_epoch, 6)
+            for phase in self.phases
+            if first <= phase.start < self.step
+        }
+
     def _enter(self, phase: Phase) -> None:
         if phase.freeze_teacher:
-            images = self._recalibration(self.config.teacher_recalibration)
-            self.teacher = recalibrated(self.net, self.space.largest(), self.data, images)
+            if phase.teacher_in_train_mode:
+                self.teacher = extract(self.net, self.space.largest()).train()
+            else:
+                images = self._recalibration(self.config.teacher_recalibration)
+                self.teacher = recalibrated(self.net, self.space.largest(), self.data, images)
         if phase.sort:
             sort_channels(self.net, self._momentum, phase.sort)
+        if phase.new_optimizer:
+            for parameter in self.net.parameters():
+                self._momentum(parameter).zero_()
+        if phase.zero_gamma:
+            for norm in self.net.body.residual_norms():
+                nn.init.zeros_(norm.weight)
 
     def _step(self, images: Tensor, labels: Tensor, phase: Phase) -> None:
         self.net.train()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -86,10 +84,14 @@ def timeline(results: Results) -> Figure:
 def _bar(results: Results, method: str, records: pd.DataFrame) -> Bar:
     options = results.params["methods"].get(method, {})
     spans: list[Span] = []
-    for name, group in groupby(records.to_dict("records"), lambda record: record["phase"]):
-        epochs = list(group)
-        start, end = epochs[0]["epoch"] - 1, epochs[-1]["epoch"]
-        weights = [(epoch["epoch"], weight) for epoch in epochs if not np.isnan(weight := _weight(epoch))]
+    # The first epoch may be a part of the trunk's, the last one a part of an epoch.
+    per_epoch = records.step.iloc[0] / records.epoch.iloc[0]
+    begun = [(name, start) for phases in records.phases.dropna() for name, start in phases.items()]
+    ends = [*(start for _, start in begun[1:]), records.step.iloc[-1] / per_epoch]
+    for (name, start), end in zip(begun, ends, strict=True):
+        # Those of epochs that the phase has a part of.
+        epochs = [record for record in records.to_dict("records") if start < record["epoch"] < end + 1]
+        weights = [(min(epoch["epoch"], end), weight) for epoch in epochs if not np.isnan(weight := _weight(epoch))]
         full = all(not np.isnan(epoch.get("train/loss_full", np.nan)) for epoch in epochs)
         if weights:
             # Records hold the weight at an epoch's end; a ramp begins at ε, and may be over before the first of them.

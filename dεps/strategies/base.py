@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
+from dεps.errors import UserError
 from dεps.losses import Loss
-from dεps.schedule import CosineSchedule
-from dεps.search_space import Arch, SearchSpace
+from dεps.schedule import CosineSchedule, Schedule
+from dεps.search_space import Arch, SearchSpace, check_ascending
 
 #: of ratios of epochs, temperatures and weights; beyond it a step has no number, or a loss no value
 LARGEST = 10_000
@@ -32,6 +33,8 @@ class Setup:
     warmup_epochs: float
     label_smoothing: float
     dropout: float
+    #: images of a step
+    batch_size: int = 64
 
     def steps(self, epochs: float) -> int:
         """Steps in so many epochs."""
@@ -42,18 +45,59 @@ class Setup:
         return CosineSchedule(self.learning_rate, self.steps(self.epochs), self.steps(self.warmup_epochs))
 
 
+@dataclass
+class Restricted:
+    """Keys of every method: the part of the space that it trains and offers; null: all of it.
+
+    Stages without a choice keep what they have.
+    """
+
+    #: kernel sizes, such as [7], as DεpS and BigNAS were published with
+    kernels: list[int] | None = None
+    #: blocks a stage
+    depths: list[int] | None = None
+    #: expand ratios
+    expands: list[float] | None = None
+
+    def restricted(self, space: SearchSpace, where: str) -> SearchSpace:
+        """That part of `space`. Raises `UserError` naming the key below `where` whose values it has not."""
+        own = {"kernel": self.kernels, "depth": self.depths, "expand": self.expands}
+        for choice, values in own.items():
+            if values is not None:
+                _check_restriction(values, [getattr(stage, choice) for stage in space.stages], f"{where}.{choice}s")
+        return space.restrict(**own) if any(values is not None for values in own.values()) else space
+
+
+def _check_restriction(values: list, offered: list[list], where: str) -> None:
+    check_ascending(values, where, low=-1)
+    everything = sorted({choice for choices in offered for choice in choices})
+    for value in values:
+        if value not in everything:
+            raise UserError(f"{where} holds {value:g}; the space offers {', '.join(f'{one:g}' for one in everything)}")
+    for choices in offered:
+        if len(choices) > 1 and choices[-1] not in values:
+            there = ", ".join(f"{value:g}" for value in values)
+            raise UserError(f"{where} is [{there}]; expected {choices[-1]:g} too, which the full model has")
+
+
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of whole epochs, from global step `start` up to but not including `end`."""
+    """A stretch of training, from global step `start` up to but not including `end`; borders need not be epochs'."""
 
     name: str
     start: int
     end: int
-    schedule: CosineSchedule
+    schedule: Schedule
     #: sort channels on entry: within expand groups, over the whole width, or not at all
     sort: str | None = None
     #: the full model as it is on entry is frozen and teaches from then on
     freeze_teacher: bool = False
+    #: that teacher normalises each batch by the batch's own statistics, instead of recalibrated ones
+    teacher_in_train_mode: bool = False
+    #: momentum starts at zero on entry, as that of a new optimizer does
+    new_optimizer: bool = False
+    #: on entry γ of the last BN in each residual block becomes 0, so that the block is the identity
+    zero_gamma: bool = False
     #: nothing but the full model is trained: kernel transformations rest, and validation looks at the whole space
     alone: bool = False
 

@@ -16,12 +16,12 @@ from dεps.errors import UserError, check_numbers
 from dεps.losses import CrossEntropy, InPlaceDistillation
 from dεps.schedule import SHAPE_NAMES, EpsilonRamp
 from dεps.search_space import SearchSpace
-from dεps.strategies.base import LARGEST, MOST_SUBNETS, Phase, Setup, Term
+from dεps.strategies.base import LARGEST, MOST_SUBNETS, Phase, Restricted, Setup, Term
 from dεps.strategies.full_model import full_model_term
 
 
 @dataclass
-class Options:
+class Options(Restricted):
     """Keys of a method that uses this strategy."""
 
     #: share of all epochs in which the full model trains alone
@@ -71,7 +71,7 @@ class DelayedShrinking:
 
     @property
     def space(self) -> SearchSpace:
-        """All archs."""
+        """What the method is restricted to."""
         return self.setup.space
 
     @property

@@ -1,7 +1,8 @@
 """OFA, progressive shrinking (arXiv 1908.09791).
 
 Update: first the full model alone. Frozen, it teaches random subnets of a space that opens step by step: kernels,
-then depths, then expand ratios. Each phase starts from the last, with a learning-rate schedule of its own.
+then depths, then expand ratios. Each phase starts from the last, with a learning-rate schedule and an optimizer of its
+own. A phase that would offer the archs of the one before is left out; the others keep their lengths.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from dεps.errors import UserError, check_numbers
 from dεps.losses import Distillation
 from dεps.schedule import CosineSchedule
 from dεps.search_space import SearchSpace
-from dεps.strategies.base import LARGEST, Phase, Setup, Term
+from dεps.strategies.base import LARGEST, Phase, Restricted, Setup, Term
 from dεps.strategies.full_model import full_model_term
 
 #: the teacher's epochs in the published recipe, to which the phases' lengths are relative
 TEACHER_EPOCHS = 180
+#: images of one GPU in the published runs: a warm-up begins at the rate of one
+ONE_GPU = 64
 
 
 class Shrinking(NamedTuple):
@@ -36,18 +39,20 @@ class Shrinking(NamedTuple):
 
 
 def progressive(space: SearchSpace) -> list[Shrinking]:
-    """OFA's five phases; "k largest" of a choice where the paper names values."""
-    return [
+    """OFA's five phases, but those that open nothing; "k largest" of a choice where the paper names values."""
+    stages = [
         Shrinking("kernel", 125, 5, 2.7, 1, space.top(depth=1, expand=1)),
         Shrinking("depth 1", 25, 0, 32.5, 2, space.top(depth=2, expand=1)),
         Shrinking("depth 2", 125, 5, 10.8, 2, space.top(expand=1)),
         Shrinking("expand 1", 25, 0, 32.5, 4, space.top(expand=2), "all"),
         Shrinking("expand 2", 125, 5, 10.8, 4, space, "groups"),
     ]
+    before = [space.top(depth=1, kernel=1, expand=1), *(stage.space for stage in stages)]
+    return [stage for stage, last in zip(stages, before, strict=False) if stage.space != last]
 
 
 @dataclass
-class TeacherOptions:
+class TeacherOptions(Restricted):
     """What OFA and CompOFA have in common: a finished full model teaches, in phases of published lengths."""
 
     #: weight of the teacher's soft labels beside the true ones
@@ -56,6 +61,8 @@ class TeacherOptions:
     epochs_ratio: float = 1.0
     #: the teacher's epochs, in units of the full model's; other than 1 it is trained apart, on a horizon of its own
     teacher_ratio: float = 1.0
+    #: the teacher normalises a batch by the batch's own statistics, as in the public code; false: by recalibrated ones
+    teacher_in_train_mode: bool = True
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
@@ -99,12 +106,23 @@ class ProgressiveShrinking:
         alone = Phase("full model", 0, start, setup.schedule(), alone=True)
         phases: list[tuple[Phase, Shrinking | None]] = [(alone, None)]
         scale = self.options.epochs_ratio * setup.epochs / TEACHER_EPOCHS
+        one_gpu = min(1.0, ONE_GPU / setup.batch_size)
         for number, stage in enumerate(self.stages):
-            # Whole epochs, so that a run can be cut between any two of them.
-            steps = setup.steps(max(1, round(stage.epochs * scale)))
+            # Steps rather than whole epochs: the phases' lengths keep their ratios in short budgets too.
+            steps = max(1, setup.steps(stage.epochs * scale))
             warmup = min(setup.steps(stage.warmup * scale), steps - 1)
-            schedule = CosineSchedule(setup.learning_rate / stage.rate_divisor, steps, warmup, start)
-            phases.append((Phase(stage.name, start, start + steps, schedule, stage.sort, number == 0), stage))
+            schedule = CosineSchedule(setup.learning_rate / stage.rate_divisor, steps, warmup, start, one_gpu)
+            phase = Phase(
+                stage.name,
+                start,
+                start + steps,
+                schedule,
+                stage.sort,
+                freeze_teacher=number == 0,
+                teacher_in_train_mode=self.options.teacher_in_train_mode,
+                new_optimizer=True,
+            )
+            phases.append((phase, stage))
             start += steps
         return phases
 

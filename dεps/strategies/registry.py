@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from dεps.config import structured
 from dεps.errors import UserError
-from dεps.strategies.base import Setup, Strategy
+from dεps.strategies.base import Restricted, Setup, Strategy
 
 _NOT_STRATEGIES = {"__init__", "base", "registry"}
 
@@ -36,4 +37,6 @@ def options(params: dict[str, Any], where: str) -> Any:
 def build(params: dict[str, Any], where: str, setup: Setup) -> Strategy:
     """The strategy of the method whose params stand at `where`. Raises `UserError`."""
     checked = options(params, where)
+    if isinstance(checked, Restricted):
+        setup = replace(setup, space=checked.restricted(setup.space, where))
     return import_module(f"dεps.strategies.{params['strategy']}").build(checked, setup)

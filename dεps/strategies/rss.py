@@ -13,11 +13,11 @@ from random import Random
 from dεps.errors import UserError, check_numbers
 from dεps.losses import CrossEntropy
 from dεps.search_space import SearchSpace
-from dεps.strategies.base import LARGEST, Phase, Setup, Term
+from dεps.strategies.base import LARGEST, Phase, Restricted, Setup, Term
 
 
 @dataclass
-class Options:
+class Options(Restricted):
     """Keys of a method that uses this strategy."""
 
     #: epochs, in units of the full model's
@@ -48,7 +48,7 @@ class RandomSubnets:
 
     @property
     def space(self) -> SearchSpace:
-        """All archs."""
+        """What the method is restricted to."""
         return self.setup.space
 
     @property

@@ -162,3 +162,7 @@ class MobileNetBody(nn.Module):
         """All channels whose order is free; the caller permutes each before it asks for the next."""
         for block in self.blocks:
             yield from block.sortable()
+
+    def residual_norms(self) -> Iterator[ElasticBatchNorm]:
+        """The last BN of each block that has a skip."""
+        return (block.project_bn for block in self.blocks if block.largest.skip)

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from dεps.search_space import Arch, SearchSpace
-from dεps.supernet.layers import SortableAxis, Stretch, part
+from dεps.supernet.layers import ElasticBatchNorm, SortableAxis, Stretch, part
 from dεps.supernet.mobilenet import MobileNetBody
 from dεps.supernet.resnet import ResNetBody
 
@@ -35,6 +35,10 @@ class Body(Protocol):
 
     def sortable(self) -> Iterator[SortableAxis]:
         """All channels whose order is free; the caller permutes each before it asks for the next."""
+        ...
+
+    def residual_norms(self) -> Iterator[ElasticBatchNorm]:
+        """The last BN of each residual block."""
         ...
 
 

@@ -139,3 +139,7 @@ class ResNetBody(nn.Module):
         """All channels whose order is free; the caller permutes each before it asks for the next."""
         for block in self.blocks:
             yield from block.sortable()
+
+    def residual_norms(self) -> Iterator[ElasticBatchNorm]:
+        """The last BN of each bottleneck."""
+        return (block.restore.bn for block in self.blocks)

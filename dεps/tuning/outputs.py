@@ -116,7 +116,7 @@ def points_table(trials: list[optuna.trial.FrozenTrial]) -> pd.DataFrame:
 def curves_table(trials: list[optuna.trial.FrozenTrial]) -> pd.DataFrame:
     """One row a trial and epoch that it trained itself."""
     rows = [
-        {"trial": number, **record}
+        {"trial": number, **{key: value for key, value in record.items() if key != "phases"}}
         for number, trial in enumerate(trials)
         for record in trial.user_attrs[OUTCOME]["history"]
     ]

@@ -49,6 +49,9 @@ def write_results(root: Path) -> dict:
             records = [
                 {
                     "epoch": e + 1,
+                    "step": 10 * (e + 1),
+                    **({"phases": {"random subnets" if method == "rss" else "full model": 0.0}} if e == 0 else {}),
+                    **({"phases": {"shrinking": 2.0}} if e == 2 and method == "deps" else {}),
                     "phase": "random subnets" if method == "rss" else phases[e],
                     "cost/train_tmacs": 0.1 * (e + 1),
                     **({} if method == "rss" else {"train/loss_full": 1.0}),

@@ -1,9 +1,17 @@
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
+import yaml
 
+from dεps.compose import composed
+from dεps.config import structured
 from dεps.errors import UserError
+from dεps.genomes import translate
 from dεps.losses import CrossEntropy, Distillation, InPlaceDistillation
+from dεps.search_space import Block, SearchSpace
 from dεps.strategies import full_model, registry
 from dεps.strategies.base import Setup
 from tests.conftest import load_space
@@ -126,6 +134,10 @@ def test_ofa_phases_are_the_published_ones(micro):
     assert [phase.schedule.warmup for phase in phases[1:]] == [5, 0, 5, 0, 5]
     assert [phase.sort for phase in phases] == [None, None, None, None, "all", "groups"]
     assert [phase.freeze_teacher for phase in phases] == [False, True, False, False, False, False]
+    assert [phase.new_optimizer for phase in phases] == [False, True, True, True, True, True]
+    assert all(phase.teacher_in_train_mode for phase in phases[1:])
+    recalibrated = build(setup, strategy="ofa", teacher_in_train_mode=False)
+    assert not any(phase.teacher_in_train_mode for phase in recalibrated.phases())
     assert strategy.kernel_transform
     assert strategy.trunk_steps == 180
 
@@ -150,7 +162,12 @@ def test_ofa_opens_kernels_then_depths_then_expands(micro):
 
 def test_ofa_scales_with_the_budget(setup):
     strategy = build(setup, strategy="ofa")  # 10 epochs of 7 steps
-    assert [(phase.end - phase.start) // 7 for phase in strategy.phases()] == [10, 7, 1, 7, 1, 7]
+    # 125 and 25 of 180 epochs, in steps: a phase may end within an epoch.
+    assert [phase.end - phase.start for phase in strategy.phases()] == [70, 49, 10, 49, 10, 49]
+    short = build(replace(setup, epochs=1, steps_per_epoch=360), strategy="ofa")
+    assert [phase.end - phase.start for phase in short.phases()] == [360, 250, 50, 250, 50, 250]
+    short = build(replace(setup, epochs=1, steps_per_epoch=360), strategy="compofa", kernels=[3])
+    assert [phase.end - phase.start for phase in short.phases()] == [360, 50, 250]
 
 
 @pytest.mark.parametrize(("strategy", "ends"), [("ofa", [180, 305, 330, 455, 480, 605]), ("compofa", [180, 205, 330])])
@@ -172,10 +189,119 @@ def test_a_teacher_that_rounds_to_the_full_model_shares_its_trunk(setup):
     assert build(setup, strategy="ofa", teacher_ratio=1.04).trunk_steps == 70
 
 
+@pytest.mark.parametrize(
+    ("batch", "expected"),
+    [
+        # 5 of 180 epochs are 10 steps; the peak is 2.7 / 2.7; a GPU of 64 has a share of 64 / batch of it
+        (64, [1.0] * 10),
+        (128, [0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0]),
+        (2048, [1 / 32 + 31 / 32 * n / 10 for n in range(1, 11)]),
+        (32, [1.0] * 10),
+    ],
+)
+def test_a_warm_up_climbs_from_the_rate_of_one_gpu(micro, batch, expected):
+    strategy = build(Setup(micro, 180, 2, 2.7, 0, 0.1, 0.1, batch), strategy="ofa")
+    kernel = strategy.phases()[1]
+    assert [kernel.schedule(kernel.start + step) for step in range(10)] == pytest.approx(expected)
+    assert kernel.schedule(kernel.start + 10) == pytest.approx(1.0)
+
+
+def test_phases_that_open_nothing_are_left_out(micro):
+    setup = Setup(micro, 180, 1, 2.7, 0, 0.1, 0.1)
+
+    def phases(**restriction):
+        return [(phase.name, phase.end - phase.start) for phase in build(setup, strategy="ofa", **restriction).phases()]
+
+    teacher, kernel, (depth, expand) = ("full model", 180), ("kernel", 125), (("depth 1", 25), ("expand 1", 25))
+    assert phases(kernels=[5]) == [teacher, depth, ("depth 2", 125), expand, ("expand 2", 125)]
+    assert phases(depths=[2, 3]) == [teacher, kernel, depth, expand, ("expand 2", 125)]
+    assert phases(kernels=[5], depths=[3], expands=[2, 4]) == [teacher, expand]
+    restricted = build(setup, strategy="ofa", kernels=[5])
+    assert [phase.freeze_teacher for phase in restricted.phases()][:3] == [False, True, False]
+
+
+@pytest.mark.parametrize("strategy", ["deps", "bignas", "ofa", "rss"])
+def test_any_method_can_be_restricted_to_a_part_of_the_space(strategy):
+    space = load_space("mbv3_224")
+    setup = Setup(space, 180, 10, 2.6, 0, 0.1, 0.1)
+    method = build(setup, strategy=strategy, kernels=[7], depths=[2, 4])
+    assert method.space == space.restrict(kernel=[7], depth=[2, 4])
+    assert method.space.largest() == space.largest()
+    assert method.space.pareto_archs().keys() <= {"D2E3K7", "D4E3K7", "D4E4K7", "D4E6K7"}
+    blocks, depths = set(), set()
+    for phase in method.phases():
+        for number in range(40):
+            for term in method.terms(phase.end - 1 - number % 10, Random(number)):
+                assert term.arch in space
+                blocks |= {block.kernel for stage in term.arch.stages for block in stage}
+                depths |= set(term.arch.depths)
+    assert (blocks, depths) == ({7}, {2, 4})
+
+
+@pytest.mark.parametrize(
+    ("restriction", "message"),
+    [
+        ({"kernels": [9]}, r"methods\.m\.kernels holds 9; the space offers 3, 5$"),
+        ({"kernels": [3]}, r"methods\.m\.kernels is \[3\]; expected 5 too, which the full model has"),
+        ({"depths": []}, r"methods\.m\.depths is \[\]; expected a non-empty ascending list"),
+        ({"expands": [4, 2]}, r"methods\.m\.expands is \[4\.0, 2\.0\]; expected a non-empty ascending list"),
+        ({"expands": ["x"]}, r"methods\.m\.expands"),
+    ],
+)
+def test_impossible_restrictions_are_refused(setup, restriction, message):
+    with pytest.raises(UserError, match=message):
+        build(setup, strategy="deps", **restriction)
+
+
+def test_stages_without_a_choice_keep_what_they_have():
+    space = load_space("proxyless_224")
+    method = build(Setup(space, 10, 1, 2.6, 0, 0.1, 0.1), strategy="deps", depths=[2, 4])
+    assert [stage.depth for stage in method.space.stages] == [[2, 4]] * 5 + [[1]]
+
+
+def test_bignas_by_its_own_paper(setup):
+    params = yaml.safe_load(Path("params/method/bignas_paper.yaml").read_text())["bignas_paper"]
+    setup = replace(setup, epochs=360, steps_per_epoch=10, warmup_epochs=0, learning_rate=0.256)
+    (phase,) = registry.build(params, "methods.m", setup).phases()
+    assert phase.zero_gamma
+    # 0.97 every 2.4 epochs, until 5 % of the peak
+    for epoch in (0, 24, 120, 230):
+        assert phase.schedule(10 * epoch) == pytest.approx(0.256 * 0.97 ** (epoch / 2.4), rel=5e-3)
+    assert [phase.schedule(10 * epoch) for epoch in (240, 300, 359)] == pytest.approx([0.0128] * 3)
+    (default,) = build(setup, strategy="bignas").phases()
+    assert not default.zero_gamma
+    assert default.schedule == setup.schedule()
+    dropouts = [term.dropout for term in build(setup, strategy="bignas", regularise="all").terms(0, Random(0))]
+    assert dropouts == [0.2] * 4
+    assert [term.dropout for term in build(setup, strategy="bignas").terms(0, Random(0))] == [0.2, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "start", "full"),
+    [("cifar10", 95, 100), ("cifar100", 95, 100), ("imagenet100", 85, 90), ("imagenet1k", 145, 150)],
+)
+def test_presets_shrink_when_the_published_runs_did(experiment, start, full):
+    params, _ = composed([f"experiment=[{experiment}]"])
+    own = params["experiments"][experiment]
+    train, space = own["train"], structured(SearchSpace, own["space"], "space")
+    setup = Setup(space, train["epochs"], 100, train["learning_rate"], train["warmup_epochs"], 0.1, 0.1)
+    method = registry.build(own["methods"]["deps"], "methods.deps", setup)
+    assert method.trunk_steps == 100 * start
+    assert [(phase.start, phase.sort) for phase in method.phases()] == [(0, None), (100 * start, "groups")]
+    eta, target = setup.schedule(), setup.schedule()(100 * full)
+    for step in (100 * start, 100 * start + 249, 100 * full - 1):  # β·η climbs linearly to η(full)
+        assert method.ramp(step) * eta(step) == pytest.approx(target * (step - 100 * start + 1) / 500)
+    assert method.ramp(100 * full) == 1.0
+    assert own["methods"]["deps"]["kernels"] == own["methods"]["bignas"]["kernels"] == [7]
+    assert {block.kernel for stage in method.space.smallest().stages for block in stage} == {7}
+    assert start in [round(share * train["epochs"]) for share in own["full_model"]["keep"]]
+
+
 def test_compofa_couples_depth_and_expand(micro):
     strategy = build(Setup(micro, 180, 1, 2.6, 0, 0.1, 0.1), strategy="compofa", kernels=[3, 5, 3])
     assert [phase.end for phase in strategy.phases()] == [180, 205, 330]
     assert [phase.schedule.base for phase in strategy.phases()[1:]] == pytest.approx([0.08, 0.24], abs=1e-3)
+    assert [phase.sort for phase in strategy.phases()] == [None, "all", "all"]
     assert not strategy.kernel_transform
     assert strategy.space.size() == 3**3
     archs = [term.arch for seed in range(30) for term in strategy.terms(320, Random(seed))]
@@ -186,6 +312,24 @@ def test_compofa_couples_depth_and_expand(micro):
         assert all({block.expand for block in stage} == {len(stage) + 1} for stage in arch.stages)
     early = [term.arch for seed in range(30) for term in strategy.terms(190, Random(seed))]
     assert {depth for arch in early for depth in arch.depths} == {1, 2, 3}
+
+
+def test_compofa_on_proxyless_leaves_the_single_blocks_ratio_free():
+    # As its public code samples: the last stage's ratio is that of a depth drawn for it, which it has not.
+    space = load_space("proxyless_224")
+    strategy = build(Setup(space, 180, 1, 2.6, 0, 0.1, 0.1), strategy="compofa", kernels=[3])
+    assert strategy.space.size() == 3**6
+    archs = {term.arch for seed in range(60) for term in strategy.terms(300, Random(seed))}
+    pairs = {(len(stage), block.expand) for arch in archs for stage in arch.stages[:-1] for block in stage}
+    assert pairs == {(2, 3), (3, 4), (4, 6)}
+    assert {arch.stages[-1] for arch in archs} == {(Block(3, expand),) for expand in (3, 4, 6)}
+    for arch in archs:
+        assert arch in strategy.space
+        assert strategy.space.from_genome(strategy.space.to_genome(arch)) == arch
+        turned = translate(strategy.space, space)(np.array([strategy.space.to_genome(arch)]))
+        assert space.from_genome(turned[0].tolist()) == arch
+    points = strategy.space.pareto_archs()
+    assert [arch.stages[-1][0].expand for arch in points.values()] == [3, 4, 6]
 
 
 def test_compofa_has_243_archs_in_the_papers_space():
@@ -216,7 +360,10 @@ def test_compofa_has_243_archs_in_the_papers_space():
         ({"strategy": "bignas", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
         ({"strategy": "rss", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
         ({"strategy": "standalone", "arch": "D7"}, r"standalone\.arch is 'D7'; allowed: smallest, largest, D1E2K5"),
-        ({"strategy": "rss", "shrink_start": 0.5}, r"methods\.m\.shrink_start is no known key; allowed: epochs_ratio"),
+        (
+            {"strategy": "rss", "shrink_start": 0.5},
+            r"methods\.m\.shrink_start is no known key; allowed: kernels, depths, expands, epochs_ratio",
+        ),
     ],
 )
 def test_impossible_options_are_refused(setup, params, message):
