@@ -9,7 +9,7 @@ import torch
 from dεps.checkpoint import load_snapshot, save_snapshot
 from dεps.cost import arch_cost
 from dεps.data.augment import AugmentConfig
-from dεps.data.batches import training_batches
+from dεps.data.batches import Normalise, plain_batches, training_batches
 from dεps.errors import UserError
 from dεps.evaluation import Recalibration, top1
 from dεps.families.mobilenet import middle_width
@@ -94,12 +94,84 @@ def test_a_run_resumed_at_any_step_is_the_undisturbed_one(micro, data, tmp_path,
     finish(whole)
     assert len(steps) == whole.total_steps
     # Around the ends of epochs and phases, and within an epoch; the last step's state lacks the last epoch's record.
-    ends = {whole.steps_per_epoch, whole.phases[0].end, whole.phases[-1].start, whole.total_steps}
+    ends = {whole.steps_per_epoch, whole.total_steps, *(phase.end for phase in whole.phases)}
     chosen = {1, *(end + offset for end in ends for offset in (-1, 0, 1) if 0 < end + offset <= len(steps))}
     for step in sorted(chosen):
         resumed = trainer(micro, data, config, **METHODS[method])
         resumed.restore(load_snapshot(tmp_path / f"{step}.safetensors"))
         assert same(finish(resumed), whole), step
+
+
+def entered(micro, data, **params) -> tuple[Trainer, Trainer]:
+    """A training that has come to its second phase, before and after it enters it."""
+    config = TrainConfig(
+        epochs=1, batch_size=48, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40
+    )
+    runs = trainer(micro, data, config, **params), trainer(micro, data, config, **params)
+    for run in runs:
+        for _ in run.run(until=run.phases[1].start):
+            pass
+    runs[1]._enter(runs[1].phases[1])
+    return runs
+
+
+@pytest.mark.parametrize("strategy", ["ofa", "compofa"])
+def test_phases_under_a_teacher_have_an_optimizer_of_their_own(micro, data, strategy):
+    before, after = entered(micro, data, strategy=strategy, **({"kernels": [3]} if strategy == "compofa" else {}))
+    momentum = [[run._momentum(parameter) for parameter in run.net.parameters()] for run in (before, after)]
+    assert sum(bool(tensor.any()) for tensor in momentum[0]) > 50
+    assert not any(tensor.any() for tensor in momentum[1])
+    # Their first step is SGD's first: w - η (1 + momentum) (g + λ w) with Nesterov, whatever came before.
+    records, weight = after.run(), after.net.body.blocks[1].project.weight
+    old, seen = weight.detach().clone(), []
+    after.on_step = lambda: seen.append((weight.detach().clone(), weight.grad.clone()))
+    next(records)
+    (new, gradient), rate = seen[0], after.phases[1].schedule(after.phases[1].start)
+    torch.testing.assert_close(new, old - rate * 1.9 * (gradient + 3e-5 * old), atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("train_mode", [True, False])
+def test_the_teacher_normalises_as_asked_for(micro, data, train_mode):
+    _, run = entered(micro, data, strategy="ofa", teacher_in_train_mode=train_mode)
+    images, _ = next(plain_batches(data.validation, Normalise.of(data), batch_size=40))
+    with torch.no_grad():
+        alone, among = run.teacher(images[:20]), run.teacher(images)[:20]
+        assert torch.allclose(alone, among, atol=1e-5) is not train_mode
+        if train_mode:  # as the full model itself does while it trains
+            torch.testing.assert_close(
+                run.teacher(images), run.net.train()(images, micro.largest()), atol=1e-5, rtol=1e-4
+            )
+
+
+def test_blocks_begin_as_the_identity_where_gamma_is_zero(micro, data):
+    runs = [trainer(micro, data, strategy="bignas", zero_gamma=zero) for zero in (True, False)]
+    for run in runs:
+        run._enter(run.phases[0])
+    for zero, run in zip((True, False), runs, strict=True):
+        residual = [block for block in run.net.body.blocks if block.largest.skip]
+        assert len(residual) == 7  # the static block and two in each of three stages
+        for block in residual:
+            x = torch.randn(2, block.largest.inputs, 5, 5, generator=torch.Generator().manual_seed(0))
+            assert torch.equal(block(x, block.largest), x) is zero
+        others = [block.project_bn.weight for block in run.net.body.blocks if not block.largest.skip]
+        assert all(torch.equal(weight, torch.ones_like(weight)) for weight in others)
+
+
+def test_phases_end_within_epochs(micro, data):
+    config = TrainConfig(
+        epochs=2, batch_size=24, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40
+    )
+    run = trainer(micro, data, config, strategy="ofa", epochs_ratio=0.4)
+    seen, per_epoch = [], run.steps_per_epoch
+    enter, run._enter = run._enter, lambda phase: (seen.append((phase.name, run.step)), enter(phase))
+    finish(run)
+    assert seen == [(phase.name, phase.start) for phase in run.phases]  # each once, at its own step
+    assert any(phase.start % per_epoch for phase in run.phases)
+    assert run.total_steps % per_epoch
+    assert run.step == run.total_steps == run.history[-1]["step"]
+    assert [record["epoch"] for record in run.history] == list(range(1, -(-run.total_steps // per_epoch) + 1))
+    begun = {name: epoch for record in run.history for name, epoch in record.get("phases", {}).items()}
+    assert begun == {phase.name: round(phase.start / per_epoch, 6) for phase in run.phases}
 
 
 @pytest.mark.parametrize("epochs", [1, 2])

@@ -362,7 +362,7 @@ def test_compofa_has_243_archs_in_the_papers_space():
         ({"strategy": "standalone", "arch": "D7"}, r"standalone\.arch is 'D7'; allowed: smallest, largest, D1E2K5"),
         (
             {"strategy": "rss", "shrink_start": 0.5},
-            r"methods\.m\.shrink_start is no known key; allowed: kernels, depths, expands, epochs_ratio",
+            r"methods\.m\.shrink_start is no known key; allowed: kernels, depths, exp",
         ),
     ],
 )
