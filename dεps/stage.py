@@ -133,7 +133,7 @@ class _Parser(argparse.ArgumentParser):
 def _name(text: str) -> str:
     """Part of a path, so nothing that leads elsewhere."""
     try:
-        check_names([text], "it")
+        check_names([text], "it", "._-")  # of an arch, as "w0.65"
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
