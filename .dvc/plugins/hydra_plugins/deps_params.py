@@ -12,6 +12,7 @@ from typing import Any
 
 from dvc.exceptions import DvcException
 from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from dεps.compose import composed
@@ -24,6 +25,7 @@ _plain = Hydra.compose_config
 def compose_config(self: Hydra, config_name: str | None, overrides: Sequence[str], **options: Any) -> DictConfig:
     """The config that `deps params` would write. Raises DVC's exception, which it shows as one line."""
     Hydra.compose_config = _plain  # which does the work
+    GlobalHydra.instance().clear()  # DVC's, which composes nothing any more
     try:
         return OmegaConf.create(composed(overrides, GROUPS)[0])
     except UserError as error:
