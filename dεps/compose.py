@@ -1,13 +1,13 @@
 """`deps params`: compose the Hydra groups in `params/` into `params.yaml`, and check all of it.
 
-`dvc exp run` composes here too (`.dvc/plugins`), and stage `check` sees what somebody wrote into the file by hand. Every
-section is checked against the dataclass of the module that uses it.
+`dvc exp run` composes here too (`.dvc/plugins`), and stage `check` sees what somebody wrote into the file by hand.
+Every section is checked against the dataclass of the module that uses it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,9 @@ def _composed(overrides: Sequence[str], config_dir: Path) -> tuple[dict[str, Any
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
         unresolved = OmegaConf.to_container(config)
         _refuse_environment(unresolved, "")
-        selected(unresolved, "seeds")  # other sections refer to it
+        selected(unresolved, "seeds")  # other sections refer to it …
+        if isinstance(unresolved["names"], list):  # … and to names
+            _check_selection(unresolved)
         OmegaConf.resolve(config)
     except UserError:
         raise
@@ -129,8 +131,8 @@ def _is_value(override: Override, config_dir: Path) -> bool:
 def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: str = "", new: bool = False) -> None:
     """Set the values of a file in `config`, as they are: none is read as an override or as a reference.
 
-    A mapping with a strategy is all of a method's options: it takes the place of what was there. Keys that `config` does
-    not have are refused, but below one that is written `++key`. Raises `UserError`.
+    A mapping with a strategy is all of a method's options: it takes the place of what was there. Keys that `config`
+    does not have are refused, but below one that is written `++key`. Raises `UserError`.
     """
     for written, value in values.items():
         key = written if where else written.lstrip("+")
@@ -208,11 +210,17 @@ def check_params(params: dict[str, Any]) -> None:
     if not isinstance(params.get("launch"), str) or not params["launch"].strip():
         raise UserError(f"launch is {params.get('launch')!r}; expected a command, python or torchrun with its options")
     structured(CheckpointConfig, params.get("checkpoint", {}), "checkpoint")
+    _check_selection(params)
     for name in params["names"]:
-        if name not in params["experiments"]:
-            raise UserError(f"names holds {name!r}; allowed, by experiments: {', '.join(params['experiments'])}")
         _check_experiment(params, name)
     _check_instances(params)
+
+
+def _check_selection(params: dict[str, Any]) -> None:
+    experiments = section(params, "experiments")
+    for name in selected(params, "names"):
+        if name not in experiments:
+            raise UserError(f"names holds {name!r}; allowed, by experiments: {', '.join(experiments)}")
 
 
 def _check_instances(params: dict[str, Any]) -> None:

@@ -139,7 +139,7 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("seeds=[1,1]", r"seeds is \[1, 1\]; expected a non-empty list of different whole numbers"),
         ("seeds=[-1]", r"seeds is \[-1\]"),
         ("seeds=2", r"seeds is 2"),
-        ("names=[other]", r"Key not found: 'experiments\.other\.methods'"),
+        ("names=[other]", r"names holds 'other'; allowed, by experiments: quick"),
         ("experiments.quick.space.stages.0.expand=[6,3]", r"space\.stages\[0\]\.expand is \[6\.0, 3\.0\]"),
         (
             "experiments.quick.space.resolution=[32]",
