@@ -139,15 +139,15 @@ def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: 
         full, may_be_new = f"{where}.{key}" if where else key, new or written.startswith("++")
         if full in COMMANDS:
             raise UserError(f"{file} sets {full}, which is run; who wants that says so: '{full}={value}'")
-        check_references(value, f"{file}: {full}")
-        whole = isinstance(value, dict) and "strategy" in value
-        if key not in list(config) and not (may_be_new or whole):
+        whole, there = isinstance(value, dict) and "strategy" in value, key in list(config)
+        if not (there or whole or may_be_new):
             raise UserError(_no_such_key(full, config))
-        if isinstance(value, dict) and not whole and OmegaConf.is_interpolation(config, key):
-            config[key] = OmegaConf.to_container(config[key], resolve=True)
-        if isinstance(value, dict) and not whole and isinstance(config.get(key), DictConfig):
+        if there and OmegaConf.is_interpolation(config, key):
+            config[key] = OmegaConf.to_container(config[key], resolve=True) if isinstance(value, dict) else None
+        if isinstance(value, dict) and not whole and there and isinstance(config[key], DictConfig):
             _take_over(config[key], value, file, full, may_be_new)
         else:
+            check_references(value, f"{file}: {full}")
             with open_dict(config):
                 config[key] = value
 
