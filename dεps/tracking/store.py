@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +35,8 @@ from sqlalchemy import create_engine  # noqa: E402
 from sqlalchemy.pool import NullPool  # noqa: E402
 
 from dεps.identity import RunIdentity  # noqa: E402
-from dεps.tracking.address import root, tracking_uri  # noqa: E402
+from dεps.tracking.address import local_uri, root, tracking_uri  # noqa: E402
+from dεps.tracking.moved import ARTIFACTS, mend  # noqa: E402
 
 for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
     logging.getLogger(name).setLevel(logging.ERROR)
@@ -120,6 +122,8 @@ class Store:
             with FileLock(state / "mlflow.lock"):
                 self.client = _Client(MlflowClient(self.uri), watch)
                 self.client.search_experiments(max_results=1)
+                if self.uri == local_uri() and (mended := mend(root())):
+                    print(f"MLflow: this folder was another; {mended} addresses of artifacts mended", file=sys.stderr)
         else:
             with watch.call():
                 _reach(self.uri)
@@ -130,7 +134,7 @@ class Store:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             local = self.uri.startswith("sqlite:")
-            location = (root() / "mlartifacts" / name).as_uri() if local else None
+            location = (root() / ARTIFACTS / name).as_uri() if local else None
             try:
                 return self.client.create_experiment(name, artifact_location=location)
             except MlflowException as error:
