@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def check(store: Store) -> None:
     assert Path(got).read_bytes() == Path("runs/quick/evaluate/deps-0/pareto.csv").read_bytes()
     mlflow.set_tracking_uri(uri)
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # which that sets
-    model = mlflow.pyfunc.load_model("models:/quick-deps@small")
+    # In a path that holds %20, MLflow loads a model from a copy only: it decodes its own local path once more.
+    copy = tempfile.mkdtemp() if "%20" in str(Path.cwd()) else None
+    model = mlflow.pyfunc.load_model("models:/quick-deps@small", dst_path=copy)
     assert model.predict(np.zeros((2, 1, 28, 28), np.float32))["logits"].shape == (2, 2)
     assert all(
         m.artifact_location.startswith(f"{here}/") for m in client.search_logged_models([experiment.experiment_id])
@@ -92,8 +95,8 @@ def test_a_folder_that_moves_keeps_artifacts_and_models(project, monkeypatch, ca
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["q?a=b#c d", "100% p%20x"])
-def test_a_folder_whose_name_has_signs_of_addresses(project, tmp_path, name):
+def test_a_folder_whose_name_has_signs_of_addresses(project, tmp_path):
+    name = "q?a=b&c#d 100% p%20x"
     folder = project("plain").rename(tmp_path / name)
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE],
