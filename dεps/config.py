@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
 def read_params(path: Path = PARAMS, cure: str = "'deps params' composes it") -> dict[str, Any]:
     """The whole file as plain data. Raises `UserError`, which ends with the cure, where it is missing or no mapping."""
     try:
-        data = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a subclass of the safe loader
+        data = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a subclass of the safe loader
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {cure}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

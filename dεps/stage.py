@@ -197,7 +197,7 @@ def exclusive(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        who = f"process {holder.read_text()}" if holder.exists() else "another process"
+        who = f"process {holder.read_text('utf-8')}" if holder.exists() else "another process"
         raise UserError(f"{path} is held: {who} runs this stage; wait for it or end it") from None
     try:
         holder.write_text(str(os.getpid()))

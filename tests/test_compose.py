@@ -191,7 +191,7 @@ def named(*names: str, methods: tuple[str, ...] = ("deps",)) -> dict:
     """Params of experiments of these names, with these methods."""
     params = default_params()
     quick = params["experiments"]["quick"]
-    quick["methods"] = {method: quick["methods"]["deps"] for method in methods}
+    quick["methods"] = dict.fromkeys(methods, quick["methods"]["deps"])
     return params | {"experiments": dict.fromkeys(names, quick), "names": list(names), "methods": list(methods)}
 
 

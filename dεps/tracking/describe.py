@@ -27,7 +27,7 @@ def describe_run(store: Store, run: Run, note: Note) -> bool:
     if note.params:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, note.params_name)
-            path.write_text(note.params)
+            path.write_text(note.params, "utf-8")
             store.client.log_artifact(run_id, str(path), PARAMS_FOLDER)
     text = note.text(run.info.experiment_id, run_id, commit)
     store.log(run_id, [], {NOTE_TAG: text, KIND: note.kind, PART_TAG: note.content})

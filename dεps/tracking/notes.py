@@ -153,7 +153,7 @@ def experiment_tags(
     ]
     results = Path("reports") / "experiments" / name / "results.md"
     if results.exists():
-        paragraphs.append(results.read_text())
+        paragraphs.append(results.read_text("utf-8"))
     if run_id and (results.parent / "pareto.png").exists():
         paragraphs.append(f"![Pareto points]({image_link(run_id, PARETO)})")
     choice = f"experiment=[{name}] methods=[{','.join(params['methods'])}] seeds={seeds_list(params)}"
@@ -222,5 +222,5 @@ def _results(metrics: Mapping[str, float]) -> str:
 def _summary(strategy: str) -> str:
     """The first line of a strategy's docstring; empty where there is none such."""
     path = _STRATEGIES / f"{strategy}.py"
-    text = ast.get_docstring(ast.parse(path.read_text())) if path.is_file() else None
+    text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) if path.is_file() else None
     return text.splitlines()[0] if text else ""
