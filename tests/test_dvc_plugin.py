@@ -10,7 +10,7 @@ from hydra._internal.hydra import Hydra
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 
-from dεps.compose import compose_params
+from dεps.compose import composed
 from tests.conftest import ROOT
 
 PARAMS = ROOT / "params"
@@ -21,11 +21,12 @@ def compose(tmp_path, monkeypatch):
     """DVC's composition into a file, in a process that has loaded no plugin yet."""
     monkeypatch.setattr(Hydra, "compose_config", Hydra.compose_config)  # put back at the end
     monkeypatch.delitem(sys.modules, "hydra_plugins.deps_params", raising=False)
-    singletons = {kind: one for kind, one in Singleton._instances.items() if kind is not Plugins}
-    monkeypatch.setattr(Singleton, "_instances", singletons)
+    monkeypatch.setattr(Singleton, "_instances", dict(Singleton._instances))
     plugins = ROOT / Config(str(ROOT / ".dvc"))["hydra"]["plugins_path"]
 
     def call(*overrides: str) -> str:
+        if "hydra_plugins.deps_params" not in sys.modules:
+            Singleton._instances.pop(Plugins, None)  # of what was composed here before
         compose_and_dump(tmp_path / "dvc.yaml", str(PARAMS), None, "config", str(plugins), list(overrides))
         return (tmp_path / "dvc.yaml").read_text("utf-8")
 
@@ -35,11 +36,10 @@ def compose(tmp_path, monkeypatch):
 
 def test_it_is_what_deps_params_writes(compose, tmp_path):
     (tmp_path / "best.yaml").write_text("experiments: {quick: {methods: {deps: {shrink_start: 0.25}}}}")
-    for overrides in ([], ["seeds=[3]", f"+from={tmp_path / 'best.yaml'}", "methods=[deps,rss]"]):
-        text = compose(*overrides)
-        compose_params(overrides, PARAMS, tmp_path / "params.yaml")
-        assert text == (tmp_path / "params.yaml").read_text("utf-8")
-    assert "shrink_start: 0.25" in text
+    choices = [[], ["seeds=[3]", f"+from={tmp_path / 'best.yaml'}", "methods=[deps,rss]"]]
+    expected = [composed(overrides, PARAMS)[1] for overrides in choices]  # before DVC loads the plugin
+    assert [compose(*overrides) for overrides in choices] == expected
+    assert "shrink_start: 0.25" in expected[1]
 
 
 @pytest.mark.parametrize(

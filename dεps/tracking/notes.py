@@ -13,6 +13,7 @@ import yaml
 
 from dεps.config import section
 from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
+from dεps.tracking.changes import CHANGED_TAG
 from dεps.tracking.views import (
     KIND,
     METHOD_KIND,
@@ -52,8 +53,8 @@ class Note:
 
     @property
     def content(self) -> str:
-        """Digest of all of it."""
-        return digest([self.kind, self.paragraphs, self.params, self.params_name])
+        """Digest of all of it, and of what else a run is described by."""
+        return digest([self.kind, self.paragraphs, self.params, self.params_name, CHANGED_TAG])
 
     def text(self, experiment_id: str, run_id: str, commit: str) -> str:
         """The Markdown."""

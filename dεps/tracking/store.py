@@ -36,6 +36,7 @@ from sqlalchemy.pool import NullPool  # noqa: E402
 
 from dεps.identity import RunIdentity  # noqa: E402
 from dεps.tracking.address import local_uri, root, tracking_uri  # noqa: E402
+from dεps.tracking.changes import dvc_experiment  # noqa: E402
 from dεps.tracking.moved import ARTIFACTS, mend  # noqa: E402
 
 for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
@@ -158,6 +159,7 @@ class Store:
     def create(self, identity: RunIdentity, commit: str, start_time: int | None = None) -> Run:
         """A new run with its parameters and tags."""
         tags = {**identity.tags, "git_commit": commit, IDENTITY_TAG: identity.digest, "mlflow.source.name": "dεps"}
+        tags |= dvc_experiment()
         run = self.client.create_run(
             self.experiment_id(identity.experiment), start_time=start_time, tags=tags, run_name=identity.name
         )
