@@ -105,7 +105,8 @@ def selected(params: dict[str, Any], key: str) -> list[Any]:
 def check_names(names: Iterable[str], where: str, signs: str = "_-") -> None:
     """Raise `UserError` unless all can be parts of files' names, of DVC's keys and of commands, which they become."""
     for name in names:
-        if not re.fullmatch(rf"\w[\w{re.escape(signs)}]*", name) or len(name) > LONGEST_KEY:
+        number = re.fullmatch("0o[0-7]+", name)  # to DVC, by YAML 1.2
+        if not re.fullmatch(rf"\w[\w{re.escape(signs)}]*", name) or number or len(name) > LONGEST_KEY:
             expected = f"a name of up to {LONGEST_KEY} letters, digits and {signs}"
             raise UserError(f"{where} holds {name!r}; expected {expected}, beginning with a letter, digit or _")
 

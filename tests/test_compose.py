@@ -196,7 +196,7 @@ def named(*names: str, methods: tuple[str, ...] = ("deps",)) -> dict:
 
 
 @pytest.mark.parametrize(
-    "name", [".", "..", "a/b", "/tmp", "x; touch y", "$(y)", "a b", "-x", ".x", "a.b", "a@b", "a'", ""]
+    "name", [".", "..", "a/b", "/tmp", "x; touch y", "$(y)", "a b", "-x", ".x", "a.b", "a@b", "a'", "0o17", ""]
 )
 def test_names_that_lead_elsewhere_or_run_are_refused(name):
     with pytest.raises(UserError, match=r"expected a (name of up to|word)"):
