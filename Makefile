@@ -4,6 +4,8 @@ VENV := .venv
 TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
+# whatever the locale: names of files here have an ε
+export PYTHONUTF8 := 1
 
 KILLS ?= 40
 SEED ?= 0
@@ -13,6 +15,8 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 repro: $(VENV)/ready ## regenerate all results, then print them
+	@git rev-parse --git-dir > /dev/null 2>&1 || \
+	{ echo "error: no git repository here, which DVC works in; run: git init && git add -A && git commit -m start" >&2; exit 2; }
 	dvc repro
 	deps show
 
@@ -37,7 +41,7 @@ ui: $(VENV)/ready ## MLflow UI over the local store, on 127.0.0.1, and links to 
 	deps ui --port $${PORT:-5000}
 
 clean: ## remove results and the store, but not the environment
-	rm -rf data runs .state mlflow.db mlartifacts reports/tracked.json
+	rm -rf data runs .state mlflow.db mlartifacts reports/tracked.json reports/checked.json
 
 # Exact versions from requirements.lock; the package itself is installed in place.
 $(VENV)/ready: requirements.lock pyproject.toml

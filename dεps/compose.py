@@ -1,23 +1,37 @@
 """`deps params`: compose the Hydra groups in `params/` into `params.yaml`, and check all of it.
 
-DVC composes by itself for `dvc exp run`; the file has the same form either way. Every section is checked against the
-dataclass of the module that uses it.
+`dvc exp run` composes here too (`.dvc/plugins`), and stage `check` sees what somebody wrote into the file by hand.
+Every section is checked against the dataclass of the module that uses it.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from dεps.baseline import ReferenceConfig
-from dεps.config import LISTS, PARAMS, check_names, check_plain, read_params, section, selected, structured
+from dεps.config import (
+    LISTS,
+    PARAMS,
+    check_names,
+    check_plain,
+    check_references,
+    read_params,
+    section,
+    selected,
+    structured,
+)
 from dεps.cost import arch_cost
 from dεps.data.config import DatasetConfig
 from dεps.errors import UserError
@@ -35,8 +49,10 @@ from dεps.trunk import FullModelConfig
 from dεps.tuning.config import TuningConfig
 
 CONFIG_DIR = Path("params")
-#: an override that names a file of overrides
+#: an override that names a file of values
 FROM = "+from="
+#: what is run as it stands: a file, which may be somebody else's, cannot set it
+COMMANDS = ("launch",)
 SCHEMAS: dict[str, type] = {
     "dataset": DatasetConfig,
     "space": SearchSpace,
@@ -61,20 +77,40 @@ def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out:
 def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[dict[str, Any], str]:
     """Compose and check in memory: the params, and the text of their file. Raises `UserError`.
 
-    `+from=FILE` stands for the overrides in a YAML file, such as a study's `best.yaml`; others take precedence.
+    `+from=FILE` stands for the values in a YAML file, such as a study's `best.yaml`; other overrides take precedence.
     """
-    overrides = [*from_files(overrides), *(text for text in overrides if not text.startswith(FROM))]
+    params, text = _composed(overrides, config_dir)
+    check_params(params)
+    return params, text
+
+
+def preset(name: str, config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
+    """An experiment's params as its group has them, unchecked: it may leave something to be set. Raises `UserError`."""
+    return _composed([f"experiment=[{name}]"], config_dir)[0]["experiments"][name]
+
+
+def _composed(overrides: Sequence[str], config_dir: Path) -> tuple[dict[str, Any], str]:
+    files = [text.removeprefix(FROM) for text in overrides if text.startswith(FROM)]
+    overrides = [text for text in overrides if not text.startswith(FROM)]
     if not (config_dir / "config.yaml").exists():
         raise UserError(f"{config_dir / 'config.yaml'} does not exist; run this in the project's folder")
     if "experiment=[]" in overrides:
         choices = ", ".join(sorted(path.stem for path in (config_dir / "experiment").glob("*.yaml")))
         raise UserError(f"no experiment is selected; expected experiment=[…] with some of: {choices}")
     try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        values = [override for override in parsed if _is_value(override, config_dir)]
+        chosen = [override.input_line for override in parsed if override not in values]
         with initialize_config_dir(str(config_dir.resolve()), version_base=None):
-            config = compose("config", overrides=list(overrides))
+            config = compose("config", overrides=chosen)
+        for file in files:
+            _take_over(config, read_params(Path(file), "expected a file of values, such as a study's best.yaml"), file)
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
         unresolved = OmegaConf.to_container(config)
         _refuse_environment(unresolved, "")
-        selected(unresolved, "seeds")  # other sections refer to it
+        selected(unresolved, "seeds")  # other sections refer to it …
+        if isinstance(unresolved["names"], list):  # … and to names
+            _check_selection(unresolved)
         OmegaConf.resolve(config)
     except UserError:
         raise
@@ -83,9 +119,37 @@ def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[d
     except Exception as error:  # of some overrides Hydra says nothing, and Python stumbles over what they become
         given = " ".join(overrides)[:200]
         raise UserError(f"overrides '{given}' are not understood ({error}); expected key=value") from None
-    params = OmegaConf.to_container(config)
-    check_params(params)
-    return params, OmegaConf.to_yaml(config)
+    return OmegaConf.to_container(config), OmegaConf.to_yaml(config)
+
+
+def _is_value(override: Override, config_dir: Path) -> bool:
+    """Whether it sets a key of the composed config; others choose files, or are Hydra's own."""
+    others = override.package is not None or override.is_hydra_override() or override.is_sweep_override()
+    return not others and not (config_dir / override.key_or_group).is_dir()
+
+
+def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: str = "", new: bool = False) -> None:
+    """Set the values of a file in `config`, as they are: none is read as an override or as a reference.
+
+    A mapping with a strategy is all of a method's options: it takes the place of what was there. Keys that `config`
+    does not have are refused, but below one that is written `++key`. Raises `UserError`.
+    """
+    for written, value in values.items():
+        key = written if where else written.lstrip("+")
+        full, may_be_new = f"{where}.{key}" if where else key, new or written.startswith("++")
+        if full in COMMANDS:
+            raise UserError(f"{file} sets {full}, which is run; who wants that says so: '{full}={value}'")
+        whole, there = isinstance(value, dict) and "strategy" in value, key in list(config)
+        if not (there or whole or may_be_new):
+            raise UserError(_no_such_key(full, config))
+        if there and OmegaConf.is_interpolation(config, key):
+            config[key] = OmegaConf.to_container(config[key], resolve=True) if isinstance(value, dict) else None
+        if isinstance(value, dict) and not whole and there and isinstance(config[key], DictConfig):
+            _take_over(config[key], value, file, full, may_be_new)
+        else:
+            check_references(value, f"{file}: {full}")
+            with open_dict(config):
+                config[key] = value
 
 
 def _refuse_environment(value: Any, where: str) -> None:
@@ -111,35 +175,6 @@ def load_space(name: str, config_dir: Path = CONFIG_DIR) -> SearchSpace:
     return structured(SearchSpace, data, f"space {name}")
 
 
-def from_files(overrides: Sequence[str]) -> list[str]:
-    """The overrides in the files that `+from=…` names. Raises `UserError`."""
-    found = []
-    for override in overrides:
-        if override.startswith(FROM):
-            path = Path(override.removeprefix(FROM))
-            found += _flat(read_params(path, "expected a file of overrides, such as a study's best.yaml"))
-    return found
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> list[str]:
-    lines = []
-    for key, inner in value.items():
-        # A mapping with a strategy is all of a method's options: it takes the place of what was there.
-        if isinstance(inner, dict) and "strategy" not in inner:
-            lines += _flat(inner, f"{prefix}{key}.")
-        else:
-            lines.append(f"{prefix}{key}={_value(inner)}")
-    return lines
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_value(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _one_line(error: Exception) -> str:
     """Hydra's message without its drawings, search paths and links; with the choices where a group has none such."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -149,18 +184,18 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         return f"override '{error.override}' is not understood; expected key=value, such as seeds=[0,1]"
     if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError) and error.__cause__.full_key:
-        return _no_such_key(error.__cause__)
+        return _no_such_key(str(error.__cause__.full_key), error.__cause__.parent_node)
     lines = [line.strip() for line in [*str(error).splitlines(), *str(error.__cause__ or "").splitlines()[:1]]]
     return "; ".join(dict.fromkeys(line for line in lines if line))
 
 
-def _no_such_key(error: ConfigKeyError | ConfigAttributeError) -> str:
-    """What to say of an override of a key that is not there."""
-    allowed = ", ".join(map(str, error.parent_node or ()))
-    section, _, name = str(error.full_key).rpartition(".")
+def _no_such_key(full: str, parent: Any) -> str:
+    """What to say of a key that is not there."""
+    allowed = ", ".join(map(str, parent or ()))
+    section, _, name = full.rpartition(".")
     if section == "experiments" and (CONFIG_DIR / "experiment" / f"{name}.yaml").exists():
-        return f"{error.full_key} is not selected; add experiment=[{name}]; selected: {allowed}"
-    return f"{error.full_key} is no known key; allowed: {allowed}"
+        return f"{full} is not selected; add experiment=[{name}]; selected: {allowed}"
+    return f"{full} is no known key; allowed: {allowed}"
 
 
 def check_params(params: dict[str, Any]) -> None:
@@ -175,10 +210,25 @@ def check_params(params: dict[str, Any]) -> None:
     if not isinstance(params.get("launch"), str) or not params["launch"].strip():
         raise UserError(f"launch is {params.get('launch')!r}; expected a command, python or torchrun with its options")
     structured(CheckpointConfig, params.get("checkpoint", {}), "checkpoint")
+    _check_selection(params)
     for name in params["names"]:
-        if name not in params["experiments"]:
-            raise UserError(f"names holds {name!r}; allowed, by experiments: {', '.join(params['experiments'])}")
         _check_experiment(params, name)
+    _check_instances(params)
+
+
+def _check_selection(params: dict[str, Any]) -> None:
+    experiments = section(params, "experiments")
+    for name in selected(params, "names"):
+        if name not in experiments:
+            raise UserError(f"names holds {name!r}; allowed, by experiments: {', '.join(experiments)}")
+
+
+def _check_instances(params: dict[str, Any]) -> None:
+    """DVC joins experiment, method and seed by dashes: of two instances of one name it would run the last only."""
+    for key in ("methods", "standalone"):
+        joined = Counter("-".join(pair) for pair in product(params["names"], params[key]))
+        if both := [name for name, count in joined.items() if count > 1]:
+            raise UserError(f"names and {key} make '{both[0]}' in two ways; rename an experiment, or one of {key}")
 
 
 def _check_experiment(params: dict[str, Any], name: str) -> None:

@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
 def read_params(path: Path = PARAMS, cure: str = "'deps params' composes it") -> dict[str, Any]:
     """The whole file as plain data. Raises `UserError`, which ends with the cure, where it is missing or no mapping."""
     try:
-        data = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a subclass of the safe loader
+        data = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a subclass of the safe loader
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {cure}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -102,12 +102,13 @@ def selected(params: dict[str, Any], key: str) -> list[Any]:
     return value
 
 
-def check_names(names: Iterable[str], where: str) -> None:
-    """Raise `UserError` unless all can be parts of files' names, which they become."""
+def check_names(names: Iterable[str], where: str, signs: str = "_-") -> None:
+    """Raise `UserError` unless all can be parts of files' names, of DVC's keys and of commands, which they become."""
     for name in names:
-        if not re.fullmatch(r"\w[\w.-]*", name) or len(name) > LONGEST_KEY:
-            expected = f"a name of up to {LONGEST_KEY} letters, digits and ._-"
-            raise UserError(f"{where} holds {name!r}; expected {expected}, not beginning with . or -")
+        number = re.fullmatch("0o[0-7]+", name)  # to DVC, by YAML 1.2
+        if not re.fullmatch(rf"\w[\w{re.escape(signs)}]*", name) or number or len(name) > LONGEST_KEY:
+            expected = f"a name of up to {LONGEST_KEY} letters, digits and {signs}"
+            raise UserError(f"{where} holds {name!r}; expected {expected}, beginning with a letter, digit or _")
 
 
 def section(params: dict[str, Any], *keys: str) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _convert(leaves: list[tuple[str, Any]], data: dict[str, Any], where: str) ->
     """Values of plain types, converted as OmegaConf does ('7' is an int, 'yes' a bool)."""
     given = {name: data[name] for name, _ in leaves}
     for name, kind in leaves:
-        _check_references(given[name], f"{where}.{name}")
+        check_references(given[name], f"{where}.{name}")
         _check_kind(given[name], kind, f"{where}.{name}")
     try:
         merged = OmegaConf.merge(_template(tuple(leaves)), given)
@@ -209,10 +210,10 @@ def _check_kind(value: Any, kind: Any, where: str) -> None:
 _SWITCH = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 
-def _check_references(value: Any, where: str) -> None:
-    """Values are final here: a reference could bring in anything, such as a password from the environment."""
+def check_references(value: Any, where: str) -> None:
+    """Raise `UserError` for a reference: values are final, and it could bring in a password from the environment."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inner:
-        _check_references(item, where)
+        check_references(item, where)
     if isinstance(value, str) and "${" in value:
         raise UserError(f"{where} is {value!r}; expected a value without references, which 'deps params' resolves")

@@ -83,7 +83,7 @@ def write_json(path: Path, data: Any) -> None:
 def read_json(path: Path, writer: str = "the stage that writes it") -> dict[str, Any]:
     """The mapping in a JSON file. Raises `UserError` naming it where it cannot be read or holds anything else."""
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); run {writer}") from None
     if not isinstance(data, dict):
@@ -104,7 +104,7 @@ def read_numbers(path: Path, *keys: str) -> dict[str, float]:
 def read_records(path: Path, *keys: str) -> list[dict[str, Any]]:
     """JSON lines, each a mapping with numbers under `keys`. Raises `UserError` naming the file where it is another."""
     try:
-        records = [json.loads(line) for line in path.read_text().splitlines()]
+        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); run 'dvc repro'") from None
     good = [

@@ -43,7 +43,7 @@ def follow_after() -> float:
 def read_live(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
     """Header, entries `{"time": ms, "record": …}`, and whether the end is marked; empty where there is no file."""
     try:
-        lines = [parsed for line in path.read_text(errors="replace").splitlines() if (parsed := _parse(line))]
+        lines = [parsed for line in path.read_text("utf-8", "replace").splitlines() if (parsed := _parse(line))]
     except OSError:
         return {}, [], False
     header = lines[0] if lines and "digest" in lines[0] else {}
@@ -84,7 +84,7 @@ class LiveRun:
         same = header.get("digest") == self.identity.digest
         times = {json.dumps(entry["record"]): entry["time"] for entry in entries} if same else {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("w")
+        self.file = self.path.open("w", encoding="utf-8")
         self._write({**self.identity.to_json(), "git_commit": git_commit()})
         for record in history:
             self._write({"time": times.get(json.dumps(record), _now()), "record": record})

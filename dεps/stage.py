@@ -133,7 +133,7 @@ class _Parser(argparse.ArgumentParser):
 def _name(text: str) -> str:
     """Part of a path, so nothing that leads elsewhere."""
     try:
-        check_names([text], "it")
+        check_names([text], "it", "._-")  # of an arch, as "w0.65"
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
@@ -197,7 +197,7 @@ def exclusive(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        who = f"process {holder.read_text()}" if holder.exists() else "another process"
+        who = f"process {holder.read_text('utf-8')}" if holder.exists() else "another process"
         raise UserError(f"{path} is held: {who} runs this stage; wait for it or end it") from None
     try:
         holder.write_text(str(os.getpid()))

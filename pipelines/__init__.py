@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 
+from deps_main import settle_encodings
+
 
 def _end(word: bytes, number: int) -> None:
     os.write(2, word + b"\n")
@@ -14,6 +16,7 @@ def _end(word: bytes, number: int) -> None:
 
 # A stage begins: imports take seconds, and Ctrl-C in one of them must not be a traceback.
 if sys.argv[0] == "-m":
+    settle_encodings()
     # Nothing to collect in what is being imported: a fifth of its time, and half a second at the process's end.
     gc.disable()  # until `dεps.stage.run`
     atexit.register(gc.freeze)

@@ -32,10 +32,10 @@ def write_experiment(results: Results, out: Path) -> None:
             for ending, metadata in FORMATS.items():
                 figure.savefig(out / f"{kind.name}.{ending}", metadata=metadata)
     table, title = summary(results), caption(results)
-    (out / "results.md").write_text(markdown(table, title))
-    (out / "results.tex").write_text(latex(table, title))
+    (out / "results.md").write_text(markdown(table, title), "utf-8")
+    (out / "results.tex").write_text(latex(table, title), "utf-8")
     if results.has_study:
-        (out / "study.md").write_text(markdown(study_table(results), study_caption(results)))
+        (out / "study.md").write_text(markdown(study_table(results), study_caption(results)), "utf-8")
 
 
 def main() -> None:

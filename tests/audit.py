@@ -54,7 +54,7 @@ def imported(folders: tuple[str, ...] = ("dεps", "pipelines")) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.split(".")[0])
-    return found - set(sys.stdlib_module_names) - {"dεps", "pipelines"}
+    return found - set(sys.stdlib_module_names) - {"dεps", "deps_main", "pipelines"}
 
 
 def declaration_differences(declared: set[str], modules: set[str]) -> Iterator[str]:

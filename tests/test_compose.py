@@ -138,8 +138,12 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("launch=''", r"launch is ''; expected a command"),
         ("seeds=[1,1]", r"seeds is \[1, 1\]; expected a non-empty list of different whole numbers"),
         ("seeds=[-1]", r"seeds is \[-1\]"),
+        ("methods=deps", r"methods is 'deps'; expected a non-empty list of methods"),
+        ("methods=[deps,deps]", r"methods is \['deps', 'deps'\]; expected a non-empty list"),
+        ("names=['x; touch y']", r"names holds 'x; touch y'; allowed, by experiments: quick"),
+        ("+experiments.a b.train={}", r"override .* is not understood"),
         ("seeds=2", r"seeds is 2"),
-        ("names=[other]", r"Key not found: 'experiments\.other\.methods'"),
+        ("names=[other]", r"names holds 'other'; allowed, by experiments: quick"),
         ("experiments.quick.space.stages.0.expand=[6,3]", r"space\.stages\[0\]\.expand is \[6\.0, 3\.0\]"),
         (
             "experiments.quick.space.resolution=[32]",
@@ -181,3 +185,31 @@ def test_checking_reads_every_section():
     del params["experiments"]["quick"]["search"]
     with pytest.raises(UserError, match=r"no 'experiments\.quick\.search'"):
         check_params(params)
+
+
+def named(*names: str, methods: tuple[str, ...] = ("deps",)) -> dict:
+    """Params of experiments of these names, with these methods."""
+    params = default_params()
+    quick = params["experiments"]["quick"]
+    quick["methods"] = dict.fromkeys(methods, quick["methods"]["deps"])
+    return params | {"experiments": dict.fromkeys(names, quick), "names": list(names), "methods": list(methods)}
+
+
+@pytest.mark.parametrize(
+    "name", [".", "..", "a/b", "/tmp", "x; touch y", "$(y)", "a b", "-x", ".x", "a.b", "a@b", "a'", "0o17", ""]
+)
+def test_names_that_lead_elsewhere_or_run_are_refused(name):
+    with pytest.raises(UserError, match=r"expected a (name of up to|word)"):
+        check_params(named(name))
+    with pytest.raises(UserError, match=r"expected a (name of up to|word)"):
+        check_params(named("quick", methods=(name,)))
+
+
+def test_names_of_letters_digits_dashes_are_allowed():
+    check_params(named("quick", "ε-2_b", "1", methods=("deps", "my-deps_2")))
+
+
+def test_two_instances_of_one_name_are_refused():
+    """DVC calls both train@a-b-c-0, and would leave one out without a word."""
+    with pytest.raises(UserError, match=r"names and methods make 'a-b-c' in two ways; rename an experiment"):
+        check_params(named("a", "a-b", methods=("b-c", "c")))

@@ -33,7 +33,7 @@ MINI = Path(__file__).parent / "fashion_mnist_mini"
 def read_fashion_mnist_mini(folder: Path = MINI) -> tuple[Arrays, list[str]]:
     """The embedded 7,000 + 1,000 + 2,000 images; `fashion_mnist_mini/make.py` says how they were chosen."""
     arrays = {}
-    for line in (folder / "SHA256SUMS").read_text().splitlines():
+    for line in (folder / "SHA256SUMS").read_text("utf-8").splitlines():
         digest, name = line.split()
         data = (folder / name).read_bytes()
         if hashlib.sha256(data).hexdigest() != digest:

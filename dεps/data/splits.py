@@ -106,7 +106,7 @@ class PreparedData:
     def _files(self, name: str, count: int) -> tuple[str, ...]:
         path = self.folder / f"{name}.files.txt"
         try:
-            *files, rest = path.read_text().split("\n")
+            *files, rest = path.read_text("utf-8").split("\n")
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); {CURE}") from None
         if rest or len(files) != count:

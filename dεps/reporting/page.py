@@ -33,8 +33,8 @@ def render(experiments: Sequence[Results], folder: Path) -> str:
     swatches = colours(list(METHODS)) | colours([method for results in experiments for method in results.methods])
     return environment.get_template(TEMPLATE.name).render(
         sections=[_section(results, folder / results.experiment) for results in experiments],
-        style=STYLE_SHEET.read_text(),
-        script=SCRIPT.read_text(),
+        style=STYLE_SHEET.read_text("utf-8"),
+        script=SCRIPT.read_text("utf-8"),
         swatches={label(method): colour for method, colour in swatches.items()},
     )
 

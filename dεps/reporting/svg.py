@@ -16,7 +16,7 @@ def inline(path: Path, prefix: str) -> str:
 
     Its ids get `prefix` in front, since a page shares one set of ids, and neutral colours become the page's.
     """
-    text = path.read_text()
+    text = path.read_text("utf-8")
     svg = text[text.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s+", " ", re.sub(r">\s+<", "><", svg))

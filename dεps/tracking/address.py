@@ -18,7 +18,14 @@ def root() -> Path:
 
 def tracking_uri() -> str:
     """`MLFLOW_TRACKING_URI`, or else an sqlite file in the main workspace."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri()
+
+
+def local_uri() -> str:
+    """Of the sqlite file in the main workspace."""
+    path = str(root() / "mlflow.db")
+    # In an address these have a meaning: nothing of a folder so named may stand in it.
+    return f"sqlite:///{os.path.relpath(path) if set(path) & set('%?') else path}"
 
 
 def patience(uri: str) -> float:

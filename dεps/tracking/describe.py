@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,18 @@ from dεps.tracking.views import KIND
 EXPERIMENT_TAG = "mlflow.depsWritten"
 
 
-def describe_run(store: Store, run: Run, note: Note) -> bool:
-    """Give a run its note, its kind and its params file, unless it has these; whether it had not."""
+def describe_run(store: Store, run: Run, note: Note, tags: Callable[[], Mapping[str, str]] = dict) -> bool:
+    """Give a run its note, its kind, its params file and these tags, unless it has the note; whether it had not."""
     if run.data.tags.get(PART_TAG) == note.content:
         return False
     run_id, commit = run.info.run_id, run.data.tags.get("git_commit", "unknown")
     if note.params:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, note.params_name)
-            path.write_text(note.params)
+            path.write_text(note.params, "utf-8")
             store.client.log_artifact(run_id, str(path), PARAMS_FOLDER)
     text = note.text(run.info.experiment_id, run_id, commit)
-    store.log(run_id, [], {NOTE_TAG: text, KIND: note.kind, PART_TAG: note.content})
+    store.log(run_id, [], {NOTE_TAG: text, KIND: note.kind, PART_TAG: note.content, **tags()})
     return True
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from dεps.config import section
 from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
+from dεps.tracking.changes import CHANGED_TAG
 from dεps.tracking.views import (
     KIND,
     METHOD_KIND,
@@ -52,8 +53,8 @@ class Note:
 
     @property
     def content(self) -> str:
-        """Digest of all of it."""
-        return digest([self.kind, self.paragraphs, self.params, self.params_name])
+        """Digest of all of it, and of what else a run is described by."""
+        return digest([self.kind, self.paragraphs, self.params, self.params_name, CHANGED_TAG])
 
     def text(self, experiment_id: str, run_id: str, commit: str) -> str:
         """The Markdown."""
@@ -153,7 +154,7 @@ def experiment_tags(
     ]
     results = Path("reports") / "experiments" / name / "results.md"
     if results.exists():
-        paragraphs.append(results.read_text())
+        paragraphs.append(results.read_text("utf-8"))
     if run_id and (results.parent / "pareto.png").exists():
         paragraphs.append(f"![Pareto points]({image_link(run_id, PARETO)})")
     choice = f"experiment=[{name}] methods=[{','.join(params['methods'])}] seeds={seeds_list(params)}"
@@ -222,5 +223,5 @@ def _results(metrics: Mapping[str, float]) -> str:
 def _summary(strategy: str) -> str:
     """The first line of a strategy's docstring; empty where there is none such."""
     path = _STRATEGIES / f"{strategy}.py"
-    text = ast.get_docstring(ast.parse(path.read_text())) if path.is_file() else None
+    text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) if path.is_file() else None
     return text.splitlines()[0] if text else ""

@@ -26,7 +26,7 @@ def workspace() -> str:
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             write_atomic(path, uuid.uuid4().hex[:12])
-        return path.read_text()
+        return path.read_text("utf-8")
 
 
 def tags(live: Path) -> dict[str, str]:

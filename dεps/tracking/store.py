@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +35,9 @@ from sqlalchemy import create_engine  # noqa: E402
 from sqlalchemy.pool import NullPool  # noqa: E402
 
 from dεps.identity import RunIdentity  # noqa: E402
-from dεps.tracking.address import root, tracking_uri  # noqa: E402
+from dεps.tracking.address import local_uri, root, tracking_uri  # noqa: E402
+from dεps.tracking.changes import dvc_experiment  # noqa: E402
+from dεps.tracking.moved import ARTIFACTS, mend  # noqa: E402
 
 for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
     logging.getLogger(name).setLevel(logging.ERROR)
@@ -120,6 +123,8 @@ class Store:
             with FileLock(state / "mlflow.lock"):
                 self.client = _Client(MlflowClient(self.uri), watch)
                 self.client.search_experiments(max_results=1)
+                if self.uri == local_uri() and (mended := mend(root())):
+                    print(f"MLflow: this folder was another; {mended} addresses of artifacts mended", file=sys.stderr)
         else:
             with watch.call():
                 _reach(self.uri)
@@ -130,7 +135,7 @@ class Store:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             local = self.uri.startswith("sqlite:")
-            location = (root() / "mlartifacts" / name).as_uri() if local else None
+            location = (root() / ARTIFACTS / name).as_uri() if local else None
             try:
                 return self.client.create_experiment(name, artifact_location=location)
             except MlflowException as error:
@@ -154,6 +159,7 @@ class Store:
     def create(self, identity: RunIdentity, commit: str, start_time: int | None = None) -> Run:
         """A new run with its parameters and tags."""
         tags = {**identity.tags, "git_commit": commit, IDENTITY_TAG: identity.digest, "mlflow.source.name": "dεps"}
+        tags |= dvc_experiment()
         run = self.client.create_run(
             self.experiment_id(identity.experiment), start_time=start_time, tags=tags, run_name=identity.name
         )

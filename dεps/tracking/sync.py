@@ -28,6 +28,7 @@ from dεps.live import read_live
 from dεps.stage import Context
 from dεps.tracking import place
 from dεps.tracking.address import masked, patience, reason, tracking_uri
+from dεps.tracking.changes import changed
 from dεps.tracking.describe import describe_experiment, describe_run
 from dεps.tracking.notes import Note, run_note
 from dεps.tracking.registry import sync_models
@@ -148,7 +149,7 @@ def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: d
     run_id = run.info.run_id
     store.complete(run, identity)
     new = {name: part for name, part in parts.items() if known.get(_tag(name)) != part[1]}
-    described = describe_run(store, run, _note(context, identity, parts, history))
+    described = describe_run(store, run, _note(context, identity, parts, history), lambda: changed(identity))
     if not new and run.info.status == "FINISHED":
         return run_id, described
     store.log(run_id, _durations(context))

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from dεps.tracking.changes import CHANGED_TAG, EXPERIMENT_TAG
+
 #: the metrics that rank methods: by the first one the table is sorted
 SUMMARY = ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1", "cost/train_tmacs")
 #: of a run that is a row of the comparison; others are the full model, archs alone, studies and their trials
@@ -39,7 +41,7 @@ def view_tag() -> str:
 
 def _state() -> dict[str, Any]:
     columns = [f"metrics.`{metric}`" for metric in SUMMARY]
-    columns += [f"tags.`{tag}`" for tag in ("method", "seed", "dataset", "space")]
+    columns += [f"tags.`{tag}`" for tag in ("method", "seed", CHANGED_TAG, EXPERIMENT_TAG, "dataset", "space")]
     sections = ["comparison", *_CURVES]
     return {
         "searchFilter": f"tags.{KIND} = '{METHOD_KIND}'",

@@ -148,7 +148,7 @@ def code_hash() -> str:
     """Of all files of `CODE`: results of other code are no part of the same study."""
     package = Path(__file__).parent.parent
     files = sorted(path for name in CODE for path in package.glob(f"{name}.py"))
-    return digest([path.read_text() for path in files])
+    return digest([path.read_text("utf-8") for path in files])
 
 
 def clean(plan: Plan) -> None:

@@ -1,0 +1,45 @@
+"""What sets runs of one method and seed apart: the DVC experiment that made them, and what was changed in params."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+
+from dεps.errors import UserError
+from dεps.identity import FULL_MODEL, SECTIONS, STANDALONE, RunIdentity, flatten
+
+#: tags of a run: its name in `dvc exp show`, and its params that are not the preset's
+EXPERIMENT_TAG, CHANGED_TAG = "dvc_experiment", "changed"
+LONGEST = 500
+
+
+def dvc_experiment() -> dict[str, str]:
+    """The tag of a run that is made by `dvc exp run`; of others none."""
+    name = os.environ.get("DVC_EXP_NAME")
+    return {EXPERIMENT_TAG: name} if name else {}
+
+
+def changed(identity: RunIdentity) -> dict[str, str]:
+    """The tag of a run whose params differ from those of its experiment's preset, `key=value` each; of others none."""
+    preset = _preset(identity.experiment)
+    if preset is None:
+        return {}
+    sections = {key: preset[key] for key in SECTIONS}
+    if identity.method != FULL_MODEL and not identity.method.startswith(f"{STANDALONE}-"):
+        sections["method"] = preset["methods"].get(identity.method, {})
+    usual, own = flatten(sections), {key: value for key, value in identity.params.items() if key != "seed"}
+    own = {key: value for key, value in own.items() if key.split(".")[0] in sections}
+    texts = [f"{key}={value}" for key, value in own.items() if usual.get(key) != value]
+    text = ", ".join(texts)
+    return {CHANGED_TAG: text if len(text) <= LONGEST else f"{text[:LONGEST]} …"} if texts else {}
+
+
+@cache
+def _preset(name: str) -> Mapping[str, dict] | None:
+    from dεps.compose import preset  # takes seconds, which nobody waits for where nothing is new
+
+    try:
+        return preset(name)
+    except UserError:  # it is no longer there
+        return None

@@ -1,0 +1,61 @@
+"""Mends the local store after the project's folder was moved, renamed or copied.
+
+MLflow keeps where artifacts lie as absolute addresses, so that a moved store would look, and write, where it was.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+#: folder of artifacts beside the database
+ARTIFACTS = "mlartifacts"
+DATABASE = "mlflow.db"
+#: what holds an address
+_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
+
+
+def mend(root: Path) -> int:
+    """Let what `root/mlflow.db` says was below another folder be below `root`; returns how many addresses changed."""
+    with closing(sqlite3.connect(root / DATABASE, timeout=60)) as database, database:
+        return sum(_replace(database, old, root) for old in set(_former(database, root)))
+
+
+def _former(database: sqlite3.Connection, root: Path) -> Iterator[str]:
+    """Addresses of the folders that experiments of this store were made in."""
+    for name, location in database.execute("SELECT name, artifact_location FROM experiments"):
+        end = f"/{ARTIFACTS}/{quote(name)}"
+        if not location or not location.startswith("file:///") or not location.endswith(end):
+            continue
+        address = location.removesuffix(end)
+        there = _path(address)
+        meant = (there / ARTIFACTS / name).exists() and not (there / DATABASE).exists()  # another disk, say
+        if address != root.as_uri() and not meant:
+            yield address
+
+
+def _path(address: str) -> Path:
+    return Path(unquote(urlsplit(address).path))
+
+
+def _replace(database: sqlite3.Connection, old: str, root: Path) -> int:
+    changed = 0
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for table, column in _COLUMNS:
+        # The experiment that MLflow makes itself has a path in the place of an address.
+        for before, after in ((old, root.as_uri()), (str(_path(old)), str(root))):
+            if table in tables:
+                command = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"  # noqa: S608
+                values = (after, len(before) + 1, len(before) + 1, f"{before}/")
+                changed += database.execute(command, values).rowcount
+    return changed

@@ -1,0 +1,60 @@
+"""Two runs of one method and seed can be told apart in the store."""
+
+import shutil
+
+import pytest
+
+from dεps.compose import composed
+from dεps.identity import run_identity
+from dεps.tracking.changes import CHANGED_TAG, EXPERIMENT_TAG, changed
+from dεps.tracking.store import Store
+from dεps.tracking.sync import sync
+from tests.conftest import ROOT, made_up_manifest
+from tests.tracking.results import write_results
+from tests.tracking.test_views import state
+
+EPOCHS, START = "experiments.quick.train.epochs=8", "experiments.quick.methods.deps.shrink_start=0.25"
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for variable in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    shutil.copytree(ROOT / "params", "params")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("overrides", "method", "expected"),
+    [
+        ([], "deps", {}),
+        ([START], "deps", {CHANGED_TAG: "method.shrink_start=0.25"}),
+        ([START], "rss", {}),
+        ([START, EPOCHS], "full_model", {CHANGED_TAG: "train.epochs=8"}),
+        ([START, EPOCHS], "deps", {CHANGED_TAG: "train.epochs=8, method.shrink_start=0.25"}),
+        (["experiments.quick.dataset.workers=0", "seeds=[3]"], "deps", {}),
+    ],
+)
+def test_a_run_says_what_was_changed(workspace, overrides, method, expected):
+    identity = run_identity(composed(overrides)[0], "quick", method, 0, made_up_manifest())
+    assert changed(identity) == expected
+
+
+def test_a_preset_that_is_gone_changes_nothing(workspace):
+    params, _ = composed([EPOCHS])
+    params["experiments"]["mine"] = params["experiments"]["quick"]
+    assert changed(run_identity(params, "mine", "deps", 0, made_up_manifest())) == {}
+
+
+def test_runs_of_two_experiments_differ_in_columns_of_the_view(workspace, monkeypatch):
+    write_results(["deps"])
+    store = Store()
+    sync(composed(["methods=[deps]"])[0], store)
+    monkeypatch.setenv("DVC_EXP_NAME", "chill-awns")
+    sync(composed(["methods=[deps]", START])[0], store)
+    runs = store.client.search_runs([store.experiment_id("quick")], "tags.method = 'deps'", order_by=["start_time"])
+    assert [run.info.run_name for run in runs] == ["deps-0", "deps-0"]
+    told = {(run.data.tags.get(EXPERIMENT_TAG), run.data.tags.get(CHANGED_TAG)) for run in runs}
+    assert told == {(None, None), ("chill-awns", "method.shrink_start=0.25")}
+    assert {f"tags.`{CHANGED_TAG}`", f"tags.`{EXPERIMENT_TAG}`"} <= set(state()["selectedColumns"])
