@@ -13,7 +13,8 @@ from dεps.experiment import load_data, load_net
 from dεps.files import write_json
 from dεps.genomes import encode_genomes, macs_of_genomes, translate
 from dεps.measurement import measure_each
-from dεps.predictor import PredictConfig, agreement, load_predictor, predict
+from dεps.crossvalidation import agreement
+from dεps.predictor import PredictConfig, load_predictor, predict
 from dεps.randomness import derive
 from dεps.search import SearchConfig, search, spread
 from dεps.search_space import SearchSpace

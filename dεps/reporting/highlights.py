@@ -37,7 +37,9 @@ def highlights(results: Results) -> list[Highlight]:
         found += [_difference(results, size) for size in ("smallest", "largest")]
         found.append(_cost_ratio(results))
     taus = metrics.groupby("method")["predictor/kendall_tau"].mean()
-    note = f"{taus.min():.2f} to {taus.max():.2f} over {_count(len(taus), 'method')}"
+    note = f"{taus.min():.2f} to {taus.max():.2f} over {_count(len(taus), 'method')}; medians of "
+    macs, ceiling = (metrics.groupby("method")[f"predictor/{name}_kendall_tau"].mean() for name in ("macs", "ceiling"))
+    note += f"MACs alone {macs.median():.2f}, of the ceiling {ceiling.median():.2f}"
     found.append(Highlight("predictor, median τ", f"{taus.median():.2f}", note))
     measured = len(results.pareto) + len(results.population) + int(results.searched.measured.notna().sum())
     trained = f"{_count(len(results.methods), 'method')} × {_count(len(results.seeds), 'seed')}"

@@ -71,8 +71,10 @@ GROUPS: dict[str, list[FigureKind]] = {
         FigureKind(
             "predictor",
             "Accuracy predictor",
-            "Scatter plots of predicted over measured accuracy of held-out archs, one panel a method, with Kendall's τ",
-            "The closer to the diagonal, the better; τ = 1 would order all archs rightly.",
+            "Scatter plots of predicted over measured accuracy of unseen archs, one panel a method, with Kendall's τ",
+            "The closer to the diagonal, the better; τ = 1 would order all archs rightly. Each arch is predicted by what was "
+            "fitted without it; ± is the standard deviation over folds. Beside it the τ of MACs alone, and the ceiling: the "
+            "τ between the same archs' accuracies on validation and on test, since noise of the measurement bounds it.",
             figures.predictor,
             ("predict/predictions.csv", "predict/metrics.json"),
             (*_TRAINED, "evaluate", "predict"),

@@ -24,7 +24,7 @@ _COST = "cost/train_tmacs"
 METRICS = {
     "train": (_COST,),
     "evaluate": ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1"),
-    "predict": ("predictor/kendall_tau",),
+    "predict": tuple(f"predictor/{name}kendall_tau{end}" for name in ("", "macs_", "ceiling_") for end in ("", "_std")),
     "search": (),
 }
 
@@ -68,7 +68,7 @@ class Results:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """Held-out archs: arch, macs, measured, predicted, linear (percent)."""
+        """Measured archs: arch, macs, measured, and predicted by what has not seen them (percent)."""
         return self.table("predict", "predictions.csv", ["macs", "measured", "predicted"], ["arch"])
 
     @cached_property

@@ -11,13 +11,14 @@ from dεps.reporting.results import Results, all_results
 from dεps.reporting.style import label
 
 PAGE = Path("reports/index.html")
+PREDICTOR = "predictor/kendall_tau"
 #: column of the metrics: heading, decimals
 COLUMNS = {
     "pareto/mean_top1": ("mean Pareto top-1 (%)", 2),
     "pareto/smallest_top1": ("smallest (%)", 2),
     "pareto/largest_top1": ("largest (%)", 2),
     "cost/train_tmacs": ("training (TMACs)", 3),
-    "predictor/kendall_tau": ("predictor τ", 2),
+    PREDICTOR: ("predictor τ", 2),
 }
 
 
@@ -28,7 +29,7 @@ def summary(results: Results) -> pd.DataFrame:
         own = results.metrics[results.metrics.method == method]
         row = {"method": label(method)}
         for column, (heading, decimals) in COLUMNS.items():
-            row[heading] = spread(own[column], decimals)
+            row[heading] = predictor_tau(own) if column == PREDICTOR else spread(own[column], decimals)
         rows.append(row)
     reference = results.reference
     heading = COLUMNS["pareto/largest_top1"][0]
@@ -92,12 +93,17 @@ def spread(values: pd.Series, decimals: int) -> str:
     return f"{text} ± {values.std(ddof=0):.{decimals}f}" if len(values) > 1 and values.std(ddof=0) > 0 else text
 
 
+def predictor_tau(metrics: pd.DataFrame) -> str:
+    """Mean τ of a method's predictors, one a seed, and its standard deviation over the folds of one."""
+    return f"{metrics[PREDICTOR].mean():.2f} ± {(metrics[f'{PREDICTOR}_std'] ** 2).mean() ** 0.5:.2f}"
+
+
 def caption(results: Results) -> str:
     """What a reader has to know about the table."""
     seeds = f"{len(results.seeds)} seeds (mean ± standard deviation)" if len(results.seeds) > 1 else "1 seed"
     data, space = results.manifest["name"], results.params["space"]["name"]
     images = results.manifest["images"]["test"]
-    return f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated"
+    return f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; τ ± over folds"
 
 
 def markdown(frame: pd.DataFrame, title: str) -> str:
