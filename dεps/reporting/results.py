@@ -139,6 +139,12 @@ class Results:
         return read_table(self.folder / "tune" / "curves.csv", ["trial", "epoch"])
 
     @cached_property
+    def confirmation(self) -> pd.DataFrame:
+        """Default and best trial on seeds that did not choose: seed, and of each val_top1 and the like (percent)."""
+        names = [f"{side}_val_{size}top1" for side in ("default", "best") for size in ("", "smallest_", "largest_")]
+        return read_table(self.folder / "tune" / "confirmation.csv", ["seed", *names], empty=True)
+
+    @cached_property
     def importance(self) -> pd.DataFrame:
         """Share of the variance that each option explains: option, accuracy, cost."""
         return read_table(self.folder / "tune" / "importance.csv", ["accuracy", "cost"], ["option"], empty=True)

@@ -9,6 +9,7 @@ import pandas as pd
 from dεps.config import read_params
 from dεps.reporting.results import Results, all_results
 from dεps.reporting.style import label
+from dεps.tuning.verdict import verdict
 
 PAGE = Path("reports/index.html")
 PREDICTOR = "predictor/kendall_tau"
@@ -45,12 +46,16 @@ def summary(results: Results) -> pd.DataFrame:
 
 
 def study_table(results: Results) -> pd.DataFrame:
-    """The study's best trial against the default, in numbers on validation and in options."""
+    """The study's best trial against the default: on the seed that chose it, on other seeds, and in options."""
     trials = results.trials
     rows = []
-    for name, own in (("default", trials[trials.point == "base"]), ("best of the study", trials[trials.best])):
+    sides = (("default", trials[trials.point == "base"]), ("best", trials[trials.best]))
+    for side, own in sides:
+        others = results.confirmation[f"{side}_val_top1"]
         for _, trial in own.iterrows():
-            row = {"": name, "mean Pareto top-1, validation (%)": f"{trial.val_top1:.2f}"}
+            row = {"": "best of the study" if side == "best" else side}
+            row["mean Pareto top-1, validation (%)"] = f"{trial.val_top1:.2f}"
+            row["on other seeds (%)"] = spread(others, 2) if len(others) else "–"
             row |= {"smallest (%)": f"{trial.val_smallest_top1:.2f}", "largest (%)": f"{trial.val_largest_top1:.2f}"}
             row["training (TMACs)"] = f"{trial.train_tmacs:.3f}"
             options = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill")
@@ -66,9 +71,10 @@ def _is_number(value: object) -> bool:
 
 def study_caption(results: Results) -> str:
     """What the study was and what it cost."""
-    study = results.study
+    study, text = results.study, verdict(results.study)
     return (
         f"{results.experiment}: Optuna study of {study['tune/trials']} trials ({study['tune/pruned']} pruned), 1 seed; "
+        f"{text and f'{text}; '}"
         f"trials branch from the full model: {study['tune/trained_tmacs']:.3f} TMACs trained instead of "
         f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved, without "
         f"the full model's own {study['tune/trunk_tmacs']:.3f}; "
@@ -103,7 +109,10 @@ def caption(results: Results) -> str:
     seeds = f"{len(results.seeds)} seeds (mean ± standard deviation)" if len(results.seeds) > 1 else "1 seed"
     data, space = results.manifest["name"], results.params["space"]["name"]
     images = results.manifest["images"]["test"]
-    return f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; τ ± over folds"
+    return (
+        f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; "
+        "τ ± its standard deviation over folds"
+    )
 
 
 def markdown(frame: pd.DataFrame, title: str) -> str:

@@ -220,7 +220,8 @@ def _heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT):
-            study._storage.record_heartbeat(trial._trial_id)
+            with suppress(Exception):  # of a database that is gone the worker itself will tell
+                study._storage.record_heartbeat(trial._trial_id)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -27,6 +27,7 @@ OVERRIDES = [
     "experiments.quick.evaluate.recalibration_images=40",
     "experiments.quick.evaluate.population={buckets: 1, per_bucket: 1}",
     "experiments.quick.tuning.trials=5",
+    "experiments.quick.tuning.confirm_seeds=[1]",
     "experiments.quick.tuning.startup_trials=3",
     "experiments.quick.tuning.points=[{shrink_start: 0.75, distill: false}]",
     "seeds=[0]",
