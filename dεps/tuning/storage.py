@@ -25,6 +25,8 @@ VARIABLE = "DEPS_STUDY_STORAGE"
 HEARTBEAT, GRACE = 15, 60
 #: what Optuna says of a study or trial that the database does not hold
 _NO_RECORD = "Record does not exist"
+#: the cure of a file that is
+DAMAGED = "put a copy of it back, or remove it: the same command then begins the study again"
 
 
 def storage_url(given: str | None, state: Path) -> str:
@@ -43,8 +45,8 @@ def masked(url: str) -> str:
 def open_storage(url: str) -> RDBStorage:
     """Connect, and make the tables where there are none. Raises `UserError`, without the password."""
     shown, password = masked(url), make_url(url).password
-    local = url.startswith("sqlite")
-    if local and (file := make_url(url).database):
+    local, file = url.startswith("sqlite"), make_url(url).database
+    if local and file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
     patience = {"timeout": 60} if local else {"connect_timeout": 10}
     try:
@@ -63,7 +65,9 @@ def open_storage(url: str) -> RDBStorage:
         driver = "; PostgreSQL needs the package psycopg[binary]" if url.startswith("postgresql") else ""
         raise UserError(f"the study's storage {shown} cannot be used: its driver is not installed{driver}") from None
     except (SQLAlchemyError, OSError, ValueError, RuntimeError, optuna.exceptions.OptunaError) as error:
-        raise UserError(f"the study's storage {shown} cannot be used ({_reason(error, password)})") from None
+        # A file that is there and no study's: a directory, or a path that leads nowhere, is for the user to look at.
+        cure = f"; {DAMAGED}" if local and file and Path(file).is_file() else ""
+        raise UserError(f"the study's storage {shown} cannot be used ({_reason(error, password)}){cure}") from None
 
 
 @contextmanager
@@ -77,7 +81,7 @@ def watched(url: str) -> Iterator[None]:
         shown, password = masked(url), make_url(url).password
         cure = "the same command goes on when it is there again"
         if url.startswith("sqlite"):
-            cure = "put a copy of it back, or remove it: the same command then begins the study again"
+            cure = DAMAGED
         reason = _reason(error, password)
         raise UserError(f"the study's storage {shown} has vanished or is damaged ({reason}); {cure}") from None
 
