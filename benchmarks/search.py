@@ -5,13 +5,12 @@ from __future__ import annotations
 from random import Random
 
 import numpy as np
-import torch
 
 from benchmarks.timing import GAIN, SPEEDUP, Comparison, in_turn
 from dεps.compose import load_space
 from dεps.cost import arch_cost
 from dεps.genomes import encode_genomes, macs_of_genomes
-from dεps.predictor import AccuracyPredictor, PredictConfig, fit, predict
+from dεps.predictor import PredictConfig, Predictor, fit, predict
 from dεps.search import SearchConfig, search
 from dεps.search_space import Arch, SearchSpace
 
@@ -31,7 +30,7 @@ class Task:
         blocks = np.array([sum(arch.depths) for arch in archs])
         accuracy = 0.6 + 0.05 * np.log(macs / macs.min()) + 0.004 * blocks
         codes = encode_genomes(self.space, np.array([self.space.to_genome(arch) for arch in archs]))
-        self.model = fit(codes, accuracy, PredictConfig(epochs=40), seed=0)
+        self.model = fit("mlp", codes, accuracy, PredictConfig(epochs=40, batch_size=64), seed=0)
         largest, smallest = self.space.largest(), self.space.smallest()
         self.low, self.high = (arch_cost(self.space, arch, CLASSES).macs for arch in (smallest, largest))
 
@@ -58,13 +57,12 @@ class Task:
         return [(arch, score, macs) for population in found for score, macs, arch in population]
 
 
-@torch.no_grad()
-def _judge(space: SearchSpace, model: AccuracyPredictor, arch: Arch, macs: int) -> tuple[float, int, Arch]:
-    return float(model(torch.tensor([space.encode(arch)]))), macs, arch
+def _judge(space: SearchSpace, model: Predictor, arch: Arch, macs: int) -> tuple[float, int, Arch]:
+    return float(predict(model, np.array([space.encode(arch)], np.float32))[0]), macs, arch
 
 
 def _evolve(
-    space: SearchSpace, model: AccuracyPredictor, limit: int, rounds: int, rng: Random
+    space: SearchSpace, model: Predictor, limit: int, rounds: int, rng: Random
 ) -> list[tuple[float, int, Arch]]:
     """The breeding part of the last population."""
 

@@ -121,13 +121,13 @@ def origin(params: dict[str, Any], experiment: str, trainer: Trainer) -> str:
     return digest([trainer.seed, own["space"], own["train"], trainer.data.manifest["sha256"]])
 
 
-def branch(context: Context, label: str, trainer: Trainer) -> int:
-    """Put the trainer at the last state of its trunk that it can go on from, if there is one.
+def branch(context: Context, label: str, trainer: Trainer, state: Path | None = None) -> int:
+    """Put the trainer at the last state of its trunk that it can go on from, if there is one, or at a given one.
 
     Returns the MACs that the state has cost. Raises `UserError` where the trunk is of other params or data.
     """
     trunk = context.folder(FULL_MODEL, str(trainer.seed)) / "trunk"
-    state = nearest_epoch(trunk, trainer.strategy.trunk_steps // trainer.steps_per_epoch)
+    state = state or nearest_epoch(trunk, trainer.strategy.trunk_steps // trainer.steps_per_epoch)
     if state is not None:
         snapshot = load_snapshot(state)
         if snapshot.origin != origin(context.params, context.experiment, trainer):

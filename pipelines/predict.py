@@ -1,4 +1,8 @@
-"""Stage `predict`: fits the accuracy predictor to measured archs and tests it on archs it has not seen."""
+"""Stage `predict`: chooses an accuracy predictor by cross-validation, and fits it to all measured archs.
+
+What chooses and what is fitted sees validation only. Accuracies on test are read for one number that is reported, the
+ceiling: how well one measurement of the archs orders what another has measured.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dεps.crossvalidation import agreement, cross_validate, taus_by_fold
 from dεps.device import set_up
 from dεps.errors import UserError
 from dεps.files import write_json
 from dεps.genomes import encode_genomes
-from dεps.predictor import PredictConfig, agreement, fit, predict, predict_linear
-from dεps.randomness import python_rng
+from dεps.predictor import PredictConfig, fit, save_predictor
 from dεps.search_space import Arch, SearchSpace
 from dεps.stage import Context, run
 from dεps.tables import read_table
-from dεps.tensors import save_tensors
 
 
 def _measured(path: Path, space: SearchSpace) -> pd.DataFrame:
     """Archs that stage `evaluate` has measured. Raises `UserError` naming the file that holds anything else."""
-    table = read_table(path, ["macs", "val_top1"], ["arch"])
+    table = read_table(path, ["macs", "val_top1", "test_top1"], ["arch"])
     for text in table.arch:
         if not space.writes(text):
             raise UserError(f"{path} holds {text!r}, no arch of the space {space.name}; run the stage 'evaluate' again")
@@ -29,34 +32,45 @@ def _measured(path: Path, space: SearchSpace) -> pd.DataFrame:
 
 
 def work(context: Context, out: Path) -> None:
-    """Write `predictor.safetensors`, `predictions.csv` (the held-out archs) and `metrics.json`."""
+    """Write `predictor.safetensors`, `predictions.csv` (each arch by what has not seen it) and `metrics.json`."""
     set_up()
     config, space = context.section(PredictConfig, "predict"), context.section(SearchSpace, "space")
     tables = [_measured(context.folder("evaluate") / f"{name}.csv", space) for name in ("population", "pareto")]
     table = pd.concat(tables).drop_duplicates("arch").reset_index(drop=True)
+    if len(table) < 2 * config.folds:
+        raise UserError(
+            f"predict.folds is {config.folds}; expected at most {len(table) // 2}, for 2 of the {len(table)} measured "
+            "archs a fold"
+        )
     codes = encode_genomes(space, np.array([space.to_genome(Arch.parse(arch)) for arch in table.arch]))
     accuracy = table.val_top1.to_numpy() / 100
-    order = list(range(len(table)))
-    python_rng(context.seed, "predictor/held out").shuffle(order)
-    cut = round(config.held_out * len(table))
-    if not 2 <= cut <= len(table) - 2:
-        raise UserError(
-            f"predict.held_out leaves {cut} of {len(table)} measured archs; expected 2 or more on each side"
-        )
-    held, seen = sorted(order[:cut]), sorted(order[cut:])
-    model = fit(codes[seen], accuracy[seen], config, context.seed)
-    predicted, linear = predict(model, codes[held]), predict_linear(codes[seen], accuracy[seen], codes[held])
-    save_tensors(model.state_dict(), out / "predictor.safetensors")
-    rows = {"arch": table.arch[held], "macs": table.macs[held], "measured": accuracy[held] * 100}
-    rows |= {"predicted": predicted * 100, "linear": linear * 100}
-    pd.DataFrame(rows).to_csv(out / "predictions.csv", index=False, float_format="%.4f")
-    metrics = {f"predictor/{key}": value for key, value in agreement(predicted, accuracy[held]).items()}
-    metrics |= {f"predictor/linear_{key}": value for key, value in agreement(linear, accuracy[held]).items()}
-    write_json(out / "metrics.json", {**metrics, "predictor/archs_seen": len(seen), "predictor/archs_held_out": cut})
-    print(
-        f"{context.label}: Kendall τ {metrics['predictor/kendall_tau']:.2f} on {cut} held-out archs, "
-        f"linear {metrics['predictor/linear_kendall_tau']:.2f}"
+    found = cross_validate(codes, accuracy, config, context.seed)
+    save_predictor(
+        fit(found.chosen, codes, accuracy, config, context.seed), out / "predictor.safetensors", space, config
     )
+    predicted, taus = found.of_the_choice()
+    rows = {"arch": table.arch, "macs": table.macs, "fold": found.fold, "measured": accuracy * 100}
+    rows |= {"predicted": predicted * 100} | {name: values * 100 for name, values in found.predicted.items()}
+    pd.DataFrame(rows).to_csv(out / "predictions.csv", index=False, float_format="%.4f")
+    both = agreement(predicted, accuracy)
+    metrics = _spread("kendall_tau", taus) | {f"predictor/{key}": both[key] for key in ("spearman", "rmse_points")}
+    metrics |= _spread("macs_kendall_tau", taus_by_fold(table.macs.to_numpy(), accuracy, found.fold))
+    metrics |= _spread("ceiling_kendall_tau", taus_by_fold(table.test_top1.to_numpy(), accuracy, found.fold))
+    for name, values in found.predicted.items():
+        metrics |= _spread(f"{name}_kendall_tau", found.taus[name])
+        metrics[f"predictor/{name}_rmse_points"] = agreement(values, accuracy)["rmse_points"]
+        metrics[f"predictor/{name}_chosen"] = int(name == found.chosen)
+    write_json(out / "metrics.json", {**metrics, "predictor/archs": len(table), "predictor/folds": config.folds})
+    print(
+        f"{context.label}: {found.chosen.replace('_', ' ')}; Kendall τ {taus.mean():.2f} ± {taus.std(ddof=1):.2f} over "
+        f"{config.folds} folds of {len(table)} archs, MACs alone {metrics['predictor/macs_kendall_tau']:.2f}, "
+        f"ceiling {metrics['predictor/ceiling_kendall_tau']:.2f}"
+    )
+
+
+def _spread(name: str, taus: np.ndarray) -> dict[str, float]:
+    """Mean and standard deviation over folds."""
+    return {f"predictor/{name}": round(taus.mean(), 4), f"predictor/{name}_std": round(taus.std(ddof=1), 4)}
 
 
 if __name__ == "__main__":

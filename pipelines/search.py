@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from dεps.cost import arch_cost
+from dεps.crossvalidation import agreement
 from dεps.device import best_device, set_up
 from dεps.evaluation import accuracies
 from dεps.experiment import load_data, load_net, recalibration
 from dεps.files import write_json
 from dεps.genomes import encode_genomes, macs_of_genomes, translate
 from dεps.measurement import measure_each
-from dεps.predictor import PredictConfig, agreement, load_predictor, predict
+from dεps.predictor import PredictConfig, load_predictor, predict
 from dεps.randomness import derive
 from dεps.search import SearchConfig, search, spread
 from dεps.search_space import SearchSpace

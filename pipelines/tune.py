@@ -6,11 +6,13 @@ from pathlib import Path
 
 from dεps.stage import Context, run
 from dεps.tuning.config import TuningConfig
+from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.objective import STAGE, ShrinkPhase, clean
 from dεps.tuning.outputs import write
-from dεps.tuning.storage import open_storage, storage_url
+from dεps.tuning.storage import open_storage, storage_url, watched
 from dεps.tuning.study import open_study
 from dεps.tuning.study import work as run_trials
+from dεps.tuning.verdict import verdict
 
 
 def work(context: Context, out: Path) -> None:
@@ -21,16 +23,21 @@ def work(context: Context, out: Path) -> None:
     trials = context.section(TuningConfig, "tuning").trials
     phase = ShrinkPhase(context)
     plan, study = phase.plan, None
-    if trials:
-        study = open_study(plan, open_storage(storage_url(None, plan.state)))
-        run_trials(plan, study, phase, trials)
-        clean(plan)
-    summary = write(plan, study, context.experiment, phase.full_model_tmacs(), out)
+    url = storage_url(None, plan.state)
+    with watched(url):
+        if trials:
+            study = open_study(plan, open_storage(url))
+            run_trials(plan, study, phase, trials)
+            confirm(plan, study, phase.again, trials)
+        confirmation = confirmation_table(plan, study, trials)
+        summary = write(plan, study, context.experiment, phase.full_model_tmacs(), confirmation, out)
+    clean(plan)
     if "tune/best_val_top1" in summary:
+        text = verdict(summary)
         print(
             f"{context.label}: {summary['tune/trials']} trials, best {summary['tune/best_val_top1']:.2f} % mean on "
             f"validation, default {summary.get('tune/default_val_top1', float('nan')):.2f} %; branching saved "
-            f"{summary['tune/saved_percent']:.0f} % of the compute"
+            f"{summary['tune/saved_percent']:.0f} % of the compute{text and f'; {text}'}"
         )
 
 

@@ -19,7 +19,7 @@ from dεps.reporting.drawing import BESIDE, band, heading, mean_std, titled_axes
 from dεps.reporting.published import Median, Point, dataset_of, medians_of, pareto_points
 from dεps.reporting.results import Results
 from dεps.reporting.style import FULL, SOFT, colours, label
-from dεps.reporting.tables import spread
+from dεps.reporting.tables import predictor_tau
 
 
 def pareto(results: Results) -> Figure:
@@ -91,21 +91,25 @@ def population(results: Results) -> Figure:
 
 
 def predictor(results: Results) -> Figure:
-    """Predicted over measured accuracy of held-out archs, one panel a method, with Kendall's τ."""
+    """Predicted over measured accuracy of archs that the predictor had not seen, one panel a method, with its τ."""
     columns = min(3, len(results.methods))
     rows = math.ceil(len(results.methods) / columns)
-    title = heading(results, "Accuracy predictor on held-out archs")
+    title = heading(results, "Accuracy predictor, cross-validated")
     figure, panels = titled_panels(title, rows, columns, 6.4, 0.9 + 1.75 * rows, sharex=True, sharey=True)
     values = results.predictions[["measured", "predicted"]]
     ends = [values.min().min(), values.max().max()]
     for axes, method in zip(panels, results.methods, strict=False):
         own = results.predictions[results.predictions.method == method]
-        tau = results.metrics[results.metrics.method == method]["predictor/kendall_tau"]
+        metrics = results.metrics[results.metrics.method == method]
         axes.plot(ends, ends, color=SOFT, linewidth=0.8, zorder=1)
         colour = colours([method])[method]
         axes.plot(own.measured, own.predicted, "o", color=colour, alpha=0.75, markersize=4, markeredgewidth=0)
-        axes.set_title(f"{label(method)}   τ = {spread(tau, 2)}", fontsize=8.5, fontweight="normal", loc="left", pad=5)
-        axes.text(0.97, 0.04, f"n = {len(own)}", transform=axes.transAxes, ha="right", color=SOFT, fontsize=7.5)
+        axes.set_title(
+            f"{label(method)}   τ = {predictor_tau(metrics)}", fontsize=8.5, fontweight="normal", loc="left", pad=5
+        )
+        macs, ceiling = (metrics[f"predictor/{name}_kendall_tau"].mean() for name in ("macs", "ceiling"))
+        text = f"MACs {macs:.2f}\nceiling {ceiling:.2f}\nn = {len(own)}"
+        axes.text(0.97, 0.04, text, transform=axes.transAxes, ha="right", color=SOFT, fontsize=7.5)
     for axes in panels[len(results.methods) :]:
         axes.set_visible(False)
     figure.supxlabel("measured top-1 on validation (%)", fontsize=9)

@@ -11,6 +11,7 @@ from dεps.reporting.published import COST_DATASET, dataset_of, pareto_points, t
 from dεps.reporting.results import Results
 from dεps.reporting.style import label
 from dεps.reporting.tables import spread
+from dεps.tuning.verdict import verdict
 
 #: the method that this is about, and the one it is set against
 OURS, OTHER = "deps", "ofa"
@@ -37,8 +38,15 @@ def highlights(results: Results) -> list[Highlight]:
         found += [_difference(results, size) for size in ("smallest", "largest")]
         found.append(_cost_ratio(results))
     taus = metrics.groupby("method")["predictor/kendall_tau"].mean()
-    note = f"{taus.min():.2f} to {taus.max():.2f} over {_count(len(taus), 'method')}"
+    note = f"{taus.min():.2f} to {taus.max():.2f} over {_count(len(taus), 'method')}; medians of "
+    macs, ceiling = (metrics.groupby("method")[f"predictor/{name}_kendall_tau"].mean() for name in ("macs", "ceiling"))
+    note += f"MACs alone {macs.median():.2f}, of the ceiling {ceiling.median():.2f}"
     found.append(Highlight("predictor, median τ", f"{taus.median():.2f}", note))
+    if results.has_study and (text := verdict(results.study)):
+        value = (
+            "undecided" if text.startswith("undecided") else text.partition(":")[0].removeprefix("the best trial is ")
+        )
+        found.append(Highlight("best of the study", value, text))
     measured = len(results.pareto) + len(results.population) + int(results.searched.measured.notna().sum())
     trained = f"{_count(len(results.methods), 'method')} × {_count(len(results.seeds), 'seed')}"
     found.append(Highlight("archs measured", f"{measured:,}", f"Pareto points, random and searched archs; {trained}"))

@@ -71,8 +71,11 @@ GROUPS: dict[str, list[FigureKind]] = {
         FigureKind(
             "predictor",
             "Accuracy predictor",
-            "Scatter plots of predicted over measured accuracy of held-out archs, one panel a method, with Kendall's τ",
-            "The closer to the diagonal, the better; τ = 1 would order all archs rightly.",
+            "Scatter plots of predicted over measured accuracy of unseen archs, one panel a method, with Kendall's τ",
+            "The closer to the diagonal, the better; τ = 1 would order all archs rightly. Each arch is predicted by "
+            "what was fitted without it; ± is the standard deviation over folds. Beside it the τ of MACs alone and the "
+            "ceiling: the τ between the same archs' accuracies on validation and on test, about as far as noise lets "
+            "any predictor come. It is for comparison: nothing is chosen by test accuracy.",
             figures.predictor,
             ("predict/predictions.csv", "predict/metrics.json"),
             (*_TRAINED, "evaluate", "predict"),

@@ -24,7 +24,7 @@ _COST = "cost/train_tmacs"
 METRICS = {
     "train": (_COST,),
     "evaluate": ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1"),
-    "predict": ("predictor/kendall_tau",),
+    "predict": tuple(f"predictor/{name}kendall_tau{end}" for name in ("", "macs_", "ceiling_") for end in ("", "_std")),
     "search": (),
 }
 
@@ -68,7 +68,7 @@ class Results:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """Held-out archs: arch, macs, measured, predicted, linear (percent)."""
+        """Measured archs: arch, macs, measured, and predicted by what has not seen them (percent)."""
         return self.table("predict", "predictions.csv", ["macs", "measured", "predicted"], ["arch"])
 
     @cached_property
@@ -137,6 +137,12 @@ class Results:
     def trial_curves(self) -> pd.DataFrame:
         """Training records of the trials, of the epochs that each trained itself."""
         return read_table(self.folder / "tune" / "curves.csv", ["trial", "epoch"])
+
+    @cached_property
+    def confirmation(self) -> pd.DataFrame:
+        """Default and best trial on seeds that did not choose: seed, and of each val_top1 and the like (percent)."""
+        names = [f"{side}_val_{size}top1" for side in ("default", "best") for size in ("", "smallest_", "largest_")]
+        return read_table(self.folder / "tune" / "confirmation.csv", ["seed", *names], empty=True)
 
     @cached_property
     def importance(self) -> pd.DataFrame:

@@ -9,15 +9,17 @@ import pandas as pd
 from dεps.config import read_params
 from dεps.reporting.results import Results, all_results
 from dεps.reporting.style import label
+from dεps.tuning.verdict import verdict
 
 PAGE = Path("reports/index.html")
+PREDICTOR = "predictor/kendall_tau"
 #: column of the metrics: heading, decimals
 COLUMNS = {
     "pareto/mean_top1": ("mean Pareto top-1 (%)", 2),
     "pareto/smallest_top1": ("smallest (%)", 2),
     "pareto/largest_top1": ("largest (%)", 2),
     "cost/train_tmacs": ("training (TMACs)", 3),
-    "predictor/kendall_tau": ("predictor τ", 2),
+    PREDICTOR: ("predictor τ", 2),
 }
 
 
@@ -28,7 +30,7 @@ def summary(results: Results) -> pd.DataFrame:
         own = results.metrics[results.metrics.method == method]
         row = {"method": label(method)}
         for column, (heading, decimals) in COLUMNS.items():
-            row[heading] = spread(own[column], decimals)
+            row[heading] = predictor_tau(own) if column == PREDICTOR else spread(own[column], decimals)
         rows.append(row)
     reference = results.reference
     heading = COLUMNS["pareto/largest_top1"][0]
@@ -44,12 +46,16 @@ def summary(results: Results) -> pd.DataFrame:
 
 
 def study_table(results: Results) -> pd.DataFrame:
-    """The study's best trial against the default, in numbers on validation and in options."""
+    """The study's best trial against the default: on the seed that chose it, on other seeds, and in options."""
     trials = results.trials
     rows = []
-    for name, own in (("default", trials[trials.point == "base"]), ("best of the study", trials[trials.best])):
+    sides = (("default", trials[trials.point == "base"]), ("best", trials[trials.best]))
+    for side, own in sides:
+        others = results.confirmation[f"{side}_val_top1"]
         for _, trial in own.iterrows():
-            row = {"": name, "mean Pareto top-1, validation (%)": f"{trial.val_top1:.2f}"}
+            row = {"": "best of the study" if side == "best" else side}
+            row["mean Pareto top-1, validation (%)"] = f"{trial.val_top1:.2f}"
+            row["on other seeds (%)"] = spread(others, 2) if len(others) else "–"
             row |= {"smallest (%)": f"{trial.val_smallest_top1:.2f}", "largest (%)": f"{trial.val_largest_top1:.2f}"}
             row["training (TMACs)"] = f"{trial.train_tmacs:.3f}"
             options = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill")
@@ -65,9 +71,10 @@ def _is_number(value: object) -> bool:
 
 def study_caption(results: Results) -> str:
     """What the study was and what it cost."""
-    study = results.study
+    study, text = results.study, verdict(results.study)
     return (
         f"{results.experiment}: Optuna study of {study['tune/trials']} trials ({study['tune/pruned']} pruned), 1 seed; "
+        f"{text and f'{text}; '}"
         f"trials branch from the full model: {study['tune/trained_tmacs']:.3f} TMACs trained instead of "
         f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved, without "
         f"the full model's own {study['tune/trunk_tmacs']:.3f}; "
@@ -92,12 +99,20 @@ def spread(values: pd.Series, decimals: int) -> str:
     return f"{text} ± {values.std(ddof=0):.{decimals}f}" if len(values) > 1 and values.std(ddof=0) > 0 else text
 
 
+def predictor_tau(metrics: pd.DataFrame) -> str:
+    """Mean τ of a method's predictors, one a seed, and its standard deviation over the folds of one."""
+    return f"{metrics[PREDICTOR].mean():.2f} ± {(metrics[f'{PREDICTOR}_std'] ** 2).mean() ** 0.5:.2f}"
+
+
 def caption(results: Results) -> str:
     """What a reader has to know about the table."""
     seeds = f"{len(results.seeds)} seeds (mean ± standard deviation)" if len(results.seeds) > 1 else "1 seed"
     data, space = results.manifest["name"], results.params["space"]["name"]
     images = results.manifest["images"]["test"]
-    return f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated"
+    return (
+        f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; "
+        "τ ± its standard deviation over folds"
+    )
 
 
 def markdown(frame: pd.DataFrame, title: str) -> str:

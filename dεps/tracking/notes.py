@@ -25,6 +25,7 @@ from dεps.tracking.views import (
     table_link,
     view_tag,
 )
+from dεps.tuning.verdict import verdict
 
 NOTE_TAG = "mlflow.note.content"
 #: digest of the note that is in the store: it is written anew only when it would be another one
@@ -109,7 +110,8 @@ def study_note(params: Mapping[str, Any], identity: RunIdentity, summary: Mappin
     return Note(
         identity.tags[KIND],
         (
-            f"**Study**, seed {identity.seed}, on {identity.tags['dataset']}: {what}; {trials}.",
+            f"**Study**, seed {identity.seed}, on {identity.tags['dataset']}: {what}; {trials}. "
+            f"Result: {verdict(summary) or 'none'}.",
             _again(experiment, file, [f"dvc repro tune@{experiment}"], _same(identity)),
             f"Its best trial becomes the method's parameters with "
             f"`deps params experiment=[{experiment}] +from=runs/{experiment}/tune/best.yaml`. "

@@ -93,7 +93,10 @@ def _trials(
 
 def _sync_parent(params: dict[str, Any], store: Store, identity: RunIdentity, folder: Path) -> tuple[str, bool]:
     figures = sorted((Path("reports") / "experiments" / identity.experiment).glob("tuning*.png"))
-    files = [folder / name for name in ("trials.csv", "points.csv", "curves.csv", "importance.csv", "best.yaml")]
+    files = [
+        folder / name
+        for name in ("trials.csv", "points.csv", "curves.csv", "importance.csv", "confirmation.csv", "best.yaml")
+    ]
     summary = read_numbers(folder / "summary.json")
     content = digest([summary, *(path.read_bytes().hex() for path in (*files, *figures))])
     run = store.find(identity)

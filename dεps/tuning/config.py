@@ -90,7 +90,7 @@ class Search:
 class TuningConfig:
     """The `tuning` section of an experiment."""
 
-    #: finished trials, those that were pruned included; 0: no study
+    #: finished trials, those that were pruned included; base and `points` come first; 0: no study
     trials: int = 0
     #: of the trials: the first of the experiment's seeds
     seed: int = 0
@@ -110,6 +110,8 @@ class TuningConfig:
     startup_trials: int = 10
     #: decides what is drawn
     sampler_seed: int = 0
+    #: on which the best trial and the default are measured once more; `seed`, which has chosen, is left out
+    confirm_seeds: list[int] = field(default_factory=list)
     #: the method that is tuned; its own parameters are the first trial
     base: dict[str, Any] = field(default_factory=dict)
     search: Search = field(default_factory=Search)
@@ -120,6 +122,9 @@ class TuningConfig:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
         check_numbers(self, where, trials=(0, MOST), startup_trials=(1, MOST), sampler_seed=(0, LARGEST_SEED))
         check_numbers(self, where, pruner_reduction=(2, 1000))
+        seeds = self.confirm_seeds
+        if len(set(seeds)) != len(seeds) or not all(0 <= seed <= LARGEST_SEED for seed in seeds):
+            raise UserError(f"{where}.confirm_seeds is {seeds}; expected different numbers from 0 up to {LARGEST_SEED}")
         if self.objectives not in OBJECTIVES:
             raise UserError(f"{where}.objectives is {self.objectives}; allowed: [accuracy], [accuracy, cost]")
         if self.pruner not in PRUNERS:
@@ -139,9 +144,6 @@ class TuningConfig:
         self.base = {"strategy": STRATEGY, **vars(registry.options(self.base, f"{where}.base"))}
         self.search.check_against(f"{where}.search", self.base)
         self.points = [self._checked(point, f"{where}.points[{n}]") for n, point in enumerate(self.points)]
-        if self.trials and self.trials <= len(self.points):
-            count = len(self.points) + 1
-            raise UserError(f"{where}.trials is {self.trials}; expected 0, or at least {count}: base and its points")
 
     def _checked(self, point: dict[str, Any], where: str) -> dict[str, Any]:
         if not point or "strategy" in point:
@@ -180,8 +182,12 @@ class TuningConfig:
         return named
 
     def determinants(self) -> dict[str, Any]:
-        """All that decides what trials there are, in order, and how they end; not how many."""
-        return {key: value for key, value in asdict(self).items() if key != "trials"}
+        """All that decides what trials there are, in order, and how they end; not how many, nor what follows."""
+        return {key: value for key, value in asdict(self).items() if key not in ("trials", "confirm_seeds")}
+
+    def other_seeds(self) -> list[int]:
+        """Those of `confirm_seeds` that have not chosen the best trial."""
+        return [seed for seed in self.confirm_seeds if seed != self.seed]
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,8 @@ The training is that of stage `train` and the measuring that of stage `evaluate`
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from dεps.checkpoint import write_snapshot
 from dεps.config import section
 from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.device import best_device, set_up
@@ -24,11 +26,11 @@ from dεps.experiment import load_data, recalibration
 from dεps.files import write_json
 from dεps.identity import FULL_MODEL, digest
 from dεps.progress import ProgressBar
-from dεps.resume import work_folder
-from dεps.runner import Saver, branch, describe, epoch_file, resume
+from dεps.resume import Checkpoints, work_folder
+from dεps.runner import Saver, branch, describe, epoch_file, origin, resume
 from dεps.search_space import SearchSpace
 from dεps.stage import STATE, Context
-from dεps.strategies import deps
+from dεps.strategies import deps, full_model
 from dεps.supernet.files import load_supernet, save_supernet
 from dεps.training import Record, TrainConfig, Trainer
 from dεps.trunk import FullModelConfig
@@ -82,13 +84,67 @@ class ShrinkPhase:
 
     def __call__(self, number: int, place: int, options: dict[str, Any], report: Report) -> Outcome:
         """Train and measure. The state after each epoch is kept until the trial is measured."""
-        plan = self.plan
         label = f"{self.context.label} trial {place + 1}"
-        strategy = deps.build(deps.Options(**{k: v for k, v in options.items() if k != "strategy"}), self.setup)
-        trainer = Trainer(self.space, self.data, self.train, strategy, self.seed)
-        start = branch(self.context, label, trainer)
+        return self._run(label, self.plan.state / f"trial-{number}", self.seed, options, report)
+
+    def again(self, seed: int, several: list[dict[str, Any]]) -> Iterator[Outcome]:
+        """Measure several trials' options on another seed.
+
+        They branch from the trunk of stage `full_model` where the seed is one of the params' `seeds`, which DVC then
+        knows to be up to date, and else from one that is trained here as far as they need it.
+        """
+        label, folder = f"{self.context.label} seed {seed}", self.plan.state / f"seed-{seed}"
+        selected = (
+            seed in self.context.params["seeds"] and (self.context.folder(FULL_MODEL, str(seed)) / "trunk").is_dir()
+        )
+        kept = None if selected else self._own_trunk(label, folder, seed, [self._strategy(own) for own in several])
+        for number, options in enumerate(several, 1):
+            name = f"{label}, {number} of {len(several)}"
+            yield self._run(name, folder / digest(options), seed, options, lambda *_: None, kept)
+
+    def _strategy(self, options: dict[str, Any]) -> deps.DelayedShrinking:
+        return deps.build(deps.Options(**{k: v for k, v in options.items() if k != "strategy"}), self.setup)
+
+    def _own_trunk(self, label: str, folder: Path, seed: int, branches: list[deps.DelayedShrinking]) -> Checkpoints:
+        """States of the full model, by epoch, at each of the branches."""
+        trainer = Trainer(self.space, self.data, self.train, full_model.build(full_model.Options(), self.setup), seed)
+        kept = Checkpoints(folder / "kept", 0, keep=None)
+        needed = {branch.trunk_steps // trainer.steps_per_epoch for branch in branches} - {0}
+        needed -= {epoch for epoch, _ in kept.intact()}
+        if not needed:
+            return kept
+        saver, last = Saver(self.context, trainer, folder), max(needed) * trainer.steps_per_epoch
+        resume(saver)
+        with ProgressBar(f"{label}, trunk", last, min(trainer.step, last)) as bar:
+            trainer.on_step = saver.after_step(bar.advance)
+            for record in trainer.run(last):
+                if record["epoch"] in needed:
+                    own = origin(self.context.params, self.context.experiment, trainer)
+                    snapshot = replace(trainer.snapshot(), origin=own)
+                    kept.save(record["epoch"], lambda path, snapshot=snapshot: write_snapshot(path, snapshot))
+                saver.after_epoch()
+                bar.note(f"{label}, trunk: {describe(record, trainer)}")
+        return kept
+
+    def _run(
+        self,
+        label: str,
+        parent: Path,
+        seed: int,
+        options: dict[str, Any],
+        report: Report,
+        kept: Checkpoints | None = None,
+    ) -> Outcome:
+        """Branch from the trunk of that seed, or from its `kept` states; train, and measure. Works below `parent`."""
+        strategy = self._strategy(options)
+        trainer = Trainer(self.space, self.data, self.train, strategy, seed)
+        state = None
+        if kept:
+            epoch = strategy.trunk_steps // trainer.steps_per_epoch
+            state = next((path for number, path in kept.intact() if number <= epoch), None)
+        start = branch(self.context, label, trainer, state) if state or not kept else 0
         first = len(trainer.history)
-        folder = work_folder(plan.state / f"trial-{number}", digest([plan.name, options]), label)
+        folder = work_folder(parent, digest([self.plan.name, seed, options]), label)
         saver = Saver(self.context, trainer, folder)
         resume(saver)
         with ProgressBar(label, trainer.total_steps, trainer.step) as bar:
@@ -98,7 +154,7 @@ class ShrinkPhase:
                 saver.after_epoch()
                 bar.note(f"{label}: {describe(record, trainer)}")
                 self._report(trainer, [record], first, start, report)
-        points = self._measure(trainer, folder)
+        points = self._measure(trainer, folder, seed)
         outcome = self._outcome(trainer, first, start)
         metrics = pareto_metrics(points, "val_top1")
         outcome.accuracy, outcome.smallest, outcome.largest = (metrics[key] for key in ("mean", "smallest", "largest"))
@@ -107,11 +163,11 @@ class ShrinkPhase:
         shutil.rmtree(folder.parent, ignore_errors=True)
         return outcome
 
-    def _measure(self, trainer: Trainer, folder: Path) -> pd.DataFrame:
+    def _measure(self, trainer: Trainer, folder: Path, seed: int) -> pd.DataFrame:
         """The Pareto points on validation, from the file that stage `evaluate` would get."""
         save_supernet(trainer.net, folder / "supernet.safetensors", trainer.strategy.space)
         net = load_supernet(folder / "supernet.safetensors").to(best_device())
-        images = recalibration(self.context, self.data, self.evaluate.recalibration_images, self.seed)
+        images = recalibration(self.context, self.data, self.evaluate.recalibration_images, seed)
         splits = {"val": self.data.validation}
         points = net.choices.pareto_archs()
         rows = measured(net, list(points.values()), self.data, splits, images)
@@ -153,6 +209,8 @@ def code_hash() -> str:
 
 def clean(plan: Plan) -> None:
     """Remove what unfinished trials left; the study itself stays, for more trials and to be looked at."""
-    for folder in plan.state.glob("trial-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    for name in ("trial-*", "seed-*"):
+        for folder in plan.state.glob(name):
+            if folder.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
     write_json(plan.state / "study.json", {"name": plan.name})

@@ -21,38 +21,46 @@ from dεps.pareto import front
 from dεps.tuning.config import SEARCHED, TuningConfig
 from dεps.tuning.draw import POINT
 from dεps.tuning.study import FINISHED, OPTIONS, OUTCOME, Plan
+from dεps.tuning.verdict import paired_gain, verdict
 
 #: fewer complete trials say nothing about what matters
 ENOUGH = 5
 
 
 def write(
-    plan: Plan, study: optuna.Study | None, experiment: str, full_model_tmacs: float, out: Path
+    plan: Plan,
+    study: optuna.Study | None,
+    experiment: str,
+    full_model_tmacs: float,
+    confirmation: pd.DataFrame,
+    out: Path,
 ) -> dict[str, Any]:
-    """Write `trials.csv`, `points.csv`, `curves.csv`, `importance.csv`, `best.yaml`, `summary.json`; returns the last.
+    """Write the tables of trials, points, curves, importances, confirmation; `best.yaml`; and `summary.json`.
 
-    Of a study with more trials than asked for, the first count.
+    Returns the last. Of a study with more trials than asked for, the first count.
     """
     config = plan.config
     table, curves = study_tables(plan, study, config.trials)
     table.to_csv(out / "trials.csv", index=False, float_format="%.6g")
-    points_table(_finished(study, config.trials)).to_csv(out / "points.csv", index=False)
+    points_table(finished_trials(study, config.trials)).to_csv(out / "points.csv", index=False)
     curves.to_csv(out / "curves.csv", index=False, float_format="%.6g")
     importances(config, table).to_csv(out / "importance.csv", index=False, float_format="%.4f")
     best = table[table.best].iloc[0].to_dict() if table.best.any() else None
-    write_atomic(out / "best.yaml", best_yaml(config, experiment, best))
-    summary = summarise(table, full_model_tmacs)
+    confirmation.to_csv(out / "confirmation.csv", index=False)
+    summary = summarise(config, table, full_model_tmacs, confirmation)
+    write_atomic(out / "best.yaml", best_yaml(config, experiment, best, summary))
     write_json(out / "summary.json", summary)
     return summary
 
 
 def study_tables(plan: Plan, study: optuna.Study | None, count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The first `count` finished trials, and their curves."""
-    trials = _finished(study, count)
+    trials = finished_trials(study, count)
     return trials_table(plan, trials), curves_table(trials)
 
 
-def _finished(study: optuna.Study | None, count: int) -> list[optuna.trial.FrozenTrial]:
+def finished_trials(study: optuna.Study | None, count: int) -> list[optuna.trial.FrozenTrial]:
+    """The first `count` that are finished."""
     return list(study.get_trials(deepcopy=False, states=FINISHED))[:count] if study else []
 
 
@@ -160,7 +168,7 @@ def _distribution(values: pd.Series) -> CategoricalDistribution | FloatDistribut
     return FloatDistribution(float(values.min()), float(values.max()))
 
 
-def best_yaml(config: TuningConfig, experiment: str, best: dict[str, Any] | None) -> str:
+def best_yaml(config: TuningConfig, experiment: str, best: dict[str, Any] | None, summary: dict[str, Any]) -> str:
     """Overrides that give the method the best trial's options, and keep the study as it is."""
     if best is None:
         return "# no trial counts\n{}\n"
@@ -170,13 +178,16 @@ def best_yaml(config: TuningConfig, experiment: str, best: dict[str, Any] | None
     own = {"methods": {"deps": method}, "tuning": {"base": config.base}} if method else {}
     head = f"# Trial {best['trial']}: {best['val_top1']:.2f} % mean Pareto accuracy on validation, "
     head += f"{best['train_tmacs']:.3f} TMACs of training.\n"
+    head += f"# {text[0].upper()}{text[1:]}.\n" if (text := verdict(summary)) else ""
     head += f"# deps params experiment=[{experiment}] experiments.{experiment}.tuning.trials={config.trials} "
     head += f"+from=runs/{experiment}/tune/best.yaml && dvc repro\n"
     return head + yaml.safe_dump({"experiments": {experiment: own}} if own else {}, sort_keys=False)
 
 
-def summarise(table: pd.DataFrame, full_model_tmacs: float) -> dict[str, Any]:
-    """Best against default, and what branching saved."""
+def summarise(
+    config: TuningConfig, table: pd.DataFrame, full_model_tmacs: float, confirmation: pd.DataFrame
+) -> dict[str, Any]:
+    """Best against default, on the seed that chose and on others, and what branching saved."""
     summary: dict[str, Any] = {"tune/trials": len(table)}
     if not len(table):
         return summary
@@ -187,7 +198,15 @@ def summarise(table: pd.DataFrame, full_model_tmacs: float) -> dict[str, Any]:
             summary[f"tune/{name}_smallest_val_top1"] = float(row.val_smallest_top1)
             summary[f"tune/{name}_train_tmacs"] = float(row.train_tmacs)
     if {"tune/best_val_top1", "tune/default_val_top1"} <= set(summary):
-        summary["tune/gain_points"] = round(summary["tune/best_val_top1"] - summary["tune/default_val_top1"], 4)
+        gain = summary["tune/best_val_top1"] - summary["tune/default_val_top1"]
+        best, default = (table[own][option_names(config)].iloc[0] for own in (table.best, table.point == "base"))
+        summary["tune/best_is_default"] = int(best.equals(default))
+        summary["tune/gain_points_on_its_own_seed"] = round(gain, 4)
+        summary["tune/confirmed_seeds"] = len(confirmation)
+        if len(confirmation):
+            found = paired_gain(confirmation.best_val_top1, confirmation.default_val_top1)
+            names = ("gain_points", "gain_points_low", "gain_points_high")
+            summary |= {f"tune/{name}": value for name, value in zip(names, found, strict=True) if value is not None}
     own, scratch = table.own_tmacs.sum(), table.train_tmacs.sum()
     return summary | {
         "tune/pruned": int((table.state == "pruned").sum()),

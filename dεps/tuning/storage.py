@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -20,6 +23,10 @@ from dεps.errors import UserError
 VARIABLE = "DEPS_STUDY_STORAGE"
 #: seconds between two heartbeats, and without one until another machine takes a trial over
 HEARTBEAT, GRACE = 15, 60
+#: what Optuna says of a study or trial that the database does not hold
+_NO_RECORD = "Record does not exist"
+#: the cure of a file that is
+DAMAGED = "put a copy of it back, or remove it: the same command then begins the study again"
 
 
 def storage_url(given: str | None, state: Path) -> str:
@@ -38,8 +45,8 @@ def masked(url: str) -> str:
 def open_storage(url: str) -> RDBStorage:
     """Connect, and make the tables where there are none. Raises `UserError`, without the password."""
     shown, password = masked(url), make_url(url).password
-    local = url.startswith("sqlite")
-    if local and (file := make_url(url).database):
+    local, file = url.startswith("sqlite"), make_url(url).database
+    if local and file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
     patience = {"timeout": 60} if local else {"connect_timeout": 10}
     try:
@@ -58,6 +65,30 @@ def open_storage(url: str) -> RDBStorage:
         driver = "; PostgreSQL needs the package psycopg[binary]" if url.startswith("postgresql") else ""
         raise UserError(f"the study's storage {shown} cannot be used: its driver is not installed{driver}") from None
     except (SQLAlchemyError, OSError, ValueError, RuntimeError, optuna.exceptions.OptunaError) as error:
-        lines = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
-        reason = lines.replace(password, "***") if password else lines
-        raise UserError(f"the study's storage {shown} cannot be used ({reason})") from None
+        # A file that is there and no study's: a directory, or a path that leads nowhere, is for the user to look at.
+        cure = f"; {DAMAGED}" if local and file and Path(file).is_file() else ""
+        raise UserError(f"the study's storage {shown} cannot be used ({_reason(error, password)}){cure}") from None
+
+
+@contextmanager
+def watched(url: str) -> Iterator[None]:
+    """Around work with an open study. Raises `UserError` where its database has vanished or is damaged meanwhile."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JSONDecodeError, KeyError) as error:
+        if isinstance(error, KeyError) and not isinstance(error, SQLAlchemyError) and _NO_RECORD not in str(error):
+            raise
+        shown, password = masked(url), make_url(url).password
+        cure = "the same command goes on when it is there again"
+        if url.startswith("sqlite"):
+            cure = DAMAGED
+        reason = _reason(error, password)
+        raise UserError(f"the study's storage {shown} has vanished or is damaged ({reason}); {cure}") from None
+
+
+def _reason(error: BaseException, password: str | None) -> str:
+    """The database's own words, without the password."""
+    while error.__cause__ is not None:  # Optuna wraps them
+        error = error.__cause__
+    lines = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+    return lines.replace(password, "***") if password else lines

@@ -28,10 +28,11 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from dεps.errors import UserError
 from dεps.randomness import derive
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
-from dεps.tuning.storage import GRACE, HEARTBEAT
+from dεps.tuning.storage import DAMAGED, GRACE, HEARTBEAT, masked
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
@@ -107,8 +108,22 @@ def open_study(plan: Plan, storage: RDBStorage) -> optuna.Study:
             for name, point in plan.config.all_points().items():
                 study.enqueue_trial(given(plan.config, point), user_attrs={POINT: name}, skip_if_exists=True)
             study.set_user_attr(READY, True)
+    _check_results(study)
     study.pruner = pruner(plan.config)
     return study
+
+
+def _check_results(study: optuna.Study) -> None:
+    """Raise `UserError` where a finished trial has lost its results, or they are others than it was told with."""
+    for trial in study.get_trials(deepcopy=False, states=FINISHED):
+        outcome = trial.user_attrs.get(OUTCOME)
+        good = outcome is not None and OPTIONS in trial.user_attrs
+        if good and trial.state == TrialState.COMPLETE:
+            told = [outcome["accuracy"], outcome["train_tmacs"]]
+            good = trial.values == told[: len(study.directions)]
+        if not good:
+            number = f"finished trial {trial.number} has no consistent results"
+            raise UserError(f"the study's storage {_shown(study._storage)} is damaged: {number}; {DAMAGED}")
 
 
 def count_finished(study: optuna.Study) -> int:
@@ -220,7 +235,8 @@ def _heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT):
-            study._storage.record_heartbeat(trial._trial_id)
+            with suppress(Exception):  # of a database that is gone the worker itself will tell
+                study._storage.record_heartbeat(trial._trial_id)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -264,4 +280,8 @@ def _turn(plan: Plan) -> FileLock:
 
 
 def _is_local(storage: Any) -> bool:
-    return str(getattr(storage, "_backend", storage).url).startswith("sqlite")
+    return _shown(storage).startswith("sqlite")
+
+
+def _shown(storage: Any) -> str:
+    return masked(str(getattr(storage, "_backend", storage).url))

@@ -12,10 +12,12 @@ from dεps.device import visible_gpus
 from dεps.errors import UserError
 from dεps.stage import Context, guarded
 from dεps.tuning.config import TuningConfig
+from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.objective import STAGE, ShrinkPhase
 from dεps.tuning.outputs import study_tables, summarise
-from dεps.tuning.storage import VARIABLE, masked, open_storage, storage_url
+from dεps.tuning.storage import VARIABLE, masked, open_storage, storage_url, watched
 from dεps.tuning.study import count_finished, open_study, work
+from dεps.tuning.verdict import verdict
 
 
 def tune(experiment: str | None, workers: int, trials: int | None, storage: str | None) -> None:
@@ -25,7 +27,12 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
     phase.check_trunk()
     plan = phase.plan
     url = storage_url(storage, plan.state)
-    study = open_study(plan, open_storage(url))
+    with watched(url):
+        _tune(context, phase, workers, trials, url)
+
+
+def _tune(context: Context, phase: ShrinkPhase, workers: int, trials: int, url: str) -> None:
+    plan, study = phase.plan, open_study(phase.plan, open_storage(url))
     print(f"study {plan.name} in {masked(url)}: {count_finished(study)} of {trials} trials finished")
     if workers == 1:
         work(plan, study, phase, trials)
@@ -46,9 +53,11 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
     finished = count_finished(study)
     if finished < trials:
         raise UserError(f"{finished} of {trials} trials are finished; the same command goes on with the others")
+    confirm(plan, study, phase.again, trials)  # what several workers have not done yet
     table, _ = study_tables(plan, study, trials)
-    summary = summarise(table, phase.full_model_tmacs())
+    summary = summarise(phase.config, table, phase.full_model_tmacs(), confirmation_table(plan, study, trials))
     print("\n".join(f"{key.removeprefix('tune/').replace('_', ' ')}: {value:g}" for key, value in summary.items()))
+    print(verdict(summary))
     if phase.config.trials:
         print(f"'dvc repro' writes runs/{context.experiment}/{STAGE}/ from the first {phase.config.trials} trials")
     else:
@@ -90,7 +99,11 @@ def main() -> None:
         context, trials = _prepare(arguments.experiment, arguments.trials)
         phase = ShrinkPhase(context)
         plan = phase.plan
-        work(plan, open_study(plan, open_storage(storage_url(None, plan.state))), phase, trials)
+        url = storage_url(None, plan.state)
+        with watched(url):
+            study = open_study(plan, open_storage(url))
+            work(plan, study, phase, trials)
+            confirm(plan, study, phase.again, trials)
 
     def quietly() -> None:
         try:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,11 +13,10 @@ from dεps.cost import arch_cost
 from dεps.data.splits import PreparedData
 from dεps.evaluation import Recalibration, recalibrated
 from dεps.exporting.subnet import card_of
-from dεps.predictor import AccuracyPredictor
+from dεps.predictor import PredictConfig, fit, save_predictor
 from dεps.stage import Context
 from dεps.supernet.files import save_supernet
 from dεps.supernet.network import Supernet
-from dεps.tensors import save_tensors
 from tests.conftest import default_params
 
 
@@ -40,15 +40,16 @@ def project(tmp_path, monkeypatch, data: PreparedData, net) -> dict:
     quick, space = params["experiments"]["quick"], net.space
     quick["dataset"] |= {"name": "drawn", "source": "image_folder", "size": 28, "channels": 1, "root": "images"}
     quick["search"] |= {"population": 8, "generations": 3, "recalibration_images": 48}
-    quick["predict"] |= {"hidden": 8, "layers": 1}
     quick["export"] |= {"candidates": 2}
     Path("params.yaml").write_text(yaml.safe_dump(params))
     shutil.copytree(data.folder, "data/quick")
     for stage in ("train", "search", "predict", "evaluate"):
         Path(f"runs/quick/{stage}/deps-0").mkdir(parents=True)
     save_supernet(net, Path("runs/quick/train/deps-0/supernet.safetensors"))
-    model = AccuracyPredictor(len(space.encode(space.largest())), 8, 1, 0)
-    save_tensors(model.state_dict(), Path("runs/quick/predict/deps-0/predictor.safetensors"))
+    config = Context("predict", "quick", "deps", 0, params).section(PredictConfig, "predict")
+    codes = np.array([space.encode(arch) for arch in (space.smallest(), space.largest())], np.float32)
+    model = fit("ridge", codes, np.array([0.2, 0.3]), config, 0)
+    save_predictor(model, Path("runs/quick/predict/deps-0/predictor.safetensors"), space, config)
     rows = []
     for number, arch in enumerate([space.smallest(), *space.pareto_archs().values()]):
         cost = arch_cost(space, arch, 4, 1)

@@ -32,6 +32,7 @@ OVERRIDES = [
     "experiments.quick.search.measured=2",
     "experiments.quick.search.recalibration_images=40",
     "experiments.quick.tuning.trials=3",
+    "experiments.quick.tuning.confirm_seeds=[1]",
     "experiments.quick.tuning.startup_trials=2",
     "experiments.quick.tuning.search.shrink_start=[0.0,0.5]",
     "experiments.quick.tuning.points=[{ramp_epochs: 0.0}]",

@@ -97,7 +97,10 @@ def write_results(root: Path) -> dict:
                 runs / "evaluate" / name / "metrics.json",
                 {"pareto/mean_top1": 80.0 + seed, "pareto/smallest_top1": 75.0, "pareto/largest_top1": 83.0},
             )
-            write_json(runs / "predict" / name / "metrics.json", {"predictor/kendall_tau": 0.5})
+            taus = {"": 0.5, "macs_": 0.25, "ceiling_": 0.75}
+            taus = {f"predictor/{key}kendall_tau": tau for key, tau in taus.items()}
+            taus |= {f"{key}_std": 0.1 for key in taus}
+            write_json(runs / "predict" / name / "metrics.json", taus)
             write_json(runs / "search" / name / "metrics.json", {"search/front_size": 3})
     return params
 

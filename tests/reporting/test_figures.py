@@ -68,9 +68,9 @@ def test_published_medians_stand_beside_ours_in_their_own_space(results):
 
 def test_a_panel_a_method_with_its_tau(results):
     deps, rss = figures.predictor(results).axes
-    assert deps.get_title(loc="left").endswith("τ = 0.50")
+    assert deps.get_title(loc="left").endswith("τ = 0.50 ± 0.10")
     assert rss.lines[1].get_ydata().tolist() == [70.5, 70.9] * 2
-    assert deps.texts[0].get_text() == "n = 4"
+    assert deps.texts[0].get_text() == "MACs 0.25\nceiling 0.75\nn = 4"
 
 
 def test_costs_are_compared_with_deps(results):

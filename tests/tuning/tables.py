@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.outputs import write
 from dεps.tuning.storage import open_storage
 from dεps.tuning.study import open_study, work
-from tests.tuning.toy import objective, plan
+from tests.tuning.toy import again, objective, plan
 
 
 def write_study(folder: Path, out: Path, **changes) -> dict:
@@ -13,4 +14,5 @@ def write_study(folder: Path, out: Path, **changes) -> dict:
     own = plan(folder, **changes)
     study = open_study(own, open_storage(f"sqlite:///{folder / 'study.db'}"))
     work(own, study, objective(), own.config.trials)
-    return write(own, study, "quick", 2.0, out)
+    confirm(own, study, again, own.config.trials)
+    return write(own, study, "quick", 2.0, confirmation_table(own, study, own.config.trials), out)

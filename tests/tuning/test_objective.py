@@ -27,6 +27,7 @@ OVERRIDES = [
     "experiments.quick.evaluate.recalibration_images=40",
     "experiments.quick.evaluate.population={buckets: 1, per_bucket: 1}",
     "experiments.quick.tuning.trials=5",
+    "experiments.quick.tuning.confirm_seeds=[1]",
     "experiments.quick.tuning.startup_trials=3",
     "experiments.quick.tuning.points=[{shrink_start: 0.75, distill: false}]",
     "seeds=[0]",
@@ -116,6 +117,37 @@ def test_an_interrupted_stage_gives_the_same_tables(workspace, monkeypatch, afte
     assert tables(stage(tune, context)) == whole
     assert len(saved) == epochs  # no epoch was trained twice
     assert not list(Path(".state").rglob("trial-*"))
+
+
+def test_confirming_goes_on_and_needs_no_trunk(workspace, monkeypatch):
+    """Accuracies are those of stages `train` and `evaluate` on that seed, from a trunk, from one made here, or none."""
+    own = workspace["experiments"]["quick"]
+    own["tuning"] |= {"trials": 1, "confirm_seeds": [1]}
+    options = {**own["tuning"]["base"], "shrink_start": 0.75}
+    pair = [own["tuning"]["base"], options]
+    phase = objective.ShrinkPhase(Context("tune", "quick", params=workspace))
+    real, saved = objective.Saver.after_epoch, []
+
+    def interrupted(saver):
+        saved.append(saver)
+        real(saver)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(objective.Saver, "after_epoch", interrupted)
+        list(phase.again(1, pair))
+    found = [outcome.accuracy for outcome in phase.again(1, pair)]
+    assert sorted(path.name[:12] for path in Path(phase.plan.state, "seed-1/kept").iterdir()) == [
+        "0" * 11 + n for n in "23"
+    ]
+    for method, accuracy in zip(pair, found, strict=True):
+        params = {**workspace, "experiments": {"quick": {**own, "methods": {"deps": method}}}}
+        stage(train, Context("train", "quick", "deps", 1, params))
+        measured = stage(evaluate, Context("evaluate", "quick", "deps", 1, params))
+        assert yaml.safe_load((measured / "metrics.json").read_text())["pareto/mean_val_top1"] == accuracy
+        shutil.rmtree("runs/quick/train")
+        shutil.rmtree("runs/quick/evaluate")
 
 
 def test_the_command_goes_on_where_the_stage_stops(workspace, capsys):

@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ from dεps.errors import UserError
 from dεps.tuning import storage as storage_module
 from dεps.tuning import study as study_module
 from dεps.tuning.outputs import study_tables
-from dεps.tuning.storage import masked, open_storage, storage_url
+from dεps.tuning.storage import masked, open_storage, storage_url, watched
 from dεps.tuning.study import FINISHED, count_finished, open_study, place, work
 from tests.conftest import ROOT
 from tests.tuning.toy import objective, plan
@@ -260,6 +262,80 @@ def test_an_unusable_storage_is_one_line_without_the_password(url, message):
         open_storage(url)
     assert "geheim" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _lose(path, how):
+    if how == "removed":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(b"")
+    elif how == "overwritten":
+        path.write_bytes(path.read_bytes()[:8192] + os.urandom(100_000))
+    else:
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            for statement in how.split("; "):
+                database.execute(statement)
+            database.commit()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("removed", "attempt to write a readonly database"),
+        ("cut", "no such table"),
+        ("overwritten", "malformed"),
+        ("DROP TABLE trial_values", "no such table: trial_values"),
+        ("DELETE FROM trials; DELETE FROM studies", "Record does not exist"),
+        ("UPDATE study_user_attributes SET value_json = '{'", "Expecting"),
+    ],
+)
+def test_a_database_that_is_lost_meanwhile_is_one_line(tmp_path, sqlite, how, reason):
+    """A worker in its second trial; afterwards the same command goes on, or says why not, and nothing is kept quiet."""
+    own, done = plan(tmp_path), []
+
+    def loses(number, *arguments):
+        if done:
+            _lose(tmp_path / "study.db", how)
+        done.append(number)
+        return objective()(number, *arguments)
+
+    message = r"study's storage sqlite:.*study\.db has vanished or is damaged"
+    with pytest.raises(UserError, match=message) as caught, watched(sqlite):
+        work(own, open_study(own, open_storage(sqlite)), loses, 8)
+        open_study(own, open_storage(sqlite))
+    assert reason in str(caught.value)
+    assert str(caught.value).endswith(
+        "put a copy of it back, or remove it: the same command then begins the study again"
+    )
+    (tmp_path / "study.db").unlink(missing_ok=True)
+    with watched(sqlite):
+        study = open_study(own, open_storage(sqlite))
+        work(own, study, objective(), 8)
+    assert count_finished(study) == 8
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trial_values SET value = value + 10 WHERE objective = 0",
+        "DELETE FROM trial_values",
+        "DELETE FROM trial_user_attributes WHERE key = 'outcome'",
+        "DELETE FROM trial_user_attributes WHERE key = 'options'",
+    ],
+)
+def test_a_database_whose_trials_contradict_themselves_is_refused(tmp_path, sqlite, change):
+    own = plan(tmp_path)
+    work(own, open_study(own, open_storage(sqlite)), objective(), 3)
+    _lose(tmp_path / "study.db", change)
+    with pytest.raises(
+        UserError, match=r"study\.db is damaged: finished trial 0 has no consistent results; put a copy"
+    ):
+        open_study(own, open_storage(sqlite))
+
+
+def test_a_fault_of_the_code_is_not_taken_for_the_databases(sqlite):
+    with pytest.raises(KeyError, match="shrink"), watched(sqlite):
+        raise KeyError("shrink")
 
 
 def test_passwords_are_masked():

@@ -65,6 +65,14 @@ def objective(seconds: float = 0.0):
     return measure
 
 
+def again(seed, several):
+    """The same on another seed, where what leaves the preset's shrink start loses 3 points, and noise by seed."""
+    for options in several:
+        outcome = objective()(0, 0, options, lambda *_: None)
+        outcome.accuracy -= 3 * (options["shrink_start"] != 0.5) + seed * (options != BASE) / 10
+        yield outcome
+
+
 if __name__ == "__main__":
     url, folder, trials, seconds = sys.argv[1:]
     own = plan(Path(folder))

@@ -1,0 +1,71 @@
+"""Measures a study's best trial and its default again, on seeds that did not choose it.
+
+What has been measured is kept in the study, so any number of workers share the seeds, and whoever comes later goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import optuna
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from dεps.identity import digest
+from dεps.tuning.outputs import finished_trials, study_tables
+from dεps.tuning.study import OPTIONS, POLL, Outcome, Plan
+
+#: again(seed, options of several trials) measures each on that seed
+Again = Callable[[int, list[dict[str, Any]]], Iterator[Outcome]]
+_MEASURES = {"val_top1": "accuracy", "val_smallest_top1": "smallest", "val_largest_top1": "largest"}
+_SIDES = ("default", "best")
+
+
+def confirm(plan: Plan, study: optuna.Study, again: Again, count: int) -> None:
+    """Measure default and best of the first `count` trials on each seed; waits for what other workers are at."""
+    pair, left = _rivals(plan, study, count), plan.config.other_seeds()
+    while pair and left:
+        for seed in list(left):
+            lock = FileLock(plan.state / f"seed-{seed}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            try:
+                missing = [options for options in pair if _key(seed, options) not in study.user_attrs]
+                for options, outcome in zip(missing, again(seed, missing) if missing else (), strict=True):
+                    study.set_user_attr(_key(seed, options), {**asdict(outcome), "history": [], "points": []})
+            finally:
+                lock.release()
+            left.remove(seed)
+        if left:
+            time.sleep(POLL)
+
+
+def confirmation_table(plan: Plan, study: optuna.Study | None, count: int) -> pd.DataFrame:
+    """One row a seed on which both have been measured: accuracies of default and best on validation in percent."""
+    pair = _rivals(plan, study, count) if study else []
+    known, rows = study.user_attrs if study else {}, []
+    for seed in plan.config.other_seeds():
+        outcomes = [known.get(_key(seed, options)) for options in pair]
+        if outcomes and all(outcomes):
+            sides = dict(zip(_SIDES, outcomes, strict=True))
+            columns = {f"{side}_{name}": own[key] for side, own in sides.items() for name, key in _MEASURES.items()}
+            rows.append({"seed": seed, **columns})
+    return pd.DataFrame(rows, columns=["seed", *(f"{side}_{name}" for side in _SIDES for name in _MEASURES)])
+
+
+def _rivals(plan: Plan, study: optuna.Study, count: int) -> list[dict[str, Any]]:
+    """Options of default and best among the first `count` trials; none where one is missing, or they are the same."""
+    table, _ = study_tables(plan, study, count)
+    trials = finished_trials(study, count)
+    rows = [table.index[(table.point == "base") & (table.state == "complete")], table.index[table.best]]
+    pair = [trials[own[0]].user_attrs[OPTIONS] for own in rows if len(own)]
+    return pair if len(pair) == len(_SIDES) and pair[0] != pair[1] else []
+
+
+def _key(seed: int, options: dict[str, Any]) -> str:
+    return f"again/{seed}/{digest(options)}"

@@ -1,0 +1,61 @@
+"""Whether a study's best trial is better than the default: both are measured again on seeds that did not choose it.
+
+The best of many trials is the best partly by luck, so its lead on the seed it was chosen by says little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+#: of the interval
+CONFIDENCE = 0.95
+
+
+class Gain(NamedTuple):
+    """Mean of paired differences in points, and the ends of its interval; they are None for fewer than two pairs."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def paired_gain(best: Sequence[float], default: Sequence[float]) -> Gain:
+    """Of one pair or more, with Student's t interval: seeds are too few for a bootstrap to cover what it says."""
+    from scipy.stats import t  # takes longer to import than to run
+
+    gains = [ours - theirs for ours, theirs in zip(best, default, strict=True)]
+    count, mean = len(gains), math.fsum(gains) / len(gains)
+    if count < 2:
+        return Gain(round(mean, 4), None, None)
+    error = math.sqrt(math.fsum((gain - mean) ** 2 for gain in gains) / (count - 1) / count)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    return Gain(round(mean, 4), round(mean - half, 4), round(mean + half, 4))
+
+
+def verdict(summary: Mapping[str, float]) -> str:
+    """A study's best trial against its default, in words, from `summary.json`; empty where it has not both."""
+    if "tune/gain_points_on_its_own_seed" not in summary:
+        return ""
+    if summary["tune/best_is_default"]:
+        return "the default itself is the best trial"
+    count, chosen = int(summary["tune/confirmed_seeds"]), summary["tune/gain_points_on_its_own_seed"]
+    own = f"{_points(chosen)} on the seed it was chosen by"
+    if not count:
+        return f"undecided whether the best trial is better than the default: not measured on other seeds; {own}"
+    gain = _points(summary["tune/gain_points"])
+    seeds = f"{count} other seed{'s' if count > 1 else ''}"
+    if count < 2:
+        return f"undecided whether the best trial is better than the default: {gain} points on {seeds}, too few; {own}"
+    low, high = summary["tune/gain_points_low"], summary["tune/gain_points_high"]
+    kind = "better than" if low > 0 else "worse than" if high < 0 else ""
+    lead = f"the best trial is {kind} the default" if kind else "undecided whether the best trial is better"
+    return (
+        f"{lead}: {gain} [{_points(low)}, {_points(high)}] points on {seeds} "
+        f"(paired by seed, {CONFIDENCE:.0%} t interval); {own}"
+    )
+
+
+def _points(value: float) -> str:
+    return f"{value:+.2f}"
