@@ -113,7 +113,6 @@ COMMANDS = [
     (["latency", "--space", "mbv3_micro", "--out", "table.csv"], "table.csv"),
     (["tune", "nope"], "nope"),
     (["tune", "--trials", "0"], "--trials"),
-    (["tune", "--trials", "1"], "trials"),
     (["tune", "--workers", "none"], "--workers"),
     (["tune", "quick", "cifar10"], "cifar10"),
     (["show"], "runs/quick"),
