@@ -160,6 +160,8 @@ def _no_such_key(error: ConfigKeyError | ConfigAttributeError) -> str:
     section, _, name = str(error.full_key).rpartition(".")
     if section == "experiments" and (CONFIG_DIR / "experiment" / f"{name}.yaml").exists():
         return f"{error.full_key} is not selected; add experiment=[{name}]; selected: {allowed}"
+    if section.endswith("dataset") and (renamed := DatasetConfig.renamed.get(name)):
+        return f"{error.full_key} is no known key; it is called {renamed} now"
     return f"{error.full_key} is no known key; allowed: {allowed}"
 
 
@@ -191,10 +193,10 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         key: structured(schema, section(params, "experiments", name, key), f"{where}.{key}")
         for key, schema in SCHEMAS.items()
     }
-    size = checked["dataset"].size
+    size = checked["dataset"].image_size
     if checked["space"].resolution[-1] != size:
         there = checked["space"].resolution
-        raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.size, {size}")
+        raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.image_size, {size}")
     checked["train"].augment.check_images(f"{where}.train.augment", size, checked["dataset"].channels)
     archs: dict[Arch, str] = {}
     for text in params["standalone"]:

@@ -36,7 +36,7 @@ def test_overrides_reach_the_file(tmp_path):
 
 
 def test_an_image_folder_needs_three_keys(tmp_path):
-    keys = ["name=cifar", "root=c.zip", "size=28", "channels=1"]
+    keys = ["name=cifar", "root=c.zip", "image_size=28", "channels=1"]
     overrides = [f"experiments.quick.dataset.{key}" for key in keys]
     params = compose(tmp_path, "dataset@experiments.quick.dataset=image_folder", *overrides)
     assert params["experiments"]["quick"]["dataset"]["source"] == "image_folder"
@@ -143,7 +143,7 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("experiments.quick.space.stages.0.expand=[6,3]", r"space\.stages\[0\]\.expand is \[6\.0, 3\.0\]"),
         (
             "experiments.quick.space.resolution=[32]",
-            r"space\.resolution is \[32\]; its largest must be dataset\.size, 28",
+            r"space\.resolution is \[32\]; its largest must be dataset\.image_size, 28",
         ),
         (
             "experiments.quick.train.augment.auto_augment=imagenet",
