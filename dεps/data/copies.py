@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from dεps.errors import UserError
 Copies = Mapping[str, str]
 #: bytes at a file's end that tell most files of equal size apart
 TAIL = 4096
+#: images that are handed to a reading thread at once
+PORTION = 256
 
 
 def file_copies(folder: ImageFolder, names: Sequence[str], workers: int) -> Copies:
@@ -48,8 +51,9 @@ def _alike(
     """The groups divided by `key`, without those of one name."""
     found: dict[Hashable, list[str]] = defaultdict(list)
     names = [(number, name) for number, group in enumerate(groups) for name in group]
-    values = (pool.map if pool else map)(key, (name for _, name in names))
-    for (number, name), value in zip(names, values, strict=True):
+    portions = [names[start : start + PORTION] for start in range(0, len(names), PORTION)]
+    keys = (pool.map if pool else map)(lambda portion: [key(name) for _, name in portion], portions)
+    for (number, name), value in zip(names, itertools.chain.from_iterable(keys), strict=True):
         found[number, value].append(name)
     return [group for group in found.values() if len(group) > 1]
 
@@ -74,6 +78,6 @@ def check_shared(listings: Listings, copies: Copies, config: DatasetConfig) -> N
         one, other = pairs[0]
         count = f"{len(pairs):,} images are" if len(pairs) > 1 else "1 image is"
         raise UserError(
-            f"{config.root or config.source}: {count} in two splits, such as '{one}' and '{other}'; remove one of each, "
-            "or set dataset.duplicates to allow"
+            f"{config.root or config.source}: {count} in two splits, such as '{one}' and '{other}'; "
+            "remove one of each, or set dataset.duplicates to allow"
         )

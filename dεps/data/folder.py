@@ -276,7 +276,7 @@ class ImageFolder:
             entry = self._zip().getinfo(name)
             return [entry.file_size, entry.CRC]
         try:
-            state = (self.root / name).stat()
+            state = os.stat(os.path.join(self.root, name))
         except OSError as error:
             raise self._unreadable(name, error.strerror) from None
         return [state.st_size, state.st_mtime_ns]
@@ -328,19 +328,19 @@ class ImageFolder:
         Raises `OSError`, `ValueError`, or what damaged zips do.
         """
         if self._is_dir:
-            path = self.root / name
-            if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe is to wait for its other end
+            path = os.path.join(self.root, name)
+            state = os.stat(path)
+            if not stat.S_ISREG(state.st_mode):  # to open a pipe is to wait for its other end
                 raise ValueError("no regular file")
-            file = path.open("rb")
+            size, file = state.st_size, open(path, "rb", buffering=0)  # noqa: SIM115
             if tail:
-                file.seek(-min(tail, os.fstat(file.fileno()).st_size), os.SEEK_END)
+                file.seek(max(0, size - tail))
         else:
-            file = self._zip().open(name)
+            size, file = self._zip().getinfo(name).file_size, self._zip().open(name)
         with file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise ValueError(f"larger than {LARGEST_FILE // 2**20} MiB")
-        return data
+            if size <= LARGEST_FILE:
+                return file.read()
+        raise ValueError(f"larger than {LARGEST_FILE // 2**20} MiB")
 
 
 def _check_size(picture: Image.Image) -> None:

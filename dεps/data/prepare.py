@@ -65,8 +65,9 @@ def prepare(
 
 
 def listed(config: DatasetConfig) -> tuple[ImageFolder, Listings, list[str], Copies]:
-    """An image folder divided into splits, nothing decoded: the folder, files and labels of each split, class names,
-    and which files are copies. Raises `UserError`.
+    """An image folder divided into splits, nothing decoded.
+
+    Returns the folder, files and labels of each split, class names, and which files are copies. Raises `UserError`.
     """
     folder = ImageFolder(config.location(), config.crop)
     listings, classes = folder.splits(config.splits, config.classes)
