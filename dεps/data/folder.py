@@ -222,7 +222,7 @@ class ImageFolder:
                 cure = "set it to null to hold it out of train"
                 raise UserError(f"{self.root} has no folder '{folder}' (dataset.splits.{split}) of images; {cure}")
             splits[split] = [(name, label) for label, key in enumerate(classes) for name in found[folder].get(key, ())]
-        used = {named[split] for split in splits}
+        used = [named[split] for split in splits]
         start = folders.train if plain else ""
         self._refuse_others(
             lambda split, group, file: split in used and (group in classes if file else group and not plain), start
