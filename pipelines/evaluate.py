@@ -37,7 +37,7 @@ def work(context: Context, out: Path) -> None:
         load_data(context),
     )
     weights = context.folder("train") / "supernet.safetensors"
-    net = load_net(weights, data, space).to(best_device())
+    net = load_net(weights, data, context).to(best_device())
     indices = recalibration_indices(data.train, config.recalibration_images, context.seed)
     macs_of = macs_counter(space, len(data.classes), data.channels)
     # One population for all methods of a seed, but for a method that trains only a part of the space.

@@ -33,7 +33,7 @@ def work(context: Context, out: Path) -> None:
     )
 
     weights = context.folder("train") / "supernet.safetensors"
-    net = load_net(weights, data, space).to(best_device())
+    net = load_net(weights, data, context).to(best_device())
     # A method may have trained a part of the space only; predictor and cost know the whole.
     whole = translate(net.choices, space)
     macs_of = macs_of_genomes(space, len(data.classes), data.channels)

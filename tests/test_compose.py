@@ -156,6 +156,8 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("experiments.quick.train.augment.crop_padding=30", r"augment\.crop_padding is 30; expected less than .* 28"),
         ("experiments.quick.train.augment.mixup=-1", r"experiments\.quick\.train\.augment\.mixup is -1\.0"),
         ("+experiments.quick.train.lr=1", r"experiments\.quick\.train\.lr is no known key; allowed: epochs"),
+        ("experiments.quick.dataset.size=32", r"dataset\.size is no known key; it is called image_size now$"),
+        ("+experiments.quick.dataset.size=32", r"dataset\.size is no known key; it is called image_size now$"),
         ("experiments.quick.train.lr=1", r"experiments\.quick\.train\.lr is no known key; allowed: epochs, batch_size"),
         ("experiments.cifar10.train.epochs=1", r"cifar10 is not selected; add experiment=\[cifar10\]; selected: quick"),
         ("experiments.tiny.train.epochs=1", r"experiments\.tiny is no known key; allowed: quick"),

@@ -16,6 +16,8 @@ from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData
 from dεps.errors import UserError
 from dεps.resume import Checkpoints
+from dεps.stage import Context
+from pipelines.prepare import work
 from tests.conftest import draw_image_folder, zipped
 
 
@@ -270,6 +272,20 @@ def test_an_interrupted_decoding_goes_on_where_it_was(drawn, tmp_path, monkeypat
     assert not before & set(seen)  # decoded once only
     for path in whole.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("change", [{"crop": 0.8}, {"image_size": 20}, {"channels": 3}])
+def test_kept_images_are_not_used_in_another_form(drawn, tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    manifests = []
+    for extra in ({}, change):  # the first is killed as it ends: what it kept stays
+        dataset = {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": str(drawn)}
+        params = {"experiments": {"quick": {"dataset": dataset | extra}}, "checkpoint": {"seconds": 0}}
+        work(Context("prepare", "quick", params=params), out := new(tmp_path / f"out{len(manifests)}"))
+        manifests.append(json.loads((out / "manifest.json").read_text()))
+    prepare(folder_config(drawn, **change), undisturbed := new(tmp_path / "undisturbed"))
+    assert manifests[1] == json.loads((undisturbed / "manifest.json").read_text())
+    assert manifests[0]["sha256"] != manifests[1]["sha256"]
 
 
 def test_a_damaged_piece_is_decoded_again(drawn, tmp_path):
