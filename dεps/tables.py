@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dεps.errors import UserError
+from dεps.resume import file_hash
 
 
 def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False) -> pd.DataFrame:
@@ -39,6 +40,12 @@ def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (
 
 
 CURE = "run 'dvc repro', which writes it again"
+
+
+def check_weights(table: pd.DataFrame, path: Path, weights: Path) -> None:
+    """Raise `UserError` where a table that says by which weights it was measured says others than are there."""
+    if "weights" in table and weights.exists() and set(table.weights) != {file_hash(weights)}:
+        raise UserError(f"{path} was measured with other weights than {weights}; {CURE}")
 
 
 def read_trials(path: Path) -> pd.DataFrame:

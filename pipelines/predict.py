@@ -15,7 +15,7 @@ from dεps.predictor import PredictConfig, agreement, fit, predict, predict_line
 from dεps.randomness import python_rng
 from dεps.search_space import Arch, SearchSpace
 from dεps.stage import Context, run
-from dεps.tables import read_table
+from dεps.tables import check_weights, read_table
 from dεps.tensors import save_tensors
 
 
@@ -33,6 +33,8 @@ def work(context: Context, out: Path) -> None:
     set_up()
     config, space = context.section(PredictConfig, "predict"), context.section(SearchSpace, "space")
     tables = [_measured(context.folder("evaluate") / f"{name}.csv", space) for name in ("population", "pareto")]
+    for own in tables:
+        check_weights(own, context.folder("evaluate"), context.folder("train") / "supernet.safetensors")
     table = pd.concat(tables).drop_duplicates("arch").reset_index(drop=True)
     codes = encode_genomes(space, np.array([space.to_genome(Arch.parse(arch)) for arch in table.arch]))
     accuracy = table.val_top1.to_numpy() / 100

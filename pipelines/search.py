@@ -15,6 +15,7 @@ from dεps.genomes import encode_genomes, macs_of_genomes, translate
 from dεps.measurement import measure_each
 from dεps.predictor import PredictConfig, agreement, load_predictor, predict
 from dεps.randomness import derive
+from dεps.resume import file_hash
 from dεps.search import SearchConfig, search, spread
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
@@ -54,6 +55,7 @@ def work(context: Context, out: Path) -> None:
         [arch for arch, _, _ in chosen],
         lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], indices)],
     )
+    stamp = file_hash(weights)
     rows = [
         {
             "arch": str(arch),
@@ -61,6 +63,7 @@ def work(context: Context, out: Path) -> None:
             "params": arch_cost(space, arch, len(data.classes), data.channels).params,
             "predicted": round(100 * predicted, 4),
             "measured": measured[arch]["top1"] if arch in measured else None,
+            "weights": stamp,
         }
         for arch, predicted, macs in found
     ]

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from dεps.experiment import load_data, load_net
+from dεps.exporting.choice import read_front
 from dεps.identity import training_facts
+from dεps.resume import file_hash
 from dεps.stage import Context
 from dεps.supernet.files import save_supernet, trained_with
 from dεps.supernet.network import Supernet
+from pipelines import predict
 from tests.conftest import default_params
 from tests.pipelines.clone import OVERRIDES, Clone
 from tests.refusals import refusal
@@ -122,6 +126,25 @@ def test_supernets_of_other_parameters_data_methods_and_seeds_are_refused(params
     save_supernet(Supernet(micro, 4, channels=1), path)  # weights from elsewhere say nothing
     assert trained_with(path) == {}
     assert load_net(path, loaded, context(params, "rss", 3)).classes == 4
+
+
+def test_tables_of_other_weights_are_refused(params, micro):
+    for stage in ("train", "evaluate", "search"):
+        Path(f"runs/quick/{stage}/deps-0").mkdir(parents=True)
+    weights = Path("runs/quick/train/deps-0/supernet.safetensors")
+    save_supernet(Supernet(micro, 4, channels=1), weights)
+    rows = [
+        {"arch": str(arch), "macs": 1, "params": 1, "predicted": 50.0, "val_top1": 50.0, "test_top1": 50.0}
+        for arch in micro.pareto_archs().values()
+    ]
+    table = pd.DataFrame(rows).assign(weights=file_hash(weights))
+    for name in ("evaluate/deps-0/population.csv", "evaluate/deps-0/pareto.csv", "search/deps-0/front.csv"):
+        table.to_csv(Path("runs/quick", name), index=False)
+    assert len(read_front(context(params), micro)) == len(rows)
+    save_supernet(Supernet(micro, 4, channels=1, seed=1), weights)
+    other = f"was measured with other weights than {weights}"
+    assert other in refusal(lambda: read_front(context(params), micro), "front.csv")
+    assert other in refusal(lambda: predict.work(context(params), Path()), "runs/quick/evaluate/deps-0")
 
 
 def test_no_key_of_params_is_one_that_the_run_cache_ignores():
