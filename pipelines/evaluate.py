@@ -24,9 +24,9 @@ from dεps.experiment import load_data, load_net
 from dεps.files import write_json
 from dεps.measurement import measure_each
 from dεps.randomness import python_rng
-from dεps.resume import file_hash
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
+from dεps.tables import weights_stamp
 
 
 def work(context: Context, out: Path) -> None:
@@ -56,7 +56,7 @@ def work(context: Context, out: Path) -> None:
         lambda some: measured(net, some, data, splits, indices),
     )
     table = pd.DataFrame({"kind": kind, "group": group, **rows[arch]} for kind, group, arch in archs)
-    table["weights"] = file_hash(weights)
+    table["weights"] = weights_stamp(weights)
     pareto = table[table.kind == "pareto"].drop(columns="kind").rename(columns={"group": "name"})
     buckets = table[table.kind == "population"].drop(columns="kind").rename(columns={"group": "bucket"})
     pareto.to_csv(out / "pareto.csv", index=False)

@@ -15,10 +15,10 @@ from dεps.genomes import encode_genomes, macs_of_genomes, translate
 from dεps.measurement import measure_each
 from dεps.predictor import PredictConfig, agreement, load_predictor, predict
 from dεps.randomness import derive
-from dεps.resume import file_hash
 from dεps.search import SearchConfig, search, spread
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
+from dεps.tables import weights_stamp
 
 
 def work(context: Context, out: Path) -> None:
@@ -55,7 +55,7 @@ def work(context: Context, out: Path) -> None:
         [arch for arch, _, _ in chosen],
         lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], indices)],
     )
-    stamp = file_hash(weights)
+    stamp = weights_stamp(weights)
     rows = [
         {
             "arch": str(arch),

@@ -248,7 +248,7 @@ class ImageFolder:
                     f"{self.root} has no folder '{folder}' (dataset.splits.{split}), but '{name}', which no split "
                     f"names; set dataset.splits.{split} to '{name}', or to null to hold it out of train"
                 )
-            if name.lower() not in SPLIT_NAMES:
+            if name.lower() not in SPLIT_NAMES or name.lower() in map(str.lower, named.values()):
                 raise UserError(
                     f"{self.root} holds images in '{name}' beside {', '.join(named.values())}; move them into a class "
                     "folder of a split, or out"

@@ -256,6 +256,7 @@ REFUSED = {
     "an empty class": (lambda root: (root / "train/third").mkdir(), "class 'third' has no images in split 'train'"),
     "a class of hidden files": (touch("test/third/.x.png"), "class 'third' of split 'test' is not in train"),
     "a class beside the splits": (touch("third/x.png"), "images in 'third' beside train, validation, test"),
+    "a split in two spellings": (touch("Train/class0/x.png"), "images in 'Train' beside train"),
     "a split of another name": (
         lambda root: (root / "validation").rename(root / "val"),
         r"no folder 'validation' (dataset.splits.validation), but 'val', which no split names",

@@ -13,10 +13,10 @@ import pytest
 from dεps.experiment import load_data, load_net
 from dεps.exporting.choice import read_front
 from dεps.identity import training_facts
-from dεps.resume import file_hash
 from dεps.stage import Context
 from dεps.supernet.files import save_supernet, trained_with
 from dεps.supernet.network import Supernet
+from dεps.tables import weights_stamp
 from pipelines import predict
 from tests.conftest import default_params
 from tests.pipelines.clone import OVERRIDES, Clone
@@ -137,7 +137,7 @@ def test_tables_of_other_weights_are_refused(params, micro):
         {"arch": str(arch), "macs": 1, "params": 1, "predicted": 50.0, "val_top1": 50.0, "test_top1": 50.0}
         for arch in micro.pareto_archs().values()
     ]
-    table = pd.DataFrame(rows).assign(weights=file_hash(weights))
+    table = pd.DataFrame(rows).assign(weights=weights_stamp(weights))
     for name in ("evaluate/deps-0/population.csv", "evaluate/deps-0/pareto.csv", "search/deps-0/front.csv"):
         table.to_csv(Path("runs/quick", name), index=False)
     assert len(read_front(context(params), micro)) == len(rows)
