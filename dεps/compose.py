@@ -195,6 +195,8 @@ def _no_such_key(full: str, parent: Any) -> str:
     section, _, name = full.rpartition(".")
     if section == "experiments" and (CONFIG_DIR / "experiment" / f"{name}.yaml").exists():
         return f"{full} is not selected; add experiment=[{name}]; selected: {allowed}"
+    if section.endswith("dataset") and (renamed := DatasetConfig.renamed.get(name)):
+        return f"{full} is no known key; it is called {renamed} now"
     return f"{full} is no known key; allowed: {allowed}"
 
 
@@ -241,10 +243,10 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         key: structured(schema, section(params, "experiments", name, key), f"{where}.{key}")
         for key, schema in SCHEMAS.items()
     }
-    size = checked["dataset"].size
+    size = checked["dataset"].image_size
     if checked["space"].resolution[-1] != size:
         there = checked["space"].resolution
-        raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.size, {size}")
+        raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.image_size, {size}")
     checked["train"].augment.check_images(f"{where}.train.augment", size, checked["dataset"].channels)
     archs: dict[Arch, str] = {}
     for text in params["standalone"]:

@@ -126,8 +126,8 @@ def section(params: dict[str, Any], *keys: str) -> dict[str, Any]:
 def structured(schema: type[T], data: Any, where: str) -> T:
     """`data` as an instance of the dataclass `schema`, types converted and `check(where)` run.
 
-    A schema whose keys depend on the data says which dataclass it is by `variant(data, where)`. Raises `UserError`
-    naming the key below `where`.
+    A schema whose keys depend on the data says which dataclass it is by `variant(data, where)`; `renamed` maps former
+    keys to present ones. Raises `UserError` naming the key below `where`.
     """
     check_plain(data, where)
     if not isinstance(data, dict):
@@ -136,8 +136,10 @@ def structured(schema: type[T], data: Any, where: str) -> T:
         schema = schema.variant(data, where)
     hints = typing.get_type_hints(schema)
     for key in data:
-        if key not in hints:
-            raise UserError(f"{where}.{key} is no known key; allowed: {', '.join(_names(schema))}")
+        if key not in _names(schema):
+            renamed = getattr(schema, "renamed", {}).get(key)
+            hint = f"it is called {renamed} now" if renamed else f"allowed: {', '.join(_names(schema))}"
+            raise UserError(f"{where}.{key} is no known key; {hint}")
     values, leaves = {}, []
     for field in dataclasses.fields(schema):
         given, kind = field.name in data, hints[field.name]

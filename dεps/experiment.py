@@ -10,9 +10,10 @@ from dεps.data.config import DatasetConfig
 from dεps.data.splits import PreparedData
 from dεps.errors import UserError
 from dεps.evaluation import AUGMENTED, Recalibration
+from dεps.identity import training_facts
 from dεps.search_space import SearchSpace
 from dεps.stage import Context
-from dεps.supernet.files import load_supernet
+from dεps.supernet.files import load_supernet, trained_with
 from dεps.supernet.network import Supernet
 
 
@@ -28,12 +29,21 @@ def recalibration(context: Context, data: PreparedData, images: int, seed: int |
     return Recalibration.of(data.train, images, context.seed if seed is None else seed, augment)
 
 
-def load_net(path: Path, data: PreparedData, space: SearchSpace | None = None) -> Supernet:
-    """The supernet of a file, for that data and, where given, of that space. Raises `UserError`."""
-    net = load_supernet(path)
+def load_net(
+    path: Path, data: PreparedData, context: Context, method: str | None = None, seed: int | None = None
+) -> Supernet:
+    """The supernet that a stage has written to `path`, of the params, the data, method and seed of `context`.
+
+    Raises `UserError` naming what it was trained with instead.
+    """
+    net, cure = load_supernet(path), "run the stage that writes it again"
     check_fit(net, data, path)
-    if space is not None and net.space != space:
-        raise UserError(f"{path} is of another search space than params.yaml says; run the stage that writes it again")
+    if net.space != context.section(SearchSpace, "space"):
+        raise UserError(f"{path} is of another search space than params.yaml says; {cure}")
+    method, seed = method or context.method, context.seed if seed is None else seed
+    facts, found = training_facts(context.params, context.experiment, method, seed, data.manifest), trained_with(path)
+    if found and (other := [key for key in facts if found.get(key) != facts[key]]):
+        raise UserError(f"{path} was trained with another '{other[0]}' than params.yaml and {data.folder} say; {cure}")
     return net
 
 

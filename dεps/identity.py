@@ -74,6 +74,19 @@ def run_identity(
     )
 
 
+def training_facts(
+    params: dict[str, Any], experiment: str, method: str, seed: int, manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the weights of a training depend on beside space and code: hashes by the name of the section of params."""
+    own = section(params, "experiments", experiment)
+    return {
+        "dataset": digest(manifest["sha256"]),
+        "train": digest(own["train"]),
+        f"methods.{method}": digest(own["methods"].get(method)),
+        "seed": seed,
+    }
+
+
 def standalone_method(arch: str) -> str:
     """What stands in the place of a method's name for an arch that is trained alone."""
     return f"{STANDALONE}-{arch}"

@@ -22,7 +22,7 @@ from dεps.checkpoint import load_snapshot, save_snapshot, write_snapshot
 from dεps.config import section
 from dεps.errors import UserError
 from dεps.files import write_atomic, write_json
-from dεps.identity import FULL_MODEL, digest, run_identity
+from dεps.identity import FULL_MODEL, digest, run_identity, training_facts
 from dεps.live import LiveRun
 from dεps.progress import ProgressBar
 from dεps.resume import Checkpoints, work_folder, work_key
@@ -68,7 +68,8 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
         (out / "trunk").mkdir()
     for epoch in keep:
         shutil.copy(epoch_file(saver.folder, epoch), out / "trunk")
-    save_supernet(trainer.net, out / "supernet.safetensors", trainer.strategy.space)
+    facts = training_facts(context.params, context.experiment, method, context.seed, trainer.data.manifest)
+    save_supernet(trainer.net, out / "supernet.safetensors", trainer.strategy.space, facts)
     _write_history(trainer.history, out)
     live.finish()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dεps.errors import UserError
+from dεps.resume import file_hash
 
 
 def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False) -> pd.DataFrame:
@@ -39,6 +40,17 @@ def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (
 
 
 CURE = "run 'dvc repro', which writes it again"
+
+
+def weights_stamp(weights: Path) -> str:
+    """What a table says of the weights that it was measured with, in the column `weights`; never read as a number."""
+    return f"sha256:{file_hash(weights)}"
+
+
+def check_weights(table: pd.DataFrame, path: Path, weights: Path) -> None:
+    """Raise `UserError` where a table that says by which weights it was measured says others than are there."""
+    if "weights" in table and weights.exists() and set(table.weights) != {weights_stamp(weights)}:
+        raise UserError(f"{path} was measured with other weights than {weights}; {CURE}")
 
 
 def read_trials(path: Path) -> pd.DataFrame:

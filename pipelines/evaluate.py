@@ -25,6 +25,7 @@ from dεps.measurement import measure_each
 from dεps.randomness import python_rng
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
+from dεps.tables import weights_stamp
 
 
 def work(context: Context, out: Path) -> None:
@@ -36,7 +37,7 @@ def work(context: Context, out: Path) -> None:
         load_data(context),
     )
     weights = context.folder("train") / "supernet.safetensors"
-    net = load_net(weights, data, space).to(best_device())
+    net = load_net(weights, data, context).to(best_device())
     images = recalibration(context, data, config.recalibration_images)
     macs_of = macs_counter(space, len(data.classes), data.channels)
     # One population for all methods of a seed, but for a method that trains only a part of the space.
@@ -54,6 +55,7 @@ def work(context: Context, out: Path) -> None:
         lambda some: measured(net, some, data, splits, images),
     )
     table = pd.DataFrame({"kind": kind, "group": group, **rows[arch]} for kind, group, arch in archs)
+    table["weights"] = weights_stamp(weights)
     pareto = table[table.kind == "pareto"].drop(columns="kind").rename(columns={"group": "name"})
     buckets = table[table.kind == "population"].drop(columns="kind").rename(columns={"group": "bucket"})
     pareto.to_csv(out / "pareto.csv", index=False)

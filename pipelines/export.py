@@ -28,7 +28,7 @@ def work(context: Context, out: Path) -> None:
     config, space = context.section(ExportConfig, "export"), context.section(SearchSpace, "space")
     count, data = context.section(SearchConfig, "search").recalibration_images, load_data(context)
     weights, front = context.folder("train") / "supernet.safetensors", read_front(context, space)
-    net = load_net(weights, data, space).to(best_device())
+    net = load_net(weights, data, context).to(best_device())
     ends = [arch_cost(space, arch, net.classes, net.channels).macs for arch in (space.smallest(), space.largest())]
     limits = {budget.name: budget.macs(*ends) for budget in config.budgets}
     asked = _asked(context, front, limits, config.candidates)

@@ -19,7 +19,7 @@ from dεps.genomes import encode_genomes
 from dεps.predictor import PredictConfig, fit, save_predictor
 from dεps.search_space import Arch, SearchSpace
 from dεps.stage import Context, run
-from dεps.tables import read_table
+from dεps.tables import check_weights, read_table
 
 
 def _measured(path: Path, space: SearchSpace) -> pd.DataFrame:
@@ -36,6 +36,8 @@ def work(context: Context, out: Path) -> None:
     set_up()
     config, space = context.section(PredictConfig, "predict"), context.section(SearchSpace, "space")
     tables = [_measured(context.folder("evaluate") / f"{name}.csv", space) for name in ("population", "pareto")]
+    for own in tables:
+        check_weights(own, context.folder("evaluate"), context.folder("train") / "supernet.safetensors")
     table = pd.concat(tables).drop_duplicates("arch").reset_index(drop=True)
     if len(table) < 2 * config.folds:
         raise UserError(

@@ -16,11 +16,15 @@ def work(context: Context, out: Path) -> None:
     config, parent = context.section(DatasetConfig, "dataset"), context.state("resume")
 
     def keeping(split: str, files: str) -> Checkpoints:
-        folder = work_folder(parent / split, work_key(config.size, config.channels, files), context.label)
+        folder = work_folder(
+            parent / split, work_key(config.image_size, config.channels, config.crop, files), context.label
+        )
         return Checkpoints(folder, context.checkpoint().seconds, keep=None)
 
     manifest = prepare(config, out, progress, keeping)
     counts = ", ".join(f"{count:,} {split}" for split, count in manifest["images"].items())
+    if twice := manifest["shared_images"]:
+        print(f"{context.label}: {twice:,} images are in two splits, which dataset.duplicates allows")
     print(f"{context.label}: {counts}, {len(manifest['classes'])} classes")
 
 

@@ -12,18 +12,22 @@ from dεps.config import selected
 from dεps.cost import arch_cost
 from dεps.data.splits import PreparedData
 from dεps.device import best_device, set_up
-from dεps.evaluation import Recalibration, top1
+from dεps.evaluation import top1
 from dεps.experiment import load_data, load_net, recalibration
 from dεps.files import write_json
-from dεps.identity import FULL_MODEL, STANDALONE
+from dεps.identity import FULL_MODEL, STANDALONE, standalone_method
 from dεps.stage import Context, run
 
 
-def measure(folder: Path, text: str, data: PreparedData, images: Recalibration) -> dict[str, object]:
-    """Name, cost and test top-1 (percent, unrounded) of the arch called `text` in the supernet of `folder`."""
-    net = load_net(folder / "supernet.safetensors", data).to(best_device())
+def measure(
+    context: Context, stage: str, instance: str, text: str, data: PreparedData, images: int, seed: int
+) -> dict[str, object]:
+    """Name, cost and test top-1 (percent, unrounded) of the arch called `text` in a stage's supernet."""
+    weights = context.folder(stage, instance) / "supernet.safetensors"
+    method = stage if stage == FULL_MODEL else standalone_method(text)
+    net = load_net(weights, data, context, method, seed).to(best_device())
     arch = net.space.named(text, STANDALONE)
-    test = top1(net, arch, data, data.test, images)
+    test = top1(net, arch, data, data.test, recalibration(context, data, images, seed))
     cost = arch_cost(net.space, arch, net.classes, net.channels)
     name = net.space.name_of(arch)
     return {"name": name, "arch": str(arch), "macs": cost.macs, "params": cost.params, "test_top1": test}
@@ -45,8 +49,7 @@ def work(context: Context, out: Path) -> None:
     )
 
     def measured(stage: str, text: str, seed: int, instance: str) -> dict[str, object]:
-        images = recalibration(context, data, config.recalibration_images, seed)
-        row = measure(context.folder(stage, instance), text, data, images)
+        row = measure(context, stage, instance, text, data, config.recalibration_images, seed)
         write_json(out / stage / f"{instance}.json", {f"pareto/{row['name']}_top1": round(row["test_top1"], 4)})
         return {"standalone": text, "seed": seed, **row}
 

@@ -19,6 +19,7 @@ from dεps.randomness import derive
 from dεps.search import SearchConfig, search, spread
 from dεps.search_space import SearchSpace
 from dεps.stage import Context, run
+from dεps.tables import weights_stamp
 
 
 def work(context: Context, out: Path) -> None:
@@ -34,7 +35,7 @@ def work(context: Context, out: Path) -> None:
     )
 
     weights = context.folder("train") / "supernet.safetensors"
-    net = load_net(weights, data, space).to(best_device())
+    net = load_net(weights, data, context).to(best_device())
     # A method may have trained a part of the space only; predictor and cost know the whole.
     whole = translate(net.choices, space)
     macs_of = macs_of_genomes(space, len(data.classes), data.channels)
@@ -55,6 +56,7 @@ def work(context: Context, out: Path) -> None:
         [arch for arch, _, _ in chosen],
         lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], images)],
     )
+    stamp = weights_stamp(weights)
     rows = [
         {
             "arch": str(arch),
@@ -62,6 +64,7 @@ def work(context: Context, out: Path) -> None:
             "params": arch_cost(space, arch, len(data.classes), data.channels).params,
             "predicted": round(100 * predicted, 4),
             "measured": measured[arch]["top1"] if arch in measured else None,
+            "weights": stamp,
         }
         for arch, predicted, macs in found
     ]

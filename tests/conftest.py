@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,15 @@ def made_up_manifest(**values: Any) -> dict[str, Any]:
     counts, hashes = {"train": 7000, "validation": 1000, "test": 2000}, {"train": "1", "validation": "2", "test": "3"}
     manifest = {"source": "s", "name": "m", "form": "tensor", "size": 28, "channels": 1}
     manifest |= {"crop": 1.0, "classes": ["a", "b"]}
-    return {**manifest, "images": counts, "mean": [0.5], "std": [0.1], "sha256": hashes, **values}
+    return {
+        **manifest,
+        "images": counts,
+        "mean": [0.5],
+        "std": [0.1],
+        "sha256": hashes,
+        "params": {"name": "m"},
+        **values,
+    }
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +84,14 @@ def draw_image_folder(root: Path, per_class: dict[str, int], size: int = 28, cla
     return root
 
 
+def zipped(folder: Path, path: Path) -> Path:
+    """All files of a folder, hidden ones too, in a .zip."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 4 classes with 48 train, 12 validation and 12 test images each."""
@@ -84,7 +101,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def data(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     """The drawn images, prepared."""
-    config = DatasetConfig(name="drawn", source="image_folder", size=28, channels=1, root=str(drawn))
+    config = DatasetConfig(name="drawn", source="image_folder", image_size=28, channels=1, root=str(drawn))
     out = tmp_path_factory.mktemp("prepared")
     prepare(config, out)
     return PreparedData(out, config)

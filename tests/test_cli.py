@@ -91,7 +91,7 @@ def test_plan_measures_and_draws(project):
         (["experiments.quick.train.batch_size=9000"], "train.batch_size is 9000; expected at most the 7000 images"),
         (
             ["dataset@experiments.quick.dataset=image_folder"]
-            + [f"experiments.quick.dataset.{key}" for key in ("name=m", "root=i", "size=28", "channels=1")],
+            + [f"experiments.quick.dataset.{key}" for key in ("name=m", "root=i", "image_size=28", "channels=1")],
             "experiments.quick.dataset.train_images is not set",
         ),
     ],
@@ -186,7 +186,7 @@ def prepared(project, data, micro) -> PreparedData:
     """The drawn images as the prepared data of `quick`, beside a supernet for them."""
     params = yaml.safe_load(Path("params.yaml").read_text())
     quick = params["experiments"]["quick"]
-    quick["dataset"] |= {"name": "drawn", "source": "image_folder", "size": 28, "channels": 1, "root": "images"}
+    quick["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "images"}
     quick["evaluate"]["recalibration_images"] = 50
     Path("params.yaml").write_text(yaml.safe_dump(params))
     shutil.copytree(data.folder, "data/quick")

@@ -36,7 +36,7 @@ def test_overrides_reach_the_file(tmp_path):
 
 
 def test_an_image_folder_needs_three_keys(tmp_path):
-    keys = ["name=cifar", "root=c.zip", "size=28", "channels=1"]
+    keys = ["name=cifar", "root=c.zip", "image_size=28", "channels=1"]
     overrides = [f"experiments.quick.dataset.{key}" for key in keys]
     params = compose(tmp_path, "dataset@experiments.quick.dataset=image_folder", *overrides)
     assert params["experiments"]["quick"]["dataset"]["source"] == "image_folder"
@@ -147,7 +147,7 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("experiments.quick.space.stages.0.expand=[6,3]", r"space\.stages\[0\]\.expand is \[6\.0, 3\.0\]"),
         (
             "experiments.quick.space.resolution=[32]",
-            r"space\.resolution is \[32\]; its largest must be dataset\.size, 28",
+            r"space\.resolution is \[32\]; its largest must be dataset\.image_size, 28",
         ),
         (
             "experiments.quick.train.augment.auto_augment=imagenet",
@@ -160,6 +160,8 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("experiments.quick.train.augment.crop_padding=30", r"augment\.crop_padding is 30; expected less than .* 28"),
         ("experiments.quick.train.augment.mixup=-1", r"experiments\.quick\.train\.augment\.mixup is -1\.0"),
         ("+experiments.quick.train.lr=1", r"experiments\.quick\.train\.lr is no known key; allowed: epochs"),
+        ("experiments.quick.dataset.size=32", r"dataset\.size is no known key; it is called image_size now$"),
+        ("+experiments.quick.dataset.size=32", r"dataset\.size is no known key; it is called image_size now$"),
         ("experiments.quick.train.lr=1", r"experiments\.quick\.train\.lr is no known key; allowed: epochs, batch_size"),
         ("experiments.cifar10.train.epochs=1", r"cifar10 is not selected; add experiment=\[cifar10\]; selected: quick"),
         ("experiments.tiny.train.epochs=1", r"experiments\.tiny is no known key; allowed: quick"),

@@ -77,7 +77,9 @@ class AugmentConfig:
     def check_images(self, where: str, size: int, channels: int) -> None:
         """Raise `UserError` naming the key below `where` that images of this size and colour cannot be given."""
         if self.crop_padding >= size:
-            raise UserError(f"{where}.crop_padding is {self.crop_padding}; expected less than dataset.size, {size}")
+            raise UserError(
+                f"{where}.crop_padding is {self.crop_padding}; expected less than dataset.image_size, {size}"
+            )
         if channels == 3:
             return
         if self.auto_augment != "none":

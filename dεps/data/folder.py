@@ -1,7 +1,10 @@
-"""Image folders, as directories or .zip files: `<split>/<class>/*.jpg|png`, or `<class>/*.jpg|png`.
+"""Image folders, as directories or .zip files: `<split>/<class>/` with images, or `<class>/` alone.
 
 Files are named relative to the root, with forward slashes, so that nothing derived from them depends on where the
 images lie. A zip is read in place and never unpacked.
+
+What is hidden, or what systems leave behind, is no data. Every other file where images belong is read, harmless text,
+or refused by name; so is every class folder without images.
 """
 
 from __future__ import annotations
@@ -10,27 +13,67 @@ import hashlib
 import io
 import json
 import math
+import os
+import stat
 import warnings
 import zipfile
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dεps.data.config import SplitFolders
+from dεps.data.config import SplitFolders, read_classes
 from dεps.errors import UserError, is_odd
 
-EXTENSIONS = (".jpg", ".jpeg", ".png")
-FORMATS = ("JPEG", "PNG")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+#: what systems leave in folders, in lower case; what begins with a dot is no data either
+LEFTOVERS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "lost+found"}
+LEFTOVERS |= {"@eadir", "system volume information"}
+#: what may lie beside images without being one: texts that say something of them
+TEXTS = {".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".log", ".md5"}
+TEXTS |= {"readme", "license", "licence", "copying", "sha256sums", "md5sums"}
+#: usual names of splits: where no split is missing, such a folder may stay unused
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 #: what no image set for training holds, but an archive or file made to exhaust memory may
 LARGEST_FILE, MOST_PIXELS, MOST_ENTRIES, LONGEST_SIDES = 256 * 2**20, 80_000_000, 10_000_000, 100
-# Such images are refused, by an error of one line.
+_READ = f"expected {', '.join(EXTENSIONS)}"
+# Such images are refused, by an error of one line; damaged EXIF data says nothing about the pixels.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\..*", category=UserWarning)
 #: per split, file names and labels
 Listings = dict[str, list[tuple[str, int]]]
+
+
+def is_data(name: str) -> bool:
+    """Whether no part of a relative path is hidden or a system's own."""
+    return not any(part.startswith(".") or part.lower() in LEFTOVERS for part in name.split("/"))
+
+
+def _suffix(name: str) -> str:
+    """In lower case; of a file without one, such as README, its name."""
+    path = PurePosixPath(name)
+    return (path.suffix or path.name).lower()
+
+
+def _place(name: str, split: str) -> tuple[str, str, str]:
+    """Split, class and the rest of a name; without folders of splits, all is of the given `split`."""
+    split, _, rest = (f"{split}/{name}" if split else name).partition("/")
+    group, _, file = rest.partition("/")
+    return split, group, file
+
+
+class Contents(NamedTuple):
+    """What a root holds of data, relative to it and sorted."""
+
+    images: list[str]
+    folders: list[str]
+    #: files that are neither images of a kind that is read nor texts
+    others: list[str]
 
 
 class ImageFolder:
@@ -42,18 +85,72 @@ class ImageFolder:
     def __init__(self, root: str | Path, crop: float = 1.0) -> None:
         self.root, self.crop = Path(root), crop
         self._archive: zipfile.ZipFile | None = None
+        self._is_dir = self.root.is_dir()
         if self.root.is_file():
             self._zip()
-        elif not self.root.is_dir():
+        elif not self._is_dir:
             raise UserError(f"{self.root} does not exist; expected a folder or a .zip with <split>/<class>/ images")
 
     @cached_property
+    def contents(self) -> Contents:
+        """All that is data. Raises `UserError` for what has an image's name and is no file, and for folders' loops."""
+        images, folders, others = [], [], []
+        for name, is_folder, is_file in self._walk() if self._is_dir else self._entries():
+            suffix = _suffix(name)
+            if suffix in EXTENSIONS and not is_file:
+                what = "a folder" if is_folder else "no regular file, but a link to nothing, a pipe or a device"
+                raise UserError(f"{self.root}: '{name}' is {what}; rename or remove it")
+            if is_folder:
+                folders.append(name)
+            elif suffix in EXTENSIONS:
+                images.append(name)
+            elif suffix not in TEXTS or not is_file:
+                others.append(name)
+        return Contents(sorted(images), sorted(folders), sorted(others))
+
+    @property
     def names(self) -> list[str]:
         """All images, sorted. Who reads images by name never waits for a list of a million."""
-        if self.root.is_dir():
-            files = (path for path in self.root.rglob("*") if path.suffix.lower() in EXTENSIONS)
-            return sorted(path.relative_to(self.root).as_posix() for path in files)
-        return sorted(name for name in self._zip().namelist() if name.lower().endswith(EXTENSIONS))
+        return self.contents.images
+
+    def _walk(self) -> Iterator[tuple[str, bool, bool]]:
+        """Name, whether a folder, whether a file, of all that is data below a directory; links are followed."""
+        pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+        while pending:
+            inside, above = pending.pop()
+            path = self.root / inside
+            try:
+                state = path.stat()
+                entries = [(entry.name, entry.is_dir(), entry.is_file()) for entry in os.scandir(path)]
+            except OSError as error:
+                raise UserError(f"{path} cannot be read ({error.strerror}); mend or remove it") from None
+            own = (state.st_dev, state.st_ino)
+            if own in above:
+                raise UserError(f"{path} is a link to a folder that it lies in; remove it")
+            for entry, is_folder, is_file in entries:
+                if is_data(entry):
+                    name = f"{inside}/{entry}" if inside else entry
+                    yield name, is_folder, is_file
+                    if is_folder:
+                        pending.append((name, (*above, own)))
+
+    def _entries(self) -> Iterator[tuple[str, bool, bool]]:
+        """As `_walk`, of a .zip; a folder needs no entry of its own."""
+        files: set[str] = set()
+        folders: set[str] = set()
+        for entry in self._zip().namelist():
+            name = entry.rstrip("/")
+            if not is_data(name) or not name:
+                continue
+            if not entry.endswith("/"):
+                if name in files:
+                    raise UserError(f"{self.root} holds '{name}' twice; pack it again")
+                files.add(name)
+            folders.update(str(parent) for parent in PurePosixPath(name).parents[:-1])
+            if entry.endswith("/"):
+                folders.add(name)
+        yield from ((name, True, False) for name in folders)
+        yield from ((name, False, True) for name in files)
 
     def _zip(self) -> zipfile.ZipFile:
         if self._archive is None:
@@ -82,67 +179,125 @@ class ImageFolder:
     def splits(self, folders: SplitFolders, class_list: str | None) -> tuple[Listings, list[str]]:
         """`{split: [(file name, label), …]}` and the class names, sorted or in the order of `class_list`.
 
-        Without folders of splits, all images are of train. Raises `UserError` for a named split that is missing and
-        for classes that differ between splits.
+        Without folders of splits, all images are of train. Raises `UserError` for a named split that is missing, for
+        classes that differ between splits or have no images, and for whatever would be left out without a word.
         """
-        found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for name in self.names:
-            if is_odd(name):
-                raise UserError(f"{self.root} holds {name!r}, a name with odd characters; rename it")
-            split, _, rest = name.partition("/")
-            if "/" in rest:
-                found[split][rest.partition("/")[0]].append(name)
-        # Images right below 'train' are of no class; they do not make 'train' one.
-        plain = not found and not any(name.startswith(f"{folders.train}/") for name in self.names)
-        for name in self.names if plain else ():
-            folder, _, rest = name.partition("/")
-            if rest:
-                found[folders.train][folder].append(name)
-        if folders.train not in found:
-            there = ", ".join(sorted(found)[:5]) or "nothing"
+        images, inner, _ = self.contents
+        if odd := [name for name in (*images, *inner) if is_odd(name)]:
+            raise UserError(f"{self.root} holds {odd[0]!r}, a name with odd characters; rename it")
+        # Folders of classes alone: no image lies deeper, and none right below 'train', which would then be a class.
+        plain = all(name.count("/") < 2 and not name.startswith(f"{folders.train}/") for name in images)
+        named = {split: folder for split, folder in vars(folders).items() if folder is not None}
+        found: dict[str, dict[str, list[str]]] = defaultdict(dict)
+        for name in inner:
+            split, group, _ = _place(name, folders.train if plain else "")
+            if group:
+                found[split].setdefault(group, [])
+        loose = []
+        for name in images:
+            split, group, file = _place(name, folders.train if plain else "")
+            if file:
+                found[split][group].append(name)
+            elif not group or split in named.values():
+                loose.append(name)
+        if folders.train not in found or not images:
+            self._refuse_others(lambda *place: True)
+            there = ", ".join(sorted(name for name in found if any(found[name].values()))[:5]) or "nothing"
             raise UserError(
                 f"{self.root} has no '{folders.train}/<class>/' images (dataset.splits.train); found {there}; "
-                "expected <split>/<class>/ or <class>/ folders of .jpg or .png"
+                f"expected <split>/<class>/ or <class>/ folders of images ({', '.join(EXTENSIONS)})"
             )
-        classes = _read_classes(class_list) if class_list else sorted(found[folders.train])
+        if loose:
+            raise UserError(f"{self.root}: image '{loose[0]}' is in no class folder; move it into one, or out")
+        if not plain:
+            self._check_unused(found, named)
+        classes = read_classes(class_list) if class_list else sorted(found[folders.train])
         if len(classes) < 2:
             raise UserError(f"{self.root} has one class only, '{classes[0]}'; expected two folders or more in train")
         splits = {}
-        for split, folder in (("train", folders.train), ("validation", folders.validation), ("test", folders.test)):
-            if folder is None or (folder not in found and (plain or split == "validation")):
+        for split, folder in named.items():
+            if folder not in found and (plain or (split == "validation" and folder not in inner)):
                 continue
             if folder not in found:
                 cure = "set it to null to hold it out of train"
-                raise UserError(f"{self.root} has no folder '{folder}' (dataset.splits.{split}); {cure}")
-            self._check_classes(folder, found[folder], classes, exact=not class_list)
-            splits[split] = [(name, label) for label, key in enumerate(classes) for name in found[folder][key]]
+                raise UserError(f"{self.root} has no folder '{folder}' (dataset.splits.{split}) of images; {cure}")
+            splits[split] = [(name, label) for label, key in enumerate(classes) for name in found[folder].get(key, ())]
+        used = [named[split] for split in splits]
+        start = folders.train if plain else ""
+        self._refuse_others(
+            lambda split, group, file: split in used and (group in classes if file else group and not plain), start
+        )
+        for folder in used:
+            self._check_classes(folder, found[folder], classes, class_list)
         return splits, classes
 
-    def _check_classes(self, folder: str, here: Collection[str], classes: Collection[str], exact: bool) -> None:
+    def _refuse_others(self, belongs: Callable[[str, str, str], object], split: str = "") -> None:
+        """Raise `UserError` naming a file of another kind where images belong, by its `_place`."""
+        for name in self.contents.others:
+            if belongs(*_place(name, split)):
+                raise UserError(f"{self.root}: '{name}' is no image that can be read ({_READ}); convert or remove it")
+
+    def _check_unused(self, found: dict[str, dict[str, list[str]]], named: dict[str, str]) -> None:
+        """A folder of images that is no split may stay unused only if that is surely meant. Raises `UserError`."""
+        unused = sorted({name.partition("/")[0] for name in self.names} - set(named.values()))
+        missing = [(split, folder) for split, folder in named.items() if folder not in found]
+        for name in unused:
+            if missing:
+                split, folder = missing[0]
+                raise UserError(
+                    f"{self.root} has no folder '{folder}' (dataset.splits.{split}), but '{name}', which no split "
+                    f"names; set dataset.splits.{split} to '{name}', or to null to hold it out of train"
+                )
+            if name.lower() not in SPLIT_NAMES or name.lower() in map(str.lower, named.values()):
+                raise UserError(
+                    f"{self.root} holds images in '{name}' beside {', '.join(named.values())}; move them into a class "
+                    "folder of a split, or out"
+                )
+
+    def _check_classes(
+        self, folder: str, here: dict[str, list[str]], classes: Collection[str], class_list: str | None
+    ) -> None:
         """Every class must have images in every split; without a class list there must be no other."""
         rule = "every split needs the same classes"
-        if missing := [name for name in classes if name not in here]:
-            raise UserError(f"{self.root}: class '{missing[0]}' has no images in split '{folder}'; {rule}")
-        if exact and (extra := sorted(set(here) - set(classes))):
+        if missing := [name for name in classes if not here.get(name)]:
+            listed = f", though {class_list} (dataset.classes) names it" if class_list else ""
+            raise UserError(f"{self.root}: class '{missing[0]}' has no images in split '{folder}'{listed}; {rule}")
+        if not class_list and (extra := sorted(set(here) - set(classes))):
             raise UserError(f"{self.root}: class '{extra[0]}' of split '{folder}' is not in train; {rule}")
 
     def fingerprint(self, names: Sequence[str]) -> str:
         """Hash of the names, sizes and times of these images: tells, without reading them, whether they changed."""
-        if self.root.is_dir():
-            facts = [self._facts(name) for name in names]
-        else:
-            infos = [self._zip().getinfo(name) for name in names]
-            facts = [[info.file_size, info.CRC] for info in infos]
+        facts = [self._facts(name) for name in names]
         return hashlib.sha256(json.dumps([list(names), facts]).encode()).hexdigest()[:16]
 
     def _facts(self, name: str) -> list[int]:
+        """Size of a file, and its time, or in a zip its checksum. Raises `UserError` where it is gone."""
+        if not self._is_dir:
+            entry = self._zip().getinfo(name)
+            return [entry.file_size, entry.CRC]
         try:
-            state = (self.root / name).stat()
+            state = os.stat(os.path.join(self.root, name))
         except OSError as error:
-            raise UserError(
-                f"{self.root}: image '{name}' cannot be read ({error.strerror}); mend or remove it"
-            ) from None
+            raise self._unreadable(name, error.strerror) from None
         return [state.st_size, state.st_mtime_ns]
+
+    def _unreadable(self, name: str, reason: str) -> UserError:
+        return UserError(f"{self.root}: image '{name}' cannot be read ({reason}); mend or remove it")
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        return self._facts(name)[0]
+
+    def measure(self, name: str) -> tuple[int, ...]:
+        """What costs nothing to know of a file's content: its size, and its checksum in a zip."""
+        return (self.size(name),) if self._is_dir else tuple(self._facts(name))
+
+    def digest(self, name: str, tail: int | None = None) -> bytes:
+        """SHA-256 of a file's content, or of its last `tail` bytes. Raises `UserError` naming it."""
+        try:
+            return hashlib.sha256(self.content(name, tail)).digest()
+        except Exception as error:  # a damaged zip can raise anything
+            raise self._unreadable(name, str(error) or type(error).__name__) from None
 
     def read(self, name: str, size: int, channels: int) -> np.ndarray:
         """One image as uint8 (size, size, channels): shorter side resized, then centre-cropped, where needed.
@@ -157,23 +312,35 @@ class ImageFolder:
         Raises `UserError` naming the file where it is missing, truncated or no image.
         """
         try:
-            with Image.open(io.BytesIO(self._bytes(name)), "r", FORMATS) as picture:
+            with Image.open(io.BytesIO(self.content(name)), "r", FORMATS) as picture:
                 _check_size(picture)
-                return picture.convert(_mode(channels))
+                return _as_seen(picture, _mode(channels))
         except UserError:
             raise
         except Exception as error:  # a damaged file can raise anything
             known = isinstance(error, UnidentifiedImageError)
-            reason = "no JPEG or PNG" if known else str(error) or type(error).__name__
-            raise UserError(f"{self.root}: image '{name}' cannot be read ({reason}); mend or remove it") from None
+            reason = "no JPEG, PNG, WebP, BMP, TIFF or GIF" if known else str(error) or type(error).__name__
+            raise self._unreadable(name, reason) from None
 
-    def _bytes(self, name: str) -> bytes:
-        """Content of a file, as long as it is one of an image."""
-        with (self.root / name).open("rb") if self.root.is_dir() else self._zip().open(name) as file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise ValueError(f"larger than {LARGEST_FILE // 2**20} MiB")
-        return data
+    def content(self, name: str, tail: int | None = None) -> bytes:
+        """Bytes of a file, or its last `tail`, as long as it can be an image.
+
+        Raises `OSError`, `ValueError`, or what damaged zips do.
+        """
+        if self._is_dir:
+            path = os.path.join(self.root, name)
+            state = os.stat(path)
+            if not stat.S_ISREG(state.st_mode):  # to open a pipe is to wait for its other end
+                raise ValueError("no regular file")
+            size, file = state.st_size, open(path, "rb", buffering=0)  # noqa: SIM115
+            if tail:
+                file.seek(max(0, size - tail))
+        else:
+            size, file = self._zip().getinfo(name).file_size, self._zip().open(name)
+        with file:
+            if size <= LARGEST_FILE:
+                return file.read()
+        raise ValueError(f"larger than {LARGEST_FILE // 2**20} MiB")
 
 
 def _check_size(picture: Image.Image) -> None:
@@ -183,6 +350,52 @@ def _check_size(picture: Image.Image) -> None:
         raise ValueError(
             f"{width}×{height} pixels; expected at most {MOST_PIXELS:,}, and sides up to 1:{LONGEST_SIDES}"
         )
+
+
+#: how a camera's pixels are turned for one to see them upright, by the EXIF orientation
+_TURNS = dict(
+    zip(
+        range(2, 9),
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        strict=True,
+    )
+)
+_ORIENTATION, _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0
+
+
+def _as_seen(picture: Image.Image, mode: str) -> Image.Image:
+    """The (first) picture of an opened file as a viewer shows it, in the mode L or RGB.
+
+    Upright by its EXIF orientation; more than 8 bits scaled to 8, as Pillow does for colour (the highest 8); what is
+    transparent on white. Raises `ValueError` for numbers whose black and white no file says.
+    """
+    tags = getattr(picture, "tag_v2", {})
+    picture.load()  # turns a TIFF itself
+    try:
+        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
+    except Exception:  # damaged EXIF data says nothing
+        turn = None
+    if picture.mode.startswith("I;16"):
+        bits = tags.get(_BITS, (16,))[0]
+        values = np.asarray(picture).astype(np.uint16) >> (bits - 8)
+        picture = Image.fromarray(
+            (values ^ 255 if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else values).astype(np.uint8)
+        )
+    elif picture.mode in ("I", "F"):
+        raise ValueError("floats, or signed or 32-bit numbers, without a known range; convert it to 8 or 16 bits")
+    elif picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    picture = picture.convert(mode)
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _mode(channels: int) -> str:
@@ -213,13 +426,3 @@ def to_array(picture: Image.Image, size: int, channels: int, crop: float = 1.0) 
 def to_picture(pixels: np.ndarray) -> Image.Image:
     """uint8 (height, width, 1 or 3) as a picture."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-
-
-def _read_classes(path: str) -> list[str]:
-    try:
-        classes = Path(path).read_text().split()
-    except (OSError, ValueError) as error:
-        raise UserError(f"class list {path} (dataset.classes) cannot be read: {error}") from None
-    if not classes or len(set(classes)) != len(classes):
-        raise UserError(f"class list {path} (dataset.classes) is empty or names a class twice")
-    return classes

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dεps.config import check_plain
+from dεps.data.config import DatasetConfig, read_classes
 from dεps.errors import UserError
 from dεps.files import read_json
 
@@ -22,17 +23,34 @@ _TYPES = {
     "mean": list,
     "std": list,
     "sha256": dict,
+    "params": dict,
 }
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of prepared data. Raises `UserError` naming it where it is missing, damaged or incomplete."""
+def read_manifest(folder: Path, config: DatasetConfig | None = None) -> dict[str, Any]:
+    """The manifest of prepared data.
+
+    Raises `UserError` naming it where it is missing, damaged or incomplete, and the key by which `config`, where
+    given, asks for other data.
+    """
     path = folder / "manifest.json"
     manifest = read_json(path, "the stage 'prepare'")
     check_plain(manifest, f"{path}:")
     if key := _wrong(manifest):
         raise UserError(f"{path} cannot be used ('{key}' is missing or wrong); run the stage 'prepare' again")
+    if config is not None and (stale := _staleness(manifest, config)):
+        raise UserError(f"{path} is of {stale}; 'dvc repro --force --single-item prepare@{folder.name}' makes it anew")
     return manifest
+
+
+def _staleness(manifest: dict[str, Any], config: DatasetConfig) -> str:
+    """What `config` says otherwise than prepared data, in words; empty where they agree."""
+    for key, value in config.facts().items():
+        if (there := manifest["params"].get(key)) != value:
+            return f"dataset.{key} {there!r}, but params.yaml says {value!r}"
+    if config.classes and read_classes(config.classes) != manifest["classes"]:
+        return f"other classes than the list {config.classes} (dataset.classes)"
+    return ""
 
 
 def _wrong(manifest: dict[str, Any]) -> str | None:

@@ -16,7 +16,8 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from dεps.data.config import DatasetConfig
-from dεps.data.folder import ImageFolder, to_array
+from dεps.data.copies import Copies, array_copies, check_shared, file_copies, shared
+from dεps.data.folder import ImageFolder, Listings, to_array
 from dεps.data.sources import Arrays, read_fashion_mnist_mini, read_torchvision
 from dεps.errors import UserError
 from dεps.randomness import python_rng
@@ -43,28 +44,49 @@ def prepare(
     With `keeping`, decoded images are kept for a later process, should this one be interrupted.
     """
     if config.source == "image_folder":
-        folder = ImageFolder(config.location(), config.crop)
-        listings, classes = folder.splits(config.splits, config.classes)
-        _check_counts(config, len(listings["train"]), len(classes))
-        listings = _hold_out(listings, config, classes)
+        folder, listings, classes, copies = listed(config)
         counts = {split: [label for _, label in items] for split, items in listings.items()}
-        pixels = sum(map(len, counts.values())) * config.size**2 * config.channels
+        pixels = sum(map(len, counts.values())) * config.image_size**2 * config.channels
         if pixels > config.in_memory_limit_mb * 2**20:
-            return _prepare_files(config, folder, listings, classes, out, progress, keeping)
+            return _prepare_files(config, folder, listings, classes, copies, out, progress, keeping)
         arrays = {split: _decode(folder, items, config, split, progress, keeping) for split, items in listings.items()}
     else:
-        arrays, classes = _read_arrays(config)
-        _check_counts(config, len(arrays["train"][1]), len(classes))
-        arrays = {split: _resize(images, labels, config) for split, (images, labels) in arrays.items()}
-        listings = _hold_out({split: list(enumerate(labels)) for split, (_, labels) in arrays.items()}, config, classes)
-        origin = {split: split if split in arrays else "train" for split in SPLITS}
-        arrays = {
-            split: (arrays[origin[split]][0][(rows := [row for row, _ in items])], arrays[origin[split]][1][rows])
-            for split, items in listings.items()
-        }
+        given, classes = _read_arrays(config)
+        names = {split: [f"{split}/{row}" for row in range(len(labels))] for split, (_, labels) in given.items()}
+        listings = {split: list(zip(names[split], map(int, given[split][1]), strict=True)) for split in given}
+        copies = array_copies(given)
+        listings = _divide(listings, classes, copies, config)
+        given = {split: _resize(images, labels, config) for split, (images, labels) in given.items()}
+        arrays = {split: _rows(given, items) for split, items in listings.items()}
     hashes = {split: _write(out / f"{split}.safetensors", images, labels) for split, (images, labels) in arrays.items()}
     labels = {split: labels for split, (_, labels) in arrays.items()}
-    return _write_manifest(config, classes, labels, arrays["train"][0], hashes, "tensor", out)
+    twice = len(shared(listings, copies))
+    return _write_manifest(config, classes, labels, arrays["train"][0], hashes, "tensor", twice, out)
+
+
+def listed(config: DatasetConfig) -> tuple[ImageFolder, Listings, list[str], Copies]:
+    """An image folder divided into splits, nothing decoded.
+
+    Returns the folder, files and labels of each split, class names, and which files are copies. Raises `UserError`.
+    """
+    folder = ImageFolder(config.location(), config.crop)
+    listings, classes = folder.splits(config.splits, config.classes)
+    copies = file_copies(folder, [name for items in listings.values() for name, _ in items], config.workers)
+    return folder, _divide(listings, classes, copies, config), classes, copies
+
+
+def _divide(listings: Listings, classes: list[str], copies: Copies, config: DatasetConfig) -> Listings:
+    """The source's splits, checked, and those that it lacks held out of train."""
+    _check_counts(config, len(listings["train"]), len(classes))
+    check_shared(listings, copies, config)
+    return _hold_out(listings, config, classes, copies)
+
+
+def _rows(arrays: Arrays, items: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The images and labels of one split, which lie in one split of the source."""
+    (origin,) = {name.partition("/")[0] for name, _ in items}
+    rows = [int(name.partition("/")[2]) for name, _ in items]
+    return tuple(values[rows] for values in arrays[origin])
 
 
 def _read_arrays(config: DatasetConfig) -> tuple[Arrays, list[str]]:
@@ -83,25 +105,31 @@ def _check_counts(config: DatasetConfig, images: int, classes: int) -> None:
 
 
 def _resize(images: np.ndarray, labels: np.ndarray, config: DatasetConfig) -> tuple[np.ndarray, np.ndarray]:
-    if images.shape[1:] != (config.size, config.size, config.channels) or config.crop < 1:
+    if images.shape[1:] != (config.image_size, config.image_size, config.channels) or config.crop < 1:
         from PIL import Image
 
         pictures = (Image.fromarray(image.squeeze()) for image in images)
-        images = np.stack([to_array(picture, config.size, config.channels, config.crop) for picture in pictures])
+        images = np.stack([to_array(picture, config.image_size, config.channels, config.crop) for picture in pictures])
     return images, labels
 
 
-def _hold_out(listings: dict[str, list], config: DatasetConfig, classes: list[str]) -> dict[str, list]:
-    """Fill missing validation and test splits with a random, class-balanced share of train."""
+def _hold_out(listings: Listings, config: DatasetConfig, classes: list[str], copies: Copies) -> Listings:
+    """Fill missing validation and test splits with a random, class-balanced share of train.
+
+    Copies stay together: each follows the first of them.
+    """
     listings = dict(listings)
     for split in SPLITS[1:]:
         if split in listings:
             continue
-        by_class: dict[int, list] = {}
+        first: dict[str, tuple[str, int]] = {}
         for item in listings["train"]:
-            by_class.setdefault(int(item[1]), []).append(item)
-        held: set = set()
-        for label, items in sorted(by_class.items()):
+            first.setdefault(copies.get(item[0], item[0]), item)
+        by_class: dict[int, list] = {label: [] for label in range(len(classes))}
+        for item in first.values():
+            by_class[item[1]].append(item)
+        held: set[str] = set()
+        for label, items in by_class.items():
             count = round(config.holdout * len(items))
             if not 1 <= count < len(items):
                 least = int(0.5 / config.holdout) + 1
@@ -109,9 +137,11 @@ def _hold_out(listings: dict[str, list], config: DatasetConfig, classes: list[st
                     f"{config.root}: class '{classes[label]}' has too few images in train ({len(items)}) to hold out "
                     f"'{split}'; expected {least} or more, or a larger dataset.holdout than {config.holdout}"
                 )
-            held.update(python_rng(config.holdout_seed, f"holdout/{split}", label).sample(items, count))
-        listings[split] = [item for item in listings["train"] if item in held]
-        listings["train"] = [item for item in listings["train"] if item not in held]
+            chosen = python_rng(config.holdout_seed, f"holdout/{split}", label).sample(items, count)
+            held.update(copies.get(name, name) for name, _ in chosen)
+        taken = [(item, copies.get(item[0], item[0]) in held) for item in listings["train"]]
+        listings[split] = [item for item, is_held in taken if is_held]
+        listings["train"] = [item for item, is_held in taken if not is_held]
     return {split: listings[split] for split in SPLITS}
 
 
@@ -123,7 +153,7 @@ def _decode(
     progress: Progress,
     keeping: Keeping,
 ) -> tuple[np.ndarray, np.ndarray]:
-    images = np.empty((len(items), config.size, config.size, config.channels), np.uint8)
+    images = np.empty((len(items), config.image_size, config.image_size, config.channels), np.uint8)
     checkpoints = keeping(split, folder.fingerprint([name for name, _ in items]))
     done = saved = _restore(images, checkpoints) if checkpoints else 0
 
@@ -131,7 +161,7 @@ def _decode(
         # In portions: on an error or Ctrl-C, all that is queued is still decoded before the process ends.
         for start in range(done, len(items), PORTION):
             names = [name for name, _ in items[start : start + PORTION]]
-            yield from pool.map(lambda name: folder.read(name, config.size, config.channels), names)
+            yield from pool.map(lambda name: folder.read(name, config.image_size, config.channels), names)
 
     with ThreadPoolExecutor(max(1, config.workers)) as pool:
         for row, image in enumerate(progress(decoded(pool), split, len(items) - done), done):
@@ -158,8 +188,9 @@ def _restore(images: np.ndarray, checkpoints: Checkpoints) -> int:
 def _prepare_files(
     config: DatasetConfig,
     folder: ImageFolder,
-    listings: dict[str, list[tuple[str, int]]],
+    listings: Listings,
     classes: list[str],
+    copies: Copies,
     out: Path,
     progress: Progress,
     keeping: Keeping,
@@ -171,12 +202,13 @@ def _prepare_files(
         labels[split] = np.array([label for _, label in items], np.int64)
         data = save({"labels": labels[split]})
         (out / f"{split}.safetensors").write_bytes(data)
-        form = f"{config.size} {config.channels} {config.crop}".encode()  # which no file says that is hashed here
-        hashes[split] = hashlib.sha256(names + data + form).hexdigest()
+        # What no file says that is hashed here: other images may have the same names.
+        form = json.dumps([config.image_size, config.channels, config.crop, [folder.size(name) for name, _ in items]])
+        hashes[split] = hashlib.sha256(names + data + form.encode()).hexdigest()
     train = listings["train"]
     chosen = python_rng(0, "statistics").sample(train, min(len(train), STATISTICS_SAMPLE))
     sample, _ = _decode(folder, chosen, config, "train (mean and standard deviation)", progress, keeping)
-    return _write_manifest(config, classes, labels, sample, hashes, "files", out)
+    return _write_manifest(config, classes, labels, sample, hashes, "files", len(shared(listings, copies)), out)
 
 
 def _write(path: Path, images: np.ndarray, labels: np.ndarray) -> str:
@@ -192,6 +224,7 @@ def _write_manifest(
     pixels: np.ndarray,
     hashes: dict[str, str],
     form: str,
+    twice: int,
     out: Path,
 ) -> dict:
     mean, std = _statistics(pixels)
@@ -200,7 +233,7 @@ def _write_manifest(
         "source": config.source,
         "name": config.name,
         "form": form,
-        "size": config.size,
+        "size": config.image_size,
         "crop": config.crop,
         "channels": config.channels,
         "classes": classes,
@@ -210,6 +243,8 @@ def _write_manifest(
         "mean": mean,
         "std": std,
         "sha256": hashes,
+        "shared_images": twice,
+        "params": config.facts(),
     }
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return manifest

@@ -55,11 +55,14 @@ class Split:
 
 
 class PreparedData:
-    """The output folder of stage `prepare`; splits are loaded when first asked for."""
+    """The output folder of stage `prepare`; splits are loaded when first asked for.
+
+    Raises `UserError` where the data was prepared with another `config`.
+    """
 
     def __init__(self, folder: Path, config: DatasetConfig) -> None:
         self.folder, self.config = folder, config
-        self.manifest = read_manifest(folder)
+        self.manifest = read_manifest(folder, config)
 
     @property
     def classes(self) -> list[str]:

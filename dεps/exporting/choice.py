@@ -11,7 +11,7 @@ from dεps.exporting.config import macs_text
 from dεps.files import read_json
 from dεps.search_space import SearchSpace
 from dεps.stage import Context
-from dεps.tables import CURE, read_table
+from dεps.tables import CURE, check_weights, read_table
 
 
 def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
@@ -27,6 +27,7 @@ def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
     for arch in front.arch:
         if not space.writes(arch):
             raise UserError(f"{path} holds {arch!r}, no arch of {space.name}; {CURE}")
+    check_weights(front, path, context.folder("train") / "supernet.safetensors")
     front["measured"] = pd.to_numeric(front["measured"], errors="coerce") if "measured" in front else float("nan")
     return front
 

@@ -88,10 +88,12 @@ def _images(paths: Sequence[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(inner for inner in path.rglob("*") if inner.suffix.lower() in EXTENSIONS)
-        if not found:
+        images, _, others = ImageFolder(path).contents
+        if others:
+            raise UserError(f"{path}: '{others[0]}' is no image that can be read; name the images, or remove it")
+        if not images:
             raise UserError(f"{path} holds no image; expected files that end in {', '.join(EXTENSIONS)}")
-        yield from found
+        yield from (path / name for name in images)
 
 
 def model_input(path: Path, card: ModelCard) -> np.ndarray:
@@ -100,7 +102,8 @@ def model_input(path: Path, card: ModelCard) -> np.ndarray:
     Colour becomes grey, and grey RGB, as the model needs it. Raises `UserError` naming the file.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist; expected a JPEG or PNG file, or a folder of them")
+        what = "is no regular file" if path.exists() else "does not exist"
+        raise UserError(f"{path} {what}; expected an image file, or a folder of them")
     pixels = ImageFolder(path.parent, card.crop).read(path.name, card.size, card.channels)
     if card.resolution != card.size:
         side = card.resolution

@@ -23,7 +23,7 @@ from dεps.exporting.onnx_file import Comparison
 from dεps.exporting.subnet import card_of, comparison_batches
 from dεps.latency.timing import Conditions
 from dεps.search import SearchConfig
-from dεps.search_space import Arch, SearchSpace, check_choice
+from dεps.search_space import Arch, check_choice
 from dεps.stage import Context
 from dεps.supernet.network import Supernet
 
@@ -91,7 +91,7 @@ def export(
         instance = f"train@{experiment}-{context.instance}"
         raise UserError(f"{weights} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
     data = load_data(context)
-    net = load_net(weights, data, context.section(SearchSpace, "space")).to(best_device())
+    net = load_net(weights, data, context).to(best_device())
     images = recalibration(context, data, context.section(SearchConfig, "search").recalibration_images)
     measure = Validation(net, data, images)
     fast = None

@@ -7,7 +7,8 @@ is predicted from a few real steps of each phase on made-up images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from dεps.config import section, structured
 from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.data.config import DatasetConfig
 from dεps.data.manifest import read_manifest
+from dεps.data.prepare import listed
 from dεps.data.sources import read_fashion_mnist_mini
 from dεps.errors import UserError
 from dεps.identity import FULL_MODEL
@@ -175,7 +177,7 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
     config = structured(TrainConfig, own["train"], f"{where}.train")
     kept = structured(FullModelConfig, own["full_model"], f"{where}.full_model").epochs(config.epochs)
     dataset = structured(DatasetConfig, own["dataset"], f"{where}.dataset")
-    images, classes = training_set(asdict(dataset), name)
+    images, classes = training_set(dataset, name)
     setup = config.setup_for(space, images)
     strategies: dict[str, Strategy] = {FULL_MODEL: full_model.build(full_model.Options(), setup)}
     for method in params["methods"]:
@@ -205,39 +207,36 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
     )
 
 
-def training_set(dataset: dict[str, Any], experiment: str, data: Path = Path("data")) -> tuple[int, int]:
+def training_set(config: DatasetConfig, experiment: str, data: Path = Path("data")) -> tuple[int, int]:
     """Training images after the holdout, and classes, of an experiment's `dataset` section.
 
-    From the prepared data where they are of this data set, else from what is known of it or what the section says.
-    Raises `UserError` naming the keys to set.
+    From the prepared data where they are of this section, else from the images where they are there, listed as stage
+    `prepare` would, else from what is known of the data set. Raises `UserError` naming the keys to set, or what is
+    wrong with the images.
     """
     path = data / experiment / "manifest.json"
     if path.exists():
-        manifest = read_manifest(path.parent)
-        if all(manifest.get(key) == dataset[key] for key in ("source", "name", "size", "channels")):
+        with suppress(UserError):  # of an older or a damaged one
+            manifest = read_manifest(path.parent, config)
             return manifest["images"]["train"], len(manifest["classes"])
-    if dataset["source"] == "fashion_mnist_mini":
+    if config.source == "fashion_mnist_mini":
         arrays, names = read_fashion_mnist_mini()
         return len(arrays["train"][0]), len(names)
-    images, classes = dataset.get("train_images"), dataset.get("class_count")
+    if config.source == "image_folder" and config.location().exists():
+        _, listings, names, _ = listed(config)
+        return len(listings["train"]), len(names)
+    images, classes = config.train_images, config.class_count
     for key, value in (("train_images", images), ("class_count", classes)):
         if not value:
-            full = f"experiments.{experiment}.dataset.{key}"
-            raise UserError(
-                f"{full} is not set and {path} is not there; set it, or run 'dvc repro prepare@{experiment}'"
-            )
-    return round(images * _left(dataset)), classes
+            full, where = f"experiments.{experiment}.dataset", config.location()
+            raise UserError(f"{full}.{key} is not set and {where} is not there; set it, or {full}.root")
+    return round(images * _left(config)), classes
 
 
-def _left(dataset: dict[str, Any]) -> float:
-    """Share of the source's training images that is left when validation, and a missing test, are held out."""
-    left, folders = 1.0 - dataset["holdout"], dataset.get("splits") or {}
-    if dataset["source"] == "image_folder":
-        if folders.get("validation") and (Path(dataset["root"]) / folders["validation"]).is_dir():
-            left = 1.0
-        if folders.get("test", "test") is None:
-            left *= 1.0 - dataset["holdout"]
-    return left
+def _left(config: DatasetConfig) -> float:
+    """Share of the training images that is left when validation, and a test split that is null, are held out."""
+    both = config.source == "image_folder" and config.splits.test is None
+    return (1.0 - config.holdout) ** (2 if both else 1)
 
 
 def _count(

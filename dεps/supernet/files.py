@@ -28,16 +28,21 @@ class _Description:
     classes: int
     channels: int
     kernel_transform: bool
+    #: what the training depended on, as `dεps.identity.training_facts` says; none of weights from elsewhere
+    trained: dict[str, Any] | None = None
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
         check_numbers(self, where, classes=(1, MOST_CLASSES), channels=(1, MOST_CHANNELS))
 
 
-def save_supernet(net: Supernet, path: Path, choices: SearchSpace | None = None) -> None:
+def save_supernet(
+    net: Supernet, path: Path, choices: SearchSpace | None = None, trained: dict[str, Any] | None = None
+) -> None:
     """Write `net` so that `load_supernet` needs nothing else; the same network gives the same bytes.
 
-    `choices` is the part of the space whose archs were trained; default: all of it.
+    `choices` is the part of the space whose archs were trained; default: all of it. `trained` says what the training
+    depended on, for `trained_with`.
     """
     description = {
         "choices": dataclasses.asdict(choices or net.space),
@@ -46,6 +51,7 @@ def save_supernet(net: Supernet, path: Path, choices: SearchSpace | None = None)
         "channels": net.channels,
         "kernel_transform": net.kernel_transform,
     }
+    description |= {"trained": trained} if trained else {}
     replace_atomic(path, lambda temporary: save_tensors(net.state_dict(), temporary, ("supernet", description)))
 
 
@@ -67,3 +73,9 @@ def load_supernet(path: Path) -> Supernet:
     except RuntimeError as error:
         raise UserError(f"{path} does not fit its own description: {' '.join(str(error).split())[:200]}") from None
     return net
+
+
+def trained_with(path: Path) -> dict[str, Any]:
+    """What a supernet file says its training depended on; empty where it says nothing. Raises `UserError`."""
+    described = read_description(path, "supernet", "supernet", "run the stage that writes it")
+    return structured(_Description, described, str(path)).trained or {}

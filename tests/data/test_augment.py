@@ -182,6 +182,7 @@ def test_files_are_cropped_from_the_whole_original(tmp_path):
                 image = np.zeros((32, 96, 3), np.uint8)  # the centre crop never sees the red ends
                 image[:, :24, 0] = image[:, 72:, 0] = 255
                 image[:, 24:72, 1] = 255
+                image[:, 40:56, 2] = 100 * label + number + (50 if split == "test" else 0)
                 Image.fromarray(image).save(tmp_path / f"images/{split}/c{label}/{number}.png")
     loaded = {}
     for form, limit in (("tensor", 99), ("files", 0)):
@@ -295,7 +296,7 @@ def test_impossible_values_are_refused(values, message):
     [
         ({"auto_augment": "imagenet"}, r"a\.auto_augment is 'imagenet', which needs dataset\.channels 3"),
         ({"color_jitter": [0.4, 0.4, 0.4, 0.0]}, r"a\.color_jitter is .* need dataset\.channels 3"),
-        ({"crop_padding": 28}, r"a\.crop_padding is 28; expected less than dataset\.size, 28"),
+        ({"crop_padding": 28}, r"a\.crop_padding is 28; expected less than dataset\.image_size, 28"),
     ],
 )
 def test_what_grey_or_small_images_cannot_have_is_refused(values, message):

@@ -55,7 +55,7 @@ def test_augmentation_is_a_reflected_shift_and_a_flip():
 
 def test_files_decoded_by_workers_give_the_same_batches(data, drawn, tmp_path):
     config = DatasetConfig(
-        name="drawn", source="image_folder", size=28, channels=1, root=str(drawn), in_memory_limit_mb=0
+        name="drawn", source="image_folder", image_size=28, channels=1, root=str(drawn), in_memory_limit_mb=0
     )
     prepare(config, tmp_path)
     files = PreparedData(tmp_path, config)

@@ -8,7 +8,7 @@ from dεps.errors import UserError
 
 
 def config(root: str) -> DatasetConfig:
-    return DatasetConfig(name="drawn", source="image_folder", size=28, channels=1, root=root)
+    return DatasetConfig(name="drawn", source="image_folder", image_size=28, channels=1, root=root)
 
 
 @pytest.mark.parametrize(

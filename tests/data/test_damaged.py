@@ -52,7 +52,20 @@ def prepared(data: PreparedData, tmp_path: Path) -> PreparedData:
     return PreparedData(tmp_path / "prepared", data.config)
 
 
-MANIFEST = ["size", "crop", "channels", "classes", "images", "mean", "std", "sha256", "name", "form", "source"]
+MANIFEST = [
+    "size",
+    "crop",
+    "channels",
+    "classes",
+    "images",
+    "mean",
+    "std",
+    "sha256",
+    "name",
+    "form",
+    "source",
+    "params",
+]
 
 
 def read_all(prepared: PreparedData) -> None:
@@ -153,7 +166,7 @@ def test_damaged_lists_of_files(drawn, tmp_path, content):
 
 def config_of(root: Path, **values: object) -> DatasetConfig:
     return DatasetConfig(
-        **{"name": "drawn", "source": "image_folder", "size": 28, "channels": 1, **values}, root=str(root)
+        **{"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, **values}, root=str(root)
     )
 
 
@@ -191,7 +204,7 @@ BAD_IMAGES = {
     "a PNG cut short": saved(noise(), "PNG")[:5000],
     "no bytes": b"",
     "text": b"<svg></svg>",
-    "a GIF": saved(noise(), "GIF"),
+    "a PPM": saved(noise(), "PPM"),
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
     "a header alone": saved(noise(), "PNG")[:33],
     "too many pixels": png_of(50_000, 50_000),
@@ -252,7 +265,7 @@ def test_folders_that_are_none(images, tmp_path):
 def test_images_of_one_colour_have_something_to_be_divided_by(images, tmp_path):
     for path in images.rglob("*.png"):
         Image.new("L", (28, 28), 0).save(path)
-    assert prepared_from(images, tmp_path)()["std"] == [1.0]
+    assert prepared_from(images, tmp_path, duplicates="allow")()["std"] == [1.0]
 
 
 @pytest.mark.parametrize("content", [b"", b"class0 class0", b"class0", b"\xff\xfe\x00", b"class0 nowhere", None])

@@ -16,22 +16,19 @@ from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData
 from dεps.errors import UserError
 from dεps.resume import Checkpoints
-from tests.conftest import draw_image_folder
+from dεps.stage import Context
+from pipelines.prepare import work
+from tests.conftest import draw_image_folder, zipped
 
 
 def folder_config(root: Path, **values) -> DatasetConfig:
-    return DatasetConfig(name="drawn", source="image_folder", **{"size": 28, "channels": 1, **values}, root=str(root))
-
-
-def zipped(folder: Path, path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.rglob("*.png")):
-            archive.write(file, file.relative_to(folder))
-    return path
+    return DatasetConfig(
+        name="drawn", source="image_folder", **{"image_size": 28, "channels": 1, **values}, root=str(root)
+    )
 
 
 def test_the_embedded_images(tmp_path):
-    config = DatasetConfig(name="fashion_mnist_mini", source="fashion_mnist_mini", size=28, channels=1)
+    config = DatasetConfig(name="fashion_mnist_mini", source="fashion_mnist_mini", image_size=28, channels=1)
     manifest = prepare(config, tmp_path)
     assert manifest["images"] == {"train": 7000, "validation": 1000, "test": 2000}
     assert manifest["per_class"]["train"] == [700] * 10
@@ -96,7 +93,7 @@ def test_a_large_set_stays_files_and_reads_the_same(drawn, tmp_path):
 
 @pytest.mark.parametrize("limit", [2048, 0])
 def test_a_crop_is_of_a_larger_picture(drawn, tmp_path, limit):
-    config = folder_config(drawn, size=21, crop=0.75, in_memory_limit_mb=limit)  # 21 is 0.75 of 28
+    config = folder_config(drawn, image_size=21, crop=0.75, in_memory_limit_mb=limit)  # 21 is 0.75 of 28
     manifest = prepare(config, tmp_path)
     assert manifest["crop"] == 0.75
     read = PreparedData(tmp_path, config).test.read(torch.arange(48))
@@ -128,7 +125,7 @@ def test_a_class_list_chooses_and_orders(drawn, tmp_path):
 
 
 def test_other_sizes_and_colours_are_converted(drawn, tmp_path):
-    manifest = prepare(folder_config(drawn, size=16, channels=3), tmp_path)
+    manifest = prepare(folder_config(drawn, image_size=16, channels=3), tmp_path)
     images = load_file(tmp_path / "test.safetensors")["images"]
     assert images.shape == (48, 16, 16, 3)
     assert len(manifest["mean"]) == 3
@@ -177,7 +174,7 @@ def spoil_train(root):
     ("spoil", "message"),
     [
         (spoil_truncate, r"image 'train/class1/003\.png' cannot be read"),
-        (spoil_text, r"image 'train/class2/000\.png' cannot be read \(no JPEG or PNG\)"),
+        (spoil_text, r"image 'train/class2/000\.png' cannot be read \(no JPEG, PNG, WebP, BMP, TIFF or GIF\)"),
         (spoil_empty, r"image 'validation/class0/001\.png' cannot be read"),
         (spoil_class, r"class 'class3' has no images in split 'test'"),
         (spoil_extra, r"class 'other' of split 'test' is not in train"),
@@ -275,6 +272,20 @@ def test_an_interrupted_decoding_goes_on_where_it_was(drawn, tmp_path, monkeypat
     assert not before & set(seen)  # decoded once only
     for path in whole.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("change", [{"crop": 0.8}, {"image_size": 20}, {"channels": 3}])
+def test_kept_images_are_not_used_in_another_form(drawn, tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    manifests = []
+    for extra in ({}, change):  # the first is killed as it ends: what it kept stays
+        dataset = {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": str(drawn)}
+        params = {"experiments": {"quick": {"dataset": dataset | extra}}, "checkpoint": {"seconds": 0}}
+        work(Context("prepare", "quick", params=params), out := new(tmp_path / f"out{len(manifests)}"))
+        manifests.append(json.loads((out / "manifest.json").read_text()))
+    prepare(folder_config(drawn, **change), undisturbed := new(tmp_path / "undisturbed"))
+    assert manifests[1] == json.loads((undisturbed / "manifest.json").read_text())
+    assert manifests[0]["sha256"] != manifests[1]["sha256"]
 
 
 def test_a_damaged_piece_is_decoded_again(drawn, tmp_path):

@@ -38,7 +38,7 @@ def project(tmp_path, monkeypatch, data: PreparedData, net) -> dict:
     monkeypatch.chdir(tmp_path)
     params = default_params() | {"methods": ["deps"]}
     quick, space = params["experiments"]["quick"], net.space
-    quick["dataset"] |= {"name": "drawn", "source": "image_folder", "size": 28, "channels": 1, "root": "images"}
+    quick["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "images"}
     quick["search"] |= {"population": 8, "generations": 3, "recalibration_images": 48}
     quick["export"] |= {"candidates": 2}
     Path("params.yaml").write_text(yaml.safe_dump(params))

@@ -14,7 +14,7 @@ DRAWN = [
     "dataset@experiments.quick.dataset=image_folder",
     "experiments.quick.dataset.name=drawn",
     "experiments.quick.dataset.root=images",
-    "experiments.quick.dataset.size=28",
+    "experiments.quick.dataset.image_size=28",
     "experiments.quick.dataset.channels=1",
 ]
 OVERRIDES = [

@@ -168,7 +168,7 @@ def stages(tmp_path, monkeypatch, data, micro) -> Callable[[str], Context]:
     monkeypatch.chdir(tmp_path)
     params = default_params()
     quick = params["experiments"]["quick"]
-    quick["dataset"] |= {"name": "drawn", "source": "image_folder", "size": 28, "channels": 1, "root": "images"}
+    quick["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "images"}
     quick["predict"] |= {"epochs": 1, "folds": 2}
     quick["search"] |= {"population": 4, "generations": 1, "measured": 1, "recalibration_images": 2}
     shutil.copytree(data.folder, "data/quick")

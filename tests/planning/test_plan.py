@@ -1,18 +1,23 @@
 import copy
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from dεps.compose import check_params, composed
+from dεps.config import structured
 from dεps.cost import macs_counter
+from dεps.data.config import DatasetConfig
+from dεps.data.prepare import prepare
 from dεps.errors import UserError
 from dεps.planning.plan import EXACT_STEPS, plan_experiment, plan_experiments, training_set
 from dεps.planning.show import duration, print_plan, save_figure, to_json, units
 from dεps.randomness import python_rng
 from dεps.strategies import full_model, registry
 from dεps.training import TrainConfig, Trainer
-from tests.conftest import ROOT, default_params, made_up_manifest
+from tests.conftest import ROOT, default_params, draw_image_folder, made_up_manifest, zipped
 
 METHODS = {
     "deps": {"strategy": "deps", "shrink_start": 0.5, "ramp_epochs": 1.0},
@@ -125,7 +130,7 @@ def test_published_cost_is_shown_for_imagenet_only(params):
     imagenet = copy.deepcopy(params)
     own = imagenet["experiments"]["quick"]
     own["space"] = yaml.safe_load((ROOT / "params/space/mbv3_224.yaml").read_text())
-    own["dataset"] |= {"name": "imagenet1k", "size": 224, "channels": 3}
+    own["dataset"] |= {"name": "imagenet1k", "image_size": 224, "channels": 3}
     plan = plan_experiment({**imagenet, "methods": ["deps", "bignas", "rss"]}, "quick", steps=0)
     methods = plan.to_json()["methods"]
     assert methods["bignas"]["published_gpu_hours"] == 1778
@@ -134,43 +139,79 @@ def test_published_cost_is_shown_for_imagenet_only(params):
     assert plan_experiment(params, "quick", steps=0).published == {}
 
 
-MINI = {"source": "fashion_mnist_mini", "name": "fashion_mnist_mini", "size": 28, "channels": 1, "holdout": 0.1}
-FOLDER = {"source": "image_folder", "name": "mine", "size": 28, "channels": 1, "holdout": 0.1, "root": "images"}
+MINI = {"source": "fashion_mnist_mini", "name": "fashion_mnist_mini", "image_size": 28, "channels": 1}
+FOLDER = {"source": "image_folder", "name": "mine", "image_size": 28, "channels": 1, "root": "images"}
+
+
+def config_of(dataset: dict) -> DatasetConfig:
+    return structured(DatasetConfig, dataset, "dataset")
+
+
+CIFAR = {"train_images": 50_000, "class_count": 10}
 
 
 @pytest.mark.parametrize(
     ("dataset", "expected"),
     [
         (MINI, (7000, 10)),
-        ({**MINI, "source": "torchvision", "name": "cifar10", "train_images": 50_000, "class_count": 10}, (45_000, 10)),
+        ({**MINI, "source": "torchvision", "name": "cifar10", "root": "x", **CIFAR}, (45_000, 10)),
         ({**FOLDER, "train_images": 1000, "class_count": 5}, (900, 5)),
         ({**FOLDER, "train_images": 1000, "class_count": 5, "splits": {"test": None}}, (810, 5)),
     ],
 )
 def test_images_and_classes_are_known_without_prepared_data(dataset, expected):
-    assert training_set(dataset, "quick") == expected
+    assert training_set(config_of(dataset), "quick") == expected
 
 
-def test_a_validation_folder_is_not_held_out_of_train(tmp_path):
-    (tmp_path / "images" / "val").mkdir(parents=True)
-    dataset = {**FOLDER, "train_images": 1000, "class_count": 5, "splits": {"validation": "val", "test": "test"}}
-    assert training_set(dataset, "quick") == (1000, 5)
+SPLITS = [{}, {"validation": None}, {"test": None}, {"validation": None, "test": None}]
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+@pytest.mark.parametrize("splits", [*SPLITS, "plain"])
+def test_images_that_are_not_prepared_are_counted_as_prepare_divides_them(tmp_path, splits, as_zip):
+    root = draw_image_folder(tmp_path / "images", {"train": 17, "validation": 6, "test": 5}, classes=3)
+    for number, name in enumerate(("class0/copy.png", "class1/copy.png", "class2/.hidden.png")):
+        shutil.copy(root / f"train/class{number}/003.png", root / "train" / name)
+    root = root / "train" if splits == "plain" else root
+    if as_zip:
+        root = zipped(root, tmp_path / "images.zip")
+    config = config_of({**FOLDER, "root": str(root), "holdout": 0.3, "splits": {} if splits == "plain" else splits})
+    counted = training_set(config, "quick")
+    (tmp_path / "out").mkdir()
+    prepared = prepare(config, tmp_path / "out")["images"]
+    assert counted == (prepared["train"], 3)
+    # 17 different images a class, of which 5 and then 4 are held out; a copy stays with its image.
+    different = {0: 51, 1: 36, 2: 24}[2 if splits == "plain" else list(splits.values()).count(None)]
+    assert prepared["train"] - different in (0, 1, 2)
+    if not splits:
+        assert prepared == {"train": 53, "validation": 18, "test": 15}
+
+
+def test_what_prepare_would_refuse_is_not_counted(tmp_path):
+    root = draw_image_folder(tmp_path / "images", {"train": 4, "test": 4}, classes=2)
+    shutil.copy(root / "train/class0/000.png", root / "test/class0/copy.png")
+    with pytest.raises(UserError, match=r"'train/class0/000\.png' and 'test/class0/copy\.png'"):
+        training_set(config_of({**FOLDER, "root": str(root)}), "quick")
 
 
 def test_prepared_data_count_where_they_are_of_this_data_set(tmp_path):
-    manifest = made_up_manifest(**FOLDER, images={"train": 77, "validation": 9, "test": 9})
+    config = config_of({**FOLDER, "train_images": 1000, "class_count": 5})
+    manifest = made_up_manifest(params=config.facts(), images={"train": 77, "validation": 9, "test": 9})
     (tmp_path / "data/quick").mkdir(parents=True)
     (tmp_path / "data/quick/manifest.json").write_text(json.dumps(manifest))
-    assert training_set(FOLDER, "quick") == (77, 2)
-    assert training_set(MINI, "quick") == (7000, 10)
+    assert training_set(config, "quick") == (77, 2)
+    assert training_set(replace(config, holdout=0.2), "quick") == (800, 5)
+    assert training_set(config_of(MINI), "quick") == (7000, 10)
+    (tmp_path / "data/quick/manifest.json").write_text("{")
+    assert training_set(config, "quick") == (900, 5)
 
 
 @pytest.mark.parametrize("key", ["train_images", "class_count"])
 def test_unknown_numbers_name_the_key_to_set(key):
     known = {"train_images": 100, "class_count": 4}
     del known[key]
-    with pytest.raises(UserError, match=rf"experiments\.mine\.dataset\.{key} is not set .*prepare@mine") as caught:
-        training_set({**FOLDER, **known}, "mine")
+    with pytest.raises(UserError, match=rf"experiments\.mine\.dataset\.{key} is not set and images is not") as caught:
+        training_set(config_of({**FOLDER, **known}), "mine")
     assert "\n" not in str(caught.value)
 
 

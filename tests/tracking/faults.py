@@ -207,7 +207,7 @@ class Workspace:
         self.folder, self.prepared = folder, prepared
         self.params = default_params() | {"methods": ["deps"], "seeds": [0], "standalone": ["smallest"], "names": []}
         own = self.params["experiments"]["quick"]
-        own["dataset"] |= {"name": "drawn", "source": "image_folder", "size": 28, "channels": 1, "root": "x"}
+        own["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "x"}
         own["train"] |= {"epochs": 3, "batch_size": 48, "validate_recalibration": 40}
         own["methods"]["deps"] |= {"shrink_start": 0.34, "ramp_epochs": 0.5}
         self.running: list[subprocess.Popen] = []

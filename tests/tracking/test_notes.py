@@ -55,7 +55,7 @@ def test_notes_of_what_is_no_method():
 
 def test_a_runs_params_file_composes_to_the_same_run(tmp_path):
     changes = ["dataset@experiments.quick.dataset=image_folder", "experiments.quick.dataset.name=mine"]
-    changes += ["experiments.quick.dataset.root=a folder/images.zip", "experiments.quick.dataset.size=28"]
+    changes += ["experiments.quick.dataset.root=a folder/images.zip", "experiments.quick.dataset.image_size=28"]
     changes += ["experiments.quick.dataset.channels=1", "experiments.quick.methods.deps.shrink_start=0.25"]
     changes += ["experiments.quick.train.learning_rate=1e-2", "methods=[deps,rss]", "seeds=[3,4]"]
     changes += ["experiments.quick.train.augment.color_jitter=[0.1,0.1,0,0]"]
