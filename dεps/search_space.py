@@ -225,9 +225,9 @@ class SearchSpace:
         a coupled space the expand ratio follows the depth.
         """
         kernel = max(kernel for stage in self.stages for kernel in stage.kernel)
-        # Stages without a choice, such as Proxyless's last, have no say in what an arch is called.
-        depths = _common([stage.depth for stage in self.stages if len(stage.depth) > 1])
-        expands = _common([stage.expand for stage in self.stages if len(stage.expand) > 1])
+        # Stages without a choice, such as Proxyless's last, have no say in a name where others have a choice.
+        depths = _common([stage.depth for stage in self.stages])
+        expands = _common([stage.expand for stage in self.stages])
         if self.coupled:
             return {f"D{depth}": self._ranked(rank, len(depths), 0, 1) for rank, depth in enumerate(depths)}
         low, mid_d, high_d = 0, len(depths) // 2, len(depths) - 1
@@ -428,8 +428,9 @@ def _at_most(choices: Sequence, value: float) -> Any:
 
 
 def _common(lists: list[list]) -> list:
-    """The most frequent of some lists, the first of equally frequent ones."""
-    return max(lists, key=lists.count) if lists else [1]
+    """The most frequent of the lists with a choice, or of all if none has; the first of equally frequent ones."""
+    lists = [values for values in lists if len(values) > 1] or lists
+    return max(lists, key=lists.count)
 
 
 def check_ascending(values: list, where: str, low: float = 0, high: float = math.inf) -> None:

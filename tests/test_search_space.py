@@ -60,6 +60,24 @@ def test_sampling_depends_on_the_generator_only(micro):
     assert micro.sample(Random(5)) == micro.sample(Random(5))
 
 
+@pytest.mark.parametrize(
+    ("name", "part", "expected"),
+    [
+        ("mbv3_224", {"expand": [6]}, ["D2E6K7", "D3E6K7", "D4E6K7"]),
+        ("mbv3_224", {"depth": [4], "kernel": [7]}, ["D4E3K7", "D4E4K7", "D4E6K7"]),
+        ("mbv3_224", {"depth": [4], "expand": [6]}, ["D4E6K7"]),
+        ("proxyless_224", {"depth": [4]}, ["D4E3K7", "D4E4K7", "D4E6K7"]),
+    ],
+)
+def test_points_of_a_part_have_the_names_of_the_whole_space(name, part, expected):
+    whole = load_space(name)
+    points = whole.restrict(**part).pareto_archs()
+    assert list(points) == expected
+    shared = whole.pareto_archs()
+    assert all(points[one] == shared[one] for one in points.keys() & shared.keys())
+    assert points["D4E6K7"] == whole.largest()
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_genomes_names_and_encodings_are_faithful(name):
     space = load_space(name)

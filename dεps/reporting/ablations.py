@@ -154,7 +154,7 @@ def _from_scratch(results: Results, column: str) -> _Line | None:
     own = results.history[(results.history.method == FROM_SCRATCH) & (results.history.seed == seed)]
     points = results.pareto[(results.pareto.method == FROM_SCRATCH) & (results.pareto.seed == seed)]
     style = {"color": colours([FROM_SCRATCH])[FROM_SCRATCH], "linestyle": "-.", "marker": "^"}
-    name = f"from scratch ({label(FROM_SCRATCH)})"
+    name = f"from scratch, as {label(FROM_SCRATCH)}"
     return _Line(name, own.dropna(subset=[column])[["epoch", column]], points.sort_values("macs"), style)
 
 
