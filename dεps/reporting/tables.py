@@ -11,6 +11,8 @@ from dεps.reporting.results import Results, all_results
 from dεps.reporting.style import label
 
 PAGE = Path("reports/index.html")
+#: the folder of each experiment's figures and tables
+EXPERIMENTS = Path("reports/experiments")
 #: column of the metrics: heading, decimals
 COLUMNS = {
     "pareto/mean_top1": ("mean Pareto top-1 (%)", 2),

@@ -8,8 +8,8 @@ from dεps.errors import UserError
 from dεps.reporting.kinds import GROUPS, STUDY_GROUPS, groups, kinds
 from dεps.reporting.style import METHODS, colours, label
 from dεps.reporting.tables import caption, latex, markdown, spread, summary
-from pipelines import report
 from tests.conftest import ROOT
+from tests.reporting.made_up import write_report
 from tests.tuning.tables import write_study
 
 EVERY = [kind for group in GROUPS.values() for kind in group]
@@ -56,7 +56,7 @@ def test_spread_of_one_value_is_the_value():
 
 
 def test_the_stage_writes_each_figure_in_three_formats(results):
-    report.main()
+    write_report()
     written = {path.suffix for path in Path("reports").rglob("*") if path.is_file()}
     assert written == {".svg", ".pdf", ".png", ".md", ".tex", ".html"}
     folder = Path("reports/experiments/quick")
@@ -64,18 +64,44 @@ def test_the_stage_writes_each_figure_in_three_formats(results):
     assert all(path.read_bytes().startswith(b"%PDF") for path in folder.glob("*.pdf"))
 
 
+def test_reports_of_experiments_that_are_not_selected_stay_and_are_linked_only(results):
+    write_report()
+    quick = {path: path.read_bytes() for path in Path("reports/experiments/quick").iterdir()}
+    for folder in ("runs", "data"):
+        Path(folder, "quick").rename(Path(folder, "mine"))
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params |= {"names": ["mine"], "experiments": {"mine": params["experiments"]["quick"]}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_report()
+    assert {path: path.read_bytes() for path in quick} == quick
+    page = Path("reports/index.html").read_text()
+    assert '<a href="experiments/quick/results.md">quick</a>' in page
+    assert ('id="mine"' in page, 'id="quick"' in page, 'id="others"' in page) == (True, False, True)
+
+
+def test_each_stage_of_the_report_owns_the_folder_of_its_experiment_only():
+    """DVC deletes a stage's outputs before it runs: a folder of all experiments would be emptied by any selection."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    outs = [next(iter(out)) for name in ("report", "page") for out in stages[name]["outs"]]
+    assert outs == ["reports/experiments/${item.experiment}", "reports/index.html"]
+    for name, stage in stages.items():
+        for out in (out if isinstance(out, str) else next(iter(out)) for out in stage.get("outs", [])):
+            own = out in ("reports/index.html", "reports/tracked.json")
+            assert own or "${item.experiment}" in out, f"{name} owns {out}"
+
+
 def test_missing_results_are_named(results):
     path = Path("runs/quick/evaluate/rss-1/pareto.csv")
     path.unlink()
     with pytest.raises(UserError, match=r"rss-1/pareto\.csv cannot be read.*dvc repro"):
-        report.main()
+        write_report()
 
 
 @pytest.mark.parametrize("file", ["reference/standalone.csv", "standalone/smallest-1/summary.json"])
 def test_missing_results_of_an_arch_trained_alone_are_named(results, file):
     (Path("runs/quick") / file).unlink()
     with pytest.raises(UserError, match=f"{file} cannot be read"):
-        report.main()
+        write_report()
 
 
 def test_every_method_has_its_own_colour():
