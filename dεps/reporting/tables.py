@@ -89,14 +89,16 @@ def _alone(results: Results) -> list[dict[str, str]]:
 
 
 def spread(values: pd.Series, decimals: int) -> str:
-    """Mean, and the standard deviation where there are several values."""
+    """Mean, and a sample's standard deviation where there are several values."""
     text = f"{values.mean():.{decimals}f}"
-    return f"{text} ± {values.std(ddof=0):.{decimals}f}" if len(values) > 1 and values.std(ddof=0) > 0 else text
+    return f"{text} ± {values.std():.{decimals}f}" if len(values) > 1 and values.std() > 0 else text
 
 
 def caption(results: Results) -> str:
     """What a reader has to know about the table."""
-    seeds = f"{len(results.seeds)} seeds (mean ± standard deviation)" if len(results.seeds) > 1 else "1 seed"
+    seeds = (
+        f"{len(results.seeds)} seeds (mean ± standard deviation of a sample)" if len(results.seeds) > 1 else "1 seed"
+    )
     data, space = results.manifest["name"], results.params["space"]["name"]
     images = results.manifest["images"]["test"]
     return f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated"
