@@ -84,7 +84,6 @@ def top1(
     return accuracies(net, [arch], data, [split], images, part)[0][0]
 
 
-@computing()
 def accuracies(
     net: Supernet,
     archs: Sequence[Arch],
@@ -97,14 +96,34 @@ def accuracies(
 
     Archs that begin alike are faster together; the results are the same alone.
     """
-    found: dict[Arch, list[float]] = {}
+    rows = correct(net, archs, data, splits, images, part)
+    return [
+        [100.0 * parallel.total(int(right.sum()), part) / len(split) for right, split in zip(row, splits, strict=True)]
+        for row in rows
+    ]
+
+
+@computing()
+def correct(
+    net: Supernet,
+    archs: Sequence[Arch],
+    data: PreparedData,
+    splits: Sequence[Split],
+    images: Recalibration,
+    part: Part = WHOLE,
+) -> list[list[Tensor]]:
+    """For each of `archs` which images of each of `splits` it gives their label: bool (images,), on the CPU.
+
+    With `part` only the images of this process's share, in their order.
+    """
+    found: dict[Arch, list[Tensor]] = {}
     device = net.classifier.weight.device
     batch = evaluation_batch(net.space, data.channels, device)
     for size in sorted({arch.resolution for arch in archs}):
         own = list(dict.fromkeys(arch for arch in archs if arch.resolution == size))
         trie = Trie(net, own)
         trie.recalibrate(images.batches(data, size, device), RECALIBRATION_BATCH)
-        rates = []
+        rights = []
         for split in splits:
             batches = plain_batches(
                 split,
@@ -114,9 +133,8 @@ def accuracies(
                 workers=data.config.workers,
                 size=size,
             )
-            counts = trie.count_correct(batches, batch)
-            rates.append([100.0 * parallel.total(count, part) / len(split) for count in counts])
-        found |= {arch: list(row) for arch, row in zip(own, zip(*rates, strict=True), strict=True)}
+            rights.append(trie.correct(batches, batch))
+        found |= {arch: list(row) for arch, row in zip(own, zip(*rights, strict=True), strict=True)}
     return [found[arch] for arch in archs]
 
 

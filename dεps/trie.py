@@ -83,18 +83,16 @@ class Trie:
                 if isinstance(module, nn.Sequential):
                     _fold(module)
 
-    def count_correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> list[int]:
-        """Of each arch, how many of the images it gives their label."""
+    def correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> Tensor:
+        """Which of the images each arch gives their label: bool (archs, images) on the CPU."""
 
-        def count(batch: tuple[Tensor, Tensor]) -> Tensor:
+        def compare(batch: tuple[Tensor, Tensor]) -> Tensor:
             images, labels = batch
             found, labels = self._run(images), labels.to(self.device, non_blocking=True)
-            return torch.stack([(found[number].argmax(1) == labels).sum() for number in range(self.archs)])
+            return torch.stack([found[number].argmax(1) == labels for number in range(self.archs)])
 
-        counts = torch.zeros(self.archs, dtype=torch.int64, device=self.device)
-        for more in in_order(count, batches, self._threads(batch_size)):
-            counts += more
-        return counts.tolist()
+        none = torch.zeros(self.archs, 0, dtype=torch.bool, device=self.device)
+        return torch.cat([none, *in_order(compare, batches, self._threads(batch_size))], 1).cpu()
 
     def _run(self, images: Tensor) -> dict[int, Tensor]:
         found: dict[int, Tensor] = {}

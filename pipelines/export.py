@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dεps.cost import arch_cost
 from dεps.device import best_device, set_up
-from dεps.evaluation import accuracies, recalibrated
+from dεps.evaluation import accuracies, correct, recalibrated
 from dεps.experiment import load_data, load_net, recalibration
-from dεps.exporting.choice import candidates, known_accuracies, most_accurate, read_front
+from dεps.exporting.choice import candidates, known_accuracies, most_accurate, read_front, worse_than
 from dεps.exporting.config import ExportConfig
 from dεps.exporting.onnx_file import save_onnx
 from dεps.exporting.subnet import card_of, comparison_batches
 from dεps.files import write_json
 from dεps.measurement import measure_each
+from dεps.noise import difference
 from dεps.search import SearchConfig
 from dεps.search_space import Arch, SearchSpace
 from dεps.stage import Context, run
@@ -45,23 +47,37 @@ def work(context: Context, out: Path) -> None:
         lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], images)],
     )
     known |= {str(arch): row["top1"] for arch, row in measured.items()}
-    chosen = {name: Arch.parse(most_accurate(front, archs, known)) for name, archs in asked.items()}
+    # What was measured for a smaller budget is under a larger one too, so more MACs never cost accuracy on validation.
+    macs = dict(zip(front.arch, front.macs, strict=True))
+    under = {name: [arch for arch in known if macs[arch] <= limits[name]] for name in asked}
+    chosen = {name: Arch.parse(most_accurate(front, archs, known)) for name, archs in under.items()}
 
     # Nothing is chosen from here on.
-    final = list(dict.fromkeys(chosen.values()))
-    tests = dict(zip(final, accuracies(net, final, data, [data.test], images), strict=True))
+    final = sorted(dict.fromkeys(chosen.values()), key=lambda arch: macs[str(arch)])
+    rows = correct(net, final, data, [data.validation, data.test], images)
+    right = {arch: [some.numpy() for some in row] for arch, row in zip(final, rows, strict=True)}
     models = {}
     for name, arch in chosen.items():
         file = out / f"{name}.onnx"
-        card = card_of(context, net, data, arch, known[str(arch)], round(tests[arch][0], 4))
+        card = card_of(context, net, data, arch, known[str(arch)], round(100.0 * float(right[arch][1].mean()), 4))
         batches = comparison_batches(net, data, data.test, arch, config.check_images)
         comparison = save_onnx(recalibrated(net, arch, data, images), card, file, batches)
         content = hashlib.sha256(file.read_bytes()).hexdigest()
         facts = {"file": file.name, "sha256": content, "max_macs": limits[name]}
-        models[name] = {**facts, **vars(card), "onnx": comparison.to_json()}
+        smaller = [other for other in chosen if macs[str(chosen[other])] < card.macs]
+        worse = {other: found for other in smaller if (found := _against(right[arch], right[chosen[other]]))}
+        models[name] = {**facts, **vars(card), "worse_than": worse, "onnx": comparison.to_json()}
+        print(f"{context.label}: {name} {', '.join(map(card.accuracy, ('val', 'test')))}")
+        for line in worse_than(models[name]):
+            print(f"{context.label}: {name} {line}")
     write_json(out / "models.json", models)
-    best = ", ".join(f"{name} {model['val_top1']:.2f} %" for name, model in models.items())
-    print(f"{context.label}: {best} on validation; ONNX Runtime agrees with PyTorch")
+    print(f"{context.label}: ONNX Runtime agrees with PyTorch")
+
+
+def _against(larger: list[np.ndarray], smaller: list[np.ndarray]) -> dict[str, dict[str, float | bool]]:
+    """On which split a larger model is worse than a smaller one, and whether by more than noise."""
+    found = zip(("validation", "test"), map(difference, larger, smaller), strict=True)
+    return {split: {**one._asdict(), "is_noise": one.is_noise} for split, one in found if one.points < 0}
 
 
 def _asked(context: Context, front: pd.DataFrame, limits: dict[str, int], count: int) -> dict[str, list[str]]:

@@ -34,9 +34,10 @@ def measure(
 
 
 def mean_and_std(name: str, over_seeds: list[float]) -> dict[str, float]:
-    """Two metrics over seeds."""
-    key = f"reference/{name}_top1"
-    return {key: round(float(np.mean(over_seeds)), 4), f"{key}_std": round(float(np.std(over_seeds)), 4)}
+    """Mean and a sample's standard deviation over seeds, 0 of a single one, as metrics."""
+    key, several = f"reference/{name}_top1", len(over_seeds) > 1
+    std = float(np.std(over_seeds, ddof=1)) if several else 0.0
+    return {key: round(float(np.mean(over_seeds)), 4), f"{key}_std": round(std, 4)}
 
 
 def work(context: Context, out: Path) -> None:

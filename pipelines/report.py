@@ -1,4 +1,4 @@
-"""Stage `report`: figures and tables of every selected experiment, and the page."""
+"""Stage `report`: figures and tables of one experiment. Those of experiments that are not selected stay as they are."""
 
 from __future__ import annotations
 
@@ -6,24 +6,19 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from dεps.config import read_params
-from dεps.errors import UserError
-from dεps.files import output_folder, write_atomic
 from dεps.reporting.kinds import kinds
-from dεps.reporting.page import render
-from dεps.reporting.results import Results, all_results
+from dεps.reporting.results import results_of
 from dεps.reporting.style import STYLE
-from dεps.reporting.tables import PAGE, caption, latex, markdown, study_caption, study_table, summary
-from dεps.stage import STATE, guarded
+from dεps.reporting.tables import EXPERIMENTS, caption, latex, markdown, study_caption, study_table, summary
+from dεps.stage import Context, run
 
-FOLDER = Path("reports/experiments")
 #: endings of a figure's files, with what must not be written into them
 FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
 
 
-def write_experiment(results: Results, out: Path) -> None:
-    """Each figure as SVG, PDF and PNG, and the table as Markdown and LaTeX."""
-    out.mkdir()
+def work(context: Context, out: Path) -> None:
+    """Write each figure as SVG, PDF and PNG, and the tables as Markdown and LaTeX."""
+    results = results_of(context.params, context.experiment)
     with plt.style.context(STYLE):
         for kind in kinds(results):
             figure = kind.draw(results)
@@ -38,18 +33,5 @@ def write_experiment(results: Results, out: Path) -> None:
         (out / "study.md").write_text(markdown(study_table(results), study_caption(results)), "utf-8")
 
 
-def main() -> None:
-    """Write `reports/experiments/` and `reports/index.html`."""
-    experiments = all_results(read_params())
-    if not experiments:
-        raise UserError("names is empty; expected at least one experiment")
-    with output_folder(FOLDER, STATE / "scratch") as folder:
-        for results in experiments:
-            write_experiment(results, folder / results.experiment)
-        page = render(experiments, folder)
-    write_atomic(PAGE, page)
-    print(f"report: {PAGE}")
-
-
 if __name__ == "__main__":
-    guarded(main)
+    run("report", work, out=lambda context: EXPERIMENTS / context.experiment)

@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 UNLOCKED = {"pip", "setuptools", "wheel", "deps-workbench"}
 #: dependencies that are called, not imported
 COMMANDS = {"dvc"}
+#: dependencies of which private or undocumented parts are used
+BOUNDED = {"dvc", "hydra-core", "mlflow", "optuna"}
 
 
 def canonical(name: str) -> str:
@@ -67,6 +69,14 @@ def declaration_differences(declared: set[str], modules: set[str]) -> Iterator[s
         yield f"{name} is a dependency in pyproject.toml, but nothing imports it; remove it"
 
 
+def unbounded(dependencies: list[str]) -> Iterator[str]:
+    """Which of BOUNDED may be of any later major version."""
+    for text in dependencies:
+        name = canonical(re.match(r"[\w.-]+", text)[0])
+        if name in BOUNDED and not re.search(r"<\d", text):
+            yield f"{name} has no upper bound in pyproject.toml, though what is used of it may change; add one"
+
+
 def advisories() -> Iterator[str]:
     """Known vulnerabilities of the locked versions; a line on stdout where they cannot be asked for."""
     if util.find_spec("pip_audit") is None:
@@ -90,6 +100,7 @@ def main() -> None:
     declared = {canonical(re.match(r"[\w.-]+", text)[0]) for text in project["dependencies"]}
     installed = {canonical(found.name): found.version for found in metadata.distributions()}
     problems = [*consistency(), *lock_differences((ROOT / "requirements.lock").read_text(), installed)]
+    problems += unbounded(project["dependencies"])
     problems += [*declaration_differences(declared, imported()), *advisories()]
     print("\n".join(f"audit: {problem}" for problem in problems) or "audit: environment and declarations agree")
     sys.exit(1 if problems else 0)

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.audit import canonical, declaration_differences, imported, lock_differences
+from tests.audit import canonical, declaration_differences, imported, lock_differences, unbounded
 
 
 def test_locked_and_installed_versions_are_compared_both_ways():
@@ -30,3 +30,8 @@ def test_what_counts_as_imported():
 @pytest.mark.parametrize(("name", "expected"), [("Hydra_Core", "hydra-core"), ("ruamel.yaml", "ruamel-yaml")])
 def test_names_are_compared_as_pypi_does(name, expected):
     assert canonical(name) == expected
+
+
+def test_what_private_parts_are_used_of_has_an_upper_bound():
+    (line,) = unbounded(["optuna>=5.0,<6", "MLflow>=3.10", "numpy>=1.26"])
+    assert line.startswith("mlflow has no upper bound")

@@ -184,6 +184,7 @@ def test_stages_that_cannot_run(project, arguments, name):
     [
         ("track", b"names: [quick]\n", "methods"),
         ("report", b"\x00", "params.yaml"),
+        ("page", b"names: []\n", "names"),
         ("predict", None, "population.csv"),
         ("search", None, "manifest.json"),
         ("export", None, "manifest.json"),
@@ -195,7 +196,7 @@ def test_more_stages_that_cannot_run(project, stage, content, name):
     if content is not None:
         (project / "params.yaml").write_bytes(content)
     before = files(project, [".state"])
-    own = ["--experiment", "quick"] if stage not in ("track", "report") else []
+    own = ["--experiment", "quick"] if stage not in ("track", "page") else []
     own += ["--method", "deps", "--seed", "0"] if stage in ("predict", "search", "export") else []
     command = [sys.executable, "-m", f"pipelines.{stage}", *own]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)

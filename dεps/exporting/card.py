@@ -48,6 +48,11 @@ class ModelCard:
     #: in percent, BN recalibrated; none where not measured
     val_top1: float | None = None
     test_top1: float | None = None
+    #: binomial standard errors in points, and the numbers of images they come from; none in files of older versions
+    val_std_error: float | None = None
+    test_std_error: float | None = None
+    val_images: int | None = None
+    test_images: int | None = None
     #: the centre crop's share of the resized shorter side
     crop: float = 1.0
 
@@ -63,6 +68,14 @@ class ModelCard:
             values = getattr(self, key)
             if len(values) != self.channels or (key == "std" and min(values) <= 0):
                 raise UserError(f"{where}.{key} is {values}; expected {self.channels} numbers, those of std positive")
+
+    def accuracy(self, split: str) -> str:
+        """In words, on `val` or `test`: in percent with its standard error; empty where not measured."""
+        top1, error, images = (getattr(self, f"{split}_{key}") for key in ("top1", "std_error", "images"))
+        name = {"val": "validation", "test": "test"}[split]
+        if top1 is None or error is None or images is None:
+            return "" if top1 is None else f"{top1:.2f} % on {name}"
+        return f"{top1:.2f} ± {error:.2f} % on {name} ({images:,} images)"
 
     @property
     def shape(self) -> tuple[int, int, int]:

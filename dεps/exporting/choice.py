@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -50,6 +51,17 @@ def most_accurate(front: pd.DataFrame, archs: Iterable[str], measured: dict[str,
     """Of `archs`, the one with the best accuracy on validation; of equals that of the fewest MACs."""
     macs = dict(zip(front.arch, front.macs, strict=True))
     return min(archs, key=lambda arch: (-measured[arch], macs[arch], arch))
+
+
+def worse_than(facts: dict[str, Any]) -> list[str]:
+    """In words, under which smaller budgets a model in `models.json` has a better one, and whether that is noise."""
+    lines = []
+    for budget, splits in facts.get("worse_than", {}).items():
+        for split, found in splits.items():
+            verdict = "within noise" if found["is_noise"] else "more than noise: take the smaller one"
+            difference = f"{-found['points']:.2f} ± {found['error']:.2f} points"
+            lines.append(f"is {difference} worse on {split} than {budget}, which is smaller: {verdict}")
+    return lines
 
 
 def known_accuracies(front: pd.DataFrame) -> dict[str, float]:

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dεps.config import section, selected
+from dεps.cost import arch_cost
 from dεps.data.splits import PreparedData
 from dεps.device import best_device, set_up
 from dεps.errors import UserError
-from dεps.evaluation import Recalibration, accuracies, recalibrated
+from dεps.evaluation import Recalibration, correct, recalibrated
 from dεps.experiment import load_data, load_net, recalibration
 from dεps.exporting.card import ModelCard
 from dεps.exporting.choice import candidates, most_accurate, read_front, tested
@@ -22,6 +25,7 @@ from dεps.exporting.formats import SUFFIXES, save_model
 from dεps.exporting.onnx_file import Comparison
 from dεps.exporting.subnet import card_of, comparison_batches
 from dεps.latency.timing import Conditions
+from dεps.noise import difference
 from dεps.search import SearchConfig
 from dεps.search_space import Arch, check_choice
 from dεps.stage import Context
@@ -49,12 +53,15 @@ class Exported:
     card: ModelCard
     comparison: Comparison
     latency: Fast | None
+    smaller: Smaller | None
 
     def to_json(self) -> str:
         """As one JSON object."""
         data = {"file": str(self.path), "format": self.format, **vars(self.card)}
         latency = None if self.latency is None else self.latency.to_json()
-        return json.dumps(data | {"check": asdict(self.comparison), "latency": latency}, indent=1, ensure_ascii=False)
+        smaller = None if self.smaller is None else asdict(self.smaller)
+        data |= {"smaller_within_noise": smaller, "check": asdict(self.comparison), "latency": latency}
+        return json.dumps(data, indent=1, ensure_ascii=False)
 
 
 def export(
@@ -109,7 +116,20 @@ def export(
     name = f"{experiment}-{context.method}-{macs_text(card.macs).replace(' ', '')}{SUFFIXES[format]}"
     batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
     plain, path = recalibrated(net, arch, data, images), out or Path(name)
-    return Exported(path, format, card, save_model(format, plain, net.space, card, path, batches), fast)
+    comparison = save_model(format, plain, net.space, card, path, batches)
+    return Exported(path, format, card, comparison, fast, measure.smaller(arch))
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """An arch with fewer MACs than the exported one, of which validation cannot tell that it is worse."""
+
+    arch: str
+    macs: int
+    val_top1: float
+    #: of the exported one over it, in points, with the standard error on the same images
+    gain: float
+    gain_std_error: float
 
 
 class Validation:
@@ -118,12 +138,27 @@ class Validation:
     def __init__(self, net: Supernet, data: PreparedData, images: Recalibration) -> None:
         self.net, self.data, self.images = net, data, images
         self.known: dict[str, float] = {}
+        #: which images are given their label
+        self.right: dict[str, np.ndarray] = {}
 
     def __call__(self, archs: Sequence[Arch]) -> dict[str, float]:
         new = [arch for arch in dict.fromkeys(archs) if str(arch) not in self.known]
-        rows = accuracies(self.net, new, self.data, [self.data.validation], self.images) if new else []
-        self.known |= {str(arch): round(row[0], 4) for arch, row in zip(new, rows, strict=True)}
+        rows = correct(self.net, new, self.data, [self.data.validation], self.images) if new else []
+        self.right |= {str(arch): right.numpy() for arch, (right,) in zip(new, rows, strict=True)}
+        self.known |= {str(arch): round(100.0 * float(self.right[str(arch)].mean()), 4) for arch in new}
         return {str(arch): self.known[str(arch)] for arch in archs}
+
+    def smaller(self, arch: Arch) -> Smaller | None:
+        """Of the measured archs that are smaller than `arch` and not worse by more than noise, the smallest."""
+        sizes = {name: self._macs(Arch.parse(name)) for name in self.known}
+        for name in sorted((name for name in sizes if sizes[name] < self._macs(arch)), key=lambda name: sizes[name]):
+            gain = difference(self.right[str(arch)], self.right[name])
+            if gain.is_noise or gain.points < 0:
+                return Smaller(name, sizes[name], self.known[name], *gain)
+        return None
+
+    def _macs(self, arch: Arch) -> int:
+        return arch_cost(self.net.space, arch, self.net.classes, self.net.channels).macs
 
 
 def _context(params: dict[str, Any], experiment: str, method: str | None, seed: int | None) -> Context:
@@ -137,11 +172,16 @@ def _context(params: dict[str, Any], experiment: str, method: str | None, seed: 
 def print_exported(result: Exported) -> None:
     """What was written, in a few lines."""
     card, check = result.card, result.comparison
-    test = "" if card.test_top1 is None else f", {card.test_top1:.2f} % on test"
     print(f"{result.path}: {card.experiment} {card.method}-{card.seed}, {len(card.classes)} classes of {card.data}")
     print(f"  arch        {card.arch}")
     print(f"  cost        {macs_text(card.macs)} MACs, {card.params:,} parameters")
-    print(f"  accuracy    {card.val_top1:.2f} % on validation{test}")
+    print(f"  accuracy    {', '.join(filter(None, map(card.accuracy, ('val', 'test'))))}")
+    if (other := result.smaller) is not None:
+        gain = f"{other.gain:+.2f} ± {other.gain_std_error:.2f} points, paired"
+        print(
+            f"  noise       {macs_text(other.macs)} MACs may do as well: {other.val_top1:.2f} % on validation ({gain})"
+        )
+        print(f"              with --arch {other.arch}")
     if result.latency is not None:
         latency = result.latency
         print(f"  latency     {latency.measured_ms:.3f} ms, predicted {latency.predicted_ms:.3f} ms ({latency.of})")

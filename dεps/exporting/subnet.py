@@ -13,6 +13,7 @@ from dεps.data.splits import PreparedData, Split
 from dεps.evaluation import evaluation_batch
 from dεps.exporting.card import ModelCard
 from dεps.identity import digest
+from dεps.noise import standard_error
 from dεps.search_space import Arch
 from dεps.stage import Context
 from dεps.supernet.network import Supernet
@@ -42,7 +43,15 @@ def card_of(
         data_hash=digest(manifest["sha256"]),
         val_top1=val_top1,
         test_top1=test_top1,
+        **_certainty("val", val_top1, len(data.validation)),
+        **_certainty("test", test_top1, manifest["images"]["test"]),
     )
+
+
+def _certainty(split: str, top1: float | None, images: int) -> dict[str, float | int]:
+    if top1 is None:
+        return {}
+    return {f"{split}_std_error": standard_error(top1, images), f"{split}_images": images}
 
 
 def comparison_batches(

@@ -72,6 +72,6 @@ def three_digits(value: float) -> str:
 
 
 def mean_std(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
-    """Mean and standard deviation of `value` over what is not in `by`."""
+    """Mean and a sample's standard deviation of `value` over what is not in `by`; 0 of a single value."""
     grouped = frame.groupby(by, sort=True)[value]
-    return pd.DataFrame({"mean": grouped.mean(), "std": grouped.std(ddof=0)}).reset_index()
+    return pd.DataFrame({"mean": grouped.mean(), "std": grouped.std().fillna(0.0)}).reset_index()

@@ -26,7 +26,7 @@ def pareto(results: Results) -> Figure:
     """Test accuracy over MACs through the Pareto points, of what was trained alone, and as published for this data."""
     figure, axes = titled_axes(results, "Pareto points")
     for method in results.methods:
-        points = mean_std(results.pareto[results.pareto.method == method], ["macs"], "test_top1")
+        points = mean_std(results.pareto[results.pareto.method == method], ["macs", "name"], "test_top1")
         band(axes, points.macs / 1e6, points["mean"], points["std"], method, marker="o")
     own = results.pareto[results.pareto.method == results.methods[0]].drop_duplicates("name").sort_values("macs")
     reference = results.reference["reference/full_model_top1"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import pandas as pd
 
+from dεps.noise import standard_error
 from dεps.reporting.published import COST_DATASET, dataset_of, pareto_points, training_costs
 from dεps.reporting.results import Results
 from dεps.reporting.style import label
@@ -77,12 +77,12 @@ def _cost_ratio(results: Results) -> Highlight:
 def certainty(results: Results) -> str:
     """How far the numbers can be trusted."""
     images = results.manifest["images"]["test"]
-    share = results.metrics["pareto/mean_top1"].mean() / 100
-    error = 100 * math.sqrt(share * (1 - share) / images)
-    text = f"With {images:,} test images one standard error of a top-1 near {100 * share:.0f} % is {error:.2f} points. "
+    top1 = results.metrics["pareto/mean_top1"].mean()
+    error = standard_error(top1, images)
+    text = f"With {images:,} test images one standard error of a top-1 near {top1:.0f} % is {error:.2f} points. "
     if len(results.seeds) == 1:
         return text + "One seed was trained, so nothing is known about the spread between seeds."
-    return text + f"± is the standard deviation over {len(results.seeds)} seeds."
+    return text + f"± is the standard deviation (of a sample) over {len(results.seeds)} seeds."
 
 
 def _of(metrics: pd.DataFrame, method: str, column: str) -> pd.Series:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import yaml
@@ -26,17 +27,27 @@ TEMPLATE, STYLE_SHEET, SCRIPT = (FOLDER / name for name in ("index.html.j2", "pa
 
 
 def render(experiments: Sequence[Results], folder: Path) -> str:
-    """The page over all experiments; their figures are read from `folder/<experiment>/<figure>.svg` and `.pdf`."""
+    """The page over all experiments; their figures are read from `folder/<experiment>/<figure>.svg` and `.pdf`.
+
+    Reports of other experiments in `folder` are linked, and none of their numbers shown: they may be of other code.
+    """
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     swatches = colours(list(METHODS)) | colours([method for results in experiments for method in results.methods])
     return environment.get_template(TEMPLATE.name).render(
         sections=[_section(results, folder / results.experiment) for results in experiments],
+        others=_others(folder, {results.experiment for results in experiments}),
         style=STYLE_SHEET.read_text("utf-8"),
         script=SCRIPT.read_text("utf-8"),
         swatches={label(method): colour for method, colour in swatches.items()},
     )
+
+
+def _others(folder: Path, shown: set[str]) -> list[dict[str, str]]:
+    """Name and link of each report of another experiment."""
+    found = sorted(path.parent.name for path in folder.glob("*/results.md"))
+    return [{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in found if name not in shown]
 
 
 def _section(results: Results, folder: Path) -> dict[str, Any]:

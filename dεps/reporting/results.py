@@ -163,9 +163,13 @@ class Results:
 
 def all_results(params: dict[str, Any]) -> list[Results]:
     """Every selected experiment of `params.yaml`."""
-    names, methods, seeds = (selected(params, key) for key in ("names", "methods", "seeds"))
+    return [results_of(params, name) for name in selected(params, "names")]
+
+
+def results_of(params: dict[str, Any], name: str) -> Results:
+    """One experiment, with the selected methods and seeds. Raises `UserError` naming what params lack."""
+    methods, seeds = (selected(params, key) for key in ("methods", "seeds"))
     for keys in (("dataset",), ("space", "name"), ("train", "epochs"), ("methods",), ("tuning", "seed")):
-        for name in names:
-            if len(keys) > 1 and keys[1] not in section(params, "experiments", name, keys[0]):
-                raise UserError(f"params.yaml has no 'experiments.{name}.{'.'.join(keys)}'; 'deps params' composes it")
-    return [Results(name, methods, seeds, section(params, "experiments", name)) for name in names]
+        if len(keys) > 1 and keys[1] not in section(params, "experiments", name, keys[0]):
+            raise UserError(f"params.yaml has no 'experiments.{name}.{'.'.join(keys)}'; 'deps params' composes it")
+    return Results(name, methods, seeds, section(params, "experiments", name))

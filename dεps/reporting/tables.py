@@ -12,6 +12,8 @@ from dεps.reporting.style import label
 from dεps.tuning.verdict import verdict
 
 PAGE = Path("reports/index.html")
+#: the folder of each experiment's figures and tables
+EXPERIMENTS = Path("reports/experiments")
 PREDICTOR = "predictor/kendall_tau"
 #: column of the metrics: heading, decimals
 COLUMNS = {
@@ -94,9 +96,9 @@ def _alone(results: Results) -> list[dict[str, str]]:
 
 
 def spread(values: pd.Series, decimals: int) -> str:
-    """Mean, and the standard deviation where there are several values."""
+    """Mean, and a sample's standard deviation where there are several values."""
     text = f"{values.mean():.{decimals}f}"
-    return f"{text} ± {values.std(ddof=0):.{decimals}f}" if len(values) > 1 and values.std(ddof=0) > 0 else text
+    return f"{text} ± {values.std():.{decimals}f}" if len(values) > 1 and values.std() > 0 else text
 
 
 def predictor_tau(metrics: pd.DataFrame) -> str:
@@ -106,7 +108,9 @@ def predictor_tau(metrics: pd.DataFrame) -> str:
 
 def caption(results: Results) -> str:
     """What a reader has to know about the table."""
-    seeds = f"{len(results.seeds)} seeds (mean ± standard deviation)" if len(results.seeds) > 1 else "1 seed"
+    seeds = (
+        f"{len(results.seeds)} seeds (mean ± standard deviation of a sample)" if len(results.seeds) > 1 else "1 seed"
+    )
     data, space = results.manifest["name"], results.params["space"]["name"]
     images = results.manifest["images"]["test"]
     return (

@@ -48,7 +48,7 @@ def cost(results: Results) -> Figure:
         alone = 0.0 if np.isnan(alone) else alone
         colour = colours([method])[method]
         axes.barh(row, alone, color=colour, alpha=0.45, hatch="//", edgecolor=PAPER)
-        error = total.std(ddof=0) if len(total) > 1 else None
+        error = total.std() if len(total) > 1 else None
         axes.barh(row, total.mean() - alone, left=alone, color=colour, xerr=error)
         text = f"  {three_digits(total.mean())}"
         if BASE in totals:

@@ -49,6 +49,8 @@ def masked(text: str, uri: str) -> str:
 def reason(error: Exception, uri: str) -> str:
     """What a warning says of an error of the store at `uri`: its first cause, in one line."""
     text = " ".join(str(error).split())
+    if "out-of-date database schema" in text:
+        return f"an older MLflow made it; keep a copy of it, then run 'mlflow db upgrade {masked(uri, uri)}'"
     if "(Caused by " in text:  # as urllib3 ends its messages: … (Caused by Kind("what happened"))
         text = re.sub(r"^\w+\(['\"]|['\"]\)+$", "", text.rpartition("(Caused by ")[2])
     return masked(text or type(error).__name__, uri)[:200]

@@ -18,6 +18,7 @@ from dεps.config import section, selected
 from dεps.data.manifest import read_manifest
 from dεps.errors import UserError
 from dεps.exporting.card import ModelCard
+from dεps.exporting.choice import worse_than
 from dεps.files import read_json
 from dεps.identity import digest, run_identity
 from dεps.stage import Context
@@ -27,7 +28,7 @@ STAGE = "export"
 #: tag of a version and of its logged model: what it was made of
 CONTENT = "deps.export"
 #: numbers of a model, logged as metrics
-NUMBERS = ("macs", "params", "val_top1", "test_top1")
+NUMBERS = ("macs", "params", "val_top1", "val_std_error", "test_top1", "test_std_error")
 #: what a logged model's file is called inside
 FILE = "model.onnx"
 
@@ -191,11 +192,11 @@ def _about(model: _Model) -> str:
 
 
 def _describe(model: _Model) -> str:
-    card, test = model.card, ""
-    if card.test_top1 is not None:
-        test = f", {card.test_top1:.2f} % on test"
+    card = model.card
+    accuracies = ", ".join(filter(None, map(card.accuracy, ("val", "test"))))
+    worse = "".join(f" It {line}." for line in worse_than(model.facts))
     return (
         f"`{card.arch}`: at most {model.facts['max_macs']:,} MACs; {card.macs:,} MACs, {card.params:,} parameters, "
-        f"{card.val_top1:.2f} % top-1 on validation{test}. Classes: {', '.join(card.classes[:20])}"
+        f"top-1 {accuracies}.{worse} Classes: {', '.join(card.classes[:20])}"
         f"{', …' if len(card.classes) > 20 else ''}."
     )

@@ -58,3 +58,10 @@ def test_metadata_that_cannot_be(change, named):
     with pytest.raises(UserError, match=r"net\.onnx") as caught:
         ModelCard.from_texts(CARD.to_texts() | change, FILE)
     assert named in str(caught.value)
+
+
+def test_accuracies_are_said_with_their_standard_errors():
+    card = replace(CARD, val_std_error=0.89, val_images=2000, test_top1=79.0, test_std_error=2.88, test_images=200)
+    assert card.accuracy("val") == "80.50 ± 0.89 % on validation (2,000 images)"
+    assert card.accuracy("test") == "79.00 ± 2.88 % on test (200 images)"
+    assert (CARD.accuracy("val"), CARD.accuracy("test")) == ("80.50 % on validation", "")  # of an older version

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from dεps.errors import UserError
-from dεps.exporting.choice import candidates, known_accuracies, most_accurate
+from dεps.exporting.choice import candidates, known_accuracies, most_accurate, worse_than
 
 FRONT = pd.DataFrame(
     {
@@ -30,3 +30,13 @@ def test_validation_decides_and_of_equals_the_smaller_wins():
     assert known_accuracies(FRONT) == {"a": 55.0, "d": 90.0}
     assert most_accurate(FRONT, ["b", "c"], {"b": 70.0, "c": 65.0}) == "b"
     assert most_accurate(FRONT, ["c", "b"], {"b": 65.0, "c": 65.0}) == "b"
+
+
+def test_a_larger_model_that_is_worse_is_said_to_be_so_and_whether_it_is_noise():
+    found = {"points": -0.5, "error": 0.4, "is_noise": True}
+    sure = {"points": -2.0, "error": 0.4, "is_noise": False}
+    assert worse_than({"worse_than": {"small": {"test": found}, "medium": {"test": sure}}}) == [
+        "is 0.50 ± 0.40 points worse on test than small, which is smaller: within noise",
+        "is 2.00 ± 0.40 points worse on test than medium, which is smaller: more than noise: take the smaller one",
+    ]
+    assert worse_than({}) == []

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pandas as pd
 import pytest
@@ -9,8 +10,10 @@ from click.testing import CliRunner
 
 from dεps.cli import main
 from dεps.evaluation import Recalibration, top1
+from dεps.exporting.command import Validation
 from dεps.latency.command import table_for
 from dεps.latency.timing import Conditions
+from dεps.noise import standard_error
 from dεps.search_space import Arch
 from dεps.stage import Context
 from pipelines import export as stage
@@ -118,8 +121,36 @@ def test_the_stage_writes_models_under_each_budget(project, net, data, monkeypat
         assert model["test_top1"] == round(top1(net, arch, data, data.test, indices), 4)
         assert model["onnx"]["file_top1"] == model["onnx"]["torch_top1"] == model["test_top1"]
         assert model["onnx"]["images"] == 48
+        assert model["test_images"] == model["val_images"] == 48
+        assert model["test_std_error"] == standard_error(model["test_top1"], 48)
+        assert model["val_std_error"] == standard_error(model["val_top1"], 48)
         assert model["onnx"]["max_logit_difference"] < 1e-4
     assert models["large"]["max_macs"] > models["small"]["max_macs"]
+    assert models["small"]["val_top1"] <= models["medium"]["val_top1"] <= models["large"]["val_top1"]
+    for budget, splits in models["large"]["worse_than"].items():
+        for split, found in splits.items():
+            key = {"validation": "val_top1", "test": "test_top1"}[split]
+            assert found["points"] == pytest.approx(models["large"][key] - models[budget][key], abs=1e-3) < 0
+            assert found["is_noise"] == (-found["points"] <= 2 * found["error"])
+
+
+def test_a_larger_model_that_is_worse_on_test_is_compared_on_the_same_images():
+    smaller, larger = np.arange(48) < 40, np.arange(48) < 36  # 4 lost: sqrt(4 - 16 / 48) = 1.9149
+    assert stage._against([smaller, larger], [smaller, smaller]) == {
+        "test": {"points": -8.3333, "error": 3.9893, "is_noise": False}
+    }
+
+
+def test_a_smaller_arch_within_noise_of_the_chosen_one_is_named(project, net, data):
+    measure = Validation(net, data, Recalibration.of(data.train, 48, 0))
+    small, large = net.space.smallest(), net.space.largest()
+    measure([small, large])
+    for lost, named in ((3, True), (9, False)):  # 3 ± 1.68 of 48 images, and 9 ± 2.70
+        measure.right = {str(large): np.arange(48) < 40, str(small): np.arange(48) < 40 - lost}
+        found = measure.smaller(large)
+        assert (found is not None) == named
+        assert found is None or (found.arch, found.gain, found.gain_std_error) == (str(small), 6.25, 3.4939)
+    assert measure.smaller(small) is None
 
 
 @pytest.mark.parametrize(("budgets", "kept"), [([1.0, 400_000.0], 2), ([1000.0, 400_000.0], 1)])

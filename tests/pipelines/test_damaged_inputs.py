@@ -24,11 +24,12 @@ from dεps.supernet.files import save_supernet
 from dεps.supernet.network import Supernet
 from dεps.tracking.store import Store
 from dεps.tracking.sync import instances, sync
-from pipelines import export, predict, reference, report, search
+from pipelines import export, predict, reference, search
 from tests.accidents import ACCIDENTS, binary, cut, empty, remove, text
 from tests.conftest import default_params
 from tests.refusals import assert_one_line, refusal
 from tests.reporting import made_up
+from tests.reporting.made_up import write_report
 from tests.tracking import test_sync
 
 results, workspace = made_up.results, test_sync.workspace
@@ -102,7 +103,7 @@ def test_the_report_names_files_of_other_content(results, name, old, new):
 
 def test_a_report_of_damaged_results_is_not_written(results):
     empty(Path("runs/quick/predict/rss-0/predictions.csv"))
-    refusal(report.main, "rss-0/predictions.csv")
+    refusal(write_report, "rss-0/predictions.csv")
     assert not Path("reports/experiments").exists()
     assert not any(path.is_file() for path in Path(".state").rglob("*"))
 

@@ -23,6 +23,8 @@ SHRUNK = [
 ]
 #: of the images in DEPS_IMAGES, and of drawn ones
 CLASSES, IMAGES = 4, 40
+#: of an experiment that the recipe does not select
+OTHER = "reports/experiments/quick/results.md"
 
 
 def section() -> str:
@@ -68,6 +70,11 @@ def clone(tmp_path_factory) -> Clone:
     put_images(root)
     preset = clone.folder / re.search(r"`(params/experiment/\w+\.yaml)`", section())[1]
     preset.write_text(text.replace("path/to/images", str(root)))
+    report = clone.folder / OTHER
+    report.parent.mkdir(parents=True)
+    report.write_text("quick: as it was\n")
+    for command in (["add", "-A"], ["commit", "-qm", "a report of another experiment"]):
+        clone.call("git", *command)
     first, second, _ = commands()
     clone.call(*first, *SHRUNK)
     clone.output = clone.call(*second)
@@ -82,6 +89,13 @@ def test_a_supernet_is_trained_on_own_images(clone):
     metrics = json.loads((clone.folder / "runs/mine/evaluate/deps-0/metrics.json").read_text())
     assert 0 <= metrics["pareto/mean_top1"] <= 100
     assert (clone.folder / "reports/index.html").exists()
+
+
+def test_reports_that_are_not_selected_stay(clone):
+    assert clone.call("git", "status", "--porcelain", "reports/experiments/quick") == ""
+    assert (clone.folder / OTHER).read_text() == "quick: as it was\n"
+    assert (clone.folder / "reports/experiments/mine/results.md").exists()
+    assert "experiments/quick/results.md" in (clone.folder / "reports/index.html").read_text()
 
 
 @pytest.mark.skipif("export" not in main.commands, reason="there is no command 'export' yet")

@@ -22,7 +22,7 @@ def clone(tmp_path_factory) -> Clone:
 
 
 def test_everything_is_made_and_tracked(clone):
-    assert len(ran(clone.output)) == 1 + 1 + 1 + 1 + 5 * 2 + 1 + 2
+    assert len(ran(clone.output)) == 1 + 1 + 1 + 1 + 5 * 2 + 1 + 3
     assert "8 runs in sqlite" in clone.output
     shown = clone.call("deps", "show")
     assert "RSS" in shown
@@ -50,7 +50,7 @@ def test_dvc_experiments_compose_by_themselves(clone):
     ]
     output = clone.call("dvc", "exp", "run", *overrides)
     searched = {f"{stage}@quick-{method}-0" for stage in ("search", "export") for method in ("deps", "rss")}
-    assert ran(output) - searched == {"report", "track"}
+    assert ran(output) - searched == {"report@quick", "page", "track"}
     assert {name for name in searched if name.startswith("search")} <= ran(output)  # it may find what it found before
     assert "pareto/mean_top1" in clone.call("dvc", "exp", "show", "--csv")
     clone.call("deps", "params", *OVERRIDES)
@@ -85,12 +85,13 @@ def test_a_change_reruns_what_it_touches(clone):
         "predict@quick-rss-0",
         "search@quick-rss-0",
         "export@quick-rss-0",
-        "report",
+        "report@quick",
+        "page",
         "track",
     }
     path = clone.folder / "dεps/reporting/figures.py"
     path.write_text(path.read_text().replace('"Pareto points"', '"Points"'))
-    assert ran(clone.call("dvc", "repro")) == {"report", "track"}
+    assert ran(clone.call("dvc", "repro")) == {"report@quick", "page", "track"}
     # Back to the first parameters: nothing is trained, the results come from DVC's cache.
     clone.call("deps", "params", *OVERRIDES)
     assert not any(stage.startswith("train") for stage in ran(clone.call("dvc", "repro")))

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import report
 from tests.reporting import made_up
 from tests.tuning.tables import write_study
 
@@ -17,5 +16,5 @@ def report_folder(tmp_path_factory) -> Path:
     write_study(folder / "study", folder / "runs/quick/tune", trials=10)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        report.main()
+        made_up.write_report()
     return folder

@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from dεps.files import write_json
+from dεps.config import read_params
+from dεps.files import output_folder, write_json
 from dεps.reporting.results import Results, all_results
+from dεps.reporting.tables import EXPERIMENTS
+from dεps.stage import Context
+from pipelines import page, report
 from tests.conftest import default_params, made_up_manifest
 
 #: archs of `mbv3_micro`
@@ -103,6 +107,15 @@ def write_results(root: Path) -> dict:
             write_json(runs / "predict" / name / "metrics.json", taus)
             write_json(runs / "search" / name / "metrics.json", {"search/front_size": 3})
     return params
+
+
+def write_report() -> None:
+    """What stages `report` and `page` write of the results in the working directory."""
+    params = read_params()
+    for name in params["names"]:
+        with output_folder(EXPERIMENTS / name, Path(".state/scratch")) as out:
+            report.work(Context("report", name, params=params), out)
+    page.main()
 
 
 @pytest.fixture

@@ -25,13 +25,13 @@ def with_ofa(results):
 
 def test_without_ofa_nothing_is_compared_with_it(results):
     assert list(values(results)) == ["highest mean Pareto top-1", "predictor, median τ", "archs measured"]
-    assert values(results)["highest mean Pareto top-1"] == ("80.50 ± 0.50 %", "DεpS")
+    assert values(results)["highest mean Pareto top-1"] == ("80.50 ± 0.71 %", "DεpS")
     assert values(results)["archs measured"][0] == f"{4 * 4 + 4 * 4 + 4 * 2}"
 
 
 def test_differences_are_taken_seed_by_seed(with_ofa):
     found = values(with_ofa)
-    assert found["DεpS − OFA, smallest"] == ("+1.50 ± 0.50 points", "75.00 against 73.50 ± 0.50 %")
+    assert found["DεpS − OFA, smallest"] == ("+1.50 ± 0.71 points", "75.00 against 73.50 ± 0.71 %")
     assert found["DεpS − OFA, largest"][0] == "+0.00 points"
     assert found["training cost, OFA ÷ DεpS"] == ("2.50 ×", "1 against 0.4 TMACs")
 
@@ -45,5 +45,5 @@ def test_the_papers_numbers_stand_beside_ours_on_its_data(with_ofa):
 
 def test_certainty_says_what_is_known_of_the_spread(results):
     assert "one standard error of a top-1 near 80 % is 0.89 points" in certainty(results)
-    assert certainty(results).endswith("± is the standard deviation over 2 seeds.")
+    assert certainty(results).endswith("± is the standard deviation (of a sample) over 2 seeds.")
     assert "nothing is known about the spread" in certainty(replace(results, seeds=[0]))

@@ -5,11 +5,13 @@ import pytest
 import yaml
 
 from dεps.errors import UserError
+from dεps.reporting.drawing import mean_std
 from dεps.reporting.kinds import GROUPS, STUDY_GROUPS, groups, kinds
 from dεps.reporting.style import METHODS, colours, label
 from dεps.reporting.tables import caption, latex, markdown, spread, summary
-from pipelines import report
+from pipelines.reference import mean_and_std
 from tests.conftest import ROOT
+from tests.reporting.made_up import write_report
 from tests.tuning.tables import write_study
 
 EVERY = [kind for group in GROUPS.values() for kind in group]
@@ -24,9 +26,9 @@ def test_the_table_shows_mean_and_spread_over_seeds(results):
         "smallest trained alone",
         "logistic regression",
     ]
-    assert table["mean Pareto top-1 (%)"].tolist() == ["80.50 ± 0.50", "80.50 ± 0.50", "–", "–", "–"]
+    assert table["mean Pareto top-1 (%)"].tolist() == ["80.50 ± 0.71", "80.50 ± 0.71", "–", "–", "–"]
     assert table["largest (%)"].tolist()[2:] == ["84.00 ± 0.50", "–", "81.25"]
-    assert table["smallest (%)"].tolist()[2:] == ["–", "78.50 ± 0.50", "–"]
+    assert table["smallest (%)"].tolist()[2:] == ["–", "78.50 ± 0.71", "–"]
     assert table["training (TMACs)"].tolist()[2:] == ["0.400", "0.100", "–"]
     assert "2 seeds" in caption(results)
 
@@ -35,7 +37,7 @@ def test_another_arch_trained_alone_has_a_column_of_its_own(results):
     path = Path("runs/quick/reference/standalone.csv")
     pd.read_csv(path).assign(name="D2").to_csv(path, index=False)
     table = summary(results).set_index("method")
-    assert table.loc["D2 trained alone", "this arch (%)"] == "78.50 ± 0.50"
+    assert table.loc["D2 trained alone", "this arch (%)"] == "78.50 ± 0.71"
     assert table.loc["D2 trained alone", "smallest (%)"] == "–"
 
 
@@ -46,17 +48,26 @@ def test_tables_in_markdown_and_latex(results):
     assert len(lines) == 4 + len(table)
     tex = latex(table, "50 % of it")
     assert r"\caption{50 \% of it}" in tex
-    assert r"80.50 $\pm$ 0.50" in tex
+    assert r"80.50 $\pm$ 0.71" in tex
     assert tex.count(r"\\") == 1 + len(table)
 
 
 def test_spread_of_one_value_is_the_value():
     assert spread(pd.Series([1.234]), 2) == "1.23"
-    assert spread(pd.Series([1.0, 3.0]), 1) == "2.0 ± 1.0"
+    assert spread(pd.Series([1.0, 3.0]), 1) == "2.0 ± 1.4"
+
+
+def test_standard_deviations_are_a_samples():
+    """Of 1, 2 and 6: mean 3, squares 4 + 1 + 9 = 14, and 14 / 2 = 7."""
+    frame = pd.DataFrame({"macs": [5, 5, 5, 7], "top1": [1.0, 2.0, 6.0, 4.0]})
+    assert mean_std(frame, ["macs"], "top1").round(6).to_numpy().tolist() == [[5, 3, 2.645751], [7, 4, 0]]
+    assert spread(frame.top1[:3], 2) == "3.00 ± 2.65"
+    assert mean_and_std("x", [1.0, 2.0, 6.0]) == {"reference/x_top1": 3.0, "reference/x_top1_std": 2.6458}
+    assert mean_and_std("x", [4.0])["reference/x_top1_std"] == 0.0
 
 
 def test_the_stage_writes_each_figure_in_three_formats(results):
-    report.main()
+    write_report()
     written = {path.suffix for path in Path("reports").rglob("*") if path.is_file()}
     assert written == {".svg", ".pdf", ".png", ".md", ".tex", ".html"}
     folder = Path("reports/experiments/quick")
@@ -64,18 +75,44 @@ def test_the_stage_writes_each_figure_in_three_formats(results):
     assert all(path.read_bytes().startswith(b"%PDF") for path in folder.glob("*.pdf"))
 
 
+def test_reports_of_experiments_that_are_not_selected_stay_and_are_linked_only(results):
+    write_report()
+    quick = {path: path.read_bytes() for path in Path("reports/experiments/quick").iterdir()}
+    for folder in ("runs", "data"):
+        Path(folder, "quick").rename(Path(folder, "mine"))
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params |= {"names": ["mine"], "experiments": {"mine": params["experiments"]["quick"]}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_report()
+    assert {path: path.read_bytes() for path in quick} == quick
+    page = Path("reports/index.html").read_text()
+    assert '<a href="experiments/quick/results.md">quick</a>' in page
+    assert ('id="mine"' in page, 'id="quick"' in page, 'id="others"' in page) == (True, False, True)
+
+
+def test_each_stage_of_the_report_owns_the_folder_of_its_experiment_only():
+    """DVC deletes a stage's outputs before it runs: a folder of all experiments would be emptied by any selection."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    outs = [next(iter(out)) for name in ("report", "page") for out in stages[name]["outs"]]
+    assert outs == ["reports/experiments/${item.experiment}", "reports/index.html"]
+    for name, stage in stages.items():
+        for out in (out if isinstance(out, str) else next(iter(out)) for out in stage.get("outs", [])):
+            own = out in ("reports/index.html", "reports/tracked.json")
+            assert own or "${item.experiment}" in out, f"{name} owns {out}"
+
+
 def test_missing_results_are_named(results):
     path = Path("runs/quick/evaluate/rss-1/pareto.csv")
     path.unlink()
     with pytest.raises(UserError, match=r"rss-1/pareto\.csv cannot be read.*dvc repro"):
-        report.main()
+        write_report()
 
 
 @pytest.mark.parametrize("file", ["reference/standalone.csv", "standalone/smallest-1/summary.json"])
 def test_missing_results_of_an_arch_trained_alone_are_named(results, file):
     (Path("runs/quick") / file).unlink()
     with pytest.raises(UserError, match=f"{file} cannot be read"):
-        report.main()
+        write_report()
 
 
 def test_every_method_has_its_own_colour():

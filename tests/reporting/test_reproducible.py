@@ -26,7 +26,8 @@ def test_every_file_of_the_report_has_the_same_bytes_again(tmp_path):
 def _report(folder: Path, seed: str) -> dict[Path, bytes]:
     shutil.rmtree(folder / "reports", ignore_errors=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
-    command = [sys.executable, "-m", "pipelines.report"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    for stage in (["report", "--experiment", "quick"], ["page"]):
+        command = [sys.executable, "-m", f"pipelines.{stage[0]}", *stage[1:]]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
     return {path.relative_to(folder): path.read_bytes() for path in (folder / "reports").rglob("*") if path.is_file()}

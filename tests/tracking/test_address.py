@@ -1,6 +1,12 @@
+import os
+import sqlite3
+import subprocess
+import sys
+
 import pytest
 
 from dεps.tracking.address import masked, patience, reason
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -40,3 +46,18 @@ def test_the_reason_is_the_first_cause():
 
 def test_tables_of_a_database_have_time_to_be_made():
     assert patience("http://host") < 10 < patience("sqlite:///mlflow.db") == patience("postgresql://host/db")
+
+
+def test_a_store_of_an_older_mlflow_is_met_with_the_command_that_upgrades_it(tmp_path, monkeypatch):
+    from dεps.tracking.store import Store
+
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    Store(uri)
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'acf3f17fdcc7'")
+    command = [sys.executable, "-c", f"from dεps.tracking.store import Store; Store({uri!r})"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert reason(Exception(done.stderr), uri) == (
+        f"an older MLflow made it; keep a copy of it, then run 'mlflow db upgrade {uri}'"
+    )

@@ -117,7 +117,7 @@ def test_each_file_is_a_version_with_an_alias(workspace):
     assert "divide by 255" in model.description
     version = store.client.get_model_version_by_alias("quick-deps", "large")
     assert (version.tags["val_top1"], version.tags["test_top1"], version.tags["macs"]) == ("90.0", "89.0", "1000")
-    assert "90.00 % top-1 on validation, 89.00 % on test" in version.description
+    assert "top-1 90.00 % on validation, 89.00 % on test." in version.description
     run = store.client.get_run(version.run_id)
     assert run.data.tags["method"] == "deps"
     (small, large) = sorted(store.client.search_logged_models([run.info.experiment_id]), key=lambda model: model.name)[

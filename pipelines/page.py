@@ -1,0 +1,20 @@
+"""Stage `page`: `reports/index.html` over the selected experiments, with links to reports of others."""
+
+from __future__ import annotations
+
+from dεps.config import read_params
+from dεps.files import write_atomic
+from dεps.reporting.page import render
+from dεps.reporting.results import all_results
+from dεps.reporting.tables import EXPERIMENTS, PAGE
+from dεps.stage import guarded
+
+
+def main() -> None:
+    """Write the page from results, and from the figures that stage `report` has drawn of them."""
+    write_atomic(PAGE, render(all_results(read_params()), EXPERIMENTS))
+    print(f"report: {PAGE}")
+
+
+if __name__ == "__main__":
+    guarded(main)
