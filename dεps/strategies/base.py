@@ -54,7 +54,7 @@ class Phase:
     sort: str | None = None
     #: the full model as it is on entry is frozen and teaches from then on
     freeze_teacher: bool = False
-    #: nothing but the full model is trained: kernel transformations rest, and validation looks at the whole space
+    #: nothing but the full model is trained: kernel transformations rest, and validation is that of the trunk
     alone: bool = False
 
 

@@ -21,8 +21,8 @@ def test_every_figure_names_its_seeds(results, kind):
 def test_the_pareto_figure_shows_means_over_seeds(results):
     (axes,) = figures.pareto(results).axes
     line = next(line for line in axes.lines if line.get_label() == "DεpS")
-    assert line.get_xdata().tolist() == [1, 2, 3, 4]
-    assert line.get_ydata().tolist() == pytest.approx([72.5, 73.5, 74.5, 75.5])
+    assert line.get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
+    assert line.get_ydata().tolist() == pytest.approx([72.5, 73.5, 74.5, 75.5, 76.5, 77.5])
     diamond = next(line for line in axes.lines if line.get_marker() == "D")
     assert (diamond.get_xdata().tolist(), diamond.get_ydata().tolist()) == ([1], [78.5])
     assert texts(axes.get_legend()) == ["DεpS", "RSS", "arch trained alone", "full model alone"]
