@@ -30,6 +30,7 @@ OVERRIDES = [
     *(f"experiments.quick.{key}=40" for key in ("train.validate_recalibration", "evaluate.recalibration_images")),
     "experiments.quick.evaluate.population={buckets: 1, per_bucket: 1}",
     "experiments.quick.full_model.keep=[0.5]",
+    "experiments.quick.tuning.trials=0",
     f"methods=[{','.join(METHODS)}]",
     "seeds=[0]",
 ]
