@@ -54,7 +54,15 @@ def test_smallest_and_largest_are_the_same_archs_everywhere(data, tmp_path, monk
         write_json(Path(f"runs/quick/search/{method}-0/metrics.json"), {"search/front_size": 3})
     names = [f"reference/{name}" for name in ("full_model_top1", "full_model_top1_std", "logistic_regression_top1")]
     write_json(Path("runs/quick/reference/metrics.json"), dict.fromkeys(names, 50.0))
-    row = {"standalone": "smallest", "name": "smallest", "arch": "a", "seed": 0, "macs": 1, "test_top1": 50.0}
+    row = {
+        "standalone": "smallest",
+        "name": "smallest",
+        "arch": "a",
+        "seed": 0,
+        "macs": 1,
+        "params": 1,
+        "test_top1": 50.0,
+    }
     pd.DataFrame([row]).to_csv("runs/quick/reference/standalone.csv", index=False)
     write_json(Path("runs/quick/standalone/smallest-0/summary.json"), {"cost/train_tmacs": 0.1})
 
