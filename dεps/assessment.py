@@ -16,7 +16,7 @@ from dεps.cost import arch_cost
 from dεps.data.splits import Split
 from dεps.device import best_device, set_up
 from dεps.errors import UserError
-from dεps.evaluation import EvaluateConfig, accuracies
+from dεps.evaluation import EvaluateConfig, accuracies, named_archs
 from dεps.experiment import check_fit, load_data, recalibration
 from dεps.measurement import TOGETHER
 from dεps.pareto import mean_pareto_accuracy
@@ -75,7 +75,7 @@ def assess(
         params: content of `params.yaml`.
         experiment: whose prepared data is used; needs no name where `params` selects one only.
         split: one of `SPLITS`.
-        archs: as `SearchSpace.named` understands them; default: the Pareto points and the smallest arch.
+        archs: as `SearchSpace.named` understands them; default: those of `named_archs`.
         images: so many random images of the split, the same ones each time; default: all.
 
     Raises `UserError` where the data is not prepared or does not fit the supernet.
@@ -115,8 +115,7 @@ def _chosen(net: Supernet, archs: Sequence[str]) -> tuple[list[tuple[str, Arch]]
     """Archs to measure with their names, and how many of them, from the first on, are Pareto points."""
     if archs:
         return [(text, net.choices.named(text, "--arch")) for text in archs], 0
-    points = list(net.choices.pareto_archs().items())
-    return [*points, ("smallest of all", net.choices.smallest())], len(points)
+    return list(named_archs(net.choices).items()), len(net.choices.pareto_archs())
 
 
 def _some(split: Split, images: int | None) -> Split:

@@ -152,12 +152,9 @@ def _share(images: int, batch: int, part: Part) -> Tensor | None:
     return torch.cat(batches) if batches else torch.arange(0)
 
 
-SMALLEST = "smallest"
-
-
-def named_archs(choices: SearchSpace) -> list[tuple[str, Arch]]:
-    """The Pareto points, and the smallest arch, by name."""
-    return [*choices.pareto_archs().items(), (SMALLEST, choices.smallest())]
+def named_archs(choices: SearchSpace) -> dict[str, Arch]:
+    """The Pareto points, and after them the arch with the least of everything where it is another, by name."""
+    return {**choices.pareto_archs(), **choices.least()}
 
 
 def measured(
@@ -173,12 +170,11 @@ def measured(
 
 
 def pareto_metrics(points: pd.DataFrame, column: str) -> dict[str, float]:
-    """Mean Pareto accuracy, and top-1 of the cheapest and the largest Pareto point, from `column` in percent."""
-    own = points[points.name != SMALLEST]
+    """Mean Pareto accuracy, and top-1 of the smallest and the largest of these points, from `column` in percent."""
     values = {
-        "mean": mean_pareto_accuracy(own.macs, own[column]),
-        "smallest": float(own[column].iloc[0]),
-        "largest": float(own[column].iloc[-1]),
+        "mean": mean_pareto_accuracy(points.macs, points[column]),
+        "smallest": float(points[column].iloc[0]),
+        "largest": float(points[column].iloc[-1]),
     }
     return {name: round(value, 4) for name, value in values.items()}
 

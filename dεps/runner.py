@@ -168,7 +168,8 @@ def describe(record: Record, trainer: Trainer) -> str:
     parts = [f"epoch {record['epoch']}/{-(-trainer.total_steps // trainer.steps_per_epoch)}, {record['phase']}"]
     parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]
     accuracies = {key: value for key, value in record.items() if key.startswith("val/")}
-    parts += [f"{key.removeprefix('val/').removesuffix('_top1')} {top1:.1f} %" for key, top1 in accuracies.items()]
+    names = {key: key.removeprefix("val/").removesuffix("_top1").replace("_", " ") for key in accuracies}
+    parts += [f"{names[key]} {top1:.1f} %" for key, top1 in accuracies.items()]
     return ", ".join(parts)
 
 

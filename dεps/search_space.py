@@ -210,7 +210,11 @@ class SearchSpace:
         )
 
     def smallest(self) -> Arch:
-        """The arch with the least of everything."""
+        """The arch with the least of everything, kernels, resolution and widths included: the sandwich trains it.
+
+        It is not what is called "smallest", the first of the Pareto points, but where the space has one kernel,
+        resolution and width only; else `least` says how it is called.
+        """
         return Arch(
             tuple((Block(stage.kernel[0], stage.expand[0]),) * stage.depth[0] for stage in self.stages),
             self.resolution[0],
@@ -251,13 +255,32 @@ class SearchSpace:
             stages.append((Block(stage.kernel[-1], ratio),) * chosen)
         return Arch(tuple(stages), self.resolution[-1], tuple(choices[-1] for choices in self.width_choices))
 
-    def names(self) -> dict[str, Arch]:
-        """Archs with a name: the Pareto points, and `smallest` and `largest` for the first and the last of them.
+    def ends(self) -> dict[str, Arch]:
+        """What is called `smallest` and `largest` in logs, tables, figures and MLflow: the first and last Pareto point.
 
-        These are the archs under the headings of the results table.
+        The smallest has the least depths and expand ratios, and all else at its most.
         """
-        points = self.pareto_archs()
-        return {"smallest": next(iter(points.values())), "largest": self.largest(), **points}
+        return {"smallest": next(iter(self.pareto_archs().values())), "largest": self.largest()}
+
+    def least(self) -> dict[str, Arch]:
+        """The arch of `smallest()` by its own name, such as D2E3K3; empty where it is a Pareto point.
+
+        The name goes on with W and the least width, and R and the least resolution, where these can be chosen.
+        """
+        arch, points = self.smallest(), self.pareto_archs()
+        if arch in points.values():
+            return {}
+        kernel = min(stage.kernel[0] for stage in self.stages)
+        name = f"{next(iter(points)).partition('K')[0]}K{kernel}"
+        if any(len(choices) > 1 for choices in self.width_choices):
+            name += f"W{min(arch.widths):g}"
+        if len(self.resolution) > 1:
+            name += f"R{arch.resolution}"
+        return {name: arch}
+
+    def names(self) -> dict[str, Arch]:
+        """Archs with a name: `smallest` and `largest`, the Pareto points, and the one that is less than all of them."""
+        return {**self.ends(), **self.pareto_archs(), **self.least()}
 
     def named(self, text: str, where: str) -> Arch:
         """The arch that `text` means: one of `names`, or an arch as `str(arch)` writes it.

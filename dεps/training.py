@@ -24,6 +24,7 @@ from dεps.data.splits import PreparedData
 from dεps.device import best_device, compiled
 from dεps.errors import UserError, check_numbers
 from dεps.evaluation import AUGMENTED, RECALIBRATED_ON, Recalibration, accuracies, recalibrated
+from dεps.identity import FULL_MODEL
 from dεps.losses import Targets
 from dεps.numerics import PRECISIONS, Numerics
 from dεps.optimizers import SGD
@@ -118,7 +119,8 @@ class Trainer:
         space, data, config: the experiment.
         strategy: the method.
         seed: decides weights, order, augmentation, dropout and sampled archs.
-        validated: archs to validate, by the name in `val/<name>_top1`; default: the smallest and the largest on offer.
+        validated: archs to validate, by the name in `val/<name>_top1`; default: the `SearchSpace.ends` of what the
+            method offers.
     """
 
     def __init__(
@@ -184,7 +186,8 @@ class Trainer:
                 raise UserError(f"the training state does not fit the search space: '{name}' has another shape")
             own[name].copy_(tensor)
         self.numerics.restore(snapshot.tensors)
-        self.step, self.macs, self.history = snapshot.step, snapshot.macs, list(snapshot.history)
+        self.step, self.macs = snapshot.step, snapshot.macs
+        self.history = [self._in_own_names(record) for record in snapshot.history]
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         return self.optimizer.state[parameter]["momentum_buffer"]
@@ -317,13 +320,30 @@ class Trainer:
         augment = self.config.augment if self.config.recalibrate_on == AUGMENTED else None
         return Recalibration.of(self.data.train, images, self.seed, augment)
 
+    def _trunk_names(self) -> dict[str, str | None]:
+        """How the method calls the two archs that the trunk validates; None: it has no name for it.
+
+        Of a method that offers a part of the space the smallest and the largest may be other archs than the trunk's.
+        """
+        trunk, own = self.space.ends(), self.strategy.space.ends()
+        others = {"smallest": None, "largest": FULL_MODEL}
+        return {name: name if arch == own[name] else others[name] for name, arch in trunk.items()}
+
+    def _in_own_names(self, record: Record) -> Record:
+        """A record of the trunk as the method would have written it; others as they are."""
+        if record["step"] > max((phase.end for phase in self.phases if phase.alone), default=0):
+            return record
+        names = {f"val/{name}_top1": own and f"val/{own}_top1" for name, own in self._trunk_names().items()}
+        return {own: value for key, value in record.items() if (own := names.get(key, key))}
+
     @computing()
     def _validate(self, phase: Phase) -> Record:
         """Top-1 of the smallest and the largest arch (or `validated`) on validation, BN recalibrated, in percent."""
         images = self._recalibration(self.config.validate_recalibration)
-        # In the trunk every method validates the same two archs, or a branch would not be its own trunk's.
-        choices = self.space if phase.alone else self.strategy.space
-        archs = self.validated or {"smallest": choices.smallest(), "largest": choices.largest()}
+        archs = self.validated or self.strategy.space.ends()
+        if phase.alone:  # the trunk's, or a branch would not be its own trunk
+            trunk = self.space.ends()
+            archs = {own: trunk[name] for name, own in self._trunk_names().items() if own}
         rows = accuracies(self.net, list(archs.values()), self.data, [self.data.validation], images, self.part)
         return {f"val/{name}_top1": round(value, 4) for name, (value,) in zip(archs, rows, strict=True)}
 

@@ -89,7 +89,7 @@ def _asked(context: Context, front: pd.DataFrame, limits: dict[str, int], count:
     least = int(front.macs.min())
     missed = [name for name, limit in limits.items() if limit < least]
     if 0 < len(missed) < len(limits):
-        print(f"{context.label}: no arch under {', '.join(missed)}; the smallest has {least:,} MACs")
+        print(f"{context.label}: no arch under {', '.join(missed)}; the least is {least:,} MACs")
     kept = {name: limit for name, limit in limits.items() if name not in missed} or limits
     where = ".".join(context.keys("export", "budgets"))
     return {name: candidates(front, limit, count, f"{where}: {name}") for name, limit in kept.items()}

@@ -199,7 +199,7 @@ def test_evaluate_measures_as_the_pipeline_does(prepared):
     space, indices = net.choices, Recalibration.of(prepared.train, 50, 0)
     for options, split in (((), prepared.validation), (("--split", "test"), prepared.test)):
         result = json.loads(done("evaluate", "net.safetensors", "--json", *options))
-        archs = {**space.pareto_archs(), "smallest of all": space.smallest()}
+        archs = {**space.pareto_archs(), "D2E2K3": space.smallest()}
         assert {row["name"]: Arch.parse(row["arch"]) for row in result["archs"]} == archs
         for row, arch in zip(result["archs"], archs.values(), strict=True):
             assert (row["macs"], row["params"]) == arch_cost(net.space, arch, 4, 1)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from dεps.config import structured
 from dεps.cost import arch_cost
 from dεps.errors import UserError
+from dεps.evaluation import named_archs
 from dεps.families.mobilenet import middle_width, squeeze_width
 from dεps.search_space import Arch, SearchSpace, make_divisible
 from tests.conftest import SPACES, load_space
@@ -211,6 +213,7 @@ def test_names_of_archs_are_those_of_the_pareto_points(space):
         assert space.named(name, "key") == arch
     assert space.named("smallest", "key") == first
     assert space.named("largest", "key") == space.largest() == list(points.values())[-1]
+    assert space.ends() == {"smallest": first, "largest": space.largest()}
     odd = space.sample(Random(1))
     assert space.named(str(odd), "key") == odd
     assert [space.name_of(arch) for arch in (first, space.largest(), odd)] == [
@@ -218,6 +221,34 @@ def test_names_of_archs_are_those_of_the_pareto_points(space):
         "largest",
         str(odd),
     ]
+
+
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("mbv3_micro", "D1E2K3"),
+        ("mbv3_32", "D2E3K3"),
+        ("proxyless_224", "D2E3K3"),
+        ("mbv3_224_elastic", "D2E3K3R128"),
+        ("resnet50d_224", "D0E0.2K3W0.65"),
+        ("mbv3_32_k7", None),  # its smallest point is the arch with the least of everything
+    ],
+)
+def test_the_arch_with_the_smallest_kernels_has_a_name_of_its_own(space, name):
+    space = load_space(space)
+    names, least = space.names(), space.smallest()
+    called = [other for other, arch in names.items() if arch == least]
+    assert called == ([name] if name else ["smallest", next(iter(space.pareto_archs()))])
+    assert space.named(name or "smallest", "key") == least
+    assert (least == names["smallest"]) == (name is None)
+    assert len(space.pareto_archs()) == len({*space.pareto_archs().values()}) == 6
+    assert len(named_archs(space)) == 6 + (name is not None)
+
+
+def test_a_coupled_spaces_arch_with_the_smallest_kernels_has_a_name_too(micro):
+    assert replace(micro, coupled=True).least() == {"D1K3": micro.smallest()}
+    assert micro.couple([3, 5, 3]).least() == {}
+    assert micro.restrict(kernel=[5]).ends() == micro.ends()
 
 
 @pytest.mark.parametrize("text", ["middle", "D9E9K9", "k9e2_k3e2_k3e2_r28", "k3e2_r28", "k3e2_k3e2_k3e2_r32", ""])

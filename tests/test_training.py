@@ -350,6 +350,41 @@ def test_one_arch_alone_is_trained_validated_and_charged(micro, data):
     )  # a third block it lacks
 
 
+def test_smallest_and_largest_are_the_first_and_the_last_pareto_point(micro, data):
+    config = replace(CONFIG, epochs=2)
+    run = finish(trainer(micro, data, config, strategy="bignas"))
+    images = Recalibration.of(data.train, config.validate_recalibration, 0)
+    first, *_, last = micro.pareto_archs().values()
+    found = {
+        name: round(top1(run.net, arch, data, data.validation, images), 4)
+        for name, arch in (("smallest", first), ("largest", last), ("least", micro.smallest()))
+    }
+    assert {key: value for key, value in run.history[-1].items() if key.startswith("val/")} == {
+        "val/smallest_top1": found["smallest"],
+        "val/largest_top1": found["largest"],
+    }
+    assert found["least"] != found["smallest"]  # the sandwich's own smallest arch, whose kernels are the smallest
+
+
+def test_the_trunks_archs_are_not_called_smallest_and_largest_where_a_methods_own_are_others(micro, data):
+    config = replace(CONFIG, epochs=2, teacher_recalibration=40)
+    trunk = finish(trainer(micro, data, config))
+    run = trainer(micro, data, config, **BRANCHING["compofa"])
+    run.restore(copy.deepcopy(trunk.snapshot()))
+    finish(run)
+    validated = [{key: value for key, value in record.items() if key.startswith("val/")} for record in run.history]
+    teacher = [{"val/full_model_top1": record["val/largest_top1"]} for record in trunk.history]
+    assert validated[:2] == teacher
+    assert all(set(record) == {"val/smallest_top1", "val/largest_top1"} for record in validated[2:])
+    images = Recalibration.of(data.train, config.validate_recalibration, 0)
+    space = micro.couple([3, 5, 3])
+    for name, arch in (("smallest", space.smallest()), ("largest", space.largest())):
+        assert validated[-1][f"val/{name}_top1"] == round(top1(run.net, arch, data, data.validation, images), 4)
+    ofa = trainer(micro, data, config, **BRANCHING["ofa"])
+    ofa.restore(copy.deepcopy(trunk.snapshot()))
+    assert ofa.history == trunk.history
+
+
 def test_a_state_of_another_space_is_refused(micro, data):
     run = trainer(micro, data)
     state = run.snapshot()

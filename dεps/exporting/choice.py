@@ -36,13 +36,13 @@ def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
 def candidates(front: pd.DataFrame, limit: float, count: int, where: str) -> list[str]:
     """Archs that cost at most `limit` MACs: the `count` with the best predictions, and all that were measured.
 
-    Raises `UserError` naming the budget `where`, and the smallest arch, when there is none.
+    Raises `UserError` naming the budget `where`, and the cheapest arch, when there is none.
     """
     under = front[front.macs <= limit]
     if under.empty:
         least = int(front.macs.min())
-        smallest = f"the smallest arch that search found has {macs_text(least)} ({least:,})"
-        raise UserError(f"{where} is {macs_text(limit)} MACs; {smallest}")
+        cheapest = f"the cheapest arch that search found has {macs_text(least)} ({least:,})"
+        raise UserError(f"{where} is {macs_text(limit)} MACs; {cheapest}")
     best = under.sort_values(["predicted", "macs"], ascending=[False, True]).arch.head(count)
     return list(dict.fromkeys([*best, *under.arch[under.measured.notna()]]))
 

@@ -22,7 +22,7 @@ class Budget:
 
     #: of the file, and of the alias in MLflow
     name: str
-    #: up to 1 a share of the way from the smallest arch's MACs to the largest's, above it MACs
+    #: up to 1 a share of the way from the space's least MACs (all kernels at their smallest) to its most, above it MACs
     max_macs: float
 
     def check(self, where: str) -> None:
@@ -33,9 +33,9 @@ class Budget:
         if not 0 < self.max_macs <= MOST_MACS:
             raise UserError(f"{where}.max_macs is {self.max_macs}; expected a share above 0 up to 1, or MACs")
 
-    def macs(self, smallest: int, largest: int) -> int:
-        """In MACs, for a space whose `smallest` and `largest` arch have so many."""
-        return smallest + int(self.max_macs * (largest - smallest)) if self.max_macs <= 1 else int(self.max_macs)
+    def macs(self, least: int, most: int) -> int:
+        """In MACs, for a space whose archs have `least` to `most`."""
+        return least + int(self.max_macs * (most - least)) if self.max_macs <= 1 else int(self.max_macs)
 
 
 def _default() -> list[Budget]:

@@ -33,6 +33,8 @@ class FigureKind(NamedTuple):
     sources: tuple[str, ...]
     #: the sections of the experiment's params that decide what it shows
     keys: tuple[str, ...]
+    #: whether it sets methods' Pareto points side by side: the note then names those whose points are other archs
+    points: bool = False
 
 
 def heading(results: Results, title: str) -> str:

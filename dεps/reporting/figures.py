@@ -28,15 +28,15 @@ def pareto(results: Results) -> Figure:
     for method in results.methods:
         points = mean_std(results.pareto[results.pareto.method == method], ["macs", "name"], "test_top1")
         band(axes, points.macs / 1e6, points["mean"], points["std"], method, marker="o")
-    own = results.pareto[results.pareto.method == results.methods[0]].drop_duplicates("name").sort_values("macs")
     reference = results.reference["reference/full_model_top1"]
-    axes.plot(own.macs.max() / 1e6, reference, "*", color=FULL, markersize=10)
+    # A method's own largest arch may be smaller than the full model.
+    axes.plot(results.space_points.macs.max() / 1e6, reference, "*", color=FULL, markersize=10)
     alone = mean_std(results.standalone, ["macs", "arch"], "test_top1")
     error = alone["std"] if len(results.seeds) > 1 else None
     diamond = {"fmt": "D", "color": FULL, "markersize": 5, "zorder": 3, "label": "arch trained alone"}
     axes.errorbar(alone.macs / 1e6, alone["mean"], yerr=error, **diamond)
     published = _published(axes, results, pareto_points(dataset_of(results.params) or ""))
-    _name_archs(axes, own)  # after all points: it settles the limits
+    _name_archs(axes, results.space_points.sort_values("macs"))  # after all points: it settles the limits
     axes.set(xlabel="MACs (millions)", ylabel="top-1 on test (%)")
     star = Line2D([], [], marker="*", linestyle="", color=FULL, markersize=9)
     handles, names = axes.get_legend_handles_labels()

@@ -33,6 +33,7 @@ def highlights(results: Results) -> list[Highlight]:
     note = (
         label(best) if best == OURS or OURS not in mean else f"{label(best)}; {label(OURS)} {spread(mean[OURS], 2)} %"
     )
+    note += _other(results, best, OURS) if OURS in mean else ""
     found = [Highlight("highest mean Pareto top-1", f"{spread(mean[best], 2)} %", note)]
     if {OURS, OTHER} <= set(results.methods):
         found += [_difference(results, size) for size in ("smallest", "largest")]
@@ -57,12 +58,18 @@ def _difference(results: Results, size: str) -> Highlight:
     """DεpS minus OFA on the smallest or largest Pareto arch, by seed; beside it the paper's."""
     ours, other = (_of(results.metrics, method, f"pareto/{size}_top1") for method in (OURS, OTHER))
     value = spread(ours - other, 2)
-    note = f"{spread(ours, 2)} against {spread(other, 2)} %"
+    note = f"{spread(ours, 2)} against {spread(other, 2)} %{_other(results, OURS, OTHER)}"
     if points := pareto_points(dataset_of(results.params) or ""):
         at = 0 if size == "smallest" else -1
         note += f"; published {points[OURS][at].top1 - points[OTHER][at].top1:+.2f}"
     sign = "" if value.startswith("-") else "+"
     return Highlight(f"{label(OURS)} − {label(OTHER)}, {size}", f"{sign}{value} points".replace("-", "−"), note)
+
+
+def _other(results: Results, first: str, second: str) -> str:
+    """A remark where the Pareto points of two methods are not the same archs."""
+    others = results.other_archs
+    return "" if set(others.get(first, ())) == set(others.get(second, ())) else "; their points are other archs"
 
 
 def _cost_ratio(results: Results) -> Highlight:

@@ -24,6 +24,7 @@ GROUPS: dict[str, list[FigureKind]] = {
             figures.pareto,
             ("evaluate/pareto.csv", "reference/metrics.json", "reference/standalone.csv"),
             (*_TRAINED, "evaluate", "reference"),
+            points=True,
         ),
         FigureKind(
             "population",
@@ -60,11 +61,12 @@ GROUPS: dict[str, list[FigureKind]] = {
             "curves",
             "Training curves",
             "Line charts of validation accuracy over epochs, largest and smallest arch, one line a method",
-            "The smallest arch of the space, below the smallest Pareto point of the table; it is untrained until "
-            "shrinking starts where a method begins with the full model.",
+            "The largest and the smallest arch of the table. Where a method begins with the full model the smallest is "
+            "untrained until shrinking starts.",
             training.curves,
-            _HISTORIES,
+            (*_HISTORIES, "evaluate/pareto.csv"),
             _TRAINED,
+            points=True,
         ),
     ],
     "Prediction and search": [
@@ -132,6 +134,7 @@ STUDY_GROUPS: dict[str, list[FigureKind]] = {
             ablations.distillation,
             (*_FRONTS, "train/history.jsonl", "evaluate/pareto.csv"),
             (*_STUDY, "methods"),
+            points=True,
         ),
     ],
     "Study": [
@@ -141,8 +144,9 @@ STUDY_GROUPS: dict[str, list[FigureKind]] = {
             "Scatter plot of accuracy over training cost of all trials, with their front and the other methods",
             "The ring is the trial in best.yaml, the star DεpS as preset; diamonds are the other methods.",
             tuning.front,
-            (*_TRIALS, "train/summary.json", "evaluate/metrics.json"),
+            (*_TRIALS, "train/summary.json", "evaluate/metrics.json", "evaluate/pareto.csv"),
             (*_STUDY, "methods"),
+            points=True,
         ),
         FigureKind(
             "tuning_importance",
@@ -166,7 +170,7 @@ STUDY_GROUPS: dict[str, list[FigureKind]] = {
             "tuning_intermediate",
             "Trials while they train",
             "Line chart of the smallest subnet's validation accuracy over epochs, one line a trial",
-            "The smallest arch of the space. A trial begins at its shrink start; a cross ends one that was pruned.",
+            "The smallest Pareto point. A trial begins at its shrink start; a cross ends one that was pruned.",
             tuning.intermediate,
             (*_TRIALS, "tune/curves.csv"),
             _STUDY,

@@ -20,7 +20,7 @@ from dεps.reporting.kinds import groups, kinds
 from dεps.reporting.results import Results
 from dεps.reporting.style import METHODS, colours, label
 from dεps.reporting.svg import inline
-from dεps.reporting.tables import caption, latex, markdown, study_caption, study_table, summary
+from dεps.reporting.tables import caption, latex, markdown, marked, other_archs, study_caption, study_table, summary
 
 FOLDER = Path(__file__).parent
 TEMPLATE, STYLE_SHEET, SCRIPT = (FOLDER / name for name in ("index.html.j2", "page.css", "page.js"))
@@ -40,7 +40,7 @@ def render(experiments: Sequence[Results], folder: Path) -> str:
         others=_others(folder, {results.experiment for results in experiments}),
         style=STYLE_SHEET.read_text("utf-8"),
         script=SCRIPT.read_text("utf-8"),
-        swatches={label(method): colour for method, colour in swatches.items()},
+        swatches={name(method): colour for method, colour in swatches.items() for name in (label, marked)},
     )
 
 
@@ -82,6 +82,7 @@ def _group(results: Results, heading: str, found: Sequence[FigureKind], folder: 
         {
             "id": f"{name}-{kind.name}",
             "kind": kind,
+            "note": kind.note + (f" {others}." if kind.points and (others := other_archs(results)) else ""),
             "svg": inline(folder / f"{kind.name}.svg", f"{name}-{kind.name}"),
             "file": f"experiments/{name}/{kind.name}.svg",
             "pdf": _data_uri("application/pdf", (folder / f"{kind.name}.pdf").read_bytes()),

@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from dεps.config import section, selected
+from dεps.config import section, selected, structured
+from dεps.cost import macs_counter
 from dεps.data.manifest import read_manifest
 from dεps.errors import UserError
 from dεps.files import read_numbers, read_records
+from dεps.search_space import SearchSpace
 from dεps.tables import read_table, read_trials
 
 RUNS, DATA = Path("runs"), Path("data")
@@ -58,8 +60,27 @@ class Results:
     @cached_property
     def pareto(self) -> pd.DataFrame:
         """Pareto points: name, arch, macs, params, val_top1, test_top1."""
-        table = self.table("evaluate", "pareto.csv", MEASURED, ["name", "arch"])
-        return table[table.name != "smallest"]
+        table = self.table("evaluate", "pareto.csv", ["pareto", *MEASURED], ["name", "arch"])
+        return table[table.pareto.astype(bool)]
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The experiment's search space."""
+        return structured(SearchSpace, self.params["space"], f"experiments.{self.experiment}.space")
+
+    @cached_property
+    def space_points(self) -> pd.DataFrame:
+        """The Pareto points of the whole space, the full model last: name, arch, macs."""
+        count = macs_counter(self.space, len(self.manifest["classes"]), self.manifest["channels"])
+        points = self.space.pareto_archs().items()
+        return pd.DataFrame([(name, str(arch), count(arch)) for name, arch in points], columns=["name", "arch", "macs"])
+
+    @cached_property
+    def other_archs(self) -> dict[str, tuple[str, ...]]:
+        """Archs of the Pareto points of each method whose points are others than the whole space's."""
+        usual = set(self.space_points.arch)
+        points = {method: tuple(dict.fromkeys(own.arch)) for method, own in self.pareto.groupby("method", sort=False)}
+        return {method: archs for method, archs in points.items() if set(archs) != usual}
 
     @cached_property
     def population(self) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from dεps.config import structured
 from dεps.errors import UserError
 from dεps.reporting.drawing import three_digits
 from dεps.reporting.results import Results
@@ -55,8 +54,7 @@ def strips(results: Results) -> Figure:
 
     Raises `UserError` naming the file that holds an arch of another space.
     """
-    space = structured(SearchSpace, results.params["space"], f"experiments.{results.experiment}.space")
-    seed = results.seeds[0]
+    space, seed = results.space, results.seeds[0]
     searched = results.searched[results.searched.seed == seed]
     for row in searched.itertuples():
         if not space.writes(row.arch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from dεps.config import read_params
+from dεps.exporting.config import macs_text
 from dεps.reporting.results import Results, all_results
 from dεps.reporting.style import label
 from dεps.tuning.verdict import verdict
@@ -15,6 +16,8 @@ PAGE = Path("reports/index.html")
 #: the folder of each experiment's figures and tables
 EXPERIMENTS = Path("reports/experiments")
 PREDICTOR = "predictor/kendall_tau"
+#: of a method whose Pareto points are other archs than the whole space's
+MARK = "†"
 #: column of the metrics: heading, decimals
 COLUMNS = {
     "pareto/mean_top1": ("mean Pareto top-1 (%)", 2),
@@ -30,7 +33,7 @@ def summary(results: Results) -> pd.DataFrame:
     rows = []
     for method in results.methods:
         own = results.metrics[results.metrics.method == method]
-        row = {"method": label(method)}
+        row = {"method": marked(method) if method in results.other_archs else label(method)}
         for column, (heading, decimals) in COLUMNS.items():
             row[heading] = predictor_tau(own) if column == PREDICTOR else spread(own[column], decimals)
         rows.append(row)
@@ -113,10 +116,35 @@ def caption(results: Results) -> str:
     )
     data, space = results.manifest["name"], results.params["space"]["name"]
     images = results.manifest["images"]["test"]
-    return (
+    text = (
         f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; "
         "τ ± its standard deviation over folds"
     )
+    return f"{text}; {MARK} {others}" if (others := other_archs(results)) else text
+
+
+def marked(method: str) -> str:
+    """The label of a method whose points are other archs."""
+    return f"{label(method)} {MARK}"
+
+
+def other_archs(results: Results) -> str:
+    """Whose Pareto points, the smallest and the largest among them, are other archs than the whole space's; or empty.
+
+    What was trained alone, and methods that are not named here, are archs of the space's own points.
+    """
+    methods: dict[tuple[str, ...], list[str]] = {}
+    for method, archs in results.other_archs.items():
+        methods.setdefault(archs, []).append(method)
+
+    def ends(points: pd.DataFrame) -> str:
+        return f"{macs_text(points.macs.min())} to {macs_text(points.macs.max())}"
+
+    usual, texts = ends(results.space_points), []
+    for same in methods.values():
+        names, own = ", ".join(map(label, same)), results.pareto[results.pareto.method == same[0]]
+        texts.append(f"Pareto points of {names} are other archs, of {ends(own)} MACs instead of {usual}")
+    return "; ".join(texts)
 
 
 def markdown(frame: pd.DataFrame, title: str) -> str:
@@ -130,7 +158,12 @@ def latex(frame: pd.DataFrame, title: str) -> str:
 
     def escape(text: object) -> str:
         escaped = str(text).replace("%", r"\%").replace("_", r"\_").replace("–", "--")
-        return escaped.replace("±", r"$\pm$").replace("ε", r"$\varepsilon$").replace("τ", r"$\tau$")
+        return (
+            escaped.replace("±", r"$\pm$")
+            .replace("ε", r"$\varepsilon$")
+            .replace("τ", r"$\tau$")
+            .replace(MARK, r"\dag{}")
+        )
 
     def line(row: list) -> str:
         return " & ".join(map(escape, row)) + r" \\"

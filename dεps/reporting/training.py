@@ -20,7 +20,7 @@ BASE = "deps"
 
 
 def curves(results: Results) -> Figure:
-    """Validation accuracy of the largest and of the smallest arch over epochs."""
+    """Validation accuracy of the largest and of the smallest Pareto point over epochs."""
     figure, panels = titled_panels(heading(results, "Training curves"), 1, 2, 7.2, 3.3)
     methods = [FULL_MODEL, *results.methods]
     for axes, size in zip(panels, ("largest", "smallest"), strict=True):

@@ -98,7 +98,7 @@ class Phase:
     new_optimizer: bool = False
     #: on entry γ of the last BN in each residual block becomes 0, so that the block is the identity
     zero_gamma: bool = False
-    #: nothing but the full model is trained: kernel transformations rest, and validation looks at the whole space
+    #: nothing but the full model is trained: kernel transformations rest, and validation is that of the trunk
     alone: bool = False
 
 

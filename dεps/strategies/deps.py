@@ -1,8 +1,8 @@
 """DεpS, delayed ε-shrinking (arXiv 2407.06167).
 
 Update: until shrink start the full model alone (FM-Warmup). Then the sandwich: full model on labels (weight 1), and
-the smallest and random subnets distilled from its logits of the same step (weight β(t), the ε ramp). Channels are
-sorted once, at shrink start. One cosine learning rate spans both phases.
+the smallest (`SearchSpace.smallest()`) and random subnets distilled from its logits of the same step (weight β(t), the
+ε ramp). Channels are sorted once, at shrink start. One cosine learning rate spans both phases.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from dεps.config import section
+from dεps.exporting.config import macs_text
 from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
 from dεps.tracking.changes import CHANGED_TAG
 from dεps.tracking.views import (
@@ -218,7 +219,12 @@ def _results(metrics: Mapping[str, float]) -> str:
         return ""
     rows = ["| " + " | ".join(cells) + " |" for cells in ([h for h, _ in there], ["---:"] * len(there))]
     values = " | ".join(f"{value:.3f}" if "TMACs" in heading else f"{value:.2f}" for heading, value in there)
-    return "\n".join([*rows, f"| {values} |"])
+    table = "\n".join([*rows, f"| {values} |"])
+    ends = [metrics.get(f"pareto/{size}_macs") for size in ("smallest", "largest")]
+    if None in ends:
+        return table
+    smallest, largest = map(macs_text, ends)
+    return f"{table}\n\nOf the Pareto points on offer the smallest has {smallest} MACs, the largest {largest}."
 
 
 @cache

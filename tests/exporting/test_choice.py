@@ -22,7 +22,7 @@ def test_candidates_are_the_best_predictions_and_what_was_measured():
 
 
 def test_a_budget_below_the_smallest_arch_names_it():
-    with pytest.raises(UserError, match=r"--max-macs is 999 MACs; the smallest arch .* has 1 k \(1,000\)"):
+    with pytest.raises(UserError, match=r"--max-macs is 999 MACs; the cheapest arch .* has 1 k \(1,000\)"):
         candidates(FRONT, 999, 2, "--max-macs")
 
 

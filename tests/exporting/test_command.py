@@ -90,7 +90,7 @@ def test_a_latency_limit(project, net, monkeypatch):
 
 
 def test_refusals(project):
-    assert "the smallest arch that search found has 357 k" in refused("--max-macs", "100k")
+    assert "the cheapest arch that search found has 357 k" in refused("--max-macs", "100k")
     assert "allowed: bignas, compofa, deps" in refused("--method", "nope")
     assert "'dvc repro train@quick-deps-7'" in refused("--seed", 7)
     assert "--arch is 'huge'" in refused("--arch", "huge")
@@ -160,7 +160,7 @@ def test_a_budget_that_a_method_cannot_meet_is_left_out(project, capsys, budgets
     Path("out").mkdir()
     stage.work(Context("export", "quick", "deps", 0, project), Path("out"))
     assert len(json.loads(Path("out/models.json").read_text())) == kept
-    assert ("no arch under b0; the smallest has 356,720" in capsys.readouterr().out) == (kept == 1)
+    assert ("no arch under b0; the least is 356,720" in capsys.readouterr().out) == (kept == 1)
 
 
 def test_budgets_of_which_none_can_be_met(project):

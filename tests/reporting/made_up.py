@@ -9,12 +9,13 @@ import pytest
 import yaml
 
 from dεps.config import read_params
+from dεps.evaluation import named_archs
 from dεps.files import output_folder, write_json
 from dεps.reporting.results import Results, all_results
 from dεps.reporting.tables import EXPERIMENTS
 from dεps.stage import Context
 from pipelines import page, report
-from tests.conftest import default_params, made_up_manifest
+from tests.conftest import default_params, load_space, made_up_manifest
 
 #: archs of `mbv3_micro`
 SEARCHED = [
@@ -72,10 +73,10 @@ def write_results(root: Path) -> dict:
             name = f"{method}-{seed}"
             for stage in ("evaluate", "predict", "search"):
                 (runs / stage / name).mkdir(parents=True)
-            macs = np.array([1, 1, 2, 3, 4]) * 1e6
-            points = pd.DataFrame(
-                {"name": ["smallest", "D1", "D2", "D3", "D4"], "arch": "a", "macs": macs, "params": 9}
-            )
+            archs = named_archs(load_space("mbv3_micro"))
+            macs = np.array([1, 2, 3, 4, 5, 6, 0.9]) * 1e6
+            points = pd.DataFrame({"name": archs.keys(), "arch": map(str, archs.values()), "macs": macs, "params": 9})
+            points.insert(1, "pareto", [True] * 6 + [False])
             points.assign(val_top1=70.0, test_top1=70.0 + number + seed + macs / 1e6).to_csv(
                 runs / "evaluate" / name / "pareto.csv", index=False
             )

@@ -1,8 +1,13 @@
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
+from dεps.cost import arch_cost
 from dεps.reporting import figures, training
 from dεps.reporting.kinds import GROUPS
 from dεps.reporting.style import FULL, colours
+from tests.conftest import load_space
 
 
 def texts(legend) -> list[str]:
@@ -21,13 +26,24 @@ def test_every_figure_names_its_seeds(results, kind):
 def test_the_pareto_figure_shows_means_over_seeds(results):
     (axes,) = figures.pareto(results).axes
     line = next(line for line in axes.lines if line.get_label() == "DεpS")
-    assert line.get_xdata().tolist() == [1, 2, 3, 4]
-    assert line.get_ydata().tolist() == pytest.approx([72.5, 73.5, 74.5, 75.5])
+    assert line.get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
+    assert line.get_ydata().tolist() == pytest.approx([72.5, 73.5, 74.5, 75.5, 76.5, 77.5])
     diamond = next(line for line in axes.lines if line.get_marker() == "D")
     assert (diamond.get_xdata().tolist(), diamond.get_ydata().tolist()) == ([1], [78.5])
     assert texts(axes.get_legend()) == ["DεpS", "RSS", "arch trained alone", "full model alone"]
     low, high = axes.get_ylim()
     assert all(low < y < high for line in axes.lines for y in line.get_ydata())  # the full model's star too
+
+
+def test_the_star_is_the_full_model_and_names_are_the_spaces_whatever_a_method_offers(results):
+    results.methods[:] = ["rss", "deps"]
+    for path in Path("runs/quick/evaluate").glob("rss-*/pareto.csv"):
+        pd.read_csv(path)[:3].to_csv(path, index=False)
+    (axes,) = figures.pareto(results).axes
+    (star,) = [line for line in axes.lines if line.get_marker() == "*"]
+    space = load_space("mbv3_micro")
+    assert star.get_xdata().tolist() == [arch_cost(space, space.largest(), 2, 1).macs / 1e6]
+    assert {text.get_text() for text in axes.texts} == {*space.pareto_archs()}
 
 
 def test_published_points_stand_beside_ours_where_data_and_space_are_the_papers(results):

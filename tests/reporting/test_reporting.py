@@ -4,13 +4,16 @@ import pandas as pd
 import pytest
 import yaml
 
+from dεps.config import read_params
 from dεps.errors import UserError
+from dεps.exporting.config import macs_text
 from dεps.reporting.drawing import mean_std
 from dεps.reporting.kinds import GROUPS, STUDY_GROUPS, groups, kinds
+from dεps.reporting.results import all_results
 from dεps.reporting.style import METHODS, colours, label
-from dεps.reporting.tables import caption, latex, markdown, spread, summary
+from dεps.reporting.tables import caption, latex, markdown, other_archs, spread, summary
 from pipelines.reference import mean_and_std
-from tests.conftest import ROOT
+from tests.conftest import ROOT, load_space
 from tests.reporting.made_up import write_report
 from tests.tuning.tables import write_study
 
@@ -39,6 +42,44 @@ def test_another_arch_trained_alone_has_a_column_of_its_own(results):
     table = summary(results).set_index("method")
     assert table.loc["D2 trained alone", "this arch (%)"] == "78.50 ± 0.71"
     assert table.loc["D2 trained alone", "smallest (%)"] == "–"
+
+
+def offer_other_archs(method: str) -> None:
+    """Let a method's Pareto points be CompOFA's of the space: three, of 0.5 to 1.5 M MACs."""
+    archs = load_space("mbv3_micro").couple([3, 5, 3]).pareto_archs()
+    table = pd.DataFrame({"name": archs.keys(), "pareto": True, "arch": map(str, archs.values())})
+    for seed in (0, 1):
+        macs = [0.5e6, 1e6, 1.5e6]
+        own = table.assign(macs=macs, params=9, val_top1=70.0, test_top1=71.0)
+        own.to_csv(f"runs/quick/evaluate/{method}-{seed}/pareto.csv", index=False)
+
+
+def test_methods_whose_points_are_other_archs_say_so_in_table_and_captions(results, tmp_path):
+    write_study(tmp_path / "study", Path("runs/quick/tune"), trials=10)
+    (whole,) = all_results(read_params())
+    assert whole.other_archs == {}
+    assert (other_archs(whole), "†" in caption(whole)) == ("", False)
+    assert not any("†" in name for name in summary(whole).method)
+    offer_other_archs("rss")
+    (part,) = all_results(read_params())
+    assert list(part.other_archs) == ["rss"]
+    assert summary(part).method.tolist()[:3] == ["DεpS", "RSS †", "full model alone"]
+    ends = [macs_text(macs) for macs in (part.space_points.macs.min(), part.space_points.macs.max())]
+    text = f"Pareto points of RSS are other archs, of 500 k to 1.5 M MACs instead of {ends[0]} to {ends[1]}"
+    assert caption(part).endswith(f"; † {text}")
+    assert r"RSS \dag{} &" in latex(summary(part), caption(part))
+    report.main()
+    page = Path("reports/index.html").read_text()
+    assert page.count(f" {text}.</figcaption>") == 4  # points, curves, distillation, accuracy and cost
+    assert '<span class="swatch" style="background:#CC79A7"></span>RSS †</th>' in page
+
+
+def test_other_methods_archs_are_compared_not_their_names(results):
+    for method in ("deps", "rss"):
+        offer_other_archs(method)
+    (part,) = all_results(read_params())
+    assert other_archs(part).startswith("Pareto points of DεpS, RSS are other archs, of 500 k to 1.5 M MACs instead")
+    assert summary(part).method.tolist()[:3] == ["DεpS †", "RSS †", "full model alone"]
 
 
 def test_tables_in_markdown_and_latex(results):

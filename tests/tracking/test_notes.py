@@ -15,16 +15,20 @@ STAGES = ["train", "evaluate", "predict", "search"]
 RUN = "0123456789abcdef"
 
 
+ENDS = {"pareto/smallest_macs": 378_000, "pareto/largest_macs": 2_310_000}
+
+
 def note_of(params, method="deps", stages=STAGES, seed=0, experiment="quick"):
     identity = run_identity(params, experiment, method, seed, made_up_manifest())
-    return run_note(params, identity, stages, RESULTS, figures=True)
+    return run_note(params, identity, stages, RESULTS | ENDS, figures=True)
 
 
 def test_a_methods_note_says_what_it_is_and_shows_its_numbers():
     note = note_of(default_params())
     text = note.text("7", RUN, "a" * 40)
     assert text.startswith("**deps**, seed 0, on m with mbv3_micro: DεpS, delayed ε-shrinking (arXiv 2407.06167).")
-    assert "| 80.50 | 78.25 | 83.00 | 3.000 |" in text
+    ends = "Of the Pareto points on offer the smallest has 378 k MACs, the largest 2.31 M."
+    assert f"| 80.50 | 78.25 | 83.00 | 3.000 |\n\n{ends}\n" in text
     assert f"![Pareto points](get-artifact?path=figures%2Fpareto.png&run_uuid={RUN})" in text
     assert f"(#/experiments/7/runs/{RUN}/artifacts/supernet/supernet.safetensors?" in text
     assert (
