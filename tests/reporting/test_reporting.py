@@ -68,7 +68,7 @@ def test_methods_whose_points_are_other_archs_say_so_in_table_and_captions(resul
     text = f"Pareto points of RSS are other archs, of 500 k to 1.5 M MACs instead of {ends[0]} to {ends[1]}"
     assert caption(part).endswith(f"; † {text}")
     assert r"RSS \dag{} &" in latex(summary(part), caption(part))
-    report.main()
+    write_report()
     page = Path("reports/index.html").read_text()
     assert page.count(f" {text}.</figcaption>") == 4  # points, curves, distillation, accuracy and cost
     assert '<span class="swatch" style="background:#CC79A7"></span>RSS †</th>' in page
