@@ -38,6 +38,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     same parameters, data and code goes on from it, at the exact step. States at the end of the epochs in `keep` are
     written to `out/trunk/epoch-<n>.safetensors`. Of several processes (`dεps.parallel`) only the first writes.
     """
+    trainer.label = context.label
     identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
     own = [*_determinants(context, method), sorted(keep)]
     key = work_key(identity.tags["data_hash"], *own, trainer.device.type)
@@ -109,7 +110,8 @@ class Saver:
             self.save()
 
     def save(self) -> None:
-        """Save now."""
+        """Save now. Raises `UserError` where the state is not finite."""
+        self.trainer.check_finite()
         # An epoch's last step has two states: without its record, and with it.
         number = 2 * self.trainer.step + (not self.trainer.sums)
         self.checkpoints.save(number, lambda path: write_snapshot(path, self.trainer.snapshot()))

@@ -6,6 +6,7 @@ on from any `Snapshot`: a checkpoint of the same run, or the trunk that a method
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +34,7 @@ from dεps.strategies.base import Phase, Setup, Strategy, Term
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
 from dεps.supernet.sorting import sort_channels
+from dεps.tensors import not_finite
 
 #: epochs of a training; what is longer is a slip of the pen
 LONGEST = 100_000
@@ -146,6 +148,8 @@ class Trainer:
         self.phases = list(strategy.phases())
         self.step, self.macs, self.history, self.sums = 0, 0, list[Record](), _Sums()
         self.on_step: Callable[[], None] = lambda: None
+        #: for errors: what is trained
+        self.label = "training"
         self.macs_of = macs_counter(space, classes, data.channels)
 
     @property
@@ -182,6 +186,26 @@ class Trainer:
             own[name].copy_(tensor)
         self.numerics.restore(snapshot.tensors)
         self.step, self.macs, self.history = snapshot.step, snapshot.macs, list(snapshot.history)
+
+    def check_finite(self) -> None:
+        """Raise `UserError` where the state is not finite: a loss of this epoch, a weight, a statistic, a momentum.
+
+        Waits for a GPU; called at the end of each epoch. Whoever saves a snapshot calls it before.
+        """
+        tensors = self.snapshot().tensors
+        if not self.numerics.overflows and not self.sums.finite():
+            raise self._diverged("a loss is", f"by step {self.step}")
+        if name := not_finite(tensors):
+            raise self._diverged(f"'{name}' is", f"by step {self.step}")
+        if self.numerics.exhausted:
+            raise self._diverged("every step in fp16 overflows, so the gradients are", f"by step {self.step}")
+
+    def _diverged(self, what: str, when: str) -> UserError:
+        rate, precision = self.optimizer.param_groups[0]["lr"], self.config.precision
+        cure = "lower train.learning_rate or raise train.warmup_epochs"
+        cure += ", or set train.precision to bf16 or float32" if precision == "fp16" else ""
+        what = f"{what} not finite any more {when} of {self.total_steps}"
+        return UserError(f"{self.label}: {what} (learning rate {rate:g}, {precision}); {cure}")
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         return self.optimizer.state[parameter]["momentum_buffer"]
@@ -227,8 +251,11 @@ class Trainer:
             self.on_step()
 
     def _close_epoch(self) -> Record:
+        self.check_finite()
         phase, epoch = self._phase(self.step - 1), self.step // self.steps_per_epoch
         record = {"epoch": epoch, "step": self.step, "phase": phase.name, **self.sums.means()}
+        if any(isinstance(value, float) and not math.isfinite(value) for value in record.values()):
+            raise self._diverged("all losses of an epoch in fp16 are", f"by step {self.step}")
         record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
         record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
         # A trunk validates at its end: so does the run that would have branched there.
@@ -273,6 +300,9 @@ class Trainer:
             losses.append(loss.detach())
             self.macs += FORWARD_BACKWARD * count * self.macs_of(arch)
         parallel.average([*(parameter.grad for parameter in self.net.parameters()), *losses])
+        # A GPU would be waited for: there `check_finite` finds it, before anything is saved.
+        if self.device.type == "cpu" and not all(math.isfinite(loss) for loss in losses):
+            raise self._diverged("the loss is", f"in step {self.step + 1}")
         self.numerics.step(self.optimizer)
         for term, loss in zip(terms, losses, strict=True):
             self.sums.add(term, loss)
@@ -326,7 +356,7 @@ class _Sums:
         """As tensors; none at the beginning of an epoch."""
         if not self:
             return {}
-        state = {f"losses.{key}": torch.stack(values) for key, values in self.losses.items()}
+        state = {f"losses.{key}": _finite(values) for key, values in self.losses.items()}
         return state | {"subnet_weight": torch.tensor(self.weight, dtype=torch.float64)}
 
     def __bool__(self) -> bool:
@@ -336,9 +366,19 @@ class _Sums:
         self.losses.setdefault("train/loss_full" if term.full else "train/loss_subnets", []).append(loss)
         self.weight = term.weight
 
+    def finite(self) -> bool:
+        """Whether all of them are."""
+        return all(len(_finite(values)) == len(values) for values in self.losses.values())
+
     def means(self) -> Record:
-        means = {key: round(float(torch.stack(values).mean()), 6) for key, values in self.losses.items()}
+        means = {key: round(float(_finite(values).mean()), 6) for key, values in self.losses.items()}
         return {**means, "train/subnet_weight": round(self.weight, 6)} if "train/loss_subnets" in means else means
+
+
+def _finite(losses: list[Tensor]) -> Tensor:
+    """Those of steps that counted: fp16 leaves out steps that overflow."""
+    values = torch.stack(losses) if losses else torch.empty(0)
+    return values[values.isfinite()]
 
 
 def _optimizer(net: Supernet, config: TrainConfig) -> SGD:

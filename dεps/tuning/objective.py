@@ -86,6 +86,7 @@ class ShrinkPhase:
         label = f"{self.context.label} trial {place + 1}"
         strategy = deps.build(deps.Options(**{k: v for k, v in options.items() if k != "strategy"}), self.setup)
         trainer = Trainer(self.space, self.data, self.train, strategy, self.seed)
+        trainer.label = label
         start = branch(self.context, label, trainer)
         first = len(trainer.history)
         folder = work_folder(plan.state / f"trial-{number}", digest([plan.name, options]), label)
