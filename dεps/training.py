@@ -152,6 +152,12 @@ class Trainer:
         self.label = "training"
         self.macs_of = macs_counter(space, classes, data.channels)
 
+    def anew(self) -> Trainer:
+        """The same run at its beginning."""
+        other = Trainer(self.space, self.data, self.config, self.strategy, self.seed, self.validated)
+        other.label = self.label
+        return other
+
     @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
