@@ -112,7 +112,8 @@ class Saver:
     """
 
     def __init__(self, context: Context, trainer: Trainer, folder: Path, keep: Collection[int] = ()) -> None:
-        self.label, self.trainer, self.config = context.label, trainer, context.checkpoint()
+        self.label, self.trainer, self.folder = context.label, trainer, folder
+        self.config = context.checkpoint()
         self.checkpoints = Checkpoints(folder / "states", self.config.seconds)
         self.kept = Checkpoints(folder / "kept", self.config.seconds, keep=None)
         self.origin = origin(context.params, context.experiment, trainer) if keep else ""

@@ -38,12 +38,18 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, description: tuple[s
 def read_tensors(path: Path, what: str, cure: str) -> dict[str, Tensor]:
     """The tensors of a file. Raises `UserError` naming it where it is missing, damaged, or a number is not finite."""
     try:
+        _check_kind(path)
         tensors = load_file(path)
     except Exception as error:  # a damaged header can raise anything
         raise UserError(f"{path} is no readable {what} ({_reason(error)}); {cure}") from None
     if name := not_finite(tensors):
         raise UserError(f"{path} cannot be used: '{name}' has numbers that are not finite; {cure} again")
     return tensors
+
+
+def _check_kind(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise ValueError("a folder, or a pipe that would be waited for")
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -65,6 +71,7 @@ def _wide(tensor: Tensor) -> Tensor:
 def read_description(path: Path, name: str, what: str, cure: str) -> dict[str, Any]:
     """The mapping of that name in the header. Raises `UserError` where the file has none."""
     try:
+        _check_kind(path)
         with safe_open(path, "pt") as file:
             description = json.loads((file.metadata() or {})[name])
         if isinstance(description, dict):

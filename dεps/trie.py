@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dεps.errors import UserError
 from dεps.recalibration import BatchNorm, batch_norms, in_order, settle
 from dεps.search_space import Arch, SearchSpace
 from dεps.supernet.extract import plain_classifier
@@ -84,17 +85,25 @@ class Trie:
                     _fold(module)
 
     def count_correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> list[int]:
-        """Of each arch, how many of the images it gives their label."""
+        """Of each arch, how many of the images it gives their label.
+
+        Raises `UserError` where a logit is not finite: the largest of them would be any.
+        """
 
         def count(batch: tuple[Tensor, Tensor]) -> Tensor:
             images, labels = batch
             found, labels = self._run(images), labels.to(self.device, non_blocking=True)
-            return torch.stack([(found[number].argmax(1) == labels).sum() for number in range(self.archs)])
+            logits = [found[number] for number in range(self.archs)]
+            odd = torch.stack([one.isfinite().logical_not().sum() for one in logits]).sum()
+            return torch.stack([*((one.argmax(1) == labels).sum() for one in logits), odd])
 
-        counts = torch.zeros(self.archs, dtype=torch.int64, device=self.device)
+        counts = torch.zeros(self.archs + 1, dtype=torch.int64, device=self.device)
         for more in in_order(count, batches, self._threads(batch_size)):
             counts += more
-        return counts.tolist()
+        *correct, odd = counts.tolist()
+        if odd:
+            raise UserError(f"{odd} logits are not finite, so no accuracy can be measured; train with a lower rate")
+        return correct
 
     def _run(self, images: Tensor) -> dict[int, Tensor]:
         found: dict[int, Tensor] = {}

@@ -15,7 +15,7 @@ from dεps.errors import UserError
 from dεps.stage import Context
 from dεps.training import Trainer
 from pipelines import full_model
-from tests.accidents import as_folder, cut, empty, flip, remove
+from tests.accidents import as_folder, flip, remove
 from tests.conftest import ROOT
 from tests.refusals import files
 from tests.tuning.test_objective import OVERRIDES
@@ -84,7 +84,7 @@ def flipped(path: Path) -> None:
     flip(path, 3 * path.stat().st_size // 4)
 
 
-ACCIDENTS = [remove, cut, flipped, empty, as_folder]
+ACCIDENTS = [remove, flipped, as_folder]
 
 
 @pytest.mark.parametrize(("number", "accident"), [(0, flipped), *((1, accident) for accident in ACCIDENTS)])

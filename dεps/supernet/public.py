@@ -237,6 +237,8 @@ def _check_family(space: SearchSpace) -> None:
 def _load(path: Path) -> Any:
     """Content of the file, tensors and plain containers only."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is no file, but a pipe or a device")
         with path.open("rb"):
             pass
     except OSError as error:

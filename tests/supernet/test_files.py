@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -40,3 +42,9 @@ def test_numbers_that_are_not_finite_are_neither_written_nor_read(micro, tmp_pat
     save_file({key: tensor.contiguous() for key, tensor in net.state_dict().items()}, path, metadata)
     with pytest.raises(UserError, match=rf"net\.safetensors cannot be used: '{name}' has numbers that are not finite"):
         load_supernet(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(UserError, match=r"pipe\.safetensors is no readable supernet \(a folder, or a pipe"):
+        load_supernet(tmp_path / "pipe.safetensors")

@@ -469,6 +469,9 @@ def test_a_missing_file_is_named(micro, tmp_path):
     assert refused(tmp_path / "none", micro) == " cannot be read (No such file or directory)"
     assert refused(tmp_path / "none.safetensors", micro).startswith(" cannot be read (")
     assert refused(tmp_path, micro) == " cannot be read (Is a directory)"
+    for name in ("pipe.pth", "pipe.safetensors"):
+        os.mkfifo(tmp_path / name)
+        assert refused(tmp_path / name, micro) == " is no file, but a pipe or a device"
 
 
 def test_other_families_are_refused(tmp_path):
