@@ -10,6 +10,7 @@ import torch
 
 from dεps import parallel
 from dεps.device import best_device
+from dεps.errors import UserError
 from dεps.evaluation import Recalibration
 from dεps.identity import digest
 from dεps.progress import progress
@@ -45,7 +46,8 @@ def measure_each(
     journal = Journal(work_folder(context.state("resume"), key, context.label, leads()), part.number)
     parallel.wait()
     distinct = {str(arch): arch for arch in archs}
-    left = distinct.keys() - journal.read().keys()
+    finished = journal.read()
+    left = distinct.keys() - finished.keys()
     parallel.wait()  # before any process writes: all must see the same
     if leads() and len(left) < len(distinct):
         print(f"{context.label}: goes on after {len(distinct) - len(left)} of {len(distinct)} archs")
@@ -58,7 +60,10 @@ def measure_each(
     own = sorted(left)[len(left) * part.number // part.count : len(left) * (part.number + 1) // part.count]
     for name, row in progress(rows(own), context.label, len(own)) if leads() else rows(own):
         journal.add(name, row)
+        finished[name] = row
     parallel.wait()
-    finished = journal.read()
+    finished |= journal.read()  # of the other processes
     parallel.leave()
+    if lost := distinct.keys() - finished.keys():
+        raise UserError(f"{journal.folder} has lost what was measured of {len(lost)} archs; run the stage again")
     return {arch: finished[name] for name, arch in distinct.items()}

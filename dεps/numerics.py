@@ -9,6 +9,8 @@ from torch import Tensor
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SCALER = "scaler"
+#: of losses; it begins at 2¹⁶ and is halved at each overflow, so it comes here by about thirty of them in a row
+LOWEST_SCALE = 1e-4
 
 
 class Numerics:
@@ -35,6 +37,16 @@ class Numerics:
         """Update the weights; with fp16 a step whose gradients overflowed is left out, and the scale lowered."""
         self.scaler.step(optimizer)
         self.scaler.update()
+
+    @property
+    def overflows(self) -> bool:
+        """Whether steps may overflow and are then left out: a loss that is not finite is no sign of divergence."""
+        return self.scaler.is_enabled()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether steps overflow however low the scale; waits for a GPU."""
+        return self.overflows and self.scaler.get_scale() < LOWEST_SCALE
 
     def state(self) -> dict[str, Tensor]:
         """Scale and steps since its last change, float64 (2,); empty without a scale."""

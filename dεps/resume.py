@@ -73,9 +73,22 @@ def work_folder(parent: Path, key: str, label: str, lead: bool = True) -> Path:
         if others:
             print(f"{label}: starts anew; what was unfinished had other parameters, data or code")
         for path in others:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        (parent / key).mkdir(parents=True, exist_ok=True)
+            _remove(path)
+        for path in (parent, parent / key):
+            _make_folder(path)
     return parent / key
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a folder, or nothing."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder, in the place of a file if need be."""
+    if not path.is_dir():
+        _remove(path)
+    path.mkdir(parents=True, exist_ok=True)
 
 
 class Checkpoints:
@@ -96,16 +109,23 @@ class Checkpoints:
         return time.monotonic() - self.last >= self.seconds
 
     def save(self, number: int, write: Callable[[Path], object]) -> None:
-        """Let `write` make the file of that number, and drop files that are no longer kept."""
+        """Let `write` make the file of that number, and drop files that are no longer kept.
+
+        Those of this number and later ones go too: they are damaged, or follow one that was lost.
+        """
+        _make_folder(self.folder)
+        for path in self.files():
+            if path.name >= f"{number:012d}":
+                _remove(path)
         replace_atomic(self.folder / f"{number:012d}", write, lambda temporary: f"-{file_hash(temporary)}")
         if self.keep is not None:
-            for path in self._files()[: -self.keep]:
-                path.unlink()
+            for path in self.files()[: -self.keep]:
+                _remove(path)
         self.last = time.monotonic()
 
     def intact(self) -> Iterator[tuple[int, Path]]:
         """Number and path of each undamaged file, newest first."""
-        for path in reversed(self._files()):
+        for path in reversed(self.files()):
             if self.is_intact(path):
                 yield int(path.name.partition("-")[0]), path
             else:
@@ -114,9 +134,10 @@ class Checkpoints:
     @staticmethod
     def is_intact(path: Path) -> bool:
         """Whether a file's content is what its name says."""
-        return path.name.partition("-")[2] == file_hash(path)
+        return path.is_file() and path.name.partition("-")[2] == file_hash(path)
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
+        """All, undamaged or not, in the order of their numbers."""
         return sorted(self.folder.glob("[0-9]*-*"))
 
 
@@ -133,7 +154,7 @@ class Journal:
     def read(self) -> dict[str, Any]:
         """What has been finished, by name. Damaged lines are left out."""
         rows: dict[str, Any] = {}
-        for path in sorted(self.folder.glob("*.jsonl")):
+        for path in sorted(path for path in self.folder.glob("*.jsonl") if path.is_file()):
             for line in path.read_bytes().splitlines():
                 digest, _, text = line.partition(b" ")
                 if digest.decode("ascii", "replace") == _line_hash(text):
@@ -146,6 +167,9 @@ class Journal:
         text = json.dumps([name, row], ensure_ascii=False).encode()
         # The line break comes first: a line that was cut short by a kill must not swallow this one.
         line = b"\n" + _line_hash(text).encode() + b" " + text
+        _make_folder(self.folder)
+        if not self.path.is_file():
+            _remove(self.path)
         with self.path.open("ab") as file:
             file.write(line)
             file.flush()

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,20 @@ import pandas as pd
 import torch
 
 from dεps import parallel
-from dεps.checkpoint import load_snapshot, save_snapshot, write_snapshot
+from dεps.checkpoint import load_snapshot, write_snapshot
 from dεps.config import section
 from dεps.errors import UserError
 from dεps.files import write_atomic, write_json
 from dεps.identity import FULL_MODEL, digest, run_identity, training_facts
 from dεps.live import LiveRun
 from dεps.progress import ProgressBar
-from dεps.resume import Checkpoints, work_folder, work_key
+from dεps.resume import Checkpoints, file_hash, work_folder, work_key
 from dεps.stage import Context, leads
 from dεps.supernet.files import save_supernet
 from dεps.training import Record, Trainer
+
+#: how often a training is made again whose kept epochs vanish while it runs
+ATTEMPTS = 3
 
 
 def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Collection[int] = ()) -> None:
@@ -36,42 +40,62 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
 
     The state is saved now and then (section `checkpoint` of params) below `.state/resume`; a later process with the
     same parameters, data and code goes on from it, at the exact step. States at the end of the epochs in `keep` are
-    written to `out/trunk/epoch-<n>.safetensors`. Of several processes (`dεps.parallel`) only the first writes.
+    written to `out/trunk/epoch-<n>.safetensors`; one that is lost or damaged until then is trained again. Of several
+    processes (`dεps.parallel`) only the first writes.
     """
+    trainer.label = context.label
     identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
     own = [*_determinants(context, method), sorted(keep)]
     key = work_key(identity.tags["data_hash"], *own, trainer.device.type)
-    if not leads():
+    folder = context.state("resume") / key
+    if leads():
+        work_folder(folder.parent, key, context.label)
+    saver, live = Saver(context, trainer, folder, keep), None
+    if leads():
+        path = context.state("live")
+        live = LiveRun(path.with_name(path.name + ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            trainer = saver.trainer = trainer.anew()
         parallel.wait()  # for what the first process makes of an interrupted run's state
-        resume(Saver(context, trainer, context.state("resume") / key))
-        for _ in trainer.run():
-            pass
-        parallel.leave()
-        return
-    saver = Saver(context, trainer, work_folder(context.state("resume"), key, context.label))
-    resume(saver)
-    parallel.wait()
-    path = context.state("live")
-    live = LiveRun(path.with_name(path.name + ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
-    live.start(trainer.history)
-    with ProgressBar(context.label, trainer.total_steps, trainer.step) as bar:
-        trainer.on_step = saver.after_step(bar.advance)
-        for record in trainer.run():
-            if record["epoch"] in keep:
-                kept = replace(trainer.snapshot(), origin=origin(context.params, context.experiment, trainer))
-                save_snapshot(epoch_file(saver.folder, record["epoch"]), kept)
-            saver.after_epoch()
-            live.log(record)
-            bar.note(f"{context.label}: {describe(record, trainer)}")
+        resume(saver)
+        parallel.wait()
+        _train(saver, live)
+        whole = not leads() or saver.publish(out / "trunk")
+        if not parallel.total(int(not whole), trainer.part):
+            break
+        if leads():
+            print(f"{context.label}: an epoch to keep was lost or damaged meanwhile; it is trained again")
+    else:
+        raise UserError(f"{folder} loses what is written there; see to its disk, and run the stage again")
     parallel.leave()
-    if keep:
-        (out / "trunk").mkdir()
-    for epoch in keep:
-        shutil.copy(epoch_file(saver.folder, epoch), out / "trunk")
+    if live is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
     facts = training_facts(context.params, context.experiment, method, context.seed, trainer.data.manifest)
     save_supernet(trainer.net, out / "supernet.safetensors", trainer.strategy.space, facts)
     _write_history(trainer.history, out)
     live.finish()
+
+
+def _train(saver: Saver, live: LiveRun | None) -> None:
+    """To the end, from where the trainer is; of several processes, the first has a `live` file and saves states."""
+    trainer = saver.trainer
+    if live is None:
+        for _ in trainer.run():
+            pass
+        return
+    if not live.file:
+        live.start(trainer.history)
+        saver.told = len(trainer.history)
+    with ProgressBar(saver.label, trainer.total_steps, trainer.step) as bar:
+        trainer.on_step = saver.after_step(bar.advance)
+        for record in trainer.run():
+            saver.after_epoch()
+            if len(trainer.history) > saver.told:  # not of an epoch that is trained again
+                live.log(record)
+                saver.told = len(trainer.history)
+            bar.note(f"{saver.label}: {describe(record, trainer)}")
 
 
 def _determinants(context: Context, method: str) -> list[object]:
@@ -81,17 +105,23 @@ def _determinants(context: Context, method: str) -> list[object]:
 
 
 class Saver:
-    """Keeps the two newest states of a training.
+    """Keeps the two newest states of a training, and those after the epochs in `keep`.
 
     Args:
         context: names the training, and says in its params how often it is saved.
         folder: as `work_folder` gives it.
     """
 
-    def __init__(self, context: Context, trainer: Trainer, folder: Path) -> None:
+    def __init__(self, context: Context, trainer: Trainer, folder: Path, keep: Collection[int] = ()) -> None:
         self.label, self.trainer, self.folder = context.label, trainer, folder
         self.config = context.checkpoint()
         self.checkpoints = Checkpoints(folder / "states", self.config.seconds)
+        self.kept = Checkpoints(folder / "kept", self.config.seconds, keep=None)
+        self.origin = origin(context.params, context.experiment, trainer) if keep else ""
+        #: by number: an epoch's last step has two states, without its record and with it
+        self.keep = {2 * epoch * trainer.steps_per_epoch + 1: epoch for epoch in keep}
+        #: epochs in the live file
+        self.told = 0
 
     def after_step(self, then: Callable[[], None]) -> Callable[[], None]:
         """What the trainer shall do after each step: save when it is time, and `then`."""
@@ -104,16 +134,43 @@ class Saver:
         return on_step
 
     def after_epoch(self) -> None:
-        """Save when enough epochs have passed, or it is the last one."""
+        """Save when enough epochs have passed, or it is the last one, and what is to be kept."""
         trainer = self.trainer
+        if self._number() in self.keep:
+            kept = replace(trainer.snapshot(), origin=self.origin)
+            self.kept.save(self._number(), partial(write_snapshot, snapshot=kept))
         if len(trainer.history) % self.config.epochs == 0 or trainer.step >= trainer.total_steps:
             self.save()
 
     def save(self) -> None:
-        """Save now."""
-        # An epoch's last step has two states: without its record, and with it.
-        number = 2 * self.trainer.step + (not self.trainer.sums)
-        self.checkpoints.save(number, lambda path: write_snapshot(path, self.trainer.snapshot()))
+        """Save now. Raises `UserError` where the state is not finite."""
+        self.trainer.check_finite()
+        self.checkpoints.save(self._number(), lambda path: write_snapshot(path, self.trainer.snapshot()))
+
+    def _number(self) -> int:
+        return 2 * self.trainer.step + (not self.trainer.sums)
+
+    def states(self) -> list[Path]:
+        """Of all numbers, ascending, undamaged or not."""
+        return sorted([*self.checkpoints.files(), *self.kept.files()], key=lambda path: path.name)
+
+    def newest(self) -> Path | None:
+        """The last intact state up to which no epoch to keep is lost, or None."""
+        kept = dict(self.kept.intact())
+        states = sorted({**kept, **dict(self.checkpoints.intact())}.items(), reverse=True)
+        return next((path for last, path in states if all(n in kept for n in self.keep if n <= last)), None)
+
+    def publish(self, trunk: Path) -> bool:
+        """Copy the epochs to keep to `trunk`; whether all are there, and undamaged."""
+        kept = dict(self.kept.intact())
+        for number, epoch in self.keep.items():
+            if number not in kept:
+                return False
+            trunk.mkdir(parents=True, exist_ok=True)
+            shutil.copy(kept[number], epoch_file(trunk, epoch))
+            if not kept[number].name.endswith(f"-{file_hash(epoch_file(trunk, epoch))}"):
+                return False
+        return True
 
 
 def origin(params: dict[str, Any], experiment: str, trainer: Trainer) -> str:
@@ -143,11 +200,17 @@ def branch(context: Context, label: str, trainer: Trainer, state: Path | None = 
 
 def resume(saver: Saver) -> None:
     """Put the trainer where an interrupted run of the same work stopped, if there was one."""
-    for _, path in saver.checkpoints.intact():
+    states, path = saver.states(), saver.newest()
+    if path is not None:
         saver.trainer.restore(load_snapshot(path))
-        if leads():
-            print(f"{saver.label}: goes on after step {saver.trainer.step}")
-        return
+    if leads() and states:
+        where = f"goes on after step {saver.trainer.step}" if path else "starts from the beginning"
+        lost = (
+            ""
+            if path and path.name[:12] == states[-1].name[:12]
+            else "; a state after that is lost or damaged, and made again"
+        )
+        print(f"{saver.label}: {where}{lost}")
 
 
 def epoch_file(folder: Path, epoch: int) -> Path:
@@ -175,5 +238,5 @@ def describe(record: Record, trainer: Trainer) -> str:
 
 def _write_history(history: list[Record], out: Path) -> None:
     write_atomic(out / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
-    pd.DataFrame(history).drop(columns="phases").to_csv(out / "curves.csv", index=False, float_format="%.6g")
+    pd.DataFrame(history).drop(columns="phases", errors="ignore").to_csv(out / "curves.csv", index=False, float_format="%.6g")
     write_json(out / "summary.json", {key: value for key, value in history[-1].items() if "/" in key})

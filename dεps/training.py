@@ -7,6 +7,7 @@ on from any `Snapshot`: a checkpoint of the same run, or the trunk that a method
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +36,7 @@ from dεps.strategies.base import Phase, Setup, Strategy, Term
 from dεps.supernet.extract import extract
 from dεps.supernet.network import Supernet
 from dεps.supernet.sorting import sort_channels
+from dεps.tensors import not_finite
 
 #: epochs of a training; what is longer is a slip of the pen
 LONGEST = 100_000
@@ -150,7 +152,15 @@ class Trainer:
         self.phases = list(strategy.phases())
         self.step, self.macs, self.history, self.sums = 0, 0, list[Record](), _Sums()
         self.on_step: Callable[[], None] = lambda: None
+        #: for errors: what is trained
+        self.label = "training"
         self.macs_of = macs_counter(space, classes, data.channels)
+
+    def anew(self) -> Trainer:
+        """The same run at its beginning."""
+        other = Trainer(self.space, self.data, self.config, self.strategy, self.seed, self.validated)
+        other.label = self.label
+        return other
 
     @property
     def total_steps(self) -> int:
@@ -188,6 +198,26 @@ class Trainer:
         self.numerics.restore(snapshot.tensors)
         self.step, self.macs = snapshot.step, snapshot.macs
         self.history = [self._in_own_names(record) for record in snapshot.history]
+
+    def check_finite(self) -> None:
+        """Raise `UserError` where the state is not finite: a loss of this epoch, a weight, a statistic, a momentum.
+
+        Waits for a GPU; called at the end of each epoch. Whoever saves a snapshot calls it before.
+        """
+        tensors = self.snapshot().tensors
+        if not self.numerics.overflows and not self.sums.finite():
+            raise self._diverged("a loss is", f"by step {self.step}")
+        if name := not_finite(tensors):
+            raise self._diverged(f"'{name}' is", f"by step {self.step}")
+        if self.numerics.exhausted:
+            raise self._diverged("every step in fp16 overflows, so the gradients are", f"by step {self.step}")
+
+    def _diverged(self, what: str, when: str) -> UserError:
+        rate, precision = self.optimizer.param_groups[0]["lr"], self.config.precision
+        cure = "lower train.learning_rate or raise train.warmup_epochs"
+        cure += ", or set train.precision to bf16 or float32" if precision == "fp16" else ""
+        what = f"{what} not finite any more {when} of {self.total_steps}"
+        return UserError(f"{self.label}: {what} (learning rate {rate:g}, {precision}); {cure}")
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         return self.optimizer.state[parameter]["momentum_buffer"]
@@ -234,9 +264,12 @@ class Trainer:
             self.on_step()
 
     def _close_epoch(self) -> Record:
+        self.check_finite()
         # The last epoch may be a part of one: phases end at any step.
         phase, epoch = self._phase(self.step - 1), -(-self.step // self.steps_per_epoch)
         record = {"epoch": epoch, "step": self.step, "phase": phase.name, **self.sums.means()}
+        if any(isinstance(value, float) and not math.isfinite(value) for value in record.values()):
+            raise self._diverged("all losses of an epoch in fp16 are", f"by step {self.step}")
         if begun := self._begun((epoch - 1) * self.steps_per_epoch):
             record["phases"] = begun
         record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
@@ -300,6 +333,9 @@ class Trainer:
             losses.append(loss.detach())
             self.macs += FORWARD_BACKWARD * count * self.macs_of(arch)
         parallel.average([*(parameter.grad for parameter in self.net.parameters()), *losses])
+        # A GPU would be waited for: there `check_finite` finds it, before anything is saved.
+        if self.device.type == "cpu" and not all(math.isfinite(loss) for loss in losses):
+            raise self._diverged("the loss is", f"in step {self.step + 1}")
         self.numerics.step(self.optimizer)
         for term, loss in zip(terms, losses, strict=True):
             self.sums.add(term, loss)
@@ -370,7 +406,7 @@ class _Sums:
         """As tensors; none at the beginning of an epoch."""
         if not self:
             return {}
-        state = {f"losses.{key}": torch.stack(values) for key, values in self.losses.items()}
+        state = {f"losses.{key}": _finite(values) for key, values in self.losses.items()}
         return state | {"subnet_weight": torch.tensor(self.weight, dtype=torch.float64)}
 
     def __bool__(self) -> bool:
@@ -380,9 +416,19 @@ class _Sums:
         self.losses.setdefault("train/loss_full" if term.full else "train/loss_subnets", []).append(loss)
         self.weight = term.weight
 
+    def finite(self) -> bool:
+        """Whether all of them are."""
+        return all(len(_finite(values)) == len(values) for values in self.losses.values())
+
     def means(self) -> Record:
-        means = {key: round(float(torch.stack(values).mean()), 6) for key, values in self.losses.items()}
+        means = {key: round(float(_finite(values).mean()), 6) for key, values in self.losses.items()}
         return {**means, "train/subnet_weight": round(self.weight, 6)} if "train/loss_subnets" in means else means
+
+
+def _finite(losses: list[Tensor]) -> Tensor:
+    """Those of steps that counted: fp16 leaves out steps that overflow."""
+    values = torch.stack(losses) if losses else torch.empty(0)
+    return values[values.isfinite()]
 
 
 def _optimizer(net: Supernet, config: TrainConfig) -> SGD:

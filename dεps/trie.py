@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dεps.errors import UserError
 from dεps.recalibration import BatchNorm, batch_norms, in_order, settle
 from dεps.search_space import Arch, SearchSpace
 from dεps.supernet.extract import plain_classifier
@@ -84,15 +85,25 @@ class Trie:
                     _fold(module)
 
     def correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> Tensor:
-        """Which of the images each arch gives their label: bool (archs, images) on the CPU."""
+        """Which of the images each arch gives their label: bool (archs, images) on the CPU.
+
+        Raises `UserError` where a logit is not finite: the largest of them would be any.
+        """
 
         def compare(batch: tuple[Tensor, Tensor]) -> Tensor:
             images, labels = batch
             found, labels = self._run(images), labels.to(self.device, non_blocking=True)
-            return torch.stack([found[number].argmax(1) == labels for number in range(self.archs)])
+            logits = [found[number] for number in range(self.archs)]
+            finite = torch.stack([one.isfinite().all(1) for one in logits]).all(0)
+            return torch.stack([*(one.argmax(1) == labels for one in logits), finite])
 
-        none = torch.zeros(self.archs, 0, dtype=torch.bool, device=self.device)
-        return torch.cat([none, *in_order(compare, batches, self._threads(batch_size))], 1).cpu()
+        none = torch.zeros(self.archs + 1, 0, dtype=torch.bool, device=self.device)
+        rows = torch.cat([none, *in_order(compare, batches, self._threads(batch_size))], 1).cpu()
+        if odd := int((~rows[-1]).sum()):
+            raise UserError(
+                f"logits of {odd} images are not finite, so no accuracy can be measured; train with a lower rate"
+            )
+        return rows[:-1]
 
     def _run(self, images: Tensor) -> dict[int, Tensor]:
         found: dict[int, Tensor] = {}

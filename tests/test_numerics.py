@@ -35,3 +35,12 @@ def test_the_scale_of_fp16_is_kept_and_lowered_on_overflow():
     other = Numerics("fp16", device)
     other.restore(numerics.state())
     assert other.scaler.get_scale() == numerics.scaler.get_scale() == 2.0**15
+
+
+def test_a_scale_that_has_fallen_to_nothing_is_exhausted():
+    numerics = Numerics("fp16", torch.device("cpu"))
+    numerics.restore({"scaler": torch.tensor([2.0**-13, 0.0], dtype=torch.float64)})
+    assert not numerics.exhausted
+    numerics.restore({"scaler": torch.tensor([2.0**-14, 0.0], dtype=torch.float64)})
+    assert numerics.exhausted
+    assert not Numerics("float32", torch.device("cpu")).exhausted

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,27 @@ def test_a_damaged_state_gives_way_to_the_one_before(tmp_path, capsys, damage):
     newest.write_bytes(damage(newest.read_bytes()))
     assert numbers(checkpoints) == [1]
     assert f"{newest} is damaged" in capsys.readouterr().err
+
+
+def test_a_folder_in_a_states_place_gives_way(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "states", 300)
+    save(checkpoints, 1)
+    save(checkpoints, 2)
+    name = checkpoints.files()[-1]
+    name.unlink()
+    (name / "inner").mkdir(parents=True)
+    assert numbers(checkpoints) == [1]
+    save(checkpoints, 2)
+    assert numbers(checkpoints) == [2, 1]
+    assert name.is_file()
+
+
+def test_states_after_one_that_is_made_again_are_dropped(tmp_path):
+    checkpoints = Checkpoints(tmp_path, 300, keep=None)
+    for number in (1, 2, 3, 4):
+        save(checkpoints, number)
+    save(checkpoints, 2)
+    assert numbers(checkpoints) == [2, 1]
 
 
 def test_a_state_that_cannot_be_written_leaves_the_others(tmp_path):
@@ -115,6 +137,19 @@ def test_damaged_lines_of_a_journal_are_done_again(tmp_path):
     assert set(journal.read()) == {"a", "b", "c"}
     path.write_bytes(path.read_bytes().replace(json.dumps(["a", "a"]).encode(), b'["a", "z"]'))
     assert journal.read() == {"b": "b", "c": "c"}
+
+
+def test_a_journal_outlives_its_folder(tmp_path):
+    journal = Journal(work_folder(tmp_path / "j", "key", "evaluate"))
+    journal.add("a", 1)
+    shutil.rmtree(tmp_path / "j")
+    journal.add("b", 2)
+    assert journal.read() == {"b": 2}
+    journal.path.unlink()
+    journal.path.mkdir()
+    assert journal.read() == {}
+    journal.add("c", 3)
+    assert journal.read() == {"c": 3}
 
 
 @pytest.mark.parametrize(("key", "value"), [("epochs", 0), ("seconds", -1.0)])

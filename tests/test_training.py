@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from dεps.checkpoint import load_snapshot, save_snapshot
 from dεps.cost import arch_cost
@@ -16,6 +18,7 @@ from dεps.families.mobilenet import middle_width
 from dεps.losses import CrossEntropy, InPlaceDistillation, Targets
 from dεps.randomness import python_rng
 from dεps.strategies import full_model, registry
+from dεps.strategies.base import Term
 from dεps.training import TrainConfig, Trainer
 
 CONFIG = TrainConfig(epochs=4, batch_size=32, learning_rate=0.05, validate_recalibration=40)
@@ -383,6 +386,80 @@ def test_the_trunks_archs_are_not_called_smallest_and_largest_where_a_methods_ow
     ofa = trainer(micro, data, config, **BRANCHING["ofa"])
     ofa.restore(copy.deepcopy(trunk.snapshot()))
     assert ofa.history == trunk.history
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_in_its_step(micro, data, tmp_path):
+    config = replace(CONFIG, learning_rate=1e6, label_smoothing=0.0)
+    run = trainer(micro, data, config, **DEPS)
+    run.label, steps = "train quick deps-0", []
+    run.on_step = lambda: steps.append(run.step)
+    with pytest.raises(UserError) as caught:
+        finish(run)
+    rate = run.phases[0].schedule(run.step)
+    assert steps == list(range(1, run.step + 1))
+    assert str(caught.value).startswith(
+        f"train quick deps-0: the loss is not finite any more in step {run.step + 1} of {run.total_steps} "
+        f"(learning rate {rate:g}, float32); lower train.learning_rate"
+    )
+    assert run.history == []
+
+
+def spoiled(tensors: dict[str, torch.Tensor], name: str, value: float) -> None:
+    tensors[name].view(-1)[-1] = value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("net.body.blocks.3.project.weight", float("nan")),
+        ("net.body.stem_bn.running_var", float("inf")),
+        ("momentum.classifier.bias", float("-inf")),
+    ],
+)
+def test_a_state_that_is_not_finite_is_neither_recorded_nor_saved_nor_read(micro, data, tmp_path, name, value):
+    run = trainer(micro, data)
+    run.on_step = lambda: spoiled(run.snapshot().tensors, name, value) if run.step == 6 else None
+    with pytest.raises(UserError, match=rf"'{name}' is not finite any more by step 6 of 24 \(learning rate"):
+        next(run.run())
+    assert run.history == []
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(UserError, match=rf"'{name}' has numbers that are not finite"):
+        save_snapshot(path, run.snapshot())
+    assert list(tmp_path.iterdir()) == []
+    fine = trainer(micro, data).snapshot()
+    save_snapshot(path, fine)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    spoiled(fine.tensors, name, value)
+    save_file({key: tensor.contiguous() for key, tensor in fine.tensors.items()}, path, metadata)
+    with pytest.raises(UserError, match=rf"{path} cannot be used: '{name}' has numbers that are not finite"):
+        load_snapshot(path)
+
+
+def test_losses_on_a_gpu_are_checked_before_anything_is_saved(micro, data):
+    run = trainer(micro, data)
+    run.sums.add(Term(micro.largest(), CrossEntropy(), full=True), torch.tensor(float("nan")))
+    run.step = 4  # as after a step that did not look at its loss
+    with pytest.raises(UserError, match="a loss is not finite any more by step 4 of 24"):
+        run.check_finite()
+
+
+def test_fp16_may_leave_out_steps_but_not_all_of_them(micro, data, monkeypatch):
+    run = trainer(micro, data)
+    run.numerics = SimpleNamespace(overflows=True, exhausted=False, state=dict)
+    term = Term(micro.largest(), CrossEntropy(), full=True)
+    for loss in (float("inf"), 2.0, float("nan"), 3.0):
+        run.sums.add(term, torch.tensor(loss))
+    run.check_finite()
+    assert run.sums.means() == {"train/loss_full": 2.5}
+    assert run.snapshot().tensors["losses.train/loss_full"].tolist() == [2.0, 3.0]
+    run.sums.losses["train/loss_full"] = [torch.tensor(float("nan"))]
+    run.step = 6
+    with pytest.raises(UserError, match="all losses of an epoch in fp16 are not finite any more by step 6"):
+        run._close_epoch()
+    run.numerics.exhausted = True
+    with pytest.raises(UserError, match="every step in fp16 overflows"):
+        run.check_finite()
 
 
 def test_a_state_of_another_space_is_refused(micro, data):

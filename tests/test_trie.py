@@ -5,6 +5,7 @@ import torch
 from torch import Generator, nn
 
 from dεps.compose import load_space
+from dεps.errors import UserError
 from dεps.evaluation import Recalibration, accuracies, recalibrated
 from dεps.recalibration import batch_norms, in_order, recalibrate
 from dεps.supernet.extract import extract
@@ -119,3 +120,14 @@ def test_in_order_is_in_order_and_passes_errors_on():
     assert torch.get_num_threads() == before
     assert list(in_order(lambda _: torch.is_grad_enabled(), range(4), 2)) == [False] * 4
     assert list(in_order(lambda _: torch.get_num_threads(), range(4), 2)) == [1] * 4
+
+
+def test_logits_that_are_not_finite_are_no_accuracy(micro):
+    net = Supernet(micro, 4, 1, seed=1)
+    with torch.no_grad():
+        net.classifier.bias[1] = 3e38
+        net.classifier.weight[1] = 3e38
+    trie, batches = Trie(net, [micro.smallest().at(SIZE), micro.largest().at(SIZE)]), images(2)
+    trie.recalibrate(batches, 8)
+    with pytest.raises(UserError, match="images are not finite, so no accuracy can be measured"):
+        trie.count_correct([(batch, torch.ones(8, dtype=torch.int64)) for batch in batches], 8)

@@ -52,17 +52,16 @@ def load(path: Path) -> tuple[Run, ModelCard]:
         return _load_torch(path)
     if path.suffix == ".pt2":
         raise UserError(f"{path}: opening a .pt2 can run code in it; expected .onnx or .safetensors")
+    from dεps.exporting.onnx_check import read_model
     from dεps.exporting.session import open_session
 
-    session = open_session(path)
-    card = ModelCard.from_texts(session.get_modelmeta().custom_metadata_map, path)
-    (name, *more) = [value.name for value in session.get_inputs()]
-    if more:
-        raise UserError(f"{path} takes {1 + len(more)} inputs; expected one, the images")
+    content, name, card = read_model(path)
+    session = open_session(content, name=path)
 
     def run(images: np.ndarray) -> np.ndarray:
         try:
-            return session.run(None, {name: images})[0]
+            logits = session.run(None, {name: images})[0]
+            return np.asarray(logits, np.float32)
         except Exception as error:  # of a file that others have made
             raise UserError(f"{path} cannot be run ({' '.join(str(error).split())[:200]}); export it again") from None
 

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from dεps.config import structured
+from dεps.cost import arch_cost
 from dεps.errors import UserError
 from dεps.exporting.card import ModelCard
 from dεps.exporting.onnx_file import Comparison, compare, mismatch, save_onnx
+from dεps.exporting.session import LARGEST_MODEL
 from dεps.files import replace_atomic
 from dεps.search_space import Arch, SearchSpace
 from dεps.supernet.extract import extract
@@ -87,9 +89,14 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     space, arch = structured(SearchSpace, definition, f"{path}: space"), Arch.parse(card.arch)
     if arch not in space:
         raise UserError(f"{path} is no readable {_WHAT} ({card.arch} is no arch of its space); {_CURE}")
+    tensors = read_tensors(path, _WHAT, _CURE)
+    # Before memory is taken for what a description may say.
+    own, whole = (arch_cost(space, one, len(card.classes), card.channels).params for one in (arch, space.largest()))
+    if own > sum(tensor.numel() for tensor in tensors.values()) or 4 * whole > LARGEST_MODEL:
+        raise UserError(f"{path} does not fit its own metadata: that needs {own:,} weights of {whole:,}; {_CURE}")
     net = extract(Supernet(space, len(card.classes), card.channels), arch).eval()
     try:
-        net.load_state_dict(read_tensors(path, _WHAT, _CURE))
+        net.load_state_dict(tensors)
     except RuntimeError as error:
         raise UserError(f"{path} does not fit its own metadata: {' '.join(str(error).split())[:200]}") from None
     return net, card

@@ -98,11 +98,12 @@ def compare(
 
 
 def _comparison(own: np.ndarray, other: np.ndarray, labels: np.ndarray) -> Comparison:
-    tolerance = TOLERANCE * max(1.0, float(np.abs(own).max()) / 10)
+    finite = bool(np.isfinite(own).all() and np.isfinite(other).all())
+    tolerance = TOLERANCE * max(1.0, float(np.abs(own).max()) / 10) if finite else TOLERANCE
     first, second = own.argmax(1), other.argmax(1)
     rows = np.arange(len(own))
     tie = own[rows, first] - own[rows, second] <= 2 * tolerance
-    difference = float(np.abs(own - other).max()) if np.isfinite(other).all() else float("inf")
+    difference = float(np.abs(own - other).max()) if finite else float("inf")
     return Comparison(
         images=len(labels),
         torch_top1=round(100 * float((first == labels).mean()), 4),

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -28,6 +29,7 @@ from dεps.files import write_atomic
 from dεps.search_space import SearchSpace
 from dεps.supernet.files import MOST_CHANNELS, MOST_CLASSES
 from dεps.supernet.network import Supernet
+from dεps.tensors import not_finite
 
 FAMILY = "mobilenet"
 #: decide the number of classes and of input channels
@@ -36,6 +38,19 @@ BN_TENSORS = ("weight", "bias", "running_mean", "running_var")
 COUNTER = "num_batches_tracked"
 #: endings of checkpoints' names; those of the public nets have none
 SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")
+#: where trainers keep the weights; the first that a file has is taken
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema", "ema")
+#: how far inside each other; a file may hold a mapping inside itself
+DEEPEST = 3
+#: what wrapping a network puts before its names
+PREFIXES = ("module.", "_orig_mod.")
+#: what trainers keep beside the weights that is plain data and runs nothing: NumPy's scalars, such as the best accuracy
+_SCALARS = ("float64", "float32", "float16", "int64", "int32", "bool_")
+SAFE = [
+    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype,
+    *(type(np.dtype(getattr(np, name))) for name in _SCALARS),
+]
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,8 @@ class Imported:
     counters: int
     #: all other keys that were not used, as the file names them
     unused: tuple[str, ...]
+    #: which of several state dicts was taken; empty where there was one
+    taken: str = ""
 
 
 def import_checkpoint(path: Path, space: SearchSpace, bn_eps: float | None = None) -> Imported:
@@ -62,7 +79,7 @@ def import_checkpoint(path: Path, space: SearchSpace, bn_eps: float | None = Non
         if not 0 < bn_eps <= 1:
             raise UserError(f"--bn-eps is {bn_eps}; expected a positive number up to 1")
         space = replace(space, bn_eps=bn_eps)
-    tensors, others = _state(_load(path), path)
+    tensors, others, taken = _state(_load(path), path)
     found = _canonical_keys(tensors, path)
     matrices = {_canonical(name) for ours, name in public_names(space, True).items() if ".transforms." in ours}
     transform = not matrices.isdisjoint(found)
@@ -89,9 +106,11 @@ def import_checkpoint(path: Path, space: SearchSpace, bn_eps: float | None = Non
         if not tensor.is_floating_point() or tensor.layout != torch.strided:
             raise UserError(f"{path}: {key} is {tensor.dtype}, {tensor.layout}; expected dense floating-point numbers")
         state[ours] = tensor
+        if not_finite({key: tensor}):
+            raise UserError(f"{path}: {key} has numbers that are not finite; expected the weights of a trained network")
     net.load_state_dict(state)
     unused = [key for canonical, key in found.items() if not canonical.endswith(f".{COUNTER}")]
-    return Imported(net, len(found) - len(unused), (*unused, *others))
+    return Imported(net, len(found) - len(unused), (*unused, *others), taken)
 
 
 def export_checkpoint(net: Supernet, path: Path) -> None:
@@ -119,6 +138,7 @@ def describe(imported: Imported) -> str:
     kernels = "with" if net.kernel_transform else "without"
     text = f"{net.space.name}, {net.classes:,} classes, {net.channels} input channels, {parameters:,} parameters, "
     text += f"{kernels} kernel transformation, BN epsilon {net.space.bn_eps:g}; "
+    text += f"{imported.taken}; " if imported.taken else ""
     text += f"not used: {imported.counters} BN counters"
     more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
     return text + (f", {', '.join(unused[:10])}{more}" if unused else "")
@@ -174,7 +194,9 @@ def _conv_bn(ours: str, public: str, elastic: bool = False) -> Iterator[tuple[st
 
 def _canonical(key: str) -> str:
     """One name for all namings: as the oldest files have it."""
-    key = key.removeprefix("module.").replace(".mobile_inverted_conv.", ".conv.")
+    while key.startswith(PREFIXES):
+        key = key.partition(".")[2]
+    key = key.replace(".mobile_inverted_conv.", ".conv.")
     key = key.replace(".conv.conv.weight", ".conv.weight")
     return key.replace(".bn.bn.", ".bn.").replace(".linear.linear.", ".linear.")
 
@@ -215,6 +237,8 @@ def _check_family(space: SearchSpace) -> None:
 def _load(path: Path) -> Any:
     """Content of the file, tensors and plain containers only."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is no file, but a pipe or a device")
         with path.open("rb"):
             pass
     except OSError as error:
@@ -223,7 +247,8 @@ def _load(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         _check_archive(path)
-        with warnings.catch_warnings(action="ignore"):  # about what is refused by an error anyway
+        # Warnings are about what is refused by an error anyway.
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(SAFE):
             return torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
@@ -248,14 +273,29 @@ def _check_archive(path: Path) -> None:
         )
 
 
-def _state(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors, wrapped as `{"state_dict": …}` or bare, and the keys of everything else."""
+def _state(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str], str]:
+    """The tensors, bare or in one of `WRAPPERS`, the keys of everything else, and which of several was taken."""
     others: list[str] = []
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        others = [str(key) for key in content if key != "state_dict"]
-        content = content["state_dict"]
+    taken: list[str] = []
+    for _ in range(DEEPEST):
+        there = [key for key in WRAPPERS if _holds_tensors(content, key)]
+        if not there:
+            break
+        taken.append(there[0] + (f" (not {', '.join(there[1:])})" if there[1:] else ""))
+        others += [str(key) for key in content if key != there[0]]
+        content = content[there[0]]
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
-        there = f"; its keys are {', '.join(map(str, list(content)[:5]))}" if isinstance(content, Mapping) else ""
-        raise UserError(f"{path} holds no state dict{there}")
+        keys = f"; its keys are {', '.join(map(str, list(content)[:5]))}" if isinstance(content, Mapping) else ""
+        raise UserError(f"{path} holds no state dict{keys}")
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    return tensors, others + [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    others += [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    return tensors, others, f"taken: {' → '.join(taken)}" if any("(" in name for name in taken) else ""
+
+
+def _holds_tensors(content: Any, key: str, depth: int = DEEPEST) -> bool:
+    """Whether `content` has a mapping of that name with tensors in it, or in a wrapper inside it."""
+    inner = content.get(key) if isinstance(content, Mapping) and depth else None
+    if not isinstance(inner, Mapping):
+        return False
+    own = any(isinstance(value, Tensor) for value in inner.values())
+    return own or any(_holds_tensors(inner, name, depth - 1) for name in WRAPPERS)

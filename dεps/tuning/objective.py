@@ -138,7 +138,7 @@ class ShrinkPhase:
         """Branch from the trunk of that seed, or from its `kept` states; train, and measure. Works below `parent`."""
         strategy = self._strategy(options)
         trainer = Trainer(self.space, self.data, self.train, strategy, seed)
-        state = None
+        trainer.label, state = label, None
         if kept:
             epoch = strategy.trunk_steps // trainer.steps_per_epoch
             state = next((path for number, path in kept.intact() if number <= epoch), None)

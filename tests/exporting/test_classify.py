@@ -15,6 +15,7 @@ from dεps.cli import main
 from dεps.data.augment import resize
 from dεps.data.batches import Normalise, plain_batches
 from dεps.data.folder import to_picture
+from dεps.exporting import session
 from dεps.exporting.classify import model_input, softmax
 from dεps.exporting.formats import save_model
 from dεps.exporting.subnet import comparison_batches
@@ -131,6 +132,140 @@ def test_what_cannot_be_classified_is_named_in_one_line(folder, arguments, named
     assert result.exit_code == 2, result.output
     assert named in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def no_inputs(graph):
+    del graph.input[:]
+
+
+def two_inputs(graph):
+    graph.input.append(onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))
+
+
+def whole_number_input(graph):
+    graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+
+
+def other_size(graph):
+    graph.input[0].type.tensor_type.shape.dim[2].dim_value = 2**40
+
+
+def text_output(graph):
+    graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+
+
+def no_output(graph):
+    del graph.output[:]
+
+
+def elsewhere(graph):
+    graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    entry = graph.initializer[0].external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+
+
+def larger_than_it_is(graph):
+    graph.initializer[0].dims[0] = 2**33
+
+
+def overflowing_size(graph):
+    graph.initializer[0].dims[:] = [2**62, 2**62]
+
+
+def negative_size(graph):
+    graph.initializer[0].dims[0] = -1
+
+
+def not_a_number(graph):
+    values = onnx.numpy_helper.to_array(graph.initializer[0]).copy()
+    values.flat[-1] = np.nan
+    graph.initializer[0].raw_data = values.tobytes()
+
+
+def infinite(graph):
+    values = onnx.numpy_helper.to_array(graph.initializer[-1]).copy()
+    values.flat[0] = np.inf
+    graph.initializer[-1].raw_data = values.tobytes()
+
+
+def fills_the_memory(graph):
+    size = onnx.numpy_helper.from_array(np.array([2**40]), "size")
+    graph.initializer.append(size)
+    graph.node.append(onnx.helper.make_node("ConstantOfShape", ["size"], ["much"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (no_inputs, "takes 0 inputs; expected one"),
+        (two_inputs, "takes 2 inputs; expected one"),
+        (whole_number_input, "expected one float32 input batch×1×28×28"),
+        (other_size, "expected one float32 input batch×1×28×28"),
+        (text_output, "does not give numbers"),
+        (no_output, "does not give numbers"),
+        (elsewhere, "in another file"),
+        (larger_than_it_is, "is not as large as it says"),
+        (overflowing_size, "is not as large as it says"),
+        (negative_size, "is not as large as it says"),
+        (not_a_number, "has numbers that are not finite"),
+        (infinite, "has numbers that are not finite"),
+        (fills_the_memory, "holds a layer ConstantOfShape"),
+    ],
+)
+def test_onnx_files_of_others_are_refused_before_anything_is_run(folder, monkeypatch, change, reason):
+    model = onnx.load("net.onnx")
+    change(model.graph)
+    Path("other.onnx").write_bytes(model.SerializeToString())
+    monkeypatch.setattr(session, "InferenceSession", None)  # which takes memory
+    result = CliRunner().invoke(main, ["classify", "other.onnx", "images"])
+    assert result.exit_code == 2, result.output
+    assert "other.onnx" in result.stderr
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_sizes_left_open_are_taken_as_the_card_says(folder):
+    model = onnx.load("net.onnx")
+    for place, dim in enumerate(model.graph.input[0].type.tensor_type.shape.dim):
+        dim.dim_param = f"d{place}"
+    Path("open.onnx").write_bytes(model.SerializeToString())
+    assert classified("open.onnx", "images") == classified("net.onnx", "images")
+
+
+@pytest.mark.parametrize("change", ["header", "offsets", "nan", "wide", "directory"])
+def test_safetensors_of_others_are_refused(folder, change):
+    content, path = Path("net.safetensors").read_bytes(), Path("other.safetensors")
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    if change == "header":
+        path.write_bytes((2**62).to_bytes(8, "little") + content[8:])
+    elif change == "directory":
+        path.mkdir()
+    else:
+        body = bytearray(content[8 + length :])
+        name = next(key for key in header if key != "__metadata__")
+        if change == "offsets":
+            header[name]["shape"], header[name]["data_offsets"] = [2**40], [0, 2**42]
+        if change == "nan":
+            start = header["classifier.weight"]["data_offsets"][0]
+            body[start : start + 4] = np.float32("nan").tobytes()
+        if change == "wide":
+            described = json.loads(header["__metadata__"]["model"])
+            definition = json.loads(described["space_definition"])
+            for stage in definition["stages"]:
+                stage["width"] = 16_000
+            described["space_definition"] = json.dumps(definition)
+            header["__metadata__"]["model"] = json.dumps(described)
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    result = CliRunner().invoke(main, ["classify", "other.safetensors", "images"])
+    assert result.exit_code == 2, result.output
+    assert "other.safetensors" in result.stderr
+    assert result.stderr.count("\n") == 1
+    if change == "nan":
+        assert "'classifier.weight' has numbers that are not finite" in result.stderr
+    if change == "wide":
+        assert "does not fit its own metadata" in result.stderr
 
 
 def test_onnx_needs_no_torch_and_no_project(folder):

@@ -1,8 +1,10 @@
 """Checkpoints in the public naming, written here by a mapping of its own: `public_state` knows nothing of ours."""
 
 import os
+import zipfile
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -13,7 +15,7 @@ from dεps.search_space import make_divisible
 from dεps.supernet.files import load_supernet, save_supernet
 from dεps.supernet.layers import ElasticBatchNorm
 from dεps.supernet.network import Supernet
-from dεps.supernet.public import export_checkpoint, import_checkpoint, to_public
+from dεps.supernet.public import WRAPPERS, describe, export_checkpoint, import_checkpoint, to_public
 from tests.conftest import load_space
 
 CLASSES = 6
@@ -347,6 +349,77 @@ def test_weights_must_be_floating_point(micro, tmp_path):
     assert ": classifier.linear.bias is torch.int8" in refused(saved(state, tmp_path / "net.pth"), micro)
 
 
+def small(micro) -> dict[str, torch.Tensor]:
+    return to_public(Supernet(micro, 7, 1, seed=5))
+
+
+SCALARS = {
+    "best_acc": np.float64(71.25),
+    "acc5": np.float32(90.5),
+    "epoch": np.int64(149),
+    "flag": np.bool_(True),
+    "history": [np.float64(1.5), {"lr": np.float32(0.1)}],
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("numpy", [1, 2])
+def test_numpy_scalars_of_public_trainers_are_read(micro, tmp_path, zipped, numpy):
+    path = tmp_path / "net.pth.tar"
+    torch.save({"state_dict": small(micro), **SCALARS}, path, _use_new_zipfile_serialization=zipped)
+    if numpy == 1:  # names the module as it was called then
+        content = path.read_bytes()
+        assert b"numpy._core.multiarray" in content
+        if not zipped:
+            path.write_bytes(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+        else:
+            with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "old", "w") as new:
+                for entry in old.infolist():
+                    data = old.read(entry).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+                    new.writestr(entry.filename, data)
+            (tmp_path / "old").rename(path)
+        assert b"numpy._core" not in path.read_bytes()
+    imported = import_checkpoint(path, micro)
+    assert_same(imported.net.state_dict(), Supernet(micro, 7, 1, seed=5).state_dict())
+    assert imported.unused == tuple(SCALARS)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("wrapper", [*WRAPPERS, "model/state_dict", "ema/model"])
+def test_wrappers_and_prefixes_of_public_trainers(micro, tmp_path, wrapper, prefix):
+    content = {f"{prefix}{key}": tensor for key, tensor in small(micro).items()}
+    for name in reversed(wrapper.split("/")):
+        content = {name: content, "epoch": 3}
+    torch.save(content, tmp_path / "net.pth")
+    imported = import_checkpoint(tmp_path / "net.pth", micro)
+    assert_same(imported.net.state_dict(), Supernet(micro, 7, 1, seed=5).state_dict())
+    assert imported.taken == ""
+
+
+def test_which_of_several_state_dicts_is_taken_is_said(micro, tmp_path):
+    other = to_public(Supernet(micro, 7, 1, seed=6))
+    torch.save({"ema": other, "state_dict_ema": other, "state_dict": small(micro)}, tmp_path / "net.pth")
+    imported = import_checkpoint(tmp_path / "net.pth", micro)
+    assert_same(imported.net.state_dict(), Supernet(micro, 7, 1, seed=5).state_dict())
+    assert "; taken: state_dict (not state_dict_ema, ema); not used: " in describe(imported)
+
+
+def test_a_mapping_inside_itself_is_no_endless_loop(micro, tmp_path):
+    content = {"epoch": 1}
+    content["model"] = content["state_dict"] = content
+    torch.save(content, tmp_path / "net.pth")
+    assert refused(tmp_path / "net.pth", micro).startswith(" holds no state dict")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_weights_that_are_not_finite_are_refused(micro, tmp_path, suffix, value):
+    state, path = small(micro), tmp_path / f"net.{suffix}"
+    state["first_conv.bn.running_var"][0] = value
+    save_file(state, path) if suffix == "safetensors" else saved(state, path)
+    assert refused(path, micro).startswith(": first_conv.bn.running_var has numbers that are not finite; ")
+
+
 class Malicious:
     """Unpickling this makes a file."""
 
@@ -396,6 +469,9 @@ def test_a_missing_file_is_named(micro, tmp_path):
     assert refused(tmp_path / "none", micro) == " cannot be read (No such file or directory)"
     assert refused(tmp_path / "none.safetensors", micro).startswith(" cannot be read (")
     assert refused(tmp_path, micro) == " cannot be read (Is a directory)"
+    for name in ("pipe.pth", "pipe.safetensors"):
+        os.mkfifo(tmp_path / name)
+        assert refused(tmp_path / name, micro) == " is no file, but a pipe or a device"
 
 
 def test_other_families_are_refused(tmp_path):
