@@ -238,5 +238,6 @@ def describe(record: Record, trainer: Trainer) -> str:
 
 def _write_history(history: list[Record], out: Path) -> None:
     write_atomic(out / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
-    pd.DataFrame(history).drop(columns="phases", errors="ignore").to_csv(out / "curves.csv", index=False, float_format="%.6g")
+    curves = pd.DataFrame(history).drop(columns="phases", errors="ignore")
+    curves.to_csv(out / "curves.csv", index=False, float_format="%.6g")
     write_json(out / "summary.json", {key: value for key, value in history[-1].items() if "/" in key})

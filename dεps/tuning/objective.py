@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dεps.checkpoint import write_snapshot
 from dεps.config import section
 from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.device import best_device, set_up
@@ -27,10 +25,10 @@ from dεps.files import write_json
 from dεps.identity import FULL_MODEL, digest
 from dεps.progress import ProgressBar
 from dεps.resume import Checkpoints, work_folder
-from dεps.runner import Saver, branch, describe, epoch_file, origin, resume
+from dεps.runner import Saver, branch, describe, epoch_file, resume
 from dεps.search_space import SearchSpace
 from dεps.stage import STATE, Context
-from dεps.strategies import deps, full_model
+from dεps.strategies import deps, full_model, registry
 from dεps.supernet.files import load_supernet, save_supernet
 from dεps.training import Record, TrainConfig, Trainer
 from dεps.trunk import FullModelConfig
@@ -103,28 +101,24 @@ class ShrinkPhase:
             yield self._run(name, folder / digest(options), seed, options, lambda *_: None, kept)
 
     def _strategy(self, options: dict[str, Any]) -> deps.DelayedShrinking:
-        return deps.build(deps.Options(**{k: v for k, v in options.items() if k != "strategy"}), self.setup)
+        return registry.build(options, ".".join(self.context.keys("tuning", "base")), self.setup)
 
     def _own_trunk(self, label: str, folder: Path, seed: int, branches: list[deps.DelayedShrinking]) -> Checkpoints:
         """States of the full model, by epoch, at each of the branches."""
         trainer = Trainer(self.space, self.data, self.train, full_model.build(full_model.Options(), self.setup), seed)
-        kept = Checkpoints(folder / "kept", 0, keep=None)
+        trainer.label = f"{label}, trunk"
         needed = {branch.trunk_steps // trainer.steps_per_epoch for branch in branches} - {0}
-        needed -= {epoch for epoch, _ in kept.intact()}
-        if not needed:
-            return kept
-        saver, last = Saver(self.context, trainer, folder), max(needed) * trainer.steps_per_epoch
+        saver = Saver(self.context, trainer, folder, needed)
+        if saver.keep.keys() <= dict(saver.kept.intact()).keys():
+            return saver.kept
+        last = max(needed) * trainer.steps_per_epoch
         resume(saver)
         with ProgressBar(f"{label}, trunk", last, min(trainer.step, last)) as bar:
             trainer.on_step = saver.after_step(bar.advance)
             for record in trainer.run(last):
-                if record["epoch"] in needed:
-                    own = origin(self.context.params, self.context.experiment, trainer)
-                    snapshot = replace(trainer.snapshot(), origin=own)
-                    kept.save(record["epoch"], lambda path, snapshot=snapshot: write_snapshot(path, snapshot))
                 saver.after_epoch()
                 bar.note(f"{label}, trunk: {describe(record, trainer)}")
-        return kept
+        return saver.kept
 
     def _run(
         self,
@@ -140,8 +134,7 @@ class ShrinkPhase:
         trainer = Trainer(self.space, self.data, self.train, strategy, seed)
         trainer.label, state = label, None
         if kept:
-            epoch = strategy.trunk_steps // trainer.steps_per_epoch
-            state = next((path for number, path in kept.intact() if number <= epoch), None)
+            state = next((path for number, path in kept.intact() if number <= 2 * strategy.trunk_steps + 1), None)
         start = branch(self.context, label, trainer, state) if state or not kept else 0
         first = len(trainer.history)
         folder = work_folder(parent, digest([self.plan.name, seed, options]), label)

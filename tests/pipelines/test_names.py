@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 METHODS = ("deps", "compofa")
 OVERRIDES = [
     "dataset@experiments.quick.dataset=image_folder",
-    *(f"experiments.quick.dataset.{key}" for key in ("name=drawn", "root=unused", "size=28", "channels=1")),
+    *(f"experiments.quick.dataset.{key}" for key in ("name=drawn", "root=unused", "image_size=28", "channels=1")),
     *(f"experiments.quick.train.{key}" for key in ("epochs=2", "batch_size=32")),
     # The same images, so that a name must have the same accuracy everywhere.
     *(f"experiments.quick.{key}=40" for key in ("train.validate_recalibration", "evaluate.recalibration_images")),

@@ -21,7 +21,8 @@ from tests.test_dag import closure
 ELSE = {"files", "identity", "live", "progress", "stage", "tracking/address", "tuning/storage"}
 OVERRIDES = [
     "dataset@experiments.quick.dataset=image_folder",
-    *(f"experiments.quick.dataset.{key}" for key in ("name=drawn", "root=unused", "size=28", "channels=1")),
+    *(f"experiments.quick.dataset.{key}" for key in ("name=drawn", "root=unused", "image_size=28", "channels=1")),
+    "experiments.quick.methods.deps.kernels=[5]",  # a part of the space: trials are held to it too
     "experiments.quick.train.batch_size=32",
     "experiments.quick.train.validate_recalibration=40",
     "experiments.quick.evaluate.recalibration_images=40",
