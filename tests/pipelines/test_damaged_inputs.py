@@ -81,7 +81,7 @@ def restore(path: Path, content: bytes) -> None:
         ("evaluate/rss-1/pareto.csv", "1000000.0", "many"),
         ("evaluate/rss-1/pareto.csv", "1000000.0", "inf"),
         ("evaluate/rss-1/pareto.csv", "70.0", ""),
-        ("evaluate/rss-1/pareto.csv", "D1", ""),
+        ("evaluate/rss-1/pareto.csv", "D1E2K5", ""),
         ("evaluate/rss-1/population.csv", "70.0", "1e400"),
         ("search/rss-1/front.csv", "70", '"'),
         ("predict/rss-1/metrics.json", "0.5", "NaN"),
