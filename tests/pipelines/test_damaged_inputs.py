@@ -176,7 +176,7 @@ def stages(tmp_path, monkeypatch, data, micro) -> Callable[[str], Context]:
     for name in ("train/deps-0", "full_model/0", "standalone/smallest-0"):
         Path("runs/quick", name).mkdir(parents=True)
         save_supernet(net, Path("runs/quick", name, "supernet.safetensors"))
-    archs = [arch for _, arch in named_archs(micro)]
+    archs = named_archs(micro).values()
     rows = [{"arch": str(arch), "macs": arch_cost(micro, arch, 4, 1).macs, "val_top1": 50.0} for arch in archs]
     Path("runs/quick/evaluate/deps-0").mkdir(parents=True)
     for name in ("population", "pareto"):
