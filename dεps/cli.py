@@ -173,7 +173,7 @@ def export_checkpoint(supernet: Path, out: Path) -> None:
     "--arch",
     "archs",
     multiple=True,
-    help="smallest, D2E3K7, k3e4-k5e3_…; several times. Default: the Pareto points, and the least arch (D2E3K3).",
+    help="smallest, D2E3K7, k3e4-k5e3_…; several times. Default: the Pareto points and the least arch, as D2E3K3.",
 )
 @click.option("--images", type=click.IntRange(1), help="So many images of the split; default: all.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

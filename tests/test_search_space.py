@@ -230,7 +230,7 @@ def test_names_of_archs_are_those_of_the_pareto_points(space):
         ("mbv3_32", "D2E3K3"),
         ("proxyless_224", "D2E3K3"),
         ("mbv3_224_elastic", "D2E3K3R128"),
-        ("resnet50d_224", "D0E0.2K3W0.65"),
+        ("resnet50d_224", "D2E0.2K3W0.65"),
         ("mbv3_32_k7", None),  # its smallest point is the arch with the least of everything
     ],
 )

@@ -82,7 +82,7 @@ def restore(path: Path, content: bytes) -> None:
         ("evaluate/rss-1/pareto.csv", "1000000.0", "many"),
         ("evaluate/rss-1/pareto.csv", "1000000.0", "inf"),
         ("evaluate/rss-1/pareto.csv", "70.0", ""),
-        ("evaluate/rss-1/pareto.csv", "D1", ""),
+        ("evaluate/rss-1/pareto.csv", "D1E2K5", ""),
         ("evaluate/rss-1/population.csv", "70.0", "1e400"),
         ("search/rss-1/front.csv", "70", '"'),
         ("predict/rss-1/metrics.json", "0.5", "NaN"),
@@ -177,7 +177,7 @@ def stages(tmp_path, monkeypatch, data, micro) -> Callable[[str], Context]:
     for name in ("train/deps-0", "full_model/0", "standalone/smallest-0"):
         Path("runs/quick", name).mkdir(parents=True)
         save_supernet(net, Path("runs/quick", name, "supernet.safetensors"))
-    archs = [arch for _, arch in named_archs(micro)]
+    archs = named_archs(micro).values()
     rows = [
         {"arch": str(arch), "macs": arch_cost(micro, arch, 4, 1).macs, "val_top1": 50.0, "test_top1": 50.0}
         for arch in archs
