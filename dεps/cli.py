@@ -129,7 +129,8 @@ def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | N
 def import_(file: Path, space: str, out: Path | None, bn_eps: float | None) -> None:
     """Turn a checkpoint of the public OFA or DεpS code into a supernet file.
 
-    FILE is one written by torch.save (no code in it is run) or .safetensors. ProxylessNAS of OFA has --bn-eps 1e-3,
+    FILE is one written by torch.save (no code in it is run) or .safetensors. Of several state dicts in it, such as
+    state_dict and ema, the first of the usual names is taken, which is said. ProxylessNAS of OFA has --bn-eps 1e-3,
     which is the space's, that of DεpS 1e-5.
     """
     from dεps.compose import load_space

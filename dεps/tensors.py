@@ -53,7 +53,7 @@ def _check_kind(path: Path) -> None:
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Name of the first tensor that holds a NaN or an infinity; None where there is none."""
+    """Name of the first tensor that holds a NaN, an infinity, or more than float32 can; None where there is none."""
     inexact = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point() or tensor.is_complex()}
     bad = set[str]()
     for device in {tensor.device for tensor in inexact.values()}:
@@ -65,7 +65,8 @@ def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.element_size() == 1 else tensor  # float8 knows no isfinite
+    """As float32, in which all is computed: what is too large for it becomes infinite; float8 knows no isfinite."""
+    return tensor if tensor.is_complex() else tensor.float()
 
 
 def read_description(path: Path, name: str, what: str, cure: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ crop from the same side (`linear(crop, matrix)`, OFA's `DynamicSeparableConv2d`)
 
 from __future__ import annotations
 
+import argparse
 import io
 import itertools
 import re
@@ -44,12 +45,14 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", 
 DEEPEST = 3
 #: what wrapping a network puts before its names
 PREFIXES = ("module.", "_orig_mod.")
-#: what trainers keep beside the weights that is plain data and runs nothing: NumPy's scalars, such as the best accuracy
-_SCALARS = ("float64", "float32", "float16", "int64", "int32", "bool_")
+#: what trainers keep beside the weights that is plain data and runs nothing: NumPy's scalars, such as the best
+#: accuracy, and parsed arguments
+_SCALARS = ("float64", "float32", "float16", "int64", "int32", "uint8", "bool_", "str_")
 SAFE = [
     *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     np.dtype,
     *(type(np.dtype(getattr(np, name))) for name in _SCALARS),
+    argparse.Namespace,
 ]
 
 

@@ -1,5 +1,6 @@
 """Checkpoints in the public naming, written here by a mapping of its own: `public_state` knows nothing of ours."""
 
+import argparse
 import os
 import zipfile
 from random import Random
@@ -358,6 +359,8 @@ SCALARS = {
     "acc5": np.float32(90.5),
     "epoch": np.int64(149),
     "flag": np.bool_(True),
+    "name": np.str_("net"),
+    "args": argparse.Namespace(lr=0.1),
     "history": [np.float64(1.5), {"lr": np.float32(0.1)}],
 }
 
@@ -411,11 +414,12 @@ def test_a_mapping_inside_itself_is_no_endless_loop(micro, tmp_path):
     assert refused(tmp_path / "net.pth", micro).startswith(" holds no state dict")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_weights_that_are_not_finite_are_refused(micro, tmp_path, suffix, value):
     state, path = small(micro), tmp_path / f"net.{suffix}"
-    state["first_conv.bn.running_var"][0] = value
+    state["first_conv.bn.running_var"] = state["first_conv.bn.running_var"].double()
+    state["first_conv.bn.running_var"][0] = value  # 1e300 is infinite as float32
     save_file(state, path) if suffix == "safetensors" else saved(state, path)
     assert refused(path, micro).startswith(": first_conv.bn.running_var has numbers that are not finite; ")
 
