@@ -18,6 +18,10 @@ class UserError(Exception):
         super().__init__(one_line(message))
 
 
+class Diverged(UserError):
+    """A training whose numbers are not finite any more."""
+
+
 def one_line(text: str) -> str:
     """`text` as a line of at most LONGEST characters, odd ones as escapes: it may quote anything from anywhere."""
     text = _ODD.sub(lambda match: repr(match[0])[1:-1], text)

@@ -9,6 +9,7 @@ so one worker gives the same study with and without interruption.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import uuid
@@ -28,7 +29,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from dεps.errors import UserError
+from dεps.errors import Diverged, UserError
 from dεps.randomness import derive
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
@@ -40,7 +41,7 @@ warnings.filterwarnings("ignore", category=ExperimentalWarning)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 ACTIVE = (*FINISHED, TrialState.RUNNING)
 #: user attributes
-WORKERS, OUTCOME, OPTIONS, READY = "workers", "outcome", "options", "ready"
+WORKERS, OUTCOME, OPTIONS, READY, DIVERGED = "workers", "outcome", "options", "ready", "diverged"
 #: resolution of the share of the shrink phase at which intermediate values are reported
 STEPS = 1000
 POLL = 0.5  # seconds
@@ -136,6 +137,12 @@ def place(study: optuna.Study, number: int) -> int:
     return sum(trial.number < number for trial in study.get_trials(deepcopy=False, states=ACTIVE))
 
 
+def _diverged(study: optuna.Study, number: int) -> int:
+    """How many trials before this one have diverged."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    return sum(DIVERGED in trial.user_attrs and trial.number < number for trial in trials)
+
+
 def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> None:
     """Run trials until `target` are finished; waits for those of other workers, and goes on with those of dead ones."""
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
@@ -179,10 +186,11 @@ def _next(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | N
     if at >= target:  # another machine was faster with the last one
         study.tell(trial, state=TrialState.FAIL)
         return None
-    config = plan.config
+    config, failed = plan.config, _diverged(study, trial.number)
+    others = [failed] if failed else []  # or the same options would be drawn again
 
     def reseed(parameter: str) -> None:
-        seed = derive(config.sampler_seed, f"tuning/{parameter}", at) % 2**32
+        seed = derive(config.sampler_seed, f"tuning/{parameter}", at, *others) % 2**32
         study.sampler = TPESampler(n_startup_trials=config.startup_trials, seed=seed, multivariate=False)
 
     options = draw(trial, config, reseed)
@@ -206,6 +214,14 @@ class _Run:
             outcome = objective(self.trial.number, self.place, self.options, self._report)
         except optuna.TrialPruned:
             self.study.tell(self.trial, state=TrialState.PRUNED)
+            return
+        except Diverged as error:
+            # Options that are drawn may be to blame: another trial takes its place. Given ones are a yardstick.
+            if POINT in self.trial.user_attrs or _diverged(self.study, self.trial.number) >= self.plan.config.trials:
+                raise
+            self.trial.set_user_attr(DIVERGED, True)
+            self.study.tell(self.trial, state=TrialState.FAIL)
+            print(f"warning: {error}; the trial has failed", file=sys.stderr)
             return
         self._note(outcome, projected=outcome.train_tmacs)
         values = [outcome.accuracy, outcome.train_tmacs]

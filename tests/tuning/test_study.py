@@ -15,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from dεps.errors import UserError
+from dεps.errors import Diverged, UserError
 from dεps.tuning import storage as storage_module
 from dεps.tuning import study as study_module
 from dεps.tuning.outputs import study_tables
@@ -186,6 +186,34 @@ def test_ctrl_c_leaves_the_trial_to_the_next(tmp_path, sqlite):
     work(own, study, objective(), 8)
     (tmp_path / "other").mkdir()
     assert finished_table(own, study) == run_all(tmp_path / "other")
+
+
+def test_trials_that_diverge_are_replaced_by_others(tmp_path, sqlite, capsys):
+    measure, drawn = objective(), []
+
+    def diverging(number, place, options, report):
+        drawn.append(options)
+        if len(drawn) in (7, 8):
+            raise Diverged("trial: the loss is not finite any more")
+        return measure(number, place, options, report)
+
+    own = plan(tmp_path)
+    study = open_study(own, open_storage(sqlite))
+    work(own, study, diverging, 8)
+    states = [trial.state.name for trial in study.get_trials()]
+    assert (states.count("COMPLETE"), states.count("FAIL")) == (8, 2)
+    assert drawn[6] != drawn[7] != drawn[8]
+    assert capsys.readouterr().err.count("not finite any more; the trial has failed") == 2
+
+
+def test_a_given_trial_that_diverges_ends_the_study(tmp_path, sqlite):
+    def diverging(number, place, options, report):
+        raise Diverged("trial: the loss is not finite any more")
+
+    own = plan(tmp_path)
+    study = open_study(own, open_storage(sqlite))
+    with pytest.raises(Diverged, match="not finite any more"):
+        work(own, study, diverging, 8)
 
 
 def test_more_trials_extend_the_study(tmp_path, sqlite):
