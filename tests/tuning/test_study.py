@@ -15,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from dεps.errors import Diverged, UserError
+from dεps.errors import DivergenceError, UserError
 from dεps.tuning import storage as storage_module
 from dεps.tuning import study as study_module
 from dεps.tuning.outputs import study_tables
@@ -194,7 +194,7 @@ def test_trials_that_diverge_are_replaced_by_others(tmp_path, sqlite, capsys):
     def diverging(number, place, options, report):
         drawn.append(options)
         if len(drawn) in (7, 8):
-            raise Diverged("trial: the loss is not finite any more")
+            raise DivergenceError("trial: the loss is not finite any more")
         return measure(number, place, options, report)
 
     own = plan(tmp_path)
@@ -208,11 +208,11 @@ def test_trials_that_diverge_are_replaced_by_others(tmp_path, sqlite, capsys):
 
 def test_a_given_trial_that_diverges_ends_the_study(tmp_path, sqlite):
     def diverging(number, place, options, report):
-        raise Diverged("trial: the loss is not finite any more")
+        raise DivergenceError("trial: the loss is not finite any more")
 
     own = plan(tmp_path)
     study = open_study(own, open_storage(sqlite))
-    with pytest.raises(Diverged, match="not finite any more"):
+    with pytest.raises(DivergenceError, match="not finite any more"):
         work(own, study, diverging, 8)
 
 
