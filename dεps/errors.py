@@ -18,7 +18,7 @@ class UserError(Exception):
         super().__init__(one_line(message))
 
 
-class Diverged(UserError):
+class DivergenceError(UserError):
     """A training whose numbers are not finite any more."""
 
 

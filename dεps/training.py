@@ -23,7 +23,7 @@ from dεps.data.augment import AugmentConfig, Part
 from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.device import best_device, compiled
-from dεps.errors import Diverged, UserError, check_numbers
+from dεps.errors import DivergenceError, UserError, check_numbers
 from dεps.evaluation import AUGMENTED, RECALIBRATED_ON, Recalibration, accuracies, recalibrated
 from dεps.identity import FULL_MODEL
 from dεps.losses import Targets
@@ -212,12 +212,12 @@ class Trainer:
         if self.numerics.exhausted:
             raise self._diverged("every step in fp16 overflows, so the gradients are", f"by step {self.step}")
 
-    def _diverged(self, what: str, when: str) -> Diverged:
+    def _diverged(self, what: str, when: str) -> DivergenceError:
         rate, precision = self.optimizer.param_groups[0]["lr"], self.config.precision
         cure = "lower train.learning_rate or raise train.warmup_epochs"
         cure += ", or set train.precision to bf16 or float32" if precision == "fp16" else ""
         what = f"{what} not finite any more {when} of {self.total_steps}"
-        return Diverged(f"{self.label}: {what} (learning rate {rate:g}, {precision}); {cure}")
+        return DivergenceError(f"{self.label}: {what} (learning rate {rate:g}, {precision}); {cure}")
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         return self.optimizer.state[parameter]["momentum_buffer"]

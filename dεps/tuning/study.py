@@ -29,7 +29,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from dεps.errors import Diverged, UserError
+from dεps.errors import DivergenceError, UserError
 from dεps.randomness import derive
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
@@ -215,7 +215,7 @@ class _Run:
         except optuna.TrialPruned:
             self.study.tell(self.trial, state=TrialState.PRUNED)
             return
-        except Diverged as error:
+        except DivergenceError as error:
             # Options that are drawn may be to blame: another trial takes its place. Given ones are a yardstick.
             if POINT in self.trial.user_attrs or _diverged(self.study, self.trial.number) >= self.plan.config.trials:
                 raise
