@@ -244,10 +244,11 @@ def test_the_teachers_forward_is_charged(micro, data):
     )
     run = trainer(micro, data, config, **BRANCHING["compofa"])
     finish(run)
-    macs_of, steps = run.macs_of, run.steps_per_epoch
+    macs_of, steps, taught = run.macs_of, run.steps_per_epoch, range(run.steps_per_epoch, run.total_steps)
     full = macs_of(micro.largest())
-    archs = [t.arch for s in range(steps, 3 * steps) for t in run.strategy.terms(s, python_rng(0, "archs", s))]
-    expected = 3 * full * steps + full * 2 * steps + 3 * sum(map(macs_of, archs))
+    archs = [t.arch for s in taught for t in run.strategy.terms(s, python_rng(0, "archs", s))]
+    assert len(archs) == 4 * len(taught) > 0
+    expected = 3 * full * steps + full * len(taught) + 3 * sum(map(macs_of, archs))
     assert run.macs == 32 * expected
 
 

@@ -130,4 +130,4 @@ def test_logits_that_are_not_finite_are_no_accuracy(micro):
     trie, batches = Trie(net, [micro.smallest().at(SIZE), micro.largest().at(SIZE)]), images(2)
     trie.recalibrate(batches, 8)
     with pytest.raises(UserError, match="images are not finite, so no accuracy can be measured"):
-        trie.count_correct([(batch, torch.ones(8, dtype=torch.int64)) for batch in batches], 8)
+        trie.correct([(batch, torch.ones(8, dtype=torch.int64)) for batch in batches], 8)
