@@ -111,7 +111,7 @@ def test_a_method_depends_on_its_own_params_only():
 
 def test_identity_covers_every_section_that_a_methods_stages_use():
     used = {
-        key.rsplit(".", 1)[1]
+        key.split(".")[2]
         for stage in ("prepare", "train", "evaluate", "predict", "search")
         for key in STAGES[stage]["params"]
         if "methods" not in key

@@ -55,8 +55,8 @@ def print_plan(plans: Sequence[ExperimentPlan]) -> None:
             relative, hours = plan.relative(method), plan.published.get(method.method)
             row = [
                 label(method.method),
-                f"{method.epochs:g}",
-                " → ".join(f"{phase.name} ({phase.epochs:g})" for phase in method.phases),
+                f"{method.epochs:.4g}",
+                " → ".join(f"{phase.name} ({phase.epochs:.4g})" for phase in method.phases),
                 " → ".join(str(phase.subnets) for phase in method.phases),
                 units(method.macs),
                 "–" if relative is None else f"{relative:.2f}",

@@ -19,7 +19,7 @@ METHODS = {
     "ofa": ("OFA", "#0072B2"),
     "compofa": ("CompOFA", "#56B4E9"),
     "bignas": ("BigNAS (cosine)", "#009E73"),
-    "bignas_paper": ("BigNAS (as its paper)", "#7F5539"),
+    "bignas_paper": ("BigNAS (as its paper)", "#44AA99"),
     "rss": ("RSS", "#CC79A7"),
     "rss_short": ("RSS-short", "#E69F00"),
     "full_model": ("full model", FULL),

@@ -75,7 +75,7 @@ def draw(axes: Axes, bars: Sequence[Bar]) -> None:
         for span in bar.spans:
             _draw_span(axes, row, span, colour)
         _name_phases(axes, row, bar, points_per_epoch)
-        axes.text(bar.epochs + 0.008 * horizon, row, f"{bar.epochs:g}", va="center", fontsize=8)
+        axes.text(bar.epochs + 0.008 * horizon, row, f"{bar.epochs:.4g}", va="center", fontsize=8)
     axes.set_xlim(0, horizon * 1.06)
     axes.set_ylim(len(bars) - 0.5, -0.62)
     axes.set_yticks(range(len(bars)), [label(bar.method) for bar in bars])

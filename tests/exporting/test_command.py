@@ -86,7 +86,7 @@ def test_a_latency_limit(project, net, monkeypatch):
     assert latency["of"].startswith("onnxruntime")
     assert latency["arch"] == result["arch"]
     message = refused("--max-latency-ms", "0.000001")
-    assert "the fastest arch is predicted to take 0.0" in message
+    assert "the fastest arch is predicted to take " in message
 
 
 def test_refusals(project):

@@ -131,6 +131,7 @@ def study(workspace: dict[str, Any]) -> dict[str, Any]:
     (folder / "curves.csv").write_text("trial,epoch,val/smallest_top1\n0,1,60.0\n")
     (folder / "points.csv").write_text("trial,name,macs,val_top1\n")
     (folder / "importance.csv").write_text("option,accuracy,cost\n")
+    (folder / "confirmation.csv").write_text("seed,default,best\n")
     (folder / "best.yaml").write_text("{}\n")
     (folder / "summary.json").write_text('{"tune/trials": 1}')
     return workspace
