@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -188,10 +189,52 @@ def infinite(graph):
     graph.initializer[-1].raw_data = values.tobytes()
 
 
+def first(graph, *nodes):
+    """Put nodes, whose last makes "z", between the images and what reads them."""
+    for node in graph.node:
+        node.input[:] = ["z" if name == graph.input[0].name else name for name in node.input]
+    old = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes, *old])
+
+
 def fills_the_memory(graph):
     size = onnx.numpy_helper.from_array(np.array([2**40]), "size")
     graph.initializer.append(size)
     graph.node.append(onnx.helper.make_node("ConstantOfShape", ["size"], ["much"]))
+
+
+def never_ends(graph):
+    values = [onnx.helper.make_tensor_value_info(name, kind, []) for name, kind in (("n", 7), ("go", 9), ("on", 9))]
+    same = onnx.helper.make_node("Identity", ["go"], ["on"])
+    body = onnx.helper.make_graph([same], "body", values[:2], values[2:])
+    graph.node.append(onnx.helper.make_node("Loop", ["", ""], [], body=body))
+
+
+def doubles_forty_times(graph):
+    names = [graph.input[0].name, *(f"c{n}" for n in range(39)), "z"]
+    nodes = (onnx.helper.make_node("Concat", [a, a], [b], axis=2) for a, b in itertools.pairwise(names))
+    first(graph, *nodes)
+
+
+def pads_widely(graph):
+    conv = next(node for node in graph.node if node.op_type == "Conv")
+    next(attribute for attribute in conv.attribute if attribute.name == "pads").ints[:] = [10**5] * 4
+
+
+def multiplies_shapes(graph):
+    for name, shape in (("a", (10**5, 1)), ("b", (1, 10**5))):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    graph.node.append(onnx.helper.make_node("Add", ["a", "b"], ["much"]))
+
+
+def multiplies_hidden_shapes(graph):
+    multiplies_shapes(graph)
+    graph.input.append(onnx.helper.make_tensor_value_info("a", 1, [1, 1]))  # not what the weight's own says
+
+
+def layer_of_its_own(graph):
+    graph.node[0].domain = "com.example"
 
 
 @pytest.mark.parametrize(
@@ -210,6 +253,12 @@ def fills_the_memory(graph):
         (not_a_number, "has numbers that are not finite"),
         (infinite, "has numbers that are not finite"),
         (fills_the_memory, "holds a layer ConstantOfShape"),
+        (never_ends, "holds a layer Loop"),
+        (doubles_forty_times, "'c16' would have an impossible size"),
+        (pads_widely, "would have an impossible size"),
+        (multiplies_shapes, "'much' would have an impossible size"),
+        (multiplies_hidden_shapes, "'much' would have an impossible size"),
+        (layer_of_its_own, "which no image classifier of this kind has"),
     ],
 )
 def test_onnx_files_of_others_are_refused_before_anything_is_run(folder, monkeypatch, change, reason):
@@ -222,6 +271,17 @@ def test_onnx_files_of_others_are_refused_before_anything_is_run(folder, monkeyp
     assert "other.onnx" in result.stderr
     assert reason in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_functions_in_an_onnx_file_are_refused(folder):
+    model = onnx.load("net.onnx")
+    same = onnx.helper.make_node("Identity", ["x"], ["y"])
+    opsets = [onnx.helper.make_opsetid("", 14)]
+    model.functions.append(onnx.helper.make_function("", "Relu", ["x"], ["y"], [same], opsets))
+    Path("other.onnx").write_bytes(model.SerializeToString())
+    result = CliRunner().invoke(main, ["classify", "other.onnx", "images"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "other.onnx defines layers of its own" in result.stderr
 
 
 def test_sizes_left_open_are_taken_as_the_card_says(folder):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dεps.errors import UserError
+from dεps.exporting.onnx_check import LAYERS
 from dεps.exporting.onnx_graph import INPUT, to_onnx
 from dεps.exporting.session import open_session
 from dεps.recalibration import BatchNorm
@@ -28,7 +29,9 @@ def perturbed(net: nn.Module) -> nn.Module:
 @torch.no_grad()
 def difference(net: nn.Module, shape: tuple[int, ...]) -> float:
     """Largest, relative to the largest logit, for batches of one and three."""
-    session, worst = open_session(to_onnx(net, shape).SerializeToString()), 0.0
+    model, worst = to_onnx(net, shape), 0.0
+    assert {node.op_type for node in model.graph.node} <= set(LAYERS.split())  # or it could not be classified with
+    session = open_session(model.SerializeToString())
     for batch in (1, 3):
         images = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(batch))
         own, other = net(images).numpy(), session.run(None, {INPUT: images.numpy()})[0]
