@@ -22,7 +22,7 @@ def clone(tmp_path_factory) -> Clone:
 
 
 def test_everything_is_made_and_tracked(clone):
-    assert len(ran(clone.output)) == 1 + 1 + 1 + 1 + 5 * 2 + 1 + 3
+    assert len(ran(clone.output)) == 1 + 1 + 1 + 1 + 1 + 5 * 2 + 1 + 3
     assert "8 runs in sqlite" in clone.output
     shown = clone.call("deps", "show")
     assert "RSS" in shown
@@ -50,7 +50,7 @@ def test_dvc_experiments_compose_by_themselves(clone):
     ]
     output = clone.call("dvc", "exp", "run", *overrides)
     searched = {f"{stage}@quick-{method}-0" for stage in ("search", "export") for method in ("deps", "rss")}
-    assert ran(output) - searched == {"report@quick", "page", "track"}
+    assert ran(output) - searched == {"check", "report@quick", "page", "track"}
     assert {name for name in searched if name.startswith("search")} <= ran(output)  # it may find what it found before
     assert "pareto/mean_top1" in clone.call("dvc", "exp", "show", "--csv")
     clone.call("deps", "params", *OVERRIDES)
@@ -80,6 +80,7 @@ def test_another_clone_killed_now_and_then_gives_the_same_lock_file(clone, tmp_p
 def test_a_change_reruns_what_it_touches(clone):
     clone.call("deps", "params", *OVERRIDES, "experiments.quick.methods.rss.label_smoothing=0.05")
     assert ran(clone.call("dvc", "repro")) == {
+        "check",
         "train@quick-rss-0",
         "evaluate@quick-rss-0",
         "predict@quick-rss-0",
