@@ -216,19 +216,24 @@ FITTERS: dict[str, tuple[Callable[..., State], Callable[[State, np.ndarray], np.
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def save_predictor(model: Predictor, path: Path, space: SearchSpace, config: PredictConfig) -> None:
-    """Write the arrays, and what they are of."""
+def save_predictor(model: Predictor, path: Path, space: SearchSpace, config: PredictConfig, weights: str = "") -> None:
+    """Write the arrays, and what they are of; `weights` is the stamp of those whose subnets were measured."""
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in model.state.items()}
-    description = {"kind": model.kind, "of": _of(space, config)}
+    description = {"kind": model.kind, "of": _of(space, config), "weights": weights}
     replace_atomic(path, lambda temporary: save_tensors(tensors, temporary, ("predictor", description)))
 
 
-def load_predictor(path: Path, space: SearchSpace, config: PredictConfig) -> Predictor:
-    """A fitted predictor. Raises `UserError` where the file is missing, damaged, not finite, or of other params."""
+def load_predictor(path: Path, space: SearchSpace, config: PredictConfig, weights: str = "") -> Predictor:
+    """A fitted predictor. Raises `UserError` where the file is missing, damaged, not finite, or of other params.
+
+    With `weights`, their stamp, one of other weights is refused too.
+    """
     what, cure = "predictor", "run the stage 'predict' again"
     tensors, described = read_tensors(path, what, cure), read_description(path, what, what, cure)
     if described.get("of") != _of(space, config):
         raise UserError(f"{path} is of another space or 'predict' section than params.yaml has; {cure}")
+    if weights and described.get("weights") not in ("", weights):
+        raise UserError(f"{path} has learnt from other weights than are there; {cure}")
     model = Predictor(str(described.get("kind")), {name: tensor.numpy() for name, tensor in tensors.items()})
     if not all(np.isfinite(array).all() for array in model.state.values()):
         raise UserError(f"{path} holds numbers that are not finite; {cure}")

@@ -22,6 +22,7 @@ from dεps.noise import difference
 from dεps.search import SearchConfig
 from dεps.search_space import Arch, SearchSpace
 from dεps.stage import Context, run
+from dεps.tables import weights_stamp
 
 
 def work(context: Context, out: Path) -> None:
@@ -63,7 +64,7 @@ def work(context: Context, out: Path) -> None:
         batches = comparison_batches(net, data, data.test, arch, config.check_images)
         comparison = save_onnx(recalibrated(net, arch, data, images), card, file, batches)
         content = hashlib.sha256(file.read_bytes()).hexdigest()
-        facts = {"file": file.name, "sha256": content, "max_macs": limits[name]}
+        facts = {"file": file.name, "sha256": content, "max_macs": limits[name], "weights": weights_stamp(weights)}
         smaller = [other for other in chosen if macs[str(chosen[other])] < card.macs]
         worse = {other: found for other in smaller if (found := _against(right[arch], right[chosen[other]]))}
         models[name] = {**facts, **vars(card), "worse_than": worse, "onnx": comparison.to_json()}

@@ -47,9 +47,10 @@ def work(context: Context, out: Path) -> None:
     codes = encode_genomes(space, np.array([space.to_genome(Arch.parse(arch)) for arch in table.arch]))
     accuracy = table.val_top1.to_numpy() / 100
     found = cross_validate(codes, accuracy, config, context.seed)
-    save_predictor(
-        fit(found.chosen, codes, accuracy, config, context.seed), out / "predictor.safetensors", space, config
-    )
+    model, stamp = fit(found.chosen, codes, accuracy, config, context.seed), ""
+    if "weights" in table:
+        stamp = str(table.weights.iloc[0])
+    save_predictor(model, out / "predictor.safetensors", space, config, stamp)
     predicted, taus = found.of_the_choice()
     rows = {"arch": table.arch, "macs": table.macs, "fold": found.fold, "measured": accuracy * 100}
     rows |= {"predicted": predicted * 100} | {name: values * 100 for name, values in found.predicted.items()}

@@ -30,11 +30,9 @@ def work(context: Context, out: Path) -> None:
         context.section(SearchSpace, "space"),
         load_data(context),
     )
-    model = load_predictor(
-        context.folder("predict") / "predictor.safetensors", space, context.section(PredictConfig, "predict")
-    )
-
     weights = context.folder("train") / "supernet.safetensors"
+    path, stamp = context.folder("predict") / "predictor.safetensors", weights_stamp(weights)
+    model = load_predictor(path, space, context.section(PredictConfig, "predict"), stamp)
     net = load_net(weights, data, context).to(best_device())
     # A method may have trained a part of the space only; predictor and cost know the whole.
     whole = translate(net.choices, space)
@@ -56,7 +54,6 @@ def work(context: Context, out: Path) -> None:
         [arch for arch, _, _ in chosen],
         lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], images)],
     )
-    stamp = weights_stamp(weights)
     rows = [
         {
             "arch": str(arch),

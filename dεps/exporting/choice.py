@@ -12,7 +12,7 @@ from dεps.exporting.config import macs_text
 from dεps.files import read_json
 from dεps.search_space import SearchSpace
 from dεps.stage import Context
-from dεps.tables import CURE, check_weights, read_table
+from dεps.tables import CURE, check_weights, read_table, weights_stamp
 
 
 def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
@@ -73,18 +73,23 @@ def known_accuracies(front: pd.DataFrame) -> dict[str, float]:
 def tested(context: Context, arch: str, val_top1: float) -> float | None:
     """Top-1 on test in percent, where the pipeline has measured that very arch; nothing is measured here.
 
-    A measurement counts only where its accuracy on validation is the same `val_top1`: it could be of older weights.
+    A measurement counts only where it is of the weights that are there, and its accuracy on validation is `val_top1`.
     """
+    weights = context.folder("train") / "supernet.safetensors"
+    stamp = weights_stamp(weights) if weights.exists() else None
     path = context.folder("export") / "models.json"
     if path.exists():
         for model in read_json(path, "the stage 'export'").values():
             own = isinstance(model, dict) and (model.get("arch"), model.get("val_top1")) == (arch, val_top1)
+            own = own and model.get("weights", stamp) == stamp
             if own and isinstance(model.get("test_top1"), float):
                 return model["test_top1"]
     for name in ("pareto.csv", "population.csv"):
         path = context.folder("evaluate") / name
         if path.exists():
             table = read_table(path, ["val_top1", "test_top1"], ["arch"])
+            if "weights" in table:
+                table = table[table.weights == stamp]
             if len(rows := table[(table.arch == arch) & (table.val_top1.round(4) == val_top1)]):
                 return float(rows.test_top1.iloc[0])
     return None

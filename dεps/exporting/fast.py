@@ -23,6 +23,7 @@ from dεps.search import SearchConfig, search
 from dεps.search_space import Arch
 from dεps.stage import Context
 from dεps.supernet.network import Supernet
+from dεps.tables import weights_stamp
 
 #: so many times as many archs as are asked for are measured until one is fast enough
 ATTEMPTS = 4
@@ -65,7 +66,8 @@ def fastest_enough(
     if not predictor.exists():
         instance = f"predict@{context.experiment}-{context.instance}"
         raise UserError(f"{predictor} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
-    model = load_predictor(predictor, net.space, context.section(PredictConfig, "predict"))
+    stamp = weights_stamp(context.folder("train") / "supernet.safetensors")
+    model = load_predictor(predictor, net.space, context.section(PredictConfig, "predict"), stamp)
     net = deepcopy(net).cpu()
     known, path = table_for(net, conditions, table)
     layers, whole = Layers(net), translate(net.choices, net.space)

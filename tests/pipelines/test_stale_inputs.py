@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from dεps.experiment import load_data, load_net
-from dεps.exporting.choice import read_front
+from dεps.exporting.choice import read_front, tested
 from dεps.identity import training_facts
+from dεps.predictor import PredictConfig, fit, load_predictor, save_predictor
 from dεps.stage import Context
 from dεps.supernet.files import save_supernet, trained_with
 from dεps.supernet.network import Supernet
@@ -141,10 +143,18 @@ def test_tables_of_other_weights_are_refused(params, micro):
     for name in ("evaluate/deps-0/population.csv", "evaluate/deps-0/pareto.csv", "search/deps-0/front.csv"):
         table.to_csv(Path("runs/quick", name), index=False)
     assert len(read_front(context(params), micro)) == len(rows)
+    arch, before = rows[0]["arch"], weights_stamp(weights)
+    assert tested(context(params), arch, 50.0) == 50.0
+    config, path = PredictConfig(), Path("runs/quick/predictor.safetensors")
+    codes = np.eye(9, len(micro.encode(micro.largest())), dtype=np.float32)
+    save_predictor(fit("ridge", codes, np.linspace(0.1, 0.9, 9), config, 0), path, micro, config, before)
+    assert load_predictor(path, micro, config, before).kind == "ridge"
     save_supernet(Supernet(micro, 4, channels=1, seed=1), weights)
     other = f"was measured with other weights than {weights}"
     assert other in refusal(lambda: read_front(context(params), micro), "front.csv")
     assert other in refusal(lambda: predict.work(context(params), Path()), "runs/quick/evaluate/deps-0")
+    assert tested(context(params), arch, 50.0) is None
+    refusal(lambda: load_predictor(path, micro, config, weights_stamp(weights)), "has learnt from other weights")
 
 
 def test_no_key_of_params_is_one_that_the_run_cache_ignores():
