@@ -44,14 +44,14 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", 
 #: how far inside each other; a file may hold a mapping inside itself
 DEEPEST = 3
 #: what wrapping a network puts before its names
-PREFIXES = ("module.", "_orig_mod.")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 #: what trainers keep beside the weights that is plain data and runs nothing: NumPy's scalars, such as the best
 #: accuracy, and parsed arguments
-_SCALARS = ("float64", "float32", "float16", "int64", "int32", "uint8", "bool_", "str_")
+_SCALARS = "?SU" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
 SAFE = [
     *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     np.dtype,
-    *(type(np.dtype(getattr(np, name))) for name in _SCALARS),
+    *(type(np.dtype(code)) for code in _SCALARS),
     argparse.Namespace,
 ]
 
@@ -258,9 +258,13 @@ def _load(path: Path) -> Any:
     except SafetensorError as error:
         raise UserError(f"{path} is no readable safetensors file ({error}); fetch it again") from None
     except Exception as error:  # a damaged file can raise anything, OSError too
-        if foreign := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        if foreign := re.search(r"(?:GLOBAL |but got <class ')([\w.]+)", str(error)):
             cure = "save its state dict alone, where you trust it"
             raise UserError(f"{path} holds more than tensors ({foreign[1]}), which is not loaded; {cure}") from None
+        if "Unsupported operand" in str(error):
+            raise UserError(
+                f"{path} is damaged, or not pickled as torch.save does by itself; fetch or save it again"
+            ) from None
         raise UserError(f"{path} is damaged or no checkpoint ({type(error).__name__}); fetch it again") from None
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import zipfile
 from random import Random
 
@@ -360,6 +361,9 @@ SCALARS = {
     "epoch": np.int64(149),
     "flag": np.bool_(True),
     "name": np.str_("net"),
+    "best_epoch": np.int16(120),
+    "steps": np.uint64(7),
+    "spectrum": np.complex64(1j),
     "args": argparse.Namespace(lr=0.1),
     "history": [np.float64(1.5), {"lr": np.float32(0.1)}],
 }
@@ -387,7 +391,9 @@ def test_numpy_scalars_of_public_trainers_are_read(micro, tmp_path, zipped, nump
     assert imported.unused == tuple(SCALARS)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "net."]
+)
 @pytest.mark.parametrize("wrapper", [*WRAPPERS, "model/state_dict", "ema/model"])
 def test_wrappers_and_prefixes_of_public_trainers(micro, tmp_path, wrapper, prefix):
     content = {f"{prefix}{key}": tensor for key, tensor in small(micro).items()}
@@ -405,6 +411,22 @@ def test_which_of_several_state_dicts_is_taken_is_said(micro, tmp_path):
     imported = import_checkpoint(tmp_path / "net.pth", micro)
     assert_same(imported.net.state_dict(), Supernet(micro, 7, 1, seed=5).state_dict())
     assert "; taken: state_dict (not state_dict_ema, ema); not used: " in describe(imported)
+
+
+@pytest.mark.parametrize(
+    ("other", "protocol", "reason"),
+    [
+        (
+            np.datetime64("2020-01-01"),
+            2,
+            r"holds more than tensors \(numpy\.dtypes\.DateTime64DType\), which is not loaded",
+        ),
+        (0, 4, "not pickled as torch.save does by itself"),
+    ],
+)
+def test_what_is_not_read_of_a_checkpoint_is_no_damage(micro, tmp_path, other, protocol, reason):
+    torch.save({"state_dict": small(micro), "when": other}, tmp_path / "net.pth", pickle_protocol=protocol)
+    assert re.search(reason, refused(tmp_path / "net.pth", micro))
 
 
 def test_a_mapping_inside_itself_is_no_endless_loop(micro, tmp_path):
