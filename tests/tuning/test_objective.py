@@ -139,9 +139,9 @@ def test_confirming_goes_on_and_needs_no_trunk(workspace, monkeypatch):
         patch.setattr(objective.Saver, "after_epoch", interrupted)
         list(phase.again(1, pair))
     found = [outcome.accuracy for outcome in phase.again(1, pair)]
-    assert sorted(path.name[:12] for path in Path(phase.plan.state, "seed-1/kept").iterdir()) == [
-        "0" * 11 + n for n in "23"
-    ]
+    per_epoch = phase.setup.steps_per_epoch  # a state after an epoch has the number of twice its steps and one
+    kept = sorted(int(path.name[:12]) for path in Path(phase.plan.state, "seed-1/kept").iterdir())
+    assert kept == [2 * epoch * per_epoch + 1 for epoch in (2, 3)]
     for method, accuracy in zip(pair, found, strict=True):
         params = {**workspace, "experiments": {"quick": {**own, "methods": {"deps": method}}}}
         stage(train, Context("train", "quick", "deps", 1, params))

@@ -18,6 +18,9 @@ BASE = {
     "distill": True,
     "temperature": 1.0,
     "sort_channels": True,
+    "kernels": None,
+    "depths": None,
+    "expands": None,
 }
 
 
