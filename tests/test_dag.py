@@ -111,7 +111,7 @@ def test_a_method_depends_on_its_own_params_only():
 
 def test_identity_covers_every_section_that_a_methods_stages_use():
     used = {
-        key.split(".")[2]
+        key.removeprefix("experiments.${item.experiment}.").split(".")[0]
         for stage in ("prepare", "train", "evaluate", "predict", "search")
         for key in STAGES[stage]["params"]
         if "methods" not in key
