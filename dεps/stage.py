@@ -1,8 +1,8 @@
 """What every DVC stage has in common: arguments, a lock, an output that is whole or absent, one-line errors.
 
 A stage script defines `work(context, out)` and calls `run("name", work, …)`. Results go to
-`runs/<experiment>/<stage>/<instance>`, the prepared data to `data/<experiment>`. What must not be hashed, such as
-durations and locks, lies below `.state/`.
+`runs/<experiment>/<stage>/<instance>`, the prepared data to `runs/<experiment>/prepare`. What must not be hashed, such
+as durations and locks, lies below `.state/`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any, NoReturn, TypeVar
 from filelock import FileLock, Timeout
 
 from dεps.config import LARGEST_SEED, check_names, read_params, section, structured
+from dεps.data.manifest import prepared_folder
 from dεps.errors import OUT_OF_MEMORY, UserError, is_out_of_memory, one_line
 from dεps.files import output_folder, write_json
 from dεps.resume import CheckpointConfig
@@ -73,7 +74,7 @@ class Context:
 
     def data_folder(self) -> Path:
         """Output of stage `prepare`."""
-        return Path("data") / self.experiment
+        return prepared_folder(self.experiment)
 
     def folder(self, stage: str, instance: str | None = None) -> Path:
         """Output of a stage: this instance's, or a named one's."""

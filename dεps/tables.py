@@ -43,7 +43,12 @@ CURE = "run 'dvc repro', which writes it again"
 
 
 def weights_stamp(weights: Path) -> str:
-    """What a table says of the weights that it was measured with, in the column `weights`; never read as a number."""
+    """What a table says of the weights that it was measured with, in the column `weights`; never read as a number.
+
+    Raises `UserError` naming the file where there is none.
+    """
+    if not weights.is_file():
+        raise UserError(f"{weights} is missing; {CURE}")
     return f"sha256:{file_hash(weights)}"
 
 

@@ -189,7 +189,7 @@ def prepared(project, data, micro) -> PreparedData:
     quick["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "images"}
     quick["evaluate"]["recalibration_images"] = 50
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    shutil.copytree(data.folder, "data/quick")
+    shutil.copytree(data.folder, "runs/quick/prepare")
     save_supernet(Supernet(micro, 4, channels=1, seed=1), Path("net.safetensors"), micro.restrict(depth=[2, 3]))
     return data
 
@@ -246,16 +246,18 @@ def test_evaluate_refuses_with_one_line(prepared, micro):
     save_supernet(Supernet(micro, 4, channels=3), Path("colour.safetensors"))
     assert (
         refused("evaluate", "seven.safetensors")
-        == "seven.safetensors has 7 classes, data/quick has 4; expected the same"
+        == "seven.safetensors has 7 classes, runs/quick/prepare has 4; expected the same"
     )
-    assert "colour.safetensors has 3 input channels, data/quick has 1" in refused("evaluate", "colour.safetensors")
+    assert "colour.safetensors has 3 input channels, runs/quick/prepare has 1" in refused(
+        "evaluate", "colour.safetensors"
+    )
     assert refused("evaluate", "net.safetensors", "--arch", "big").startswith("--arch is 'big'; allowed: smallest, ")
     untrained = str(micro.uniform(1, 3, 2))  # of the space, not of the part that was trained
     assert "allowed: smallest, " in refused("evaluate", "net.safetensors", "--arch", untrained)
     assert "none is no readable supernet" in refused("evaluate", "none")
     message = refused("evaluate", "net.safetensors", "--experiment", "cifar10")
     assert message == "params.yaml has no 'experiments.cifar10'; there is: quick"
-    shutil.rmtree("data")
+    shutil.rmtree("runs/quick/prepare")
     assert "run the stage 'prepare'" in refused("evaluate", "net.safetensors")
     path = Path("params.yaml")
     path.write_text(path.read_text().replace("names:\n- quick\n", "names:\n- quick\n- cifar10\n"))

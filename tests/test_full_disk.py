@@ -183,7 +183,12 @@ def test_a_folder_that_cannot_be_written(tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["data/quick/manifest.json", "data/quick/train.safetensors", "data/quick/validation.safetensors"]
+    "name",
+    [
+        "runs/quick/prepare/manifest.json",
+        "runs/quick/prepare/train.safetensors",
+        "runs/quick/prepare/validation.safetensors",
+    ],
 )
 def test_a_file_that_vanishes_between_stages(tmp_path, name):
     folder = make_project(tmp_path / "project")

@@ -29,7 +29,7 @@ SMALL = ["experiments.quick.train.batch_size=96", "experiments.quick.train.valid
 def prepared(data, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     """A workspace with data, and what an undisturbed training of the full model writes."""
     folder = tmp_path_factory.mktemp("workspace")
-    shutil.copytree(data.folder, folder / "data/quick")
+    shutil.copytree(data.folder, folder / "runs/quick/prepare")
     overrides = [*OVERRIDES, "checkpoint.seconds=0", *SMALL]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

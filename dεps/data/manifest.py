@@ -27,6 +27,11 @@ _TYPES = {
 }
 
 
+def prepared_folder(experiment: str) -> Path:
+    """Output of stage `prepare`; its own name ends it, so no experiment's name makes it a folder of something else."""
+    return Path("runs") / experiment / "prepare"
+
+
 def read_manifest(folder: Path, config: DatasetConfig | None = None) -> dict[str, Any]:
     """The manifest of prepared data.
 
@@ -39,7 +44,9 @@ def read_manifest(folder: Path, config: DatasetConfig | None = None) -> dict[str
     if key := _wrong(manifest):
         raise UserError(f"{path} cannot be used ('{key}' is missing or wrong); run the stage 'prepare' again")
     if config is not None and (stale := _staleness(manifest, config)):
-        raise UserError(f"{path} is of {stale}; 'dvc repro --force --single-item prepare@{folder.name}' makes it anew")
+        raise UserError(
+            f"{path} is of {stale}; 'dvc repro --force --single-item prepare@{folder.parent.name}' makes it anew"
+        )
     return manifest
 
 

@@ -70,7 +70,7 @@ def known_accuracies(front: pd.DataFrame) -> dict[str, float]:
     return dict(zip(rows.arch, rows.measured.astype(float), strict=True))
 
 
-def tested(context: Context, arch: str, val_top1: float) -> float | None:
+def known_test_top1(context: Context, arch: str, val_top1: float) -> float | None:
     """Top-1 on test in percent, where the pipeline has measured that very arch; nothing is measured here.
 
     A measurement counts only where it is of the weights that are there, and its accuracy on validation is `val_top1`.

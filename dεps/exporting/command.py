@@ -18,7 +18,7 @@ from dεps.errors import UserError
 from dεps.evaluation import Recalibration, correct, recalibrated
 from dεps.experiment import load_data, load_net, recalibration
 from dεps.exporting.card import ModelCard
-from dεps.exporting.choice import candidates, most_accurate, read_front, tested
+from dεps.exporting.choice import candidates, known_test_top1, most_accurate, read_front
 from dεps.exporting.config import ExportConfig, macs_text, parse_macs
 from dεps.exporting.fast import Fast, fastest_enough
 from dεps.exporting.formats import SUFFIXES, save_model
@@ -112,7 +112,7 @@ def export(
         names = candidates(front, limit, context.section(ExportConfig, "export").candidates, "--max-macs")
         arch = Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names])))
     val_top1 = measure([arch])[str(arch)]
-    card = card_of(context, net, data, arch, val_top1, tested(context, str(arch), val_top1))
+    card = card_of(context, net, data, arch, val_top1, known_test_top1(context, str(arch), val_top1))
     name = f"{experiment}-{context.method}-{macs_text(card.macs).replace(' ', '')}{SUFFIXES[format]}"
     batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
     plain, path = recalibrated(net, arch, data, images), out or Path(name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from dεps.config import section, structured
 from dεps.data.config import DatasetConfig
-from dεps.data.manifest import read_manifest
+from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.device import set_up
 from dεps.errors import UserError
 from dεps.latency.layers import Layers
@@ -105,7 +105,7 @@ def _net(
     found = structured(SearchSpace, section(own, "space"), f"{key}.space")
     channels = channels or structured(DatasetConfig, section(own, "dataset"), f"{key}.dataset").channels
     if classes is None:
-        classes = len(read_manifest(Path("data") / experiment)["classes"])
+        classes = len(read_manifest(prepared_folder(experiment))["classes"])
     return Supernet(found, classes, channels)
 
 

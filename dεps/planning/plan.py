@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from dεps.config import section, structured
 from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.data.config import DatasetConfig
-from dεps.data.manifest import read_manifest
+from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.data.prepare import listed
 from dεps.data.sources import read_fashion_mnist_mini
 from dεps.errors import UserError
@@ -207,14 +206,14 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
     )
 
 
-def training_set(config: DatasetConfig, experiment: str, data: Path = Path("data")) -> tuple[int, int]:
+def training_set(config: DatasetConfig, experiment: str) -> tuple[int, int]:
     """Training images after the holdout, and classes, of an experiment's `dataset` section.
 
     From the prepared data where they are of this section, else from the images where they are there, listed as stage
     `prepare` would, else from what is known of the data set. Raises `UserError` naming the keys to set, or what is
     wrong with the images.
     """
-    path = data / experiment / "manifest.json"
+    path = prepared_folder(experiment) / "manifest.json"
     if path.exists():
         with suppress(UserError):  # of an older or a damaged one
             manifest = read_manifest(path.parent, config)

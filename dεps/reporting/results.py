@@ -12,13 +12,13 @@ import pandas as pd
 
 from dεps.config import section, selected, structured
 from dεps.cost import macs_counter
-from dεps.data.manifest import read_manifest
+from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.errors import UserError
 from dεps.files import read_numbers, read_records
 from dεps.search_space import SearchSpace
 from dεps.tables import read_table, read_trials
 
-RUNS, DATA = Path("runs"), Path("data")
+RUNS = Path("runs")
 #: columns of measured archs
 MEASURED = ("macs", "params", "val_top1", "test_top1")
 _COST = "cost/train_tmacs"
@@ -179,7 +179,7 @@ class Results:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What stage `prepare` says of the data."""
-        return read_manifest(DATA / self.experiment)
+        return read_manifest(prepared_folder(self.experiment))
 
 
 def all_results(params: dict[str, Any]) -> list[Results]:

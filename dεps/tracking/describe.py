@@ -9,7 +9,7 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from dεps.data.manifest import read_manifest
+from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.identity import digest
 from dεps.tracking.notes import NOTE_TAG, PARAMS_FOLDER, PART_TAG, Note, experiment_tags
 from dεps.tracking.store import Store
@@ -40,7 +40,7 @@ def describe_experiment(store: Store, params: Mapping[str, Any], name: str, run_
     `run_id` is that of a run with the experiment's figures.
     """
     found = store.client.get_experiment_by_name(name)
-    manifest = read_manifest(Path("data") / name)
+    manifest = read_manifest(prepared_folder(name))
     tags = experiment_tags(params, name, manifest, found.experiment_id, run_id)
     written = digest(tags)
     if found.tags.get(EXPERIMENT_TAG) == written:

@@ -16,7 +16,7 @@ import pandas as pd
 from mlflow.entities import Metric
 
 from dεps.config import section, selected
-from dεps.data.manifest import read_manifest
+from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.files import read_numbers
 from dεps.identity import RunIdentity, digest, flatten, git_commit, run_identity
 from dεps.tables import read_table, read_trials
@@ -45,7 +45,7 @@ def sync_studies(params: dict[str, Any], store: Store) -> tuple[int, int]:
         if not (folder / "trials.csv").exists() or not len(trials := read_trials(folder / "trials.csv")):
             continue
         manifest, curves = (
-            read_manifest(Path("data") / experiment),
+            read_manifest(prepared_folder(experiment)),
             read_table(folder / "curves.csv", ["trial", "epoch"]),
         )
         study = _study_identity(params, experiment, manifest)

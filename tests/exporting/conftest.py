@@ -42,7 +42,7 @@ def project(tmp_path, monkeypatch, data: PreparedData, net) -> dict:
     quick["search"] |= {"population": 8, "generations": 3, "recalibration_images": 48}
     quick["export"] |= {"candidates": 2}
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    shutil.copytree(data.folder, "data/quick")
+    shutil.copytree(data.folder, "runs/quick/prepare")
     for stage in ("train", "search", "predict", "evaluate"):
         Path(f"runs/quick/{stage}/deps-0").mkdir(parents=True)
     save_supernet(net, Path("runs/quick/train/deps-0/supernet.safetensors"))

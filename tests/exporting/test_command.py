@@ -67,7 +67,7 @@ def test_named_archs_other_formats_and_default_names(project):
 def test_test_accuracy_is_looked_up_and_never_measured(project, data):
     arch = exported("--arch", "smallest")["arch"]
     val_top1 = exported("--arch", "smallest")["val_top1"]
-    Path("data/quick/test.safetensors").unlink()
+    Path("runs/quick/prepare/test.safetensors").unlink()
     for measured, stated in ((val_top1, 12.5), (val_top1 + 1, None)):  # the other one is of other weights
         table = pd.DataFrame([{"arch": arch, "val_top1": measured, "test_top1": 12.5}])
         table.to_csv("runs/quick/evaluate/deps-0/population.csv", index=False)

@@ -53,7 +53,7 @@ def contents(*folders: str) -> Iterator[Path]:
 def test_the_report_names_each_damaged_file(results):
     use(results)
     refused = 0
-    for path in contents("runs/quick", "data/quick"):
+    for path in contents("runs/quick", "runs/quick/prepare"):
         whole = path.read_bytes()
         for accident in (binary, empty, remove):
             accident(path)
@@ -141,7 +141,7 @@ def test_the_tracker_names_each_damaged_file(study):
     store = Store()
     sync(study, store)
     tables = [f"runs/quick/tune/{name}" for name in ("trials.csv", "curves.csv", "summary.json")]
-    for name in ("data/quick/manifest.json", "runs/quick/train/deps-0/history.jsonl", *tables):
+    for name in ("runs/quick/prepare/manifest.json", "runs/quick/train/deps-0/history.jsonl", *tables):
         path, whole = Path(name), Path(name).read_bytes()
         for accident in (binary, empty, text):
             accident(path)
@@ -173,7 +173,7 @@ def stages(tmp_path, monkeypatch, data, micro) -> Callable[[str], Context]:
     quick["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "images"}
     quick["predict"] |= {"epochs": 1, "folds": 2}
     quick["search"] |= {"population": 4, "generations": 1, "measured": 1, "recalibration_images": 2}
-    shutil.copytree(data.folder, "data/quick")
+    shutil.copytree(data.folder, "runs/quick/prepare")
     net = Supernet(micro, 4, channels=1)
     for name in ("train/deps-0", "full_model/0", "standalone/smallest-0"):
         Path("runs/quick", name).mkdir(parents=True)
@@ -207,15 +207,15 @@ def test_stages_name_the_damaged_files_of_others(stages):
         (search.work, "search"): [
             "runs/quick/predict/deps-0/predictor.safetensors",
             "runs/quick/train/deps-0/supernet.safetensors",
-            "data/quick/manifest.json",
-            "data/quick/train.safetensors",
+            "runs/quick/prepare/manifest.json",
+            "runs/quick/prepare/train.safetensors",
         ],
         (export.work, "export"): [
             "runs/quick/search/deps-0/front.csv",
             "runs/quick/train/deps-0/supernet.safetensors",
-            "data/quick/manifest.json",
+            "runs/quick/prepare/manifest.json",
         ],
-        (reference.work, "reference"): [*supernets, "data/quick/manifest.json"],
+        (reference.work, "reference"): [*supernets, "runs/quick/prepare/manifest.json"],
     }
     for (work, stage), names in inputs.items():
         for name in names:

@@ -42,7 +42,7 @@ def test_smallest_and_largest_are_the_same_archs_everywhere(data, tmp_path, monk
     monkeypatch.setenv("DEPS_TRACKING", "off")
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    shutil.copytree(data.folder, "data/quick")
+    shutil.copytree(data.folder, "runs/quick/prepare")
     params = compose_params(OVERRIDES, ROOT / "params", Path("params.yaml"))
     for stage, method in ((full_model, None), *((stage, method) for method in METHODS for stage in (train, evaluate))):
         context = Context(stage.__name__.removeprefix("pipelines."), "quick", method, 0, params)

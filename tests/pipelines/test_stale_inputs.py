@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from dεps.experiment import load_data, load_net
-from dεps.exporting.choice import read_front, tested
+from dεps.exporting.choice import known_test_top1, read_front
 from dεps.identity import training_facts
 from dεps.predictor import PredictConfig, fit, load_predictor, save_predictor
 from dεps.stage import Context
@@ -34,12 +34,12 @@ def test_another_image_size_is_prepared_again_and_never_taken_from_the_cache(tmp
     def prepared(*overrides: str) -> int:
         clone.call("deps", "params", *OVERRIDES, *overrides)
         clone.call("dvc", "repro", "prepare@quick")
-        return json.loads((tmp_path / "data/quick/manifest.json").read_text())["size"]
+        return json.loads((tmp_path / "runs/quick/prepare/manifest.json").read_text())["size"]
 
     assert [prepared(), prepared(*OTHER_SIZE)] == [28, 32]
     clone.call("deps", "params", *OVERRIDES)
     output = clone.call("python", "-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0", check=False)
-    assert "data/quick/manifest.json is of dataset.image_size 32, but params.yaml says 28; 'dvc repro" in output
+    assert "runs/quick/prepare/manifest.json is of dataset.image_size 32, but params.yaml says 28; 'dvc repro" in output
     assert "Traceback" not in output
 
 
@@ -47,8 +47,8 @@ def test_another_image_size_is_prepared_again_and_never_taken_from_the_cache(tmp
 def params(tmp_path, monkeypatch, data) -> dict[str, Any]:
     """A workspace with the drawn images, prepared."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/quick").symlink_to(data.folder)
+    (tmp_path / "runs/quick").mkdir(parents=True)
+    (tmp_path / "runs/quick/prepare").symlink_to(data.folder)
     params = default_params()
     own = params["experiments"]["quick"]
     own["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "images"}
@@ -76,7 +76,7 @@ def test_data_of_other_parameters_are_refused(params, what):
     load_data(context(params))
     key, value = OTHER_DATA[what]
     params["experiments"]["quick"]["dataset"][key] = value
-    message = refusal(lambda: load_data(context(params)), "data/quick/manifest.json")
+    message = refusal(lambda: load_data(context(params)), "runs/quick/prepare/manifest.json")
     assert f"is of dataset.{key} " in message
     assert "dvc repro --force --single-item prepare@quick" in message
 
@@ -144,7 +144,7 @@ def test_tables_of_other_weights_are_refused(params, micro):
         table.to_csv(Path("runs/quick", name), index=False)
     assert len(read_front(context(params), micro)) == len(rows)
     arch, before = rows[0]["arch"], weights_stamp(weights)
-    assert tested(context(params), arch, 50.0) == 50.0
+    assert known_test_top1(context(params), arch, 50.0) == 50.0
     config, path = PredictConfig(), Path("runs/quick/predictor.safetensors")
     codes = np.eye(9, len(micro.encode(micro.largest())), dtype=np.float32)
     save_predictor(fit("ridge", codes, np.linspace(0.1, 0.9, 9), config, 0), path, micro, config, before)
@@ -153,7 +153,7 @@ def test_tables_of_other_weights_are_refused(params, micro):
     other = f"was measured with other weights than {weights}"
     assert other in refusal(lambda: read_front(context(params), micro), "front.csv")
     assert other in refusal(lambda: predict.work(context(params), Path()), "runs/quick/evaluate/deps-0")
-    assert tested(context(params), arch, 50.0) is None
+    assert known_test_top1(context(params), arch, 50.0) is None
     refusal(lambda: load_predictor(path, micro, config, weights_stamp(weights)), "has learnt from other weights")
 
 

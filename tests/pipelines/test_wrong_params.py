@@ -30,23 +30,34 @@ def test_an_experiment_with_wrong_params_says_so_in_one_line(clone):
     assert output.strip().startswith("ERROR: methods holds 'depss', but there is no 'experiments.quick.methods.depss'")
     assert "\n" not in output.strip()
     assert (clone.folder / "params.yaml").read_text("utf-8") == params
-    assert not (clone.folder / "data").exists()
+    assert not (clone.folder / "runs").exists()
 
 
 @pytest.mark.slow
-def test_a_name_written_by_hand_deletes_nothing_and_runs_nothing(clone):
-    path, kept = clone.folder / "params.yaml", clone.folder / "data/other/images"
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [(".", []), (".", ["-s", "prepare@."]), ("..", ["-s", "prepare@.."]), ("..", ["-s", "report@.."])],
+)
+def test_a_name_written_by_hand_deletes_nothing_and_runs_nothing(clone, name, stages):
+    path, kept = clone.folder / "params.yaml", clone.folder / "runs/other/images"
     before = path.read_text("utf-8")
-    kept.parent.mkdir(parents=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text("hours of work")
+    (clone.folder / "reports").mkdir(exist_ok=True)
+    (clone.folder / "reports/checked.json").write_text("{}")  # of an earlier run, so that -s finds it
     params = yaml.safe_load(before)
-    path.write_text(yaml.safe_dump(params | {"names": ["."], "experiments": {".": params["experiments"]["quick"]}}))
-    code, output = dvc(clone, "repro")
+    path.write_text(yaml.safe_dump(params | {"names": [name], "experiments": {name: params["experiments"]["quick"]}}))
+    code, output = dvc(clone, "repro", *stages)
     path.write_text(before, "utf-8")
     assert code != 0
-    assert ran(output) == {"check"}
-    assert "error: experiments holds '.'; expected a name of up to 100 letters, digits and _-, beginning" in output
+    if stages:  # which skips the check; DVC itself refuses a dependency `runs/..`
+        assert f"error: argument --experiment: it holds '{name}'; expected" in output or "failed to repro" in output
+    else:
+        assert ran(output) == {"check"}
+        assert f"error: experiments holds '{name}'; expected a name of up to 100 letters, digits and _-, beg" in output
     assert kept.read_text() == "hours of work"
+    assert (clone.folder / "dεps/stage.py").exists()
+    assert (clone.folder / "reports").exists()
 
 
 @pytest.mark.slow

@@ -197,12 +197,12 @@ def test_what_prepare_would_refuse_is_not_counted(tmp_path):
 def test_prepared_data_count_where_they_are_of_this_data_set(tmp_path):
     config = config_of({**FOLDER, "train_images": 1000, "class_count": 5})
     manifest = made_up_manifest(params=config.facts(), images={"train": 77, "validation": 9, "test": 9})
-    (tmp_path / "data/quick").mkdir(parents=True)
-    (tmp_path / "data/quick/manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "runs/quick/prepare").mkdir(parents=True)
+    (tmp_path / "runs/quick/prepare/manifest.json").write_text(json.dumps(manifest))
     assert training_set(config, "quick") == (77, 2)
     assert training_set(replace(config, holdout=0.2), "quick") == (800, 5)
     assert training_set(config_of(MINI), "quick") == (7000, 10)
-    (tmp_path / "data/quick/manifest.json").write_text("{")
+    (tmp_path / "runs/quick/prepare/manifest.json").write_text("{")
     assert training_set(config, "quick") == (900, 5)
 
 

@@ -30,7 +30,7 @@ def write_results(root: Path) -> dict:
     params = default_params() | {"methods": ["deps", "rss"], "seeds": [0, 1]}
     (root / "params.yaml").write_text(yaml.dump(params))
     rng = np.random.default_rng(0)
-    write_json(root / "data/quick/manifest.json", made_up_manifest())
+    write_json(root / "runs/quick/prepare/manifest.json", made_up_manifest())
     runs = root / "runs/quick"
     write_json(
         runs / "reference/metrics.json",

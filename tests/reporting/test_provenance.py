@@ -21,7 +21,7 @@ def test_runs_have_the_identities_that_mlflow_knows(results):
     runs = {run.name: run.identity for run in provenance.runs(results)}
     names = ["full_model", "standalone-smallest", "deps", "rss"]
     assert list(runs) == [f"{name}-{seed}" for name in names for seed in (0, 1)]
-    params, manifest = yaml.safe_load(Path("params.yaml").read_text()), read_manifest(Path("data/quick"))
+    params, manifest = yaml.safe_load(Path("params.yaml").read_text()), read_manifest(Path("runs/quick/prepare"))
     for method, seed in (("deps", 1), ("standalone-smallest", 0), ("full_model", 0)):
         assert runs[f"{method}-{seed}"] == run_identity(params, "quick", method, seed, manifest).digest
 

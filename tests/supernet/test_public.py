@@ -474,7 +474,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(micro, tmp_path, zipped):
 def test_damaged_files_are_refused(micro, tmp_path, content, suffix):
     path = tmp_path / f"net.{suffix}"
     path.write_bytes(content)
-    assert refused(path, micro).endswith("; fetch it again")
+    assert refused(path, micro).endswith(("; fetch it again", "; fetch or save it again"))
 
 
 @pytest.mark.parametrize("keep", [0.01, 0.05, 0.2, 0.9, 0.999])

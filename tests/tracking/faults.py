@@ -16,6 +16,7 @@ from threading import Event, Thread
 
 import yaml
 
+from dεps.data.manifest import prepared_folder
 from dεps.files import write_atomic
 from tests.conftest import ROOT, default_params
 
@@ -217,7 +218,7 @@ class Workspace:
         self.params["experiments"][name] = copy.deepcopy(self.params["experiments"]["quick"])
         params = self.params | {"names": [name]}
         write_atomic(self.folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
-        shutil.copytree(self.prepared, self.folder / "data" / name, dirs_exist_ok=True)
+        shutil.copytree(self.prepared, self.folder / prepared_folder(name), dirs_exist_ok=True)
         return params
 
     def train(self, name: str, uri: str) -> subprocess.Popen:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dεps.data.manifest import prepared_folder
 from dεps.files import write_json
 from tests.conftest import made_up_manifest
 
@@ -34,7 +35,7 @@ def records(scale: float, epochs: int = 3) -> list[dict[str, Any]]:
 
 def write_results(methods: Sequence[str], experiment: str = "quick", seed: int = 0) -> None:
     """Below the working directory: a trunk and the given methods, evaluated, with a figure and the table."""
-    write_json(Path("data", experiment, "manifest.json"), made_up_manifest())
+    write_json(prepared_folder(experiment) / "manifest.json", made_up_manifest())
     runs = Path("runs", experiment)
     folders = {"full_model": runs / "full_model" / str(seed)}
     folders |= {method: runs / "train" / f"{method}-{seed}" for method in methods}

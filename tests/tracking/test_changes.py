@@ -6,6 +6,7 @@ import pytest
 
 from dεps.compose import composed
 from dεps.identity import run_identity
+from dεps.tracking import changes
 from dεps.tracking.changes import CHANGED_TAG, EXPERIMENT_TAG, changed
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
@@ -13,12 +14,13 @@ from tests.conftest import ROOT, made_up_manifest
 from tests.tracking.results import write_results
 from tests.tracking.test_views import state
 
-EPOCHS, START = "experiments.quick.train.epochs=8", "experiments.quick.methods.deps.shrink_start=0.25"
+EPOCHS, START = "experiments.quick.train.epochs=9", "experiments.quick.methods.deps.shrink_start=0.25"
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    changes._preset.cache_clear()  # of tests before, which may have been where no preset is
     for variable in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(variable, raising=False)
     shutil.copytree(ROOT / "params", "params")
@@ -31,8 +33,8 @@ def workspace(tmp_path, monkeypatch):
         ([], "deps", {}),
         ([START], "deps", {CHANGED_TAG: "method.shrink_start=0.25"}),
         ([START], "rss", {}),
-        ([START, EPOCHS], "full_model", {CHANGED_TAG: "train.epochs=8"}),
-        ([START, EPOCHS], "deps", {CHANGED_TAG: "train.epochs=8, method.shrink_start=0.25"}),
+        ([START, EPOCHS], "full_model", {CHANGED_TAG: "train.epochs=9"}),
+        ([START, EPOCHS], "deps", {CHANGED_TAG: "train.epochs=9, method.shrink_start=0.25"}),
         (["experiments.quick.dataset.workers=0", "seeds=[3]"], "deps", {}),
     ],
 )

@@ -94,7 +94,7 @@ def workspace(tmp_path, monkeypatch, net):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     params = default_params() | {"methods": ["deps"], "seeds": [0, 1]}
-    write_json(Path("data/quick/manifest.json"), made_up_manifest())
+    write_json(Path("runs/quick/prepare/manifest.json"), made_up_manifest())
     for seed in (0, 1):
         path = Path(f"runs/quick/train/deps-{seed}")
         path.mkdir(parents=True)

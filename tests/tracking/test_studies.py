@@ -15,7 +15,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    write_json(Path("data/quick/manifest.json"), made_up_manifest())
+    write_json(Path("runs/quick/prepare/manifest.json"), made_up_manifest())
     changes = {"objectives": ["accuracy"], "pruner": "asha", "pruner_from": 0.125, "trials": 12}
     write_study(tmp_path / "study", Path("runs/quick/tune"), **changes)
     Path("reports/experiments/quick").mkdir(parents=True)

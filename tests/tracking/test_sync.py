@@ -36,7 +36,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     params = default_params() | {"methods": ["deps"], "seeds": [0]}
-    write_json(Path("data/quick/manifest.json"), made_up_manifest())
+    write_json(Path("runs/quick/prepare/manifest.json"), made_up_manifest())
     for folder in ("full_model/0", "train/deps-0"):
         path = Path("runs/quick", folder)
         path.mkdir(parents=True)
@@ -144,7 +144,7 @@ def follow(path: Path, uri: str, parent: int | None = None) -> subprocess.Comple
 
 
 def test_followed_records_are_completed_without_duplicates(workspace):
-    manifest = json.loads(Path("data/quick/manifest.json").read_text())
+    manifest = json.loads(Path("runs/quick/prepare/manifest.json").read_text())
     identity = run_identity(workspace, "quick", "deps", 0, manifest)
     live = LiveRun(Path(".state/live/quick/train/deps-0.jsonl"), identity, follow=False)
     live.start([])
@@ -167,7 +167,7 @@ def test_followed_records_are_completed_without_duplicates(workspace):
 
 
 def test_a_follower_without_a_store_only_warns(workspace):
-    manifest = json.loads(Path("data/quick/manifest.json").read_text())
+    manifest = json.loads(Path("runs/quick/prepare/manifest.json").read_text())
     live = LiveRun(Path("live.jsonl"), run_identity(workspace, "quick", "deps", 0, manifest), follow=False)
     live.start([])
     live.finish()
@@ -179,7 +179,7 @@ def test_a_follower_without_a_store_only_warns(workspace):
 
 def followed(workspace, *records, ended=True):
     """A store in which a follower has logged these records, the live file, and the run."""
-    manifest = json.loads(Path("data/quick/manifest.json").read_text())
+    manifest = json.loads(Path("runs/quick/prepare/manifest.json").read_text())
     path = Path(".state/live/quick/train/deps-0.jsonl")
     live = LiveRun(path, run_identity(workspace, "quick", "deps", 0, manifest), follow=False)
     live.start([])

@@ -39,7 +39,7 @@ OVERRIDES = [
 def prepared(data, tmp_path_factory):
     """A workspace with data and trunk."""
     folder = tmp_path_factory.mktemp("workspace")
-    shutil.copytree(data.folder, folder / "data/quick")
+    shutil.copytree(data.folder, folder / "runs/quick/prepare")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DEPS_TRACKING", "off")
