@@ -113,6 +113,7 @@ def run(
             with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
                 work(context, Path(folder))
             return
+        _make_room(context)
         with exclusive(context.state("locks")):
             started, scratch = time.time(), context.state("scratch")
             shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
@@ -122,6 +123,18 @@ def run(
             _note_duration(context, started)
 
     guarded(instance)
+
+
+def _make_room(context: Context) -> None:
+    """Remove files where folders of `.state` belong: what lies there is made again."""
+    for kind in ("locks", "scratch", "resume", "live", "timing", "tune"):
+        path = context.state(kind)
+        for folder in (STATE, STATE / kind, path.parent.parent, path.parent):
+            if folder.is_file():
+                print(f"{context.label}: {folder} is a file where a folder belongs; it is removed")
+                folder.unlink()
+        if kind in ("scratch", "resume") and path.is_file():
+            path.unlink()
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,7 +9,17 @@ import matplotlib.pyplot as plt
 from dεps.reporting.kinds import kinds
 from dεps.reporting.results import results_of
 from dεps.reporting.style import STYLE
-from dεps.reporting.tables import EXPERIMENTS, caption, latex, markdown, study_caption, study_table, summary
+from dεps.reporting.tables import (
+    EXPERIMENTS,
+    caption,
+    latex,
+    markdown,
+    models_caption,
+    models_table,
+    study_caption,
+    study_table,
+    summary,
+)
 from dεps.stage import Context, run
 
 #: endings of a figure's files, with what must not be written into them
@@ -29,6 +39,8 @@ def work(context: Context, out: Path) -> None:
     table, title = summary(results), caption(results)
     (out / "results.md").write_text(markdown(table, title), "utf-8")
     (out / "results.tex").write_text(latex(table, title), "utf-8")
+    if len(results.models):
+        (out / "models.md").write_text(markdown(models_table(results), models_caption(results)), "utf-8")
     if results.has_study:
         (out / "study.md").write_text(markdown(study_table(results), study_caption(results)), "utf-8")
 

@@ -30,6 +30,17 @@ def test_results_go_to_the_stages_folder(workspace):
     assert not [path for path in Path(".state/scratch").rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("path", ["", "locks", "scratch/quick", "resume/quick/train", "live/quick", "timing", "tune"])
+def test_a_file_where_a_folder_of_the_state_belongs_is_removed(workspace, capsys, path):
+    path = Path(".state", path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("no folder")
+    call(lambda context, out: (out / "file").write_text(context.label))
+    assert Path("runs/quick/train/deps-0/file").exists()
+    assert Path(".state/timing/quick/train/deps-0.json").exists()
+    assert capsys.readouterr().out == f"train quick deps-0: {path} is a file where a folder belongs; it is removed\n"
+
+
 def test_a_stage_can_be_about_one_arch(workspace):
     argv = ["--experiment", "quick", "--arch", "smallest", "--seed", "0"]
     run(

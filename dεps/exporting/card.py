@@ -71,11 +71,16 @@ class ModelCard:
 
     def accuracy(self, split: str) -> str:
         """In words, on `val` or `test`: in percent with its standard error; empty where not measured."""
-        top1, error, images = (getattr(self, f"{split}_{key}") for key in ("top1", "std_error", "images"))
+        text, images = self.percent(split), getattr(self, f"{split}_images")
         name = {"val": "validation", "test": "test"}[split]
-        if top1 is None or error is None or images is None:
-            return "" if top1 is None else f"{top1:.2f} % on {name}"
-        return f"{top1:.2f} ± {error:.2f} % on {name} ({images:,} images)"
+        return text and f"{text} % on {name}" + (f" ({images:,} images)" if images and "±" in text else "")
+
+    def percent(self, split: str) -> str:
+        """Top-1 on `val` or `test` in percent with its standard error where that is known; empty where not measured."""
+        top1, error = (getattr(self, f"{split}_{key}") for key in ("top1", "std_error"))
+        if top1 is None:
+            return ""
+        return f"{top1:.2f}" if error is None else f"{top1:.2f} ± {error:.2f}"
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -20,7 +20,18 @@ from dεps.reporting.kinds import groups, kinds
 from dεps.reporting.results import Results
 from dεps.reporting.style import METHODS, colours, label
 from dεps.reporting.svg import inline
-from dεps.reporting.tables import caption, latex, markdown, marked, other_archs, study_caption, study_table, summary
+from dεps.reporting.tables import (
+    caption,
+    latex,
+    markdown,
+    marked,
+    models_caption,
+    models_table,
+    other_archs,
+    study_caption,
+    study_table,
+    summary,
+)
 
 FOLDER = Path(__file__).parent
 TEMPLATE, STYLE_SHEET, SCRIPT = (FOLDER / name for name in ("index.html.j2", "page.css", "page.js"))
@@ -59,6 +70,10 @@ def _section(results: Results, folder: Path) -> dict[str, Any]:
         study["downloads"] = _table_files(own, study["caption"], f"{results.experiment}-study")
     else:
         study = None
+    models = None
+    if len(results.models):
+        own, text = models_table(results), models_caption(results)
+        models = {"table": own, "caption": text, "downloads": _table_files(own, text, f"{results.experiment}-models")}
     return {
         "name": results.experiment,
         "caption": title,
@@ -67,6 +82,7 @@ def _section(results: Results, folder: Path) -> dict[str, Any]:
         "table": table,
         "downloads": _table_files(table, title, f"{results.experiment}-results"),
         "study": study,
+        "models": models,
         "groups": parts,
         "runs": provenance.runs(results),
         "files": provenance.all_sources(results, kinds(results)),

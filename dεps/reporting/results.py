@@ -10,11 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from dεps.config import section, selected, structured
+from dεps.config import check_plain, section, selected, structured
 from dεps.cost import macs_counter
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.errors import UserError
-from dεps.files import read_numbers, read_records
+from dεps.exporting.card import ModelCard
+from dεps.exporting.choice import worse_than
+from dεps.files import read_json, read_numbers, read_records
 from dεps.search_space import SearchSpace
 from dεps.tables import read_table, read_trials
 
@@ -136,6 +138,25 @@ class Results:
         runs = [self.folder / "standalone" / f"{row.standalone}-{row.seed}" for row in table.itertuples()]
         costs = [read_numbers(run / "summary.json", _COST)[_COST] for run in runs]
         return table.assign(train_tmacs=costs)
+
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        """Exported models: method, seed, budget, macs, params, validation, test, remark; empty without any."""
+        rows = []
+        for path in self.model_files:
+            for budget, facts in read_json(path, "the stage 'export'").items():
+                check_plain(facts, where := f"{path}: {budget}")
+                card = ModelCard.from_facts(facts, where)
+                row = {"method": card.method, "seed": card.seed, "budget": budget, "macs": card.macs}
+                row |= {"params": card.params, "validation": card.percent("val"), "test": card.percent("test")}
+                rows.append(row | {"remark": "; ".join(worse_than(facts))})
+        return pd.DataFrame(rows)
+
+    @property
+    def model_files(self) -> list[Path]:
+        """What stage `export` says of its models, of each method and seed for which it has run."""
+        names = [f"{method}-{seed}" for method in self.methods for seed in self.seeds]
+        return [path for name in names if (path := self.folder / "export" / name / "models.json").exists()]
 
     @property
     def has_study(self) -> bool:

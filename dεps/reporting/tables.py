@@ -70,6 +70,28 @@ def study_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def models_table(results: Results) -> pd.DataFrame:
+    """One row an exported model, as text."""
+    several = len(results.seeds) > 1
+    rows = []
+    for model in results.models.itertuples():
+        row = {"method": label(model.method), **({"seed": str(model.seed)} if several else {}), "budget": model.budget}
+        row |= {"MACs (k)": f"{model.macs / 1000:,.0f}", "parameters": f"{model.params:,}"}
+        row |= {"validation (%)": model.validation or "–", "test (%)": model.test or "–", "remark": model.remark}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def models_caption(results: Results) -> str:
+    """How the models were chosen, and what the numbers beside their accuracy are."""
+    images = results.manifest["images"]
+    return (
+        f"{results.experiment}: exported models, under each budget of MACs the best arch on validation; top-1 ± "
+        f"binomial standard error on {images['validation']:,} validation and {images['test']:,} test images; a model "
+        "that is worse than a smaller one is compared with it on the same images"
+    )
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, float | int) and not isinstance(value, bool)
 

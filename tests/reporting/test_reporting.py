@@ -7,6 +7,7 @@ import yaml
 from dεps.config import read_params
 from dεps.errors import UserError
 from dεps.exporting.config import macs_text
+from dεps.files import write_json
 from dεps.reporting.drawing import mean_std
 from dεps.reporting.kinds import GROUPS, STUDY_GROUPS, groups, kinds
 from dεps.reporting.results import all_results
@@ -14,7 +15,7 @@ from dεps.reporting.style import METHODS, colours, label
 from dεps.reporting.tables import caption, latex, markdown, other_archs, spread, summary
 from pipelines.reference import mean_and_std
 from tests.conftest import ROOT, load_space
-from tests.reporting.made_up import write_report
+from tests.reporting.made_up import SEARCHED, write_report
 from tests.tuning.tables import write_study
 
 EVERY = [kind for group in GROUPS.values() for kind in group]
@@ -177,3 +178,31 @@ def test_a_study_has_figures_of_its_own(results, tmp_path):
     write_study(tmp_path / "study", Path("runs/quick/tune"), trials=10)
     assert list(groups(results)) == [*GROUPS, *STUDY_GROUPS]
     assert len({kind.name for kind in kinds(results)}) == len(kinds(results)) == len(EVERY) + 7
+
+
+def exported(budget: str, macs: int, test: float, worse: dict | None = None) -> dict:
+    """What stage `export` says of a model."""
+    card = {"experiment": "quick", "method": "deps", "seed": 0, "space": "mbv3_micro", "arch": SEARCHED[0]}
+    card |= {"classes": ["a", "b"], "channels": 1, "size": 28, "resolution": 28, "mean": [0.5], "std": [0.5]}
+    card |= {"macs": macs, "params": 1234, "data": "d", "data_hash": "h", "val_top1": 70.0, "test_top1": test}
+    errors = {"val_std_error": 1.4491, "test_std_error": 1.0247, "val_images": 1000, "test_images": 2000}
+    return {**card, **errors, "file": f"{budget}.onnx", "worse_than": worse or {}}
+
+
+def test_exported_models_stand_in_a_table_with_their_standard_errors(results):
+    assert results.models.empty
+    worse = {"small": {"test": {"points": -0.5, "error": 0.37, "is_noise": True}}}
+    facts = {"small": exported("small", 542_872, 70.5), "large": exported("large", 1_000_000, 70.0, worse)}
+    write_json(results.folder / "export/deps-0/models.json", facts)
+    results = all_results(read_params())[0]
+    write_report()
+    written = Path("reports/experiments/quick/models.md").read_text()
+    assert "| DεpS | 0 | small | 543 | 1,234 | 70.00 ± 1.45 | 70.50 ± 1.02 |  |\n" in written
+    remark = "is 0.50 ± 0.37 points worse on test than small, which is smaller: within noise"
+    assert written.endswith(f"| DεpS | 0 | large | 1,000 | 1,234 | 70.00 ± 1.45 | 70.00 ± 1.02 | {remark} |\n")
+    page = Path("reports/index.html").read_text()
+    assert remark in page
+    assert '<a href="#quick-models">Models</a>' in page
+    write_json(results.folder / "export/deps-0/models.json", {"small": {**facts["small"], "classes": 3}})
+    with pytest.raises(UserError, match=r"models.json: small.classes"):
+        _ = all_results(read_params())[0].models
