@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from tests.conftest import ROOT, draw_image_folder
 
 #: the images that a copy draws
@@ -76,9 +78,10 @@ class Clone:
         """Output of a command, both streams."""
         return self._run(*command, check=check)
 
-    def lock(self) -> str:
-        """What the results' hashes are."""
-        return (self.folder / "dvc.lock").read_text()
+    def outputs(self) -> dict[str, list]:
+        """What `dvc.lock` says of each stage's outputs: their paths and hashes."""
+        stages = yaml.safe_load((self.folder / "dvc.lock").read_text("utf-8"))["stages"]
+        return {name: stage["outs"] for name, stage in stages.items()}
 
 
 def ran(output: str) -> set[str]:

@@ -82,7 +82,7 @@ def clone(tmp_path_factory) -> Clone:
 
 
 def test_a_supernet_is_trained_on_own_images(clone):
-    manifest = json.loads((clone.folder / "data/mine/manifest.json").read_text())
+    manifest = json.loads((clone.folder / "runs/mine/prepare/manifest.json").read_text())
     each = round(0.1 * IMAGES) * CLASSES
     assert manifest["images"] == {"train": IMAGES * CLASSES - 2 * each, "validation": each, "test": each}
     assert (manifest["name"], len(manifest["classes"]), manifest["size"]) == ("mine", CLASSES, 32)
