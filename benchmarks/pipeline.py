@@ -39,9 +39,10 @@ def part_of_repro(rounds: int) -> Comparison:
 def whole_repro() -> Comparison | None:
     """The last undisturbed `dvc repro` of this folder, if there was one of all stages, from the stages' own clocks.
 
-    DVC's own start and the last two stages, report and track, keep none: they are left out.
+    DVC's own start and stages that compute no result (check, report, page, track) are left out.
     """
     notes = sorted(_notes(ROOT), key=lambda note: note["started"])
+    notes = [note for note in notes if note["stage"] != "report"]
     names = {note["stage"] for note in notes}
     if not {"prepare", "train", "evaluate", "search", "export", "tune"} <= names:
         return None
@@ -52,7 +53,7 @@ def whole_repro() -> Comparison | None:
     computing = sum(note["computing"] for note in notes)
     names = ", ".join(f"`{name}`" for name in sorted({note["experiment"] for note in notes}))
     work, seconds = f"whole `dvc repro` of {names}", ends[-1] - notes[0]["started"]
-    note = f"the last one of this folder, {len(notes)} stages, without `report`, `track` and DVC's own start"
+    note = f"the last one of this folder, {len(notes)} stages, without check, report, page, track and DVC's own start"
     return _overhead(work, [seconds], [computing], note)
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 
 from benchmarks.timing import Comparison, seconds_of
 from dεps.config import read_params
+from dεps.data.manifest import prepared_folder
 from dεps.data.sources import read_fashion_mnist_mini
 from dεps.identity import FULL_MODEL
 from dεps.stage import Context
@@ -62,7 +63,7 @@ def _copy(epochs: int, images: int, trials: int, sampler_seed: int) -> Iterator[
             contextlib.redirect_stdout(quiet),
             contextlib.redirect_stderr(quiet),
         ):
-            _stage(prepare, Context("prepare", EXPERIMENT, params=read_params()), Path("data") / EXPERIMENT)
+            _stage(prepare, Context("prepare", EXPERIMENT, params=read_params()), prepared_folder(EXPERIMENT))
             yield
 
 

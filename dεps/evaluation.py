@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -222,11 +222,13 @@ def sample_population(
     """
     choices = choices or space
     low, high = macs_of(space.smallest()), macs_of(space.largest())
-    expands = [expand for stage in space.stages for expand in stage.expand]
     by_bucket: list[dict[Arch, None]] = [{} for _ in range(config.buckets)]
     sources = [choices] * config.buckets
     if config.buckets > 1 and not choices.coupled:
-        sources[0], sources[-1] = choices.restrict(expand=[min(expands)]), choices.restrict(expand=[max(expands)])
+        sources[0], sources[-1] = (
+            replace(choices, stages=[replace(stage, expand=stage.expand[end]) for stage in choices.stages])
+            for end in (slice(1), slice(-1, None))
+        )
     tilted, draws = _TiltedRandom(rng.getrandbits(64)), 200 * config.per_bucket
     for bucket, source in enumerate(sources):
         for draw in range(2 * draws):
@@ -244,7 +246,7 @@ def sample_population(
 class EvaluateConfig:
     """The `evaluate` section of an experiment."""
 
-    #: training images for BN recalibration, in batches of 200
+    #: training images for BN recalibration
     recalibration_images: int = 2000
     #: random archs per MAC bucket, measured on test (for the report) and on validation (for the predictor)
     population: PopulationConfig = field(default_factory=PopulationConfig)

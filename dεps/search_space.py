@@ -235,7 +235,7 @@ class SearchSpace:
         if self.coupled:
             return {f"D{depth}": self._ranked(rank, len(depths), 0, 1) for rank, depth in enumerate(depths)}
         low, mid_d, high_d = 0, len(depths) // 2, len(depths) - 1
-        mid_e, high_e = len(expands) // 2, len(expands) - 1
+        mid_e, high_e = (len(expands) - 1) // 2, len(expands) - 1
         ranks = [(low, low), (mid_d, low), (high_d, low), (high_d, mid_e), (mid_d, high_e), (high_d, high_e)]
         return {
             f"D{depths[d]}E{expands[e]:g}K{kernel}": self._ranked(d, len(depths), e, len(expands)) for d, e in ranks

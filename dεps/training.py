@@ -380,7 +380,10 @@ class Trainer:
         if phase.alone:  # the trunk's, or a branch would not be its own trunk
             trunk = self.space.ends()
             archs = {own: trunk[name] for name, own in self._trunk_names().items() if own}
-        rows = accuracies(self.net, list(archs.values()), self.data, [self.data.validation], images, self.part)
+        try:
+            rows = accuracies(self.net, list(archs.values()), self.data, [self.data.validation], images, self.part)
+        except DivergenceError as error:
+            raise DivergenceError(f"{self.label}: {error}") from None
         return {f"val/{name}_top1": round(value, 4) for name, (value,) in zip(archs, rows, strict=True)}
 
 

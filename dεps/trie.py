@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dεps.errors import UserError
+from dεps.errors import DivergenceError
 from dεps.recalibration import BatchNorm, batch_norms, in_order, settle
 from dεps.search_space import Arch, SearchSpace
 from dεps.supernet.extract import plain_classifier
@@ -87,7 +87,7 @@ class Trie:
     def correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> Tensor:
         """Which of the images each arch gives their label: bool (archs, images) on the CPU.
 
-        Raises `UserError` where a logit is not finite: the largest of them would be any.
+        Raises `DivergenceError` where a logit is not finite: the largest of them would be any.
         """
 
         def compare(batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -100,7 +100,7 @@ class Trie:
         none = torch.zeros(self.archs + 1, 0, dtype=torch.bool, device=self.device)
         rows = torch.cat([none, *in_order(compare, batches, self._threads(batch_size))], 1).cpu()
         if odd := int((~rows[-1]).sum()):
-            raise UserError(
+            raise DivergenceError(
                 f"logits of {odd} images are not finite, so no accuracy can be measured; train with a lower rate"
             )
         return rows[:-1]

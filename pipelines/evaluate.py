@@ -1,6 +1,6 @@
 """Stage `evaluate`: Pareto points and a population of random archs, on validation and, for the record, on test.
 
-It reads test data, as `reference` and `export` do; nothing that chooses looks at its test columns.
+It reads test data, as `reference` and `export` do; nothing chooses by its test columns.
 """
 
 from __future__ import annotations

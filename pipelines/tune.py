@@ -21,7 +21,7 @@ def work(context: Context, out: Path) -> None:
     Goes on with a study that `deps tune` or an interrupted run of this stage has begun.
     """
     trials = context.section(TuningConfig, "tuning").trials
-    phase = ShrinkPhase(context)
+    phase = ShrinkPhase(context, trunks_are_new=True)
     plan, study = phase.plan, None
     url = storage_url(None, plan.state)
     with watched(url):

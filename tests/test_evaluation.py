@@ -63,6 +63,14 @@ def test_population_fills_its_buckets(micro):
     assert population == sample_population(micro, macs_of, config, Random(0))
 
 
+def test_the_lowest_bucket_of_a_part_has_its_smallest_ratio(micro):
+    macs_of, part = macs_counter(micro, 10, 1), micro.restrict(expand=[3, 4])
+    population = sample_population(micro, macs_of, PopulationConfig(buckets=4, per_bucket=10), Random(0), part)
+    ratios = [{block.expand for stage in arch.stages for block in stage} for bucket, arch in population if bucket == 0]
+    assert set().union(*ratios) == {3}
+    assert len(ratios) == 10
+
+
 @pytest.mark.parametrize("name", ["mbv3_32", "mbv3_224_elastic", "proxyless_224"])
 def test_the_papers_spaces_fill_all_buckets(name):
     space = load_space(name)

@@ -76,9 +76,13 @@ class DatasetConfig:
         return Path(os.environ.get("DVC_ROOT") or ".") / (self.root or ".")
 
     def facts(self) -> dict[str, Any]:
-        """What decides the images of each split, by its name in params; the manifest of prepared data says it too."""
+        """What decides the images of each split, by its name in params; the manifest of prepared data says it too.
+
+        But for the names in a class list, which are the manifest's classes, and what lies in `root`.
+        """
         keys = ("source", "name", "image_size", "channels", "crop", "holdout", "holdout_seed", "duplicates")
-        return {**{key: getattr(self, key) for key in keys}, "splits": dict(vars(self.splits))}
+        classes = "a list" if self.classes else "all"
+        return {**{key: getattr(self, key) for key in keys}, "classes": classes, "splits": dict(vars(self.splits))}
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""

@@ -158,7 +158,10 @@ class ImageFolder:
                 self._archive = zipfile.ZipFile(self.root)
             except Exception as error:  # a damaged directory can raise anything
                 raise UserError(f"{self.root} is no readable .zip ({error}); pack or fetch it again") from None
-            self._check_entries(self._archive.infolist())
+            self._check_entries(entries := self._archive.infolist())
+            for entry in entries:  # some packers begin names with "./", which hides nothing
+                entry.filename = entry.filename.removeprefix("./")
+            self._archive.NameToInfo = {entry.filename: entry for entry in entries}
         return self._archive
 
     def _check_entries(self, entries: Sequence[zipfile.ZipInfo]) -> None:

@@ -58,7 +58,9 @@ def worse_than(facts: dict[str, Any]) -> list[str]:
     lines = []
     for budget, splits in facts.get("worse_than", {}).items():
         for split, found in splits.items():
-            verdict = "within noise" if found["is_noise"] else "more than noise: take the smaller one"
+            # Test images choose nothing, so they give no advice.
+            advice = ": take the smaller one" if split == "validation" else ""
+            verdict = "within noise" if found["is_noise"] else f"more than noise{advice}"
             difference = f"{-found['points']:.2f} ± {found['error']:.2f} points"
             lines.append(f"is {difference} worse on {split} than {budget}, which is smaller: {verdict}")
     return lines

@@ -47,7 +47,8 @@ class _Cut:
 
     def phases(self) -> Sequence[Phase]:
         phase = self.phase
-        schedule = replace(phase.schedule, start=phase.schedule.start - phase.start)
+        # Without a rate: a few images a step at the rate of a whole batch would diverge, which is an error.
+        schedule = replace(phase.schedule, start=phase.schedule.start - phase.start, base=0.0)
         # As long as can be: a trainer that comes to its end validates.
         return [replace(phase, start=0, end=10**9, schedule=schedule, freeze_teacher=self.teacher)]
 

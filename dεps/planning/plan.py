@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from dεps.config import section, structured
+from dεps.config import read_params, section, structured
 from dεps.cost import FORWARD_BACKWARD, macs_counter
 from dεps.data.config import DatasetConfig
 from dεps.data.manifest import prepared_folder, read_manifest
@@ -206,6 +206,14 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
     )
 
 
+def _root_of_params(experiment: str) -> str | None:
+    """Where `params.yaml` has an experiment's images, which are those that were prepared; None where it is silent."""
+    try:
+        return section(read_params(), "experiments", experiment, "dataset").get("root")
+    except UserError:
+        return None
+
+
 def training_set(config: DatasetConfig, experiment: str) -> tuple[int, int]:
     """Training images after the holdout, and classes, of an experiment's `dataset` section.
 
@@ -214,7 +222,7 @@ def training_set(config: DatasetConfig, experiment: str) -> tuple[int, int]:
     wrong with the images.
     """
     path = prepared_folder(experiment) / "manifest.json"
-    if path.exists():
+    if path.exists() and _root_of_params(experiment) in (None, config.root):
         with suppress(UserError):  # of an older or a damaged one
             manifest = read_manifest(path.parent, config)
             return manifest["images"]["train"], len(manifest["classes"])

@@ -133,13 +133,9 @@ def code_of(kind: FigureKind) -> Source:
 
 
 def all_sources(results: Results, kinds: Iterable[FigureKind]) -> list[Source]:
-    """Every file that any of the figures shows, once, by stage in the order of `kinds`; then exported models' facts."""
+    """Every file that any of the figures shows, once, by stage in the order of `kinds`."""
     names = dict.fromkeys(source for kind in kinds for source in kind.sources)
-    found = [file for source in names for file in sources(results, source)]
-    return found + [
-        Source(f"export@{results.experiment}-{path.parent.name}", path.as_posix(), md5(path))
-        for path in results.model_files
-    ]
+    return [file for source in names for file in sources(results, source)]
 
 
 def md5(path: Path) -> str:

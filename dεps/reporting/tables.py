@@ -73,12 +73,20 @@ def study_table(results: Results) -> pd.DataFrame:
 def models_table(results: Results) -> pd.DataFrame:
     """One row an exported model, as text."""
     several = len(results.seeds) > 1
+    budgets = [budget["name"] for budget in results.params["export"]["budgets"]]
     rows = []
-    for model in results.models.itertuples():
-        row = {"method": label(model.method), **({"seed": str(model.seed)} if several else {}), "budget": model.budget}
-        row |= {"MACs (k)": f"{model.macs / 1000:,.0f}", "parameters": f"{model.params:,}"}
-        row |= {"validation (%)": model.validation or "–", "test (%)": model.test or "–", "remark": model.remark}
-        rows.append(row)
+    for (method, seed), own in results.models.groupby(["method", "seed"], sort=False):
+        which = {"method": label(method), **({"seed": str(seed)} if several else {})}
+        models = {model.budget: model for model in own.itertuples()}
+        for budget in dict.fromkeys([*budgets, *models]):
+            row = {**which, "budget": budget}
+            if (model := models.get(budget)) is None:
+                row |= dict.fromkeys(("MACs (k)", "parameters", "validation (%)", "test (%)"), "–")
+                rows.append(row | {"remark": "no arch as small"})
+                continue
+            row |= {"MACs (k)": f"{model.macs / 1000:,.0f}", "parameters": f"{model.params:,}"}
+            row |= {"validation (%)": model.validation or "–", "test (%)": model.test or "–", "remark": model.remark}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -99,12 +107,14 @@ def _is_number(value: object) -> bool:
 def study_caption(results: Results) -> str:
     """What the study was and what it cost."""
     study, text = results.study, verdict(results.study)
+    cost = study.get("tune/confirm_tmacs", 0)
+    confirmed = f"confirming trained {cost:.3f} more, and a full model a seed; " if cost else ""
     return (
         f"{results.experiment}: Optuna study of {study['tune/trials']} trials ({study['tune/pruned']} pruned), 1 seed; "
         f"{text and f'{text}; '}"
         f"trials branch from the full model: {study['tune/trained_tmacs']:.3f} TMACs trained instead of "
         f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved, without "
-        f"the full model's own {study['tune/trunk_tmacs']:.3f}; "
+        f"the full model's own {study['tune/trunk_tmacs']:.3f}; {confirmed}"
         f"the head of runs/{results.experiment}/tune/best.yaml says how to take the best parameters over"
     )
 

@@ -23,8 +23,22 @@ class Options(TeacherOptions):
     kernels: list[int] = field(default_factory=lambda: [3, 5, 3, 3, 5])
 
     def restricted(self, space: SearchSpace, where: str) -> SearchSpace:
-        """That part of `space` as for other methods; but for the kernels, which are given by stage."""
-        return Restricted(None, self.depths, self.expands).restricted(space, where)
+        """The whole `space`, whose full model teaches; `build` couples it, then keeps the `depths` alone.
+
+        Raises `UserError` where a stage does not offer its kernel, and for `expands`, which follow the depths.
+        """
+        if self.expands is not None:
+            raise UserError(f"{where}.expands is {self.expands}; here the ratio follows the depth: set {where}.depths")
+        for number, (stage, kernel) in enumerate(zip(space.stages, self.each_kernel(space), strict=True)):
+            if kernel not in stage.kernel:
+                offered = f"the space offers {stage.kernel}"
+                raise UserError(f"{where}.kernels gives stage {number} kernel {kernel}; {offered}")
+        Restricted(None, self.depths, None).restricted(space, where)
+        return space
+
+    def each_kernel(self, space: SearchSpace) -> list[int]:
+        """The kernel of each stage."""
+        return [self.kernels[number % len(self.kernels)] for number in range(len(space.stages))]
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
@@ -34,12 +48,8 @@ class Options(TeacherOptions):
 
 
 def build(options: Options, setup: Setup) -> ProgressiveShrinking:
-    """The strategy for `setup`. Raises `UserError` where a stage does not offer its kernel."""
-    kernels = [options.kernels[number % len(options.kernels)] for number in range(len(setup.space.stages))]
-    for number, (stage, kernel) in enumerate(zip(setup.space.stages, kernels, strict=True)):
-        if kernel not in stage.kernel:
-            raise UserError(f"compofa.kernels gives stage {number} kernel {kernel}; the space offers {stage.kernel}")
-    space = setup.space.couple(kernels)
+    """The strategy for `setup`. Each depth keeps the ratio that it has in the whole coupled space."""
+    space = setup.space.couple(options.each_kernel(setup.space)).restrict(depth=options.depths)
     stages = [
         Shrinking("coupled 1", 25, 0, 32.5, 4, space, "all"),
         Shrinking("coupled 2", 125, 5, 10.8, 4, space, "all"),

@@ -26,9 +26,15 @@ _COLUMNS = (
 
 
 def mend(root: Path) -> int:
-    """Let what `root/mlflow.db` says was below another folder be below `root`; returns how many addresses changed."""
-    with closing(sqlite3.connect(root / DATABASE, timeout=60)) as database, database:
-        return sum(_replace(database, old, root) for old in set(_former(database, root)))
+    """Let what `root/mlflow.db` says was below another folder be below `root`; returns how many addresses changed.
+
+    Raises `OSError` where the database cannot be read or written.
+    """
+    try:
+        with closing(sqlite3.connect(root / DATABASE, timeout=60)) as database, database:
+            return sum(_replace(database, old, root) for old in set(_former(database, root)))
+    except sqlite3.Error as error:  # a full disk, one that cannot be written: as of any other file
+        raise OSError(f"{root / DATABASE}: {error}") from None
 
 
 def _former(database: sqlite3.Connection, root: Path) -> Iterator[str]:

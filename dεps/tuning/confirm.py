@@ -46,7 +46,10 @@ def confirm(plan: Plan, study: optuna.Study, again: Again, count: int) -> None:
 
 
 def confirmation_table(plan: Plan, study: optuna.Study | None, count: int) -> pd.DataFrame:
-    """One row a seed on which both have been measured: accuracies of default and best on validation in percent."""
+    """One row a seed on which both have been measured.
+
+    Accuracies of default and best on validation in percent, and what the two trained beside the trunk in 10¹² MACs.
+    """
     pair = _rivals(plan, study, count) if study else []
     known, rows = study.user_attrs if study else {}, []
     for seed in plan.config.other_seeds():
@@ -54,8 +57,10 @@ def confirmation_table(plan: Plan, study: optuna.Study | None, count: int) -> pd
         if outcomes and all(outcomes):
             sides = dict(zip(_SIDES, outcomes, strict=True))
             columns = {f"{side}_{name}": own[key] for side, own in sides.items() for name, key in _MEASURES.items()}
-            rows.append({"seed": seed, **columns})
-    return pd.DataFrame(rows, columns=["seed", *(f"{side}_{name}" for side in _SIDES for name in _MEASURES)])
+            cost = round(sum(own["own_tmacs"] for own in outcomes), 6)
+            rows.append({"seed": seed, **columns, "own_tmacs": cost})
+    names = [f"{side}_{name}" for side in _SIDES for name in _MEASURES]
+    return pd.DataFrame(rows, columns=["seed", *names, "own_tmacs"])
 
 
 def _rivals(plan: Plan, study: optuna.Study, count: int) -> list[dict[str, Any]]:

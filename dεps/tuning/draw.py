@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -44,7 +45,7 @@ def given(config: TuningConfig, point: dict[str, Any]) -> dict[str, Any]:
     """The point's parameters as Optuna stores them: those within the search, and its own others under `GIVEN` names."""
     options = {**config.base, **point}
     found = {p.name: options[p.option] for p in parameters(config, options) if _holds(p, options)}
-    extra = {GIVEN + key: value for key, value in point.items() if key not in found}
+    extra = {GIVEN + key: _choice(value) for key, value in point.items() if key not in found}
     return found | extra
 
 
@@ -67,8 +68,13 @@ def draw(trial: Trial, config: TuningConfig, reseed: Callable[[str], None]) -> d
     for name in known:  # not drawn from: shown with the trial, and TPE learns nothing of it
         key = name.removeprefix(GIVEN)
         values = [config.base.get(key), *(other[key] for other in config.points if key in other)]
-        trial.suggest_categorical(name, list(dict.fromkeys(values)))
+        trial.suggest_categorical(name, list(dict.fromkeys(map(_choice, values))))
     return options
+
+
+def _choice(value: Any) -> Any:
+    """A value as Optuna takes it for a category: a list, as of kernels, is its text."""
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def _ask(trial: Trial, parameter: Parameter) -> Any:

@@ -24,7 +24,7 @@ from dεps.experiment import load_data, recalibration
 from dεps.files import write_json
 from dεps.identity import FULL_MODEL, digest
 from dεps.progress import ProgressBar
-from dεps.resume import Checkpoints, work_folder
+from dεps.resume import Checkpoints, file_hash, work_folder
 from dεps.runner import Saver, branch, describe, epoch_file, resume
 from dεps.search_space import SearchSpace
 from dεps.stage import STATE, Context
@@ -41,11 +41,14 @@ SECTIONS = ("space", "train", "full_model")
 
 
 class ShrinkPhase:
-    """The objective of one experiment. Raises `UserError` where its params or data cannot be used."""
+    """The objective of one experiment. Raises `UserError` where its params or data cannot be used.
 
-    def __init__(self, context: Context) -> None:
+    `trunks_are_new` says that the trunks of stage `full_model` were made by today's code, as DVC sees to.
+    """
+
+    def __init__(self, context: Context, trunks_are_new: bool = False) -> None:
         set_up()
-        self.context = context
+        self.context, self.trunks_are_new = context, trunks_are_new
         self.config = context.section(TuningConfig, "tuning")
         self.train, self.space = context.section(TrainConfig, "train"), context.section(SearchSpace, "space")
         where = ".".join(context.keys("tuning"))
@@ -61,7 +64,9 @@ class ShrinkPhase:
         own = section(self.context.params, *self.context.keys())
         images = self.evaluate.recalibration_images
         decides = [self.config.determinants(), [own[name] for name in SECTIONS], images, torch.__version__]
-        decides.append(best_device().type)
+        # With its trunk: one that older code has left is that of another study.
+        trunk = self.context.folder(FULL_MODEL, str(self.seed)) / "trunk"
+        decides += [best_device().type, [file_hash(path) for path in sorted(trunk.glob("epoch-*.safetensors"))]]
         key = digest([*decides, self.data.manifest["sha256"], code_hash()])
         name = f"{self.context.experiment}-{key}"
         state = STATE / STAGE / self.context.experiment / key
@@ -88,14 +93,14 @@ class ShrinkPhase:
     def again(self, seed: int, several: list[dict[str, Any]]) -> Iterator[Outcome]:
         """Measure several trials' options on another seed.
 
-        They branch from the trunk of stage `full_model` where the seed is one of the params' `seeds`, which DVC then
-        knows to be up to date, and else from one that is trained here as far as they need it.
+        They branch from the trunk of stage `full_model` where that is known to be new, else from one that is trained
+        here as far as they need it: the same bits.
         """
         label, folder = f"{self.context.label} seed {seed}", self.plan.state / f"seed-{seed}"
-        selected = (
-            seed in self.context.params["seeds"] and (self.context.folder(FULL_MODEL, str(seed)) / "trunk").is_dir()
-        )
-        kept = None if selected else self._own_trunk(label, folder, seed, [self._strategy(own) for own in several])
+        selected = seed in self.context.params["seeds"]
+        there = (self.context.folder(FULL_MODEL, str(seed)) / "trunk").is_dir()
+        usable = self.trunks_are_new and selected and there
+        kept = None if usable else self._own_trunk(label, folder, seed, list(map(self._strategy, several)))
         for number, options in enumerate(several, 1):
             name = f"{label}, {number} of {len(several)}"
             yield self._run(name, folder / digest(options), seed, options, lambda *_: None, kept)

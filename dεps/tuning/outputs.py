@@ -203,6 +203,7 @@ def summarise(
         summary["tune/best_is_default"] = int(best.equals(default))
         summary["tune/gain_points_on_its_own_seed"] = round(gain, 4)
         summary["tune/confirmed_seeds"] = len(confirmation)
+        summary["tune/confirm_tmacs"] = round(float(confirmation.own_tmacs.sum()), 6)
         if len(confirmation):
             found = paired_gain(confirmation.best_val_top1, confirmation.default_val_top1)
             names = ("gain_points", "gain_points_low", "gain_points_high")

@@ -202,6 +202,17 @@ def listing(root: Path, as_zip: bool = False, **values: object) -> tuple[dict, l
     return ImageFolder(root).splits(SplitFolders(**{**vars(SplitFolders()), **values}), None)
 
 
+def test_names_that_begin_with_a_dot_and_slash_are_not_hidden(images, tmp_path):
+    expected = listing(images, as_zip=True)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        for path in sorted(images.rglob("*.png")):
+            archive.writestr(f"./{path.relative_to(images)}", path.read_bytes())
+    folder = ImageFolder(tmp_path / "other.zip")
+    assert folder.splits(SplitFolders(), None) == expected
+    name = expected[0]["train"][0][0]
+    assert folder.content(name) == (images / name).read_bytes()
+
+
 JUNK = [".ipynb_checkpoints/x.png", "__MACOSX/class0/._x.png", "train/.cache/x.png", "train/class0/._000.png"]
 JUNK += ["train/class0/.DS_Store", "train/class1/Thumbs.db", "test/class1/DESKTOP.INI", "train/@eaDir/x.png"]
 TEXT = ["README", "labels.csv", "train/labels.txt", "train/class0/boxes.txt", "train/class1/LICENSE", "archive.tar.gz"]

@@ -37,6 +37,6 @@ def test_a_larger_model_that_is_worse_is_said_to_be_so_and_whether_it_is_noise()
     sure = {"points": -2.0, "error": 0.4, "is_noise": False}
     assert worse_than({"worse_than": {"small": {"test": found}, "medium": {"test": sure}}}) == [
         "is 0.50 ± 0.40 points worse on test than small, which is smaller: within noise",
-        "is 2.00 ± 0.40 points worse on test than medium, which is smaller: more than noise: take the smaller one",
+        "is 2.00 ± 0.40 points worse on test than medium, which is smaller: more than noise",
     ]
     assert worse_than({}) == []

@@ -202,6 +202,11 @@ def test_prepared_data_count_where_they_are_of_this_data_set(tmp_path):
     assert training_set(config, "quick") == (77, 2)
     assert training_set(replace(config, holdout=0.2), "quick") == (800, 5)
     assert training_set(config_of(MINI), "quick") == (7000, 10)
+    # Prepared from another folder than the one that is asked about.
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"experiments": {"quick": {"dataset": {"root": "other"}}}}))
+    assert training_set(config, "quick") == (900, 5)
+    (tmp_path / "params.yaml").unlink()
+    assert training_set(config, "quick") == (77, 2)
     (tmp_path / "runs/quick/prepare/manifest.json").write_text("{")
     assert training_set(config, "quick") == (900, 5)
 

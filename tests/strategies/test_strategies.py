@@ -253,6 +253,16 @@ def test_impossible_restrictions_are_refused(setup, restriction, message):
         build(setup, strategy="deps", **restriction)
 
 
+def test_compofa_restricted_keeps_each_depths_ratio():
+    setup = Setup(load_space("mbv3_224"), 180, 10, 2.6, 0, 0.1, 0.1)
+    method = build(setup, strategy="compofa", depths=[3, 4])
+    archs = [method.space.sample(Random(seed)) for seed in range(60)]
+    pairs = {(len(stage), stage[0].expand) for arch in archs for stage in arch.stages}
+    assert pairs == {(3, 4), (4, 6)}  # as in the whole of CompOFA's space
+    with pytest.raises(UserError, match=r"methods\.m\.expands is \[4\.0, 6\.0\]; here the ratio follows the depth"):
+        build(setup, strategy="compofa", expands=[4, 6])
+
+
 def test_stages_without_a_choice_keep_what_they_have():
     space = load_space("proxyless_224")
     method = build(Setup(space, 10, 1, 2.6, 0, 0.1, 0.1), strategy="deps", depths=[2, 4])
@@ -353,7 +363,7 @@ def test_compofa_has_243_archs_in_the_papers_space():
         ({"strategy": "compofa", "kernels": []}, r"methods\.m\.kernels is empty"),
         (
             {"strategy": "compofa", "kernels": [7]},
-            r"compofa\.kernels gives stage 0 kernel 7; the space offers \[3, 5\]",
+            r"methods\.m\.kernels gives stage 0 kernel 7; the space offers \[3, 5\]",
         ),
         ({"strategy": "ofa", "teacher_ratio": 0}, r"methods\.m\.teacher_ratio is 0\.0; expected a positive"),
         ({"strategy": "compofa", "teacher_ratio": -1}, r"methods\.m\.teacher_ratio is -1\.0"),

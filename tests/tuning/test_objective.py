@@ -230,6 +230,11 @@ def test_a_studys_name_depends_on_params_and_data(workspace):
 
     own = workspace["experiments"]["quick"]
     base = name()
+    trunk = next(Path("runs/quick/full_model/0/trunk").iterdir())
+    before = trunk.read_bytes()
+    trunk.write_bytes(before + b"of other code")
+    assert name() != base
+    trunk.write_bytes(before)
     assert name(tuning={**own["tuning"], "trials": 9}) == base
     assert name(reference={}, search={}) == base
     assert name(tuning={**own["tuning"], "sampler_seed": 1}) != base

@@ -18,11 +18,12 @@ from optuna.trial import TrialState
 from dεps.errors import DivergenceError, UserError
 from dεps.tuning import storage as storage_module
 from dεps.tuning import study as study_module
+from dεps.tuning.draw import GIVEN, POINT, draw, given
 from dεps.tuning.outputs import study_tables
 from dεps.tuning.storage import masked, open_storage, storage_url, watched
 from dεps.tuning.study import FINISHED, count_finished, open_study, place, work
 from tests.conftest import ROOT
-from tests.tuning.toy import objective, plan
+from tests.tuning.toy import config, objective, plan
 
 
 @pytest.fixture
@@ -368,3 +369,13 @@ def test_a_fault_of_the_code_is_not_taken_for_the_databases(sqlite):
 
 def test_passwords_are_masked():
     assert masked("postgresql://me:geheim@host/db") == "postgresql://me:***@host/db"
+
+
+def test_a_given_point_may_hold_a_list():
+    own = config(points=[{"kernels": [5]}])
+    (name,) = set(own.all_points()) - {"base"}
+    study = optuna.create_study()
+    study.enqueue_trial(given(own, own.all_points()[name]), user_attrs={POINT: name})
+    trial = study.ask()
+    assert draw(trial, own, lambda _: None)["kernels"] == [5]
+    assert trial.params[f"{GIVEN}kernels"] == "[5]"
