@@ -62,7 +62,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = make_project(tmp_path_factory.mktemp("whole") / "project")
     done = stage(folder, *STEP)
     assert done.returncode == 0, done.stderr
-    return files(folder / "runs")
+    return files(folder / "runs/quick/full_model")
 
 
 def temporary(folder: Path) -> list[str]:
@@ -72,7 +72,7 @@ def temporary(folder: Path) -> list[str]:
 
 def results(folder: Path) -> dict[str, bytes]:
     """All of them; a folder that is not there has none."""
-    return files(folder / "runs")
+    return files(folder / "runs/quick/full_model")
 
 
 def half_written(folder: Path) -> list[str]:
@@ -160,10 +160,10 @@ def test_an_error_of_the_disk_while_a_state_is_written_names_the_file(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["runs", ".state"])
+@pytest.mark.parametrize("name", ["runs/quick/full_model", ".state"])
 def test_a_folder_that_cannot_be_written(tmp_path, name):
     folder = make_project(tmp_path / "project")
-    (folder / name).mkdir(exist_ok=True)
+    (folder / name).mkdir(parents=True, exist_ok=True)
     readonly = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder / name)]
     mounted = os.getuid() == 0
     if mounted and subprocess.run(readonly, capture_output=True, check=False).returncode:

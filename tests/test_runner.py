@@ -36,7 +36,7 @@ def prepared(data, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
         patch.setenv("DEPS_TRACKING", "off")
         compose_params(overrides, ROOT / "params", folder / "params.yaml")
         whole = files(trained())
-        shutil.rmtree("runs")
+        shutil.rmtree("runs/quick/full_model")
         shutil.rmtree(".state")
     assert {f"trunk/epoch-000{epoch}.safetensors" for epoch in (1, 2, 3, 4)} < set(whole)
     return folder, whole
