@@ -53,6 +53,15 @@ def most_accurate(front: pd.DataFrame, archs: Iterable[str], measured: dict[str,
     return min(archs, key=lambda arch: (-measured[arch], macs[arch], arch))
 
 
+def remarks(facts: dict[str, Any]) -> list[str]:
+    """`worse_than`, short enough for a table."""
+    return [
+        f"{found['points']:+.2f} ± {found['error']:.2f} to {budget} on {split}{', within noise' * found['is_noise']}"
+        for budget, splits in facts.get("worse_than", {}).items()
+        for split, found in splits.items()
+    ]
+
+
 def worse_than(facts: dict[str, Any]) -> list[str]:
     """In words, under which smaller budgets a model in `models.json` has a better one, and whether that is noise."""
     lines = []

@@ -15,7 +15,7 @@ from dεps.cost import macs_counter
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.errors import UserError
 from dεps.exporting.card import ModelCard
-from dεps.exporting.choice import worse_than
+from dεps.exporting.choice import remarks
 from dεps.files import read_json, read_numbers, read_records
 from dεps.search_space import SearchSpace
 from dεps.tables import read_table, read_trials
@@ -149,7 +149,7 @@ class Results:
                 card = ModelCard.from_facts(facts, where)
                 row = {"method": card.method, "seed": card.seed, "budget": budget, "macs": card.macs}
                 row |= {"params": card.params, "validation": card.percent("val"), "test": card.percent("test")}
-                rows.append(row | {"remark": "; ".join(worse_than(facts))})
+                rows.append(row | {"remark": "; ".join(remarks(facts))})
         return pd.DataFrame(rows)
 
     @property

@@ -95,8 +95,8 @@ def models_caption(results: Results) -> str:
     images = results.manifest["images"]
     return (
         f"{results.experiment}: exported models, under each budget of MACs the best arch on validation; top-1 ± "
-        f"binomial standard error on {images['validation']:,} validation and {images['test']:,} test images; a model "
-        "that is worse than a smaller one is compared with it on the same images"
+        f"binomial standard error on {images['validation']:,} validation and {images['test']:,} test images; a "
+        "remark gives the difference in points where a model is worse than a smaller one, on the same images"
     )
 
 
