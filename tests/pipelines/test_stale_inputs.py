@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,15 @@ def test_where_the_images_lie_does_not_matter(params):
 def test_data_of_another_class_list_are_refused(params):
     params["experiments"]["quick"]["dataset"]["classes"] = "classes.txt"
     Path("classes.txt").write_text("".join(f"class{number}\n" for number in range(4)))
+    said = refusal(lambda: load_data(context(params)), "manifest.json")
+    assert "is of dataset.classes 'all', but params.yaml says 'a list'" in said
+    folder = Path("runs/quick/prepare")
+    there = folder.resolve()
+    folder.unlink()
+    shutil.copytree(there, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["params"]["classes"] = "a list"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     load_data(context(params))
     Path("classes.txt").write_text("".join(f"class{number}\n" for number in range(3)))
     assert "other classes than the list classes.txt" in refusal(lambda: load_data(context(params)), "manifest.json")

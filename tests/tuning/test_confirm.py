@@ -145,7 +145,8 @@ def test_a_best_default_needs_no_confirmation(tmp_path):
     assert confirmation_table(own, study, 2).empty
 
 
-def test_fewer_trials_than_given_points_run_as_many_as_asked_for(tmp_path):
+def test_fewer_trials_than_given_points_run_as_many_as_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for count in (1, 3, 4):
         own = plan(tmp_path, trials=count)
         study = open_study(own, open_storage(f"sqlite:///{tmp_path / 'study.db'}"))
