@@ -24,6 +24,11 @@ def test_a_new_clone_tracks():
     assert STAGES["track"]["outs"][0][out] == {"cache": False}
 
 
+def test_the_check_is_never_taken_from_dvcs_cache_of_runs():
+    """DVC leaves keys named size and nfiles out of what that cache compares; stages of kept outputs are not in it."""
+    assert STAGES["check"]["outs"] == [{"reports/checked.json": {"persist": True}}]
+
+
 def test_the_lock_holds_no_experiment_that_is_not_here():
     """DVC parses and writes all of it after each stage: what was tried elsewhere would cost everyone."""
     stages = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]

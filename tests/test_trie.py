@@ -5,7 +5,7 @@ import torch
 from torch import Generator, nn
 
 from dεps.compose import load_space
-from dεps.errors import UserError
+from dεps.errors import DivergenceError
 from dεps.evaluation import Recalibration, accuracies, recalibrated
 from dεps.recalibration import batch_norms, in_order, recalibrate
 from dεps.supernet.extract import extract
@@ -129,5 +129,5 @@ def test_logits_that_are_not_finite_are_no_accuracy(micro):
         net.classifier.weight[1] = 3e38
     trie, batches = Trie(net, [micro.smallest().at(SIZE), micro.largest().at(SIZE)]), images(2)
     trie.recalibrate(batches, 8)
-    with pytest.raises(UserError, match="images are not finite, so no accuracy can be measured"):
+    with pytest.raises(DivergenceError, match="images are not finite, so no accuracy can be measured"):
         trie.correct([(batch, torch.ones(8, dtype=torch.int64)) for batch in batches], 8)

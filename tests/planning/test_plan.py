@@ -116,6 +116,12 @@ def test_times_are_measured_and_a_branch_saves_the_trunk(params):
     assert "2 seeds" not in plan.device
 
 
+def test_measuring_diverges_at_no_rate(params):
+    """A few images of noise a step at a whole batch's rate would."""
+    params["experiments"]["quick"]["train"]["learning_rate"] = 1000.0
+    assert plan_experiment({**params, "methods": ["deps"]}, "quick", steps=6).seconds > 0
+
+
 def test_json_holds_all_numbers(params):
     plan = json.loads(to_json(plan_experiments(params, steps=0)))["experiments"]["quick"]
     assert (plan["train_images"], plan["classes"], plan["seconds"], plan["device"]) == (192, 4, None, None)

@@ -200,6 +200,7 @@ def test_exported_models_stand_in_a_table_with_their_standard_errors(results):
     assert "| DεpS | 0 | small | 543 | 1,234 | 70.00 ± 1.45 | 70.50 ± 1.02 |  |\n" in written
     remark = "-0.50 ± 0.37 to small on test, within noise"
     assert written.endswith(f"| DεpS | 0 | large | 1,000 | 1,234 | 70.00 ± 1.45 | 70.00 ± 1.02 | {remark} |\n")
+    assert "| DεpS | 0 | medium | – | – | – | – | no arch as small |\n" in written
     page = Path("reports/index.html").read_text()
     assert remark in page
     assert '<a href="#quick-models">Models</a>' in page

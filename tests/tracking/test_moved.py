@@ -167,3 +167,9 @@ def test_a_store_that_is_named_is_left_alone(project, tmp_path, monkeypatch):
     Path("mlflow.db").rename("shared.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{moved / 'shared.db'}")
     assert Store().client.get_experiment_by_name("quick").artifact_location.startswith(folder.as_uri())
+
+
+def test_a_damaged_database_is_an_error_of_its_file(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
+    with pytest.raises(OSError, match=r"mlflow\.db: file is not a database"):
+        mend(tmp_path)

@@ -75,6 +75,8 @@ def test_a_lead_by_luck_is_found_out(tmp_path):
     assert table.best_val_top1.tolist() == pytest.approx([79.9, 79.8, 79.7])
     assert summary["tune/gain_points_on_its_own_seed"] == 0.5
     assert (summary["tune/confirmed_seeds"], summary["tune/gain_points"]) == (3, 0.3)
+    assert (table.own_tmacs > 0).all()
+    assert summary["tune/confirm_tmacs"] == pytest.approx(table.own_tmacs.sum())
     interval = summary["tune/gain_points_low"], summary["tune/gain_points_high"]
     assert interval == pytest.approx((0.3 - 4.3027 * 0.1 / 3**0.5, 0.3 + 4.3027 * 0.1 / 3**0.5), abs=1e-3)
     head = (tmp_path / "out/best.yaml").read_text().splitlines()
