@@ -27,7 +27,7 @@ test-fast: $(VENV)/ready ## tests of single modules only
 	pytest
 
 crash-test: $(VENV)/ready ## kill a small experiment KILLS times at random moments, and compare its results
-	OMP_NUM_THREADS=1 python -m tests.crash --kills $(KILLS) --seed $(SEED)
+	OMP_NUM_THREADS=1 python -m tests.tools.crash --kills $(KILLS) --seed $(SEED)
 
 bench: $(VENV)/ready ## compare speed and memory with plain ways of doing the same; writes reports/benchmarks.md
 	python -m benchmarks
@@ -35,7 +35,7 @@ bench: $(VENV)/ready ## compare speed and memory with plain ways of doing the sa
 lint: $(VENV)/ready ## format and lint checks; environment and imports against what is declared
 	ruff format --check .
 	ruff check .
-	python -m tests.audit
+	python -m tests.tools.audit
 
 ui: $(VENV)/ready ## MLflow UI over the local store, on 127.0.0.1, and links to the comparison of methods
 	deps ui --port $${PORT:-5000}

@@ -19,6 +19,6 @@ def settle_encodings() -> None:
 def main() -> None:
     """Run the command line."""
     settle_encodings()
-    from dεps.cli import main as deps
+    from dεps.cli.main import main as deps
 
     deps()

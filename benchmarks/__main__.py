@@ -11,8 +11,8 @@ from benchmarks import batches, evaluation, growth, pipeline, report, search, st
 from benchmarks.evaluation import QUICK, Images
 from benchmarks.growth import Growth
 from benchmarks.timing import Comparison
-from dεps.device import set_up
-from dεps.files import write_atomic
+from dεps.core.device import set_up
+from dεps.core.files import write_atomic
 
 Work = Callable[[], "Comparison | tuple[Comparison, ...] | list[Comparison] | None"]
 

@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.timing import SPEEDUP, Comparison, in_turn
 from benchmarks.toys import MadeUp
-from dεps.compose import load_space
 from dεps.data.batches import Normalise
-from dεps.evaluation import RECALIBRATION_BATCH, Recalibration, accuracies
-from dεps.search_space import Arch
-from dεps.supernet.extract import extract
-from dεps.supernet.network import Supernet
+from dεps.evaluation.accuracy import RECALIBRATION_BATCH, Recalibration, accuracies
+from dεps.nets.extract import extract
+from dεps.nets.supernet import Supernet
+from dεps.spaces.space import Arch
+from dεps.workspace.presets import load_space
 
 VALIDATION_BATCH = 250
 

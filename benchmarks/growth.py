@@ -16,7 +16,7 @@ from benchmarks.step import peak
 from benchmarks.study import seconds_of_bookkeeping
 from benchmarks.timing import seconds_of
 from benchmarks.toys import sandwich_trainer
-from dεps.reporting.style import STYLE
+from dεps.report.style import STYLE
 
 #: exponent of a power law up to which growth counts as linear: measurements scatter
 LINEAR = 1.1

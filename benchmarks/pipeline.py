@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.timing import Comparison, seconds_of
-from dεps.live import FOLLOW_AFTER, FOLLOW_AFTER_VARIABLE
+from dεps.workspace.live import FOLLOW_AFTER, FOLLOW_AFTER_VARIABLE
 from tests.pipelines.clone import Clone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,14 +111,14 @@ def start(command: Sequence[str], what: str, limit: float, rounds: int, folder: 
 
 def starts(rounds: int) -> list[Comparison]:
     """Of what is used most: the command line, an import, and a repro with nothing to do."""
-    code = "import time; t = time.perf_counter(); import dεps.search_space; print(time.perf_counter() - t)"
+    code = "import time; t = time.perf_counter(); import dεps.spaces.space; print(time.perf_counter() - t)"
     deps = str(Path(sys.executable).with_name("deps"))
     found = [start([deps, "--help"], "`deps --help`", 0.3, rounds)]
     seconds = [
         float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT).stdout)
         for _ in range(rounds)
     ]
-    found.append(Comparison("`import dεps.search_space`", seconds, "1 s", [1.0] * rounds, 0.1))
+    found.append(Comparison("`import dεps.spaces.space`", seconds, "1 s", [1.0] * rounds, 0.1))
     return found
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dεps.families.mobilenet import BlockSpec, Space
-from dεps.losses import Targets
-from dεps.search_space import Arch
-from dεps.strategies.base import Term
+from dεps.methods.base import Term
+from dεps.methods.losses import Targets
+from dεps.nets.mobilenet.geometry import BlockSpec, Space
+from dεps.spaces.space import Arch
 
 
 class ActiveConv(nn.Module):

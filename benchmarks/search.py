@@ -7,12 +7,12 @@ from random import Random
 import numpy as np
 
 from benchmarks.timing import GAIN, SPEEDUP, Comparison, in_turn
-from dεps.compose import load_space
-from dεps.cost import arch_cost
-from dεps.genomes import encode_genomes, macs_of_genomes
-from dεps.predictor import PredictConfig, Predictor, fit, predict
-from dεps.search import SearchConfig, search
-from dεps.search_space import Arch, SearchSpace
+from dεps.search.nsga2 import SearchConfig, search
+from dεps.search.predictor import PredictConfig, Predictor, fit, predict
+from dεps.spaces.cost import arch_cost
+from dεps.spaces.encoding import encode_genomes, macs_of_genomes
+from dεps.spaces.space import Arch, SearchSpace
+from dεps.workspace.presets import load_space
 
 CLASSES = 100
 #: of OFA's evolutionary search (its public tutorial): population, share that breeds, share of mutants, mutation rate

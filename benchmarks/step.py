@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from benchmarks.public_style import PublicNet, PublicStep
 from benchmarks.timing import SPEEDUP, Comparison, in_turn, seconds_of
 from benchmarks.toys import sandwich_trainer
-from dεps.device import set_up
-from dεps.losses import Targets
-from dεps.randomness import python_rng
-from dεps.strategies.base import Term
-from dεps.supernet.extract import PlainNet, extract
-from dεps.training import Trainer
+from dεps.core.device import set_up
+from dεps.core.randomness import python_rng
+from dεps.methods.base import Term
+from dεps.methods.losses import Targets
+from dεps.nets.extract import PlainNet, extract
+from dεps.training.loop import Trainer
 
 
 class PlainStep:

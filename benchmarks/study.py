@@ -20,15 +20,15 @@ from unittest.mock import patch
 from PIL import Image
 
 from benchmarks.timing import Comparison, seconds_of
-from dεps.config import read_params
+from dεps.core.config import read_params
 from dεps.data.manifest import prepared_folder
-from dεps.data.sources import read_fashion_mnist_mini
-from dεps.identity import FULL_MODEL
-from dεps.stage import Context
+from dεps.sources.arrays import read_fashion_mnist_mini
 from dεps.tuning.objective import ShrinkPhase
 from dεps.tuning.storage import open_storage, storage_url
 from dεps.tuning.study import open_study
 from dεps.tuning.study import work as run_trials
+from dεps.workspace.identity import FULL_MODEL
+from dεps.workspace.stage import Context
 from pipelines import full_model, prepare
 from tests.pipelines.clone import DRAWN, Clone
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from dεps.compose import load_space
 from dεps.data.config import DatasetConfig
 from dεps.data.splits import Split
-from dεps.strategies import registry
-from dεps.training import TrainConfig, Trainer
+from dεps.methods import registry
+from dεps.training.loop import TrainConfig, Trainer
+from dεps.workspace.presets import load_space
 
 
 class MadeUp:

@@ -18,7 +18,7 @@ def _end(word: bytes, number: int) -> None:
 if sys.argv[0] == "-m":
     settle_encodings()
     # Nothing to collect in what is being imported: a fifth of its time, and half a second at the process's end.
-    gc.disable()  # until `dεps.stage.run`
+    gc.disable()  # until `dεps.workspace.stage.run`
     atexit.register(gc.freeze)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda number, frame: _end(b"interrupted", number))

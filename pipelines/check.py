@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.compose import check_params
-from dεps.config import read_params
-from dεps.files import write_json
-from dεps.stage import guarded
+from dεps.core.config import read_params
+from dεps.core.files import write_json
+from dεps.planning.check import check_params
+from dεps.workspace.stage import guarded
 
 #: always the same, so that nothing runs again because other params were checked
 DONE = Path("reports/checked.json")

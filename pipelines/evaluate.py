@@ -10,22 +10,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dεps.cost import macs_counter
-from dεps.device import best_device, set_up
-from dεps.evaluation import (
+from dεps.core.device import best_device, set_up
+from dεps.core.files import write_json
+from dεps.core.randomness import python_rng
+from dεps.evaluation.accuracy import (
     EvaluateConfig,
     measured,
     named_archs,
     pareto_metrics,
     sample_population,
 )
-from dεps.experiment import load_data, load_net, recalibration
-from dεps.files import write_json
-from dεps.measurement import measure_each
-from dεps.randomness import python_rng
-from dεps.search_space import SearchSpace
-from dεps.stage import Context, run
-from dεps.tables import weights_stamp
+from dεps.evaluation.inputs import load_data, load_net, recalibration
+from dεps.evaluation.measure import measure_each
+from dεps.spaces.cost import macs_counter
+from dεps.spaces.space import SearchSpace
+from dεps.workspace.stage import Context, run
+from dεps.workspace.tables import weights_stamp
 
 
 def work(context: Context, out: Path) -> None:

@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dεps.cost import arch_cost
-from dεps.device import best_device, set_up
-from dεps.evaluation import accuracies, correct, recalibrated
-from dεps.experiment import load_data, load_net, recalibration
-from dεps.exporting.choice import candidates, known_accuracies, most_accurate, read_front, worse_than
-from dεps.exporting.config import ExportConfig
-from dεps.exporting.onnx_file import save_onnx
-from dεps.exporting.subnet import card_of, comparison_batches
-from dεps.files import write_json
-from dεps.measurement import measure_each
-from dεps.noise import difference
-from dεps.search import SearchConfig
-from dεps.search_space import Arch, SearchSpace
-from dεps.stage import Context, run
-from dεps.tables import weights_stamp
+from dεps.core.device import best_device, set_up
+from dεps.core.files import write_json
+from dεps.deploy.export.choice import candidates, known_accuracies, most_accurate, read_front, worse_than
+from dεps.deploy.export.config import ExportConfig
+from dεps.deploy.export.subnet import card_of, comparison_batches
+from dεps.deploy.onnx.file import save_onnx
+from dεps.evaluation.accuracy import accuracies, correct, recalibrated
+from dεps.evaluation.inputs import load_data, load_net, recalibration
+from dεps.evaluation.measure import measure_each
+from dεps.evaluation.noise import difference
+from dεps.search.nsga2 import SearchConfig
+from dεps.spaces.cost import arch_cost
+from dεps.spaces.space import Arch, SearchSpace
+from dεps.workspace.stage import Context, run
+from dεps.workspace.tables import weights_stamp
 
 
 def work(context: Context, out: Path) -> None:

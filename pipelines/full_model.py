@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.device import set_up
-from dεps.experiment import load_data
-from dεps.identity import FULL_MODEL
-from dεps.runner import train
-from dεps.search_space import SearchSpace
-from dεps.stage import Context, run
-from dεps.strategies import full_model
-from dεps.training import TrainConfig, Trainer
-from dεps.trunk import FullModelConfig
+from dεps.core.device import set_up
+from dεps.evaluation.inputs import load_data
+from dεps.methods import full_model
+from dεps.spaces.space import SearchSpace
+from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.run import train
+from dεps.training.trunk import FullModelConfig
+from dεps.workspace.identity import FULL_MODEL
+from dεps.workspace.stage import Context, run
 
 
 def work(context: Context, out: Path) -> None:

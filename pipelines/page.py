@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dεps.config import read_params
-from dεps.files import write_atomic
-from dεps.reporting.page import render
-from dεps.reporting.results import all_results
-from dεps.reporting.tables import EXPERIMENTS, PAGE
-from dεps.stage import guarded
+from dεps.core.config import read_params
+from dεps.core.files import write_atomic
+from dεps.report.page import render
+from dεps.report.results import all_results
+from dεps.report.tables import EXPERIMENTS, PAGE
+from dεps.workspace.stage import guarded
 
 
 def main() -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dεps.crossvalidation import agreement, cross_validate, taus_by_fold
-from dεps.device import set_up
-from dεps.errors import UserError
-from dεps.files import write_json
-from dεps.genomes import encode_genomes
-from dεps.predictor import PredictConfig, fit, save_predictor
-from dεps.search_space import Arch, SearchSpace
-from dεps.stage import Context, run
-from dεps.tables import check_weights, read_table
+from dεps.core.device import set_up
+from dεps.core.errors import UserError
+from dεps.core.files import write_json
+from dεps.search.crossvalidation import agreement, cross_validate, taus_by_fold
+from dεps.search.predictor import PredictConfig, fit, save_predictor
+from dεps.spaces.encoding import encode_genomes
+from dεps.spaces.space import Arch, SearchSpace
+from dεps.workspace.stage import Context, run
+from dεps.workspace.tables import check_weights, read_table
 
 
 def _measured(path: Path, space: SearchSpace) -> pd.DataFrame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dεps.core.progress import progress
 from dεps.data.config import DatasetConfig
-from dεps.data.prepare import prepare
-from dεps.progress import progress
-from dεps.resume import Checkpoints, work_folder, work_key
-from dεps.stage import Context, run
+from dεps.sources.prepare import prepare
+from dεps.workspace.resume import Checkpoints, work_folder, work_key
+from dεps.workspace.stage import Context, run
 
 
 def work(context: Context, out: Path) -> None:

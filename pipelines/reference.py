@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dεps.baseline import ReferenceConfig, logistic_regression
-from dεps.config import selected
-from dεps.cost import arch_cost
+from dεps.core.config import selected
+from dεps.core.device import best_device, set_up
+from dεps.core.files import write_json
 from dεps.data.splits import PreparedData
-from dεps.device import best_device, set_up
-from dεps.evaluation import top1
-from dεps.experiment import load_data, load_net, recalibration
-from dεps.files import write_json
-from dεps.identity import FULL_MODEL, STANDALONE, standalone_method
-from dεps.stage import Context, run
+from dεps.evaluation.accuracy import top1
+from dεps.evaluation.baseline import ReferenceConfig, logistic_regression
+from dεps.evaluation.inputs import load_data, load_net, recalibration
+from dεps.spaces.cost import arch_cost
+from dεps.workspace.identity import FULL_MODEL, STANDALONE, standalone_method
+from dεps.workspace.stage import Context, run
 
 
 def measure(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from dεps.reporting.kinds import kinds
-from dεps.reporting.results import results_of
-from dεps.reporting.style import STYLE
-from dεps.reporting.tables import (
+from dεps.report.kinds import kinds
+from dεps.report.results import results_of
+from dεps.report.style import STYLE
+from dεps.report.tables import (
     EXPERIMENTS,
     caption,
     latex,
@@ -20,7 +20,7 @@ from dεps.reporting.tables import (
     study_table,
     summary,
 )
-from dεps.stage import Context, run
+from dεps.workspace.stage import Context, run
 
 #: endings of a figure's files, with what must not be written into them
 FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from dεps.cost import arch_cost
-from dεps.crossvalidation import agreement
-from dεps.device import best_device, set_up
-from dεps.evaluation import accuracies
-from dεps.experiment import load_data, load_net, recalibration
-from dεps.files import write_json
-from dεps.genomes import encode_genomes, macs_of_genomes, translate
-from dεps.measurement import measure_each
-from dεps.predictor import PredictConfig, load_predictor, predict
-from dεps.randomness import derive
-from dεps.search import SearchConfig, search, spread
-from dεps.search_space import SearchSpace
-from dεps.stage import Context, run
-from dεps.tables import weights_stamp
+from dεps.core.device import best_device, set_up
+from dεps.core.files import write_json
+from dεps.core.randomness import derive
+from dεps.evaluation.accuracy import accuracies
+from dεps.evaluation.inputs import load_data, load_net, recalibration
+from dεps.evaluation.measure import measure_each
+from dεps.search.crossvalidation import agreement
+from dεps.search.nsga2 import SearchConfig, search, spread
+from dεps.search.predictor import PredictConfig, load_predictor, predict
+from dεps.spaces.cost import arch_cost
+from dεps.spaces.encoding import encode_genomes, macs_of_genomes, translate
+from dεps.spaces.space import SearchSpace
+from dεps.workspace.stage import Context, run
+from dεps.workspace.tables import weights_stamp
 
 
 def work(context: Context, out: Path) -> None:

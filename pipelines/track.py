@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.config import read_params
-from dεps.files import write_json
-from dεps.stage import guarded
+from dεps.core.config import read_params
+from dεps.core.files import write_json
 from dεps.tracking.sync import instances, track
+from dεps.workspace.stage import guarded
 
 #: an output that git does not keep, or a new clone whose results equal those in dvc.lock would have no MLflow store
 DONE = Path("reports/tracked.json")

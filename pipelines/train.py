@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.config import section
-from dεps.device import set_up
-from dεps.experiment import load_data
-from dεps.runner import branch, train
-from dεps.search_space import SearchSpace
-from dεps.stage import Context, run
-from dεps.strategies import registry
-from dεps.training import TrainConfig, Trainer
+from dεps.core.config import section
+from dεps.core.device import set_up
+from dεps.evaluation.inputs import load_data
+from dεps.methods import registry
+from dεps.spaces.space import SearchSpace
+from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.run import branch, train
+from dεps.workspace.stage import Context, run
 
 
 def work(context: Context, out: Path) -> None:

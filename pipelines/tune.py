@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.stage import Context, run
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.objective import STAGE, ShrinkPhase, clean
@@ -13,6 +12,7 @@ from dεps.tuning.storage import open_storage, storage_url, watched
 from dεps.tuning.study import open_study
 from dεps.tuning.study import work as run_trials
 from dεps.tuning.verdict import verdict
+from dεps.workspace.stage import Context, run
 
 
 def work(context: Context, out: Path) -> None:

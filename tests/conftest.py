@@ -15,14 +15,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from dεps.compose import composed
-from dεps.config import structured
+from dεps.core.config import structured
 from dεps.data.config import DatasetConfig
-from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData
-from dεps.search_space import SearchSpace
+from dεps.planning.check import composed
+from dεps.sources.prepare import prepare
+from dεps.spaces.space import SearchSpace
 
-pytest_plugins = ["tests.browser", "tests.postgresql"]
+pytest_plugins = ["tests.tools.browser", "tests.tools.postgresql"]
 ROOT = Path(__file__).resolve().parent.parent
 #: every space that is not just another with more resolutions
 SPACES = sorted(path.stem for path in (ROOT / "params/space").glob("*.yaml") if not path.stem.endswith("_elastic"))

@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
+from dεps.core.errors import UserError, check_numbers
+from dεps.core.randomness import derive
 from dεps.data.folder import to_picture
 from dεps.data.splits import Split
-from dεps.errors import UserError, check_numbers
-from dεps.randomness import derive
 
 AUTO_AUGMENT = ("none", "imagenet", "cifar10")
 #: aspect ratios of a random resized crop (Szegedy et al., arXiv 1409.4842, §6)

@@ -13,10 +13,10 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dεps.core.errors import UserError
+from dεps.core.randomness import derive
 from dεps.data.augment import WHOLE, Augmentation, AugmentConfig, Part, mix, resize
 from dεps.data.splits import PreparedData, Split
-from dεps.errors import UserError
-from dεps.randomness import derive
 
 #: about as much memory may hold batches that workers have ready, beyond one a worker
 PREFETCH_BYTES = 2**30

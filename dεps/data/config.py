@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dεps.errors import UserError, check_numbers, is_odd
+from dεps.core.errors import UserError, check_numbers, is_odd
 
 SOURCES = ("fashion_mnist_mini", "torchvision", "image_folder")
 TORCHVISION = ("fashion_mnist", "cifar10", "cifar100")

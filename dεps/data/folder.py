@@ -26,8 +26,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from dεps.core.errors import UserError, is_odd
 from dεps.data.config import SplitFolders, read_classes
-from dεps.errors import UserError, is_odd
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")

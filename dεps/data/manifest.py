@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dεps.config import check_plain
+from dεps.core.config import check_plain
+from dεps.core.errors import UserError
+from dεps.core.files import read_json
 from dεps.data.config import DatasetConfig, read_classes
-from dεps.errors import UserError
-from dεps.files import read_json
 
 SPLITS = ("train", "validation", "test")
 _TYPES = {

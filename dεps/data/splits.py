@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dεps.core.errors import UserError
+from dεps.core.tensors import read_tensors
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, to_picture
 from dεps.data.manifest import read_manifest
-from dεps.errors import UserError
-from dεps.tensors import read_tensors
 
 CURE = "run the stage 'prepare' again"
 

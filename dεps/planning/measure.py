@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dεps.cost import FORWARD_BACKWARD, macs_counter
+from dεps.core.device import best_device, set_up
+from dεps.core.progress import ProgressBar
+from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
 from dεps.data.splits import PreparedData, Split
-from dεps.device import best_device, set_up
-from dεps.progress import ProgressBar
-from dεps.randomness import python_rng
-from dεps.search_space import SearchSpace
-from dεps.strategies.base import Phase, Strategy, Term
-from dεps.training import TrainConfig, Trainer
+from dεps.methods.base import Phase, Strategy, Term
+from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
+from dεps.spaces.space import SearchSpace
+from dεps.training.loop import TrainConfig, Trainer
 
 if TYPE_CHECKING:
     from dεps.planning.plan import MethodPlan, PhasePlan

@@ -1,7 +1,7 @@
 """`deps plan`: what each method would train and what that costs, before anything runs.
 
-Training cost is counted as `dεps.training.Trainer` counts it, by asking the strategy what each step trains. Wall time
-is predicted from a few real steps of each phase on made-up images.
+Training cost is counted as `dεps.training.loop.Trainer` counts it, by asking the strategy what each step trains. Wall
+time is predicted from a few real steps of each phase on made-up images.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from dεps.config import read_params, section, structured
-from dεps.cost import FORWARD_BACKWARD, macs_counter
+from dεps.core.config import read_params, section, structured
+from dεps.core.errors import UserError
+from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
 from dεps.data.manifest import prepared_folder, read_manifest
-from dεps.data.prepare import listed
-from dεps.data.sources import read_fashion_mnist_mini
-from dεps.errors import UserError
-from dεps.identity import FULL_MODEL
+from dεps.methods import full_model, registry
+from dεps.methods.base import Phase, Setup, Strategy
 from dεps.planning.measure import Measuring
-from dεps.randomness import python_rng
-from dεps.reporting.published import COST_DATASET, dataset_of, training_costs
-from dεps.search_space import Arch, SearchSpace
-from dεps.strategies import full_model, registry
-from dεps.strategies.base import Phase, Setup, Strategy
-from dεps.training import TrainConfig
-from dεps.trunk import FullModelConfig
+from dεps.report.published import COST_DATASET, dataset_of, training_costs
+from dεps.sources.arrays import read_fashion_mnist_mini
+from dεps.sources.prepare import listed
+from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
+from dεps.spaces.space import Arch, SearchSpace
+from dεps.training.loop import TrainConfig
+from dεps.training.trunk import FullModelConfig
+from dεps.workspace.identity import FULL_MODEL
 
 if TYPE_CHECKING:
-    from dεps.reporting.timeline import Bar
+    from dεps.report.timeline import Bar
 
 #: phases with more steps are costed by SAMPLE of them, evenly spaced
 EXACT_STEPS, SAMPLE = 5000, 1000
@@ -152,8 +152,8 @@ class ExperimentPlan:
         }
 
     def bars(self) -> list[Bar]:
-        """For `dεps.reporting.timeline`."""
-        from dεps.reporting.timeline import Bar, Span
+        """For `dεps.report.timeline`."""
+        from dεps.report.timeline import Bar, Span
 
         def span(phase: PhasePlan) -> Span:
             return Span(phase.name, phase.start, phase.end, phase.full, phase.teacher, phase.weights, phase.subnets)

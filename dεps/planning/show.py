@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from dεps.files import replace_atomic
+from dεps.core.files import replace_atomic
 from dεps.planning.plan import ExperimentPlan
 
 #: endings of what `save_figure` writes
@@ -22,8 +22,8 @@ def save_figure(plans: Sequence[ExperimentPlan], path: Path) -> None:
     """Draw the timelines of all experiments into one of `FIGURE_FILES`."""
     import matplotlib.pyplot as plt
 
-    from dεps.reporting.style import STYLE
-    from dεps.reporting.timeline import figure
+    from dεps.report.style import STYLE
+    from dεps.report.timeline import figure
 
     with plt.style.context(STYLE):
         drawn = figure([(f"{plan.name} ({plan.dataset}, {plan.space})", plan.bars()) for plan in plans])
@@ -35,7 +35,7 @@ def print_plan(plans: Sequence[ExperimentPlan]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dεps.reporting.style import label
+    from dεps.report.style import label
 
     console = Console(width=None if Console().is_terminal else 120)
     for plan in plans:

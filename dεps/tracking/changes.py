@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from functools import cache
 
-from dεps.errors import UserError
-from dεps.identity import FULL_MODEL, SECTIONS, STANDALONE, RunIdentity, flatten
+from dεps.core.errors import UserError
+from dεps.workspace.identity import FULL_MODEL, SECTIONS, STANDALONE, RunIdentity, flatten
 
 #: tags of a run: its name in `dvc exp show`, and its params that are not the preset's
 EXPERIMENT_TAG, CHANGED_TAG = "dvc_experiment", "changed"
@@ -37,7 +37,7 @@ def changed(identity: RunIdentity) -> dict[str, str]:
 
 @cache
 def _preset(name: str) -> Mapping[str, dict] | None:
-    from dεps.compose import preset  # takes seconds, which nobody waits for where nothing is new
+    from dεps.workspace.presets import preset  # takes seconds, which nobody waits for where nothing is new
 
     try:
         return preset(name)

@@ -10,10 +10,10 @@ from typing import Any
 from mlflow.entities import Run
 
 from dεps.data.manifest import prepared_folder, read_manifest
-from dεps.identity import digest
 from dεps.tracking.notes import NOTE_TAG, PARAMS_FOLDER, PART_TAG, Note, experiment_tags
 from dεps.tracking.store import Store
 from dεps.tracking.views import KIND
+from dεps.workspace.identity import digest
 
 #: of an experiment: digest of the tags that were written; what somebody changed in the UI since then stays
 EXPERIMENT_TAG = "mlflow.depsWritten"

@@ -14,9 +14,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from dεps.identity import RunIdentity
-from dεps.live import WARNED, read_live
-from dεps.tracking.address import reason, tracking_uri
+from dεps.workspace.address import reason, tracking_uri
+from dεps.workspace.identity import RunIdentity
+from dεps.workspace.live import WARNED, read_live
 
 POLL = 0.5  # seconds
 #: seconds between two attempts while MLflow fails: at first, and at most

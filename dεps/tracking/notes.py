@@ -11,9 +11,8 @@ from typing import Any
 
 import yaml
 
-from dεps.config import section
-from dεps.exporting.config import macs_text
-from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
+from dεps.core.config import section
+from dεps.deploy.export.config import macs_text
 from dεps.tracking.changes import CHANGED_TAG
 from dεps.tracking.views import (
     KIND,
@@ -27,6 +26,7 @@ from dεps.tracking.views import (
     view_tag,
 )
 from dεps.tuning.verdict import verdict
+from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
 
 NOTE_TAG = "mlflow.note.content"
 #: digest of the note that is in the store: it is written anew only when it would be another one
@@ -36,7 +36,7 @@ PARAMS_FOLDER = "params"
 PARETO = "figures/pareto.png"
 #: in the place of ids and of the command that checks out the commit
 EXPERIMENT, RUN, COMMIT = "--experiment--", "--run--", "--commit--\n"
-_STRATEGIES = Path(__file__).resolve().parent.parent / "strategies"
+_STRATEGIES = Path(__file__).resolve().parent.parent / "methods"
 _HEADINGS = ("mean Pareto top-1 (%)", "smallest (%)", "largest (%)", "training (TMACs)")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dεps.files import write_atomic
+from dεps.core.files import write_atomic
 
 HOST_TAG, WORK_TAG = "deps.host", "deps.work"
 STATE = Path(".state")

@@ -14,15 +14,15 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from dεps.config import section, selected
+from dεps.core.config import section, selected
+from dεps.core.errors import UserError
+from dεps.core.files import read_json
 from dεps.data.manifest import read_manifest
-from dεps.errors import UserError
-from dεps.exporting.card import ModelCard
-from dεps.exporting.choice import worse_than
-from dεps.files import read_json
-from dεps.identity import digest, run_identity
-from dεps.stage import Context
+from dεps.deploy.export.card import ModelCard
+from dεps.deploy.export.choice import worse_than
 from dεps.tracking.store import Store
+from dεps.workspace.identity import digest, run_identity
+from dεps.workspace.stage import Context
 
 STAGE = "export"
 #: tag of a version and of its logged model: what it was made of

@@ -34,10 +34,10 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy import create_engine  # noqa: E402
 from sqlalchemy.pool import NullPool  # noqa: E402
 
-from dεps.identity import RunIdentity  # noqa: E402
-from dεps.tracking.address import local_uri, root, tracking_uri  # noqa: E402
 from dεps.tracking.changes import dvc_experiment  # noqa: E402
 from dεps.tracking.moved import ARTIFACTS, mend  # noqa: E402
+from dεps.workspace.address import local_uri, root, tracking_uri  # noqa: E402
+from dεps.workspace.identity import RunIdentity  # noqa: E402
 
 for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
     logging.getLogger(name).setLevel(logging.ERROR)

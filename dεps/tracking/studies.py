@@ -15,15 +15,15 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Metric
 
-from dεps.config import section, selected
+from dεps.core.config import section, selected
+from dεps.core.files import read_numbers
 from dεps.data.manifest import prepared_folder, read_manifest
-from dεps.files import read_numbers
-from dεps.identity import RunIdentity, digest, flatten, git_commit, run_identity
-from dεps.tables import read_table, read_trials
 from dεps.tracking.describe import describe_run
 from dεps.tracking.notes import study_note, trial_note
 from dεps.tracking.store import Store, record_metrics
 from dεps.tuning.identity import STAGE, study_digest
+from dεps.workspace.identity import RunIdentity, digest, flatten, git_commit, run_identity
+from dεps.workspace.tables import read_table, read_trials
 
 METHOD = "deps"
 CONTENT = "deps.part.tune"

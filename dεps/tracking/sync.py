@@ -20,20 +20,20 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from dεps.config import selected
+from dεps.core.config import selected
+from dεps.core.files import read_json, read_numbers, read_records
 from dεps.data.manifest import read_manifest
-from dεps.files import read_json, read_numbers, read_records
-from dεps.identity import FULL_MODEL, STANDALONE, RunIdentity, git_commit, run_identity, standalone_method
-from dεps.live import read_live
-from dεps.stage import Context
 from dεps.tracking import place
-from dεps.tracking.address import masked, patience, reason, tracking_uri
 from dεps.tracking.changes import changed
 from dεps.tracking.describe import describe_experiment, describe_run
 from dεps.tracking.notes import Note, run_note
 from dεps.tracking.registry import sync_models
 from dεps.tracking.store import Store, Watch, contradict, missing, record_metrics
 from dεps.tracking.studies import sync_studies
+from dεps.workspace.address import masked, patience, reason, tracking_uri
+from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, git_commit, run_identity, standalone_method
+from dεps.workspace.live import read_live
+from dεps.workspace.stage import Context
 
 TRAIN = "train"
 

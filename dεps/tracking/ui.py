@@ -11,14 +11,14 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from dεps.config import read_params
+from dεps.core.config import read_params
+from dεps.core.errors import UserError
 from dεps.data.manifest import read_manifest
-from dεps.errors import UserError
-from dεps.identity import run_identity
-from dεps.tracking.address import masked, reason, tracking_uri
 from dεps.tracking.store import MlflowException, Store
 from dεps.tracking.sync import TRAIN, instances
 from dεps.tracking.views import charts_link, compare_link, table_link
+from dεps.workspace.address import masked, reason, tracking_uri
+from dεps.workspace.identity import run_identity
 
 
 def serve(host: str, port: int) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from dεps.config import LARGEST_SEED
-from dεps.errors import UserError, check_numbers
-from dεps.strategies import registry
-from dεps.strategies.base import LARGEST
-from dεps.trunk import FullModelConfig
+from dεps.core.config import LARGEST_SEED
+from dεps.core.errors import UserError, check_numbers
+from dεps.methods import registry
+from dεps.methods.base import LARGEST
+from dεps.training.trunk import FullModelConfig
 
 OBJECTIVES = (["accuracy"], ["accuracy", "cost"])
 PRUNERS = ("none", "asha", "hyperband")

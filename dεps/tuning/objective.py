@@ -15,25 +15,25 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dεps.config import section
-from dεps.cost import FORWARD_BACKWARD, macs_counter
-from dεps.device import best_device, set_up
-from dεps.errors import UserError
-from dεps.evaluation import EvaluateConfig, measured, pareto_metrics
-from dεps.experiment import load_data, recalibration
-from dεps.files import write_json
-from dεps.identity import FULL_MODEL, digest
-from dεps.progress import ProgressBar
-from dεps.resume import Checkpoints, file_hash, work_folder
-from dεps.runner import Saver, branch, describe, epoch_file, resume
-from dεps.search_space import SearchSpace
-from dεps.stage import STATE, Context
-from dεps.strategies import deps, full_model, registry
-from dεps.supernet.files import load_supernet, save_supernet
-from dεps.training import Record, TrainConfig, Trainer
-from dεps.trunk import FullModelConfig
+from dεps.core.config import section
+from dεps.core.device import best_device, set_up
+from dεps.core.errors import UserError
+from dεps.core.files import write_json
+from dεps.core.progress import ProgressBar
+from dεps.evaluation.accuracy import EvaluateConfig, measured, pareto_metrics
+from dεps.evaluation.inputs import load_data, recalibration
+from dεps.methods import deps, full_model, registry
+from dεps.nets.files import load_supernet, save_supernet
+from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
+from dεps.spaces.space import SearchSpace
+from dεps.training.loop import Record, TrainConfig, Trainer
+from dεps.training.run import Saver, branch, describe, epoch_file, resume
+from dεps.training.trunk import FullModelConfig
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.study import Outcome, Plan, Report
+from dεps.workspace.identity import FULL_MODEL, digest
+from dεps.workspace.resume import Checkpoints, file_hash, work_folder
+from dεps.workspace.stage import STATE, Context
 
 STAGE = "tune"
 #: sections of the experiment that decide what a trial gives, beside `tuning`
@@ -185,23 +185,20 @@ class ShrinkPhase:
         return Outcome(total, round((trainer.macs - start) / 1e12, 6), history=trainer.history[first:])
 
 
-#: code that decides what a trial gives: what this module imports, but for what only stores, shows and names
+#: code that decides what a trial gives
 CODE = (
-    *("checkpoint", "config", "cost", "device", "errors", "evaluation", "experiment", "losses", "numerics"),
-    *("optimizers", "parallel", "pareto", "randomness", "recalibration", "resume", "runner", "schedule"),
-    *("search_space", "stopwatch", "tensors", "training", "trie", "trunk"),
-    *("data/augment", "data/batches", "data/config", "data/folder", "data/manifest", "data/splits"),
-    *("families/*", "strategies/base"),
-    *("strategies/bignas", "strategies/deps", "strategies/full_model", "strategies/registry"),
-    *(f"supernet/{name}" for name in ("extract", "files", "layers", "mobilenet", "network", "resnet", "sorting")),
-    *("tuning/config", "tuning/draw", "tuning/objective", "tuning/study"),
+    *(
+        f"{folder}/**/*"
+        for folder in ("core", "data", "spaces", "workspace", "nets", "evaluation", "training", "tuning")
+    ),
+    *(f"methods/{name}" for name in ("base", "bignas", "deps", "full_model", "losses", "registry", "schedule")),
 )
 
 
 def code_hash() -> str:
     """Of all files of `CODE`: results of other code are no part of the same study."""
     package = Path(__file__).parent.parent
-    files = sorted(path for name in CODE for path in package.glob(f"{name}.py"))
+    files = sorted({path for name in CODE for path in package.glob(f"{name}.py")})
     return digest([path.read_text("utf-8") for path in files])
 
 

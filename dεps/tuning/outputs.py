@@ -16,8 +16,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
-from dεps.files import write_atomic, write_json
-from dεps.pareto import front
+from dεps.core.files import write_atomic, write_json
+from dεps.spaces.pareto import front
 from dεps.tuning.config import SEARCHED, TuningConfig
 from dεps.tuning.draw import POINT
 from dεps.tuning.study import FINISHED, OPTIONS, OUTCOME, Plan

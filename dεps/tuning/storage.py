@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from dεps.errors import UserError
+from dεps.core.errors import UserError
 
 #: names the database where none is given; may hold a password, so it is no parameter and never printed as it is
 VARIABLE = "DEPS_STUDY_STORAGE"

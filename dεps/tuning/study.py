@@ -29,8 +29,8 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from dεps.errors import DivergenceError, UserError
-from dεps.randomness import derive
+from dεps.core.errors import DivergenceError, UserError
+from dεps.core.randomness import derive
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
 from dεps.tuning.storage import DAMAGED, GRACE, HEARTBEAT, masked

@@ -7,10 +7,9 @@ import os
 import subprocess
 import sys
 
-from dεps.config import read_params, section, selected, structured
-from dεps.device import visible_gpus
-from dεps.errors import UserError
-from dεps.stage import Context, guarded
+from dεps.core.config import read_params, section, selected, structured
+from dεps.core.device import visible_gpus
+from dεps.core.errors import UserError
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.objective import STAGE, ShrinkPhase
@@ -18,6 +17,7 @@ from dεps.tuning.outputs import study_tables, summarise
 from dεps.tuning.storage import VARIABLE, masked, open_storage, storage_url, watched
 from dεps.tuning.study import count_finished, open_study, work
 from dεps.tuning.verdict import verdict
+from dεps.workspace.stage import Context, guarded
 
 
 def tune(experiment: str | None, workers: int, trials: int | None, storage: str | None) -> None:

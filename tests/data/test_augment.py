@@ -5,14 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from dεps.config import structured
+from dεps.core.config import structured
+from dεps.core.errors import UserError
 from dεps.data.augment import AugmentConfig
 from dεps.data.batches import Normalise, plain_batches, training_batches
 from dεps.data.config import DatasetConfig
-from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData, Split
-from dεps.errors import UserError
-from dεps.losses import CrossEntropy, Targets
+from dεps.methods.losses import CrossEntropy, Targets
+from dεps.sources.prepare import prepare
 
 LIGHT = {"flip": False, "crop_padding": 0}
 HEAVY = {

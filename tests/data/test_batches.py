@@ -6,8 +6,8 @@ import torch
 from dεps.data.augment import AugmentConfig, augment
 from dεps.data.batches import Normalise, plain_batches, training_batches
 from dεps.data.config import DatasetConfig
-from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData
+from dεps.sources.prepare import prepare
 
 NONE = AugmentConfig(flip=False, crop_padding=0)
 

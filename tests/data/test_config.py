@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from dεps.core.errors import UserError
 from dεps.data.config import DatasetConfig
-from dεps.data.prepare import prepare
-from dεps.errors import UserError
+from dεps.sources.prepare import prepare
 
 
 def config(root: str) -> DatasetConfig:

@@ -23,21 +23,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from dεps.checkpoint import Snapshot, load_snapshot, save_snapshot
-from dεps.data import folder, sources
+from dεps.core.errors import UserError
+from dεps.data import folder
 from dεps.data.config import DatasetConfig, SplitFolders
 from dεps.data.folder import ImageFolder
-from dεps.data.prepare import prepare
-from dεps.data.sources import OfficialFile, read_torchvision
 from dεps.data.splits import PreparedData
-from dεps.errors import UserError
-from dεps.search_space import SearchSpace
-from dεps.supernet.files import load_supernet, save_supernet
-from dεps.supernet.network import Supernet
-from dεps.supernet.public import export_checkpoint, import_checkpoint
-from tests.accidents import ACCIDENTS, cut, empty, flip, text
+from dεps.nets.files import load_supernet, save_supernet
+from dεps.nets.public import export_checkpoint, import_checkpoint
+from dεps.nets.supernet import Supernet
+from dεps.sources import arrays as sources
+from dεps.sources.arrays import OfficialFile, read_torchvision
+from dεps.sources.prepare import prepare
+from dεps.spaces.space import SearchSpace
+from dεps.training.snapshot import Snapshot, load_snapshot, save_snapshot
 from tests.conftest import draw_image_folder
-from tests.refusals import assert_one_line, refusal
+from tests.tools.accidents import ACCIDENTS, cut, empty, flip, text
+from tests.tools.refusals import assert_one_line, refusal
 
 Damage = Callable[[Path], object]
 

@@ -19,12 +19,12 @@ from PIL import Image
 
 from dεps.data.config import DatasetConfig, SplitFolders, read_classes
 from dεps.data.folder import EXTENSIONS, ImageFolder
-from dεps.data.prepare import prepare
 from dεps.data.splits import PreparedData
-from dεps.exporting.card import ModelCard
-from dεps.exporting.classify import classify, model_input
+from dεps.deploy.export.card import ModelCard
+from dεps.deploy.export.classify import classify, model_input
+from dεps.sources.prepare import prepare
 from tests.conftest import draw_image_folder, zipped
-from tests.refusals import refusal
+from tests.tools.refusals import refusal
 
 SIDE = 8
 DEEP = np.array([0, 257, 32896, 65535], np.uint16)  # what 0, 1, 128 and 255 are in 16 bits
@@ -393,7 +393,7 @@ def test_classes_with_blanks_and_classes_that_are_not_there(images, tmp_path):
     ],
 )
 def test_splits_are_different_folders(splits, message):
-    from dεps.config import structured
+    from dεps.core.config import structured
 
     data = {"name": "n", "source": "image_folder", "root": "x", "image_size": 28, "channels": 1, "splits": splits}
     assert message in refusal(lambda: structured(DatasetConfig, data, "dataset"), "dataset.splits")

@@ -12,24 +12,24 @@ import pandas as pd
 import pytest
 import yaml
 
-from dεps.config import read_params
-from dεps.cost import arch_cost
-from dεps.errors import UserError
-from dεps.evaluation import named_archs
-from dεps.live import read_live
-from dεps.reporting.results import Results, all_results
-from dεps.reporting.tables import caption, summary
-from dεps.stage import Context
-from dεps.supernet.files import save_supernet
-from dεps.supernet.network import Supernet
+from dεps.core.config import read_params
+from dεps.core.errors import UserError
+from dεps.evaluation.accuracy import named_archs
+from dεps.nets.files import save_supernet
+from dεps.nets.supernet import Supernet
+from dεps.report.results import Results, all_results
+from dεps.report.tables import caption, summary
+from dεps.spaces.cost import arch_cost
 from dεps.tracking.store import Store
 from dεps.tracking.sync import instances, sync
+from dεps.workspace.live import read_live
+from dεps.workspace.stage import Context
 from pipelines import export, predict, reference, search
-from tests.accidents import ACCIDENTS, binary, cut, empty, remove, text
 from tests.conftest import default_params
-from tests.refusals import assert_one_line, refusal
-from tests.reporting import made_up
-from tests.reporting.made_up import write_report
+from tests.report import made_up
+from tests.report.made_up import write_report
+from tests.tools.accidents import ACCIDENTS, binary, cut, empty, remove, text
+from tests.tools.refusals import assert_one_line, refusal
 from tests.tracking import test_sync
 
 results, workspace = made_up.results, test_sync.workspace

@@ -6,18 +6,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dεps.compose import compose_params
-from dεps.config import structured
-from dεps.evaluation import top1
-from dεps.experiment import load_data, recalibration
-from dεps.files import read_records, write_json
-from dεps.reporting.results import all_results
-from dεps.reporting.tables import summary
-from dεps.search_space import SearchSpace
-from dεps.stage import Context
-from dεps.supernet.files import load_supernet
+from dεps.core.config import structured
+from dεps.core.files import read_records, write_json
+from dεps.evaluation.accuracy import top1
+from dεps.evaluation.inputs import load_data, recalibration
+from dεps.nets.files import load_supernet
+from dεps.planning.check import compose_params
+from dεps.report.results import all_results
+from dεps.report.tables import summary
+from dεps.spaces.space import SearchSpace
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
+from dεps.workspace.stage import Context
 from pipelines import evaluate, full_model, train
 from tests.conftest import ROOT
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dεps.cli import main
+from dεps.cli.main import main
 from dεps.data.folder import EXTENSIONS
 from tests.conftest import ROOT, draw_image_folder
 from tests.pipelines.clone import DRAWN, OVERRIDES, Clone

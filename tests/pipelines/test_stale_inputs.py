@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dεps.experiment import load_data, load_net
-from dεps.exporting.choice import known_test_top1, read_front
-from dεps.identity import training_facts
-from dεps.predictor import PredictConfig, fit, load_predictor, save_predictor
-from dεps.stage import Context
-from dεps.supernet.files import save_supernet, trained_with
-from dεps.supernet.network import Supernet
-from dεps.tables import weights_stamp
+from dεps.deploy.export.choice import known_test_top1, read_front
+from dεps.evaluation.inputs import load_data, load_net
+from dεps.nets.files import save_supernet, trained_with
+from dεps.nets.supernet import Supernet
+from dεps.search.predictor import PredictConfig, fit, load_predictor, save_predictor
+from dεps.workspace.identity import training_facts
+from dεps.workspace.stage import Context
+from dεps.workspace.tables import weights_stamp
 from pipelines import predict
 from tests.conftest import default_params
 from tests.pipelines.clone import OVERRIDES, Clone
-from tests.refusals import refusal
+from tests.tools.refusals import refusal
 
 OTHER_SIZE = ["experiments.quick.dataset.image_size=32", "experiments.quick.space.resolution=[32]"]
 

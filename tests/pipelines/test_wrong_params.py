@@ -56,7 +56,7 @@ def test_a_name_written_by_hand_deletes_nothing_and_runs_nothing(clone, name, st
         assert ran(output) == {"check"}
         assert f"error: experiments holds '{name}'; expected a name of up to 100 letters, digits and _-, beg" in output
     assert kept.read_text() == "hours of work"
-    assert (clone.folder / "dεps/stage.py").exists()
+    assert (clone.folder / "dεps/workspace/stage.py").exists()
     assert (clone.folder / "reports").exists()
 
 

@@ -6,17 +6,17 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from dεps.compose import check_params, composed
-from dεps.config import structured
-from dεps.cost import macs_counter
+from dεps.core.config import structured
+from dεps.core.errors import UserError
+from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
-from dεps.data.prepare import prepare
-from dεps.errors import UserError
+from dεps.methods import full_model, registry
+from dεps.planning.check import check_params, composed
 from dεps.planning.plan import EXACT_STEPS, plan_experiment, plan_experiments, training_set
 from dεps.planning.show import duration, print_plan, save_figure, to_json, units
-from dεps.randomness import python_rng
-from dεps.strategies import full_model, registry
-from dεps.training import TrainConfig, Trainer
+from dεps.sources.prepare import prepare
+from dεps.spaces.cost import macs_counter
+from dεps.training.loop import TrainConfig, Trainer
 from tests.conftest import ROOT, default_params, draw_image_folder, made_up_manifest, zipped
 
 METHODS = {

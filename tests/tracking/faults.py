@@ -16,8 +16,8 @@ from threading import Event, Thread
 
 import yaml
 
+from dεps.core.files import write_atomic
 from dεps.data.manifest import prepared_folder
-from dεps.files import write_atomic
 from tests.conftest import ROOT, default_params
 
 FULL = b'{"error_code": "INTERNAL_ERROR", "message": "(sqlite3.OperationalError) database or disk is full"}'
@@ -179,8 +179,8 @@ SCRIPT = """
 import sys
 import time
 from pathlib import Path
-from dεps import runner
-from dεps.stage import run
+from dεps.training import run as runner
+from dεps.workspace.stage import run
 from pipelines import train
 
 class Gated(train.Trainer):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dεps.core.files import write_json
 from dεps.data.manifest import prepared_folder
-from dεps.files import write_json
 from tests.conftest import made_up_manifest
 
 SUMMARY = ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1")

@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from dεps.compose import composed
-from dεps.identity import run_identity
+from dεps.planning.check import composed
 from dεps.tracking import changes
 from dεps.tracking.changes import CHANGED_TAG, EXPERIMENT_TAG, changed
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
+from dεps.workspace.identity import run_identity
 from tests.conftest import ROOT, made_up_manifest
 from tests.tracking.results import write_results
 from tests.tracking.test_views import state

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from dεps.files import write_json
+from dεps.core.files import write_json
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
 from dεps.tracking.views import VIEW_TAG

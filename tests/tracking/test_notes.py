@@ -3,11 +3,11 @@ from pathlib import Path
 
 import yaml
 
-from dεps.compose import composed
-from dεps.config import section
-from dεps.identity import run_identity
+from dεps.core.config import section
+from dεps.planning.check import composed
 from dεps.tracking.notes import experiment_tags, run_note, trial_note
 from dεps.tracking.views import VIEW_TAG
+from dεps.workspace.identity import run_identity
 from tests.conftest import ROOT, default_params, made_up_manifest
 
 RESULTS = {"pareto/mean_top1": 80.5, "pareto/smallest_top1": 78.25, "pareto/largest_top1": 83.0, "cost/train_tmacs": 3}

@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
-from dεps.cli import main as deps
-from dεps.tracking import address, place, sync
+from dεps.cli.main import main as deps
+from dεps.tracking import place, sync
 from dεps.tracking.store import Store
+from dεps.workspace import address
 from pipelines import track as stage
 from tests.tracking.faults import ANSWERS, PASSWORD, Proxy, Workspace, mlflow_server
 

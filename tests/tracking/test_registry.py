@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from dεps.errors import UserError
-from dεps.exporting.card import ModelCard
-from dεps.exporting.onnx_file import save_onnx
-from dεps.exporting.session import open_session
-from dεps.files import write_json
-from dεps.supernet.extract import extract
-from dεps.supernet.network import Supernet
+from dεps.core.errors import UserError
+from dεps.core.files import write_json
+from dεps.deploy.export.card import ModelCard
+from dεps.deploy.onnx.file import save_onnx
+from dεps.deploy.onnx.session import open_session
+from dεps.nets.extract import extract
+from dεps.nets.supernet import Supernet
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
 from tests.conftest import default_params, made_up_manifest

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dεps.files import write_json
+from dεps.core.files import write_json
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
 from tests.conftest import ROOT, made_up_manifest

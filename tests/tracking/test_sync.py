@@ -9,11 +9,11 @@ import pytest
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from dεps.files import write_json
-from dεps.identity import run_identity
-from dεps.live import LiveRun, read_live
+from dεps.core.files import write_json
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync, track
+from dεps.workspace.identity import run_identity
+from dεps.workspace.live import LiveRun, read_live
 from tests.conftest import ROOT, default_params, made_up_manifest
 
 RECORDS = [

@@ -7,7 +7,7 @@ import pytest
 from dεps.tracking import ui
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
-from tests.refusals import refusal
+from tests.tools.refusals import refusal
 
 
 def test_links_lead_to_the_runs_of_the_selected_methods(workspace, capsys):

@@ -1,7 +1,7 @@
 import pytest
 
-from dεps.compose import compose_params
-from dεps.errors import UserError
+from dεps.core.errors import UserError
+from dεps.planning.check import compose_params
 from tests.conftest import ROOT
 
 WHERE = r"experiments\.quick\.tuning\."

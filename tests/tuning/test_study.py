@@ -15,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from dεps.errors import DivergenceError, UserError
+from dεps.core.errors import DivergenceError, UserError
 from dεps.tuning import storage as storage_module
 from dεps.tuning import study as study_module
 from dεps.tuning.draw import GIVEN, POINT, draw, given

@@ -15,8 +15,8 @@ from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from dεps.compose import composed
-from dεps.errors import UserError
+from dεps.core.errors import UserError
+from dεps.planning.check import composed
 
 GROUPS = Path(__file__).resolve().parents[3] / "params"
 _plain = Hydra.compose_config

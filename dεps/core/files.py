@@ -1,0 +1,116 @@
+"""Files that are either whole or not there: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dεps.core.errors import UserError
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace `path` by a file with this content; a reader sees the old file or the new one."""
+    replace_atomic(path, lambda temporary: temporary.write_bytes(data.encode() if isinstance(data, str) else data))
+
+
+def replace_atomic(
+    path: Path, write: Callable[[Path], object], suffix: Callable[[Path], str] = lambda temporary: ""
+) -> None:
+    """Let `write` make a file beside `path`, and put it in its place once it is on the disk.
+
+    `suffix` says what is appended to the name, from the finished file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path.with_name(path.name + suffix(temporary)))
+        _sync_folder(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, name):
+            error.filename = str(path)  # what the user knows
+        raise
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def output_folder(path: Path, scratch: Path) -> Iterator[Path]:
+    """A fresh folder that becomes `path` when the block ends well, and vanishes when it does not.
+
+    It is made below `scratch`, which must lie on the same file system, so that no half-written output ever stands
+    where a later stage would look.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="out-") as name:
+        folder = Path(name) / "out"
+        folder.mkdir()
+        try:
+            yield folder
+        except OSError as error:
+            error.filename = error.filename or str(path)  # of a full disk one learns nothing else
+            raise
+        shutil.rmtree(path, ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """JSON in a stable form: the same data gives the same bytes."""
+    write_atomic(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, writer: str = "the stage that writes it") -> dict[str, Any]:
+    """The mapping in a JSON file. Raises `UserError` naming it where it cannot be read or holds anything else."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}); run {writer}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no mapping; run {writer} again")
+    return data
+
+
+def read_numbers(path: Path, *keys: str) -> dict[str, float]:
+    """A JSON file of finite numbers by name, `keys` among them. Raises `UserError` naming it where it is another."""
+    data = read_json(path)
+    for key in (*keys, *data):
+        value = data.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UserError(f"{path}: '{key}' is missing or no number; run the stage that writes it again")
+    return data
+
+
+def read_records(path: Path, *keys: str) -> list[dict[str, Any]]:
+    """JSON lines, each a mapping with numbers under `keys`. Raises `UserError` naming the file where it is another."""
+    try:
+        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}); run 'dvc repro'") from None
+    good = [
+        isinstance(record, dict) and all(isinstance(record.get(key), int | float) for key in keys) for record in records
+    ]
+    if not records or not all(good):
+        where = f"line {good.index(False) + 1}" if records else "it"
+        raise UserError(f"{path} is damaged: {where} holds no record with {', '.join(keys)}; run 'dvc repro'")
+    return records

@@ -1,0 +1,127 @@
+"""What an exported model says of itself: classes, how images become its input, and what was measured.
+
+Nothing of torch is imported here: classifying with an ONNX file needs none of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dεps.core.config import structured
+from dεps.core.errors import UserError, check_numbers
+from dεps.data.folder import shorter_side
+
+FORMAT = "deps-workbench/1"
+#: of an image's side, and of the number of classes, in a file that anybody may have made
+LARGEST_SIDE, MOST_CLASSES = 4096, 100_000
+
+
+@dataclass(kw_only=True)
+class ModelCard:
+    """Metadata of one exported subnet."""
+
+    experiment: str
+    method: str
+    seed: int
+    #: name of the search space, and the arch as `str(arch)` writes it
+    space: str
+    arch: str
+    #: names in the order of the logits
+    classes: list[str]
+    #: 1 (grey) or 3 (RGB)
+    channels: int
+    #: side in pixels that images are resized and cropped to
+    size: int
+    #: side of the model's input, where it is another: a second, bilinear resize
+    resolution: int
+    #: per channel, in units of 1 = white
+    mean: list[float]
+    std: list[float]
+    macs: int
+    params: int
+    #: name of the data set, and the hash of what was prepared of it
+    data: str
+    data_hash: str
+    #: in percent, BN recalibrated; none where not measured
+    val_top1: float | None = None
+    test_top1: float | None = None
+    #: binomial standard errors in points, and the numbers of images they come from; none in files of older versions
+    val_std_error: float | None = None
+    test_std_error: float | None = None
+    val_images: int | None = None
+    test_images: int | None = None
+    #: the centre crop's share of the resized shorter side
+    crop: float = 1.0
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        sides = {"size": (1, LARGEST_SIDE), "resolution": (1, LARGEST_SIDE)}
+        check_numbers(self, where, crop=(0.5, 1), **sides, macs=(0, 2**62), params=(0, 2**62))
+        if self.channels not in (1, 3):
+            raise UserError(f"{where}.channels is {self.channels}; allowed: 1, 3")
+        if not 1 <= len(self.classes) <= MOST_CLASSES:
+            raise UserError(f"{where}.classes has {len(self.classes)} names; expected 1 to {MOST_CLASSES:,}")
+        for key in ("mean", "std"):
+            values = getattr(self, key)
+            if len(values) != self.channels or (key == "std" and min(values) <= 0):
+                raise UserError(f"{where}.{key} is {values}; expected {self.channels} numbers, those of std positive")
+
+    def accuracy(self, split: str) -> str:
+        """In words, on `val` or `test`: in percent with its standard error; empty where not measured."""
+        text, images = self.percent(split), getattr(self, f"{split}_images")
+        name = {"val": "validation", "test": "test"}[split]
+        return text and f"{text} % on {name}" + (f" ({images:,} images)" if images and "±" in text else "")
+
+    def percent(self, split: str) -> str:
+        """Top-1 on `val` or `test` in percent with its standard error where that is known; empty where not measured."""
+        top1, error = (getattr(self, f"{split}_{key}") for key in ("top1", "std_error"))
+        if top1 is None:
+            return ""
+        return f"{top1:.2f}" if error is None else f"{top1:.2f} ± {error:.2f}"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image as the model takes it."""
+        return self.channels, self.resolution, self.resolution
+
+    @property
+    def preprocessing(self) -> str:
+        """How an image file becomes the model's input, in words."""
+        second = f"resize to {self.resolution} (bilinear, antialiased); " if self.resolution != self.size else ""
+        colour = "grey" if self.channels == 1 else "RGB"
+        return (
+            f"decode as {colour}; resize the shorter side to {shorter_side(self.size, self.crop)} (bicubic) and crop "
+            f"the centre to {self.size}; {second}divide by 255, subtract mean, divide by std; "
+            "float32 in the order (batch, channel, row, column)"
+        )
+
+    def to_texts(self) -> dict[str, str]:
+        """As pairs of texts, in a fixed order: what is no text becomes JSON. None is left out."""
+        own = {"format": FORMAT, **asdict(self), "preprocessing": self.preprocessing}
+        return {
+            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for key, value in own.items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_texts(cls, texts: dict[str, str], path: Path) -> ModelCard:
+        """The inverse of `to_texts`. Raises `UserError` naming the file where it says nothing of this kind."""
+        if texts.get("format") != FORMAT:
+            raise UserError(f"{path} says nothing about classes and images; expected a model that 'deps export' wrote")
+        kinds = {key: kind for key, kind in cls.__annotations__.items() if key in texts}
+        try:
+            data: dict[str, Any] = {
+                key: texts[key] if kind == "str" else json.loads(texts[key]) for key, kind in kinds.items()
+            }
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} is damaged: its metadata cannot be read ({error}); export it again") from None
+        return structured(cls, data, f"{path}: metadata")
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any], where: str) -> ModelCard:
+        """From a mapping that has more. Raises `UserError` naming the key below `where` that is missing or wrong."""
+        return structured(cls, {key: facts[key] for key in cls.__annotations__ if key in facts}, where)

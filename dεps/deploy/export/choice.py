@@ -1,0 +1,106 @@
+"""The best arch under a budget, among those that search has found: by validation, never by test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from dεps.core.errors import UserError
+from dεps.core.files import read_json
+from dεps.deploy.export.config import macs_text
+from dεps.spaces.space import SearchSpace
+from dεps.workspace.stage import Context
+from dεps.workspace.tables import CURE, check_weights, read_table, weights_stamp
+
+
+def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
+    """`front.csv` of stage `search`: arch, macs, params, predicted, and measured where it was.
+
+    Raises `UserError` where it is missing, naming the command that makes it, or holds archs that the space has not.
+    """
+    path = context.folder("search") / "front.csv"
+    if not path.exists():
+        instance = f"search@{context.experiment}-{context.instance}"
+        raise UserError(f"{path} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
+    front = read_table(path, ["macs", "params", "predicted"], ["arch"])
+    for arch in front.arch:
+        if not space.writes(arch):
+            raise UserError(f"{path} holds {arch!r}, no arch of {space.name}; {CURE}")
+    check_weights(front, path, context.folder("train") / "supernet.safetensors")
+    front["measured"] = pd.to_numeric(front["measured"], errors="coerce") if "measured" in front else float("nan")
+    return front
+
+
+def candidates(front: pd.DataFrame, limit: float, count: int, where: str) -> list[str]:
+    """Archs that cost at most `limit` MACs: the `count` with the best predictions, and all that were measured.
+
+    Raises `UserError` naming the budget `where`, and the cheapest arch, when there is none.
+    """
+    under = front[front.macs <= limit]
+    if under.empty:
+        least = int(front.macs.min())
+        cheapest = f"the cheapest arch that search found has {macs_text(least)} ({least:,})"
+        raise UserError(f"{where} is {macs_text(limit)} MACs; {cheapest}")
+    best = under.sort_values(["predicted", "macs"], ascending=[False, True]).arch.head(count)
+    return list(dict.fromkeys([*best, *under.arch[under.measured.notna()]]))
+
+
+def most_accurate(front: pd.DataFrame, archs: Iterable[str], measured: dict[str, float]) -> str:
+    """Of `archs`, the one with the best accuracy on validation; of equals that of the fewest MACs."""
+    macs = dict(zip(front.arch, front.macs, strict=True))
+    return min(archs, key=lambda arch: (-measured[arch], macs[arch], arch))
+
+
+def remarks(facts: dict[str, Any]) -> list[str]:
+    """`worse_than`, short enough for a table."""
+    return [
+        f"{found['points']:+.2f} ± {found['error']:.2f} to {budget} on {split}{', within noise' * found['is_noise']}"
+        for budget, splits in facts.get("worse_than", {}).items()
+        for split, found in splits.items()
+    ]
+
+
+def worse_than(facts: dict[str, Any]) -> list[str]:
+    """In words, under which smaller budgets a model in `models.json` has a better one, and whether that is noise."""
+    lines = []
+    for budget, splits in facts.get("worse_than", {}).items():
+        for split, found in splits.items():
+            # Test images choose nothing, so they give no advice.
+            advice = ": take the smaller one" if split == "validation" else ""
+            verdict = "within noise" if found["is_noise"] else f"more than noise{advice}"
+            difference = f"{-found['points']:.2f} ± {found['error']:.2f} points"
+            lines.append(f"is {difference} worse on {split} than {budget}, which is smaller: {verdict}")
+    return lines
+
+
+def known_accuracies(front: pd.DataFrame) -> dict[str, float]:
+    """What search has measured on validation, in percent by arch."""
+    rows = front[front.measured.notna()]
+    return dict(zip(rows.arch, rows.measured.astype(float), strict=True))
+
+
+def known_test_top1(context: Context, arch: str, val_top1: float) -> float | None:
+    """Top-1 on test in percent, where the pipeline has measured that very arch; nothing is measured here.
+
+    A measurement counts only where it is of the weights that are there, and its accuracy on validation is `val_top1`.
+    """
+    weights = context.folder("train") / "supernet.safetensors"
+    stamp = weights_stamp(weights) if weights.exists() else None
+    path = context.folder("export") / "models.json"
+    if path.exists():
+        for model in read_json(path, "the stage 'export'").values():
+            own = isinstance(model, dict) and (model.get("arch"), model.get("val_top1")) == (arch, val_top1)
+            own = own and model.get("weights", stamp) == stamp
+            if own and isinstance(model.get("test_top1"), float):
+                return model["test_top1"]
+    for name in ("pareto.csv", "population.csv"):
+        path = context.folder("evaluate") / name
+        if path.exists():
+            table = read_table(path, ["val_top1", "test_top1"], ["arch"])
+            if "weights" in table:
+                table = table[table.weights == stamp]
+            if len(rows := table[(table.arch == arch) & (table.val_top1.round(4) == val_top1)]):
+                return float(rows.test_top1.iloc[0])
+    return None

@@ -1,0 +1,191 @@
+"""`deps export`: the best arch that search finds under a budget, as a file to take away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dεps.core.config import section, selected
+from dεps.core.device import best_device, set_up
+from dεps.core.errors import UserError
+from dεps.data.splits import PreparedData
+from dεps.deploy.export.card import ModelCard
+from dεps.deploy.export.choice import candidates, known_test_top1, most_accurate, read_front
+from dεps.deploy.export.config import ExportConfig, macs_text, parse_macs
+from dεps.deploy.export.fast import Fast, fastest_enough
+from dεps.deploy.export.formats import SUFFIXES, save_model
+from dεps.deploy.export.subnet import card_of, comparison_batches
+from dεps.deploy.latency.timing import Conditions
+from dεps.deploy.onnx.file import Comparison
+from dεps.evaluation.accuracy import Recalibration, correct, recalibrated
+from dεps.evaluation.inputs import load_data, load_net, recalibration
+from dεps.evaluation.noise import difference
+from dεps.nets.supernet import Supernet
+from dεps.search.nsga2 import SearchConfig
+from dεps.spaces.cost import arch_cost
+from dεps.spaces.space import Arch, check_choice
+from dεps.workspace.stage import Context
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for; at most one of the three limits."""
+
+    max_macs: str | None = None
+    max_latency_ms: float | None = None
+    arch: str | None = None
+    conditions: Conditions = field(default_factory=Conditions)
+    #: a latency table; default: the one that is kept, or a new one
+    table: Path | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    format: str
+    card: ModelCard
+    comparison: Comparison
+    latency: Fast | None
+    smaller: Smaller | None
+
+    def to_json(self) -> str:
+        """As one JSON object."""
+        data = {"file": str(self.path), "format": self.format, **vars(self.card)}
+        latency = None if self.latency is None else self.latency.to_json()
+        smaller = None if self.smaller is None else asdict(self.smaller)
+        data |= {"smaller_within_noise": smaller, "check": asdict(self.comparison), "latency": latency}
+        return json.dumps(data, indent=1, ensure_ascii=False)
+
+
+def export(
+    params: dict[str, Any],
+    experiment: str,
+    method: str | None,
+    seed: int | None,
+    wish: Wish,
+    format: str = "onnx",
+    out: Path | None = None,
+) -> Exported:
+    """Choose, recalibrate, extract, write, and compare what was written with PyTorch on validation images.
+
+    Args:
+        params: content of `params.yaml`.
+        experiment: whose supernet and search are used.
+        method, seed: which; default: the first that `params` selects.
+        wish: limits.
+        format: one of `SUFFIXES`.
+        out: default: `<experiment>-<method>-<MACs><suffix>` here.
+
+    Raises `UserError` where something is missing, wrong or impossible.
+    """
+    set_up()
+    check_choice(format, tuple(SUFFIXES), "--format")
+    if sum(limit is not None for limit in (wish.max_macs, wish.max_latency_ms, wish.arch)) > 1:
+        raise UserError("--max-macs, --max-latency-ms and --arch are alternatives; expected at most one")
+    limit = float("inf") if wish.max_macs is None else parse_macs(wish.max_macs, "--max-macs")
+    if out is not None and out.suffix != SUFFIXES[format]:
+        raise UserError(f"--out is {out}; expected a file name that ends in {SUFFIXES[format]}")
+    context = _context(params, experiment, method, seed)
+    weights = context.folder("train") / "supernet.safetensors"
+    if not weights.exists():
+        instance = f"train@{experiment}-{context.instance}"
+        raise UserError(f"{weights} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
+    data = load_data(context)
+    net = load_net(weights, data, context).to(best_device())
+    images = recalibration(context, data, context.section(SearchConfig, "search").recalibration_images)
+    measure = Validation(net, data, images)
+    fast = None
+    if wish.arch is not None:
+        arch = net.choices.named(wish.arch, "--arch")
+    elif wish.max_latency_ms is not None:
+        fast = fastest_enough(context, net, wish.max_latency_ms, wish.conditions, wish.table, measure)
+        arch = fast.arch
+    else:
+        front = read_front(context, net.space)
+        names = candidates(front, limit, context.section(ExportConfig, "export").candidates, "--max-macs")
+        arch = Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names])))
+    val_top1 = measure([arch])[str(arch)]
+    card = card_of(context, net, data, arch, val_top1, known_test_top1(context, str(arch), val_top1))
+    name = f"{experiment}-{context.method}-{macs_text(card.macs).replace(' ', '')}{SUFFIXES[format]}"
+    batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
+    plain, path = recalibrated(net, arch, data, images), out or Path(name)
+    comparison = save_model(format, plain, net.space, card, path, batches)
+    return Exported(path, format, card, comparison, fast, measure.smaller(arch))
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """An arch with fewer MACs than the exported one, of which validation cannot tell that it is worse."""
+
+    arch: str
+    macs: int
+    val_top1: float
+    #: of the exported one over it, in points, with the standard error on the same images
+    gain: float
+    gain_std_error: float
+
+
+class Validation:
+    """Top-1 on validation in percent, by `str(arch)`; no arch is measured twice."""
+
+    def __init__(self, net: Supernet, data: PreparedData, images: Recalibration) -> None:
+        self.net, self.data, self.images = net, data, images
+        self.known: dict[str, float] = {}
+        #: which images are given their label
+        self.right: dict[str, np.ndarray] = {}
+
+    def __call__(self, archs: Sequence[Arch]) -> dict[str, float]:
+        new = [arch for arch in dict.fromkeys(archs) if str(arch) not in self.known]
+        rows = correct(self.net, new, self.data, [self.data.validation], self.images) if new else []
+        self.right |= {str(arch): right.numpy() for arch, (right,) in zip(new, rows, strict=True)}
+        self.known |= {str(arch): round(100.0 * float(self.right[str(arch)].mean()), 4) for arch in new}
+        return {str(arch): self.known[str(arch)] for arch in archs}
+
+    def smaller(self, arch: Arch) -> Smaller | None:
+        """Of the measured archs that are smaller than `arch` and not worse by more than noise, the smallest."""
+        sizes = {name: self._macs(Arch.parse(name)) for name in self.known}
+        for name in sorted((name for name in sizes if sizes[name] < self._macs(arch)), key=lambda name: sizes[name]):
+            gain = difference(self.right[str(arch)], self.right[name])
+            if gain.is_noise or gain.points < 0:
+                return Smaller(name, sizes[name], self.known[name], *gain)
+        return None
+
+    def _macs(self, arch: Arch) -> int:
+        return arch_cost(self.net.space, arch, self.net.classes, self.net.channels).macs
+
+
+def _context(params: dict[str, Any], experiment: str, method: str | None, seed: int | None) -> Context:
+    context = Context("export", experiment, params=params)
+    methods = section(params, *context.keys("methods"))
+    method = selected(params, "methods")[0] if method is None else method
+    check_choice(method, tuple(methods), "--method")
+    return replace(context, method=method, seed=selected(params, "seeds")[0] if seed is None else seed)
+
+
+def print_exported(result: Exported) -> None:
+    """What was written, in a few lines."""
+    card, check = result.card, result.comparison
+    print(f"{result.path}: {card.experiment} {card.method}-{card.seed}, {len(card.classes)} classes of {card.data}")
+    print(f"  arch        {card.arch}")
+    print(f"  cost        {macs_text(card.macs)} MACs, {card.params:,} parameters")
+    print(f"  accuracy    {', '.join(filter(None, map(card.accuracy, ('val', 'test'))))}")
+    if (other := result.smaller) is not None:
+        gain = f"{other.gain:+.2f} ± {other.gain_std_error:.2f} points, paired"
+        print(
+            f"  noise       {macs_text(other.macs)} MACs may do as well: {other.val_top1:.2f} % on validation ({gain})"
+        )
+        print(f"              with --arch {other.arch}")
+    if result.latency is not None:
+        latency = result.latency
+        print(f"  latency     {latency.measured_ms:.3f} ms, predicted {latency.predicted_ms:.3f} ms ({latency.of})")
+    print(
+        f"  checked     {check.images:,} validation images: same top-1 as PyTorch, "
+        f"logits within {check.max_logit_difference:.1e}"
+    )

@@ -1,0 +1,102 @@
+"""Exported subnets as PyTorch files: `torch.export`'s .pt2, and safetensors with all that rebuilds the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dεps.core.config import structured
+from dεps.core.errors import UserError
+from dεps.core.files import replace_atomic
+from dεps.core.tensors import read_description, read_tensors, save_tensors
+from dεps.deploy.export.card import ModelCard
+from dεps.deploy.onnx.file import Comparison, compare, mismatch, save_onnx
+from dεps.deploy.onnx.session import LARGEST_MODEL
+from dεps.nets.extract import extract
+from dεps.nets.supernet import Supernet
+from dεps.spaces.cost import arch_cost
+from dεps.spaces.space import Arch, SearchSpace
+
+CARD = "card.json"
+#: suffixes by the names of the formats
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
+_WHAT, _CURE = "exported model", "'deps export --format safetensors' writes such files"
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+def save_model(
+    format: str, net: nn.Module, space: SearchSpace, card: ModelCard, path: Path, images: Batches
+) -> Comparison:
+    """Write the plain network in the format of that name; what was written is compared on batches (images, labels).
+
+    Raises `UserError`, and leaves no file, where the two differ.
+    """
+    if format == "onnx":
+        return save_onnx(net, card, path, images)
+    net = net.cpu().eval()
+    found: list[Comparison] = []
+
+    def write(temporary: Path) -> None:
+        if format == "torch":
+            _write_pt2(net, card, temporary)
+            other = _read_pt2(temporary)
+        else:
+            description = {**card.to_texts(), "space_definition": json.dumps(dataclasses.asdict(space))}
+            save_tensors(net.state_dict(), temporary, ("model", description))
+            other, _ = load_model(temporary)
+        found.append(compare(net, other, images))
+        if not found[0].same:
+            raise UserError(f"{path} was not kept: {mismatch(found[0], 'the file')}")
+
+    replace_atomic(path, write)
+    return found[0]
+
+
+def _write_pt2(net: nn.Module, card: ModelCard, path: Path) -> None:
+    batch = torch.export.Dim("batch", min=1)
+    example = torch.zeros(2, *card.shape)
+    program = torch.export.export(net, (example,), dynamic_shapes=({0: batch},))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names this machine's folders
+    program._example_inputs = None  # would be pickled
+    with path.open("wb") as file:  # of a path it would want another suffix
+        torch.export.save(program, file, extra_files={CARD: json.dumps(card.to_texts(), ensure_ascii=False)})
+
+
+def _read_pt2(path: Path) -> nn.Module:
+    """A file that this process has just written: of others it might run code."""
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.export.load(file).module()
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
+    """The plain network of a .safetensors file, in eval mode. Raises `UserError` naming the file where it is none."""
+    described = read_description(path, "model", _WHAT, _CURE)
+    if not all(isinstance(text, str) for text in described.values()):
+        raise UserError(f"{path} is no readable {_WHAT} (its metadata is no text); {_CURE}")
+    card = ModelCard.from_texts(described, path)
+    try:
+        definition = json.loads(described["space_definition"])
+    except (KeyError, ValueError, RecursionError):
+        raise UserError(f"{path} is no readable {_WHAT} (it does not describe its space); {_CURE}") from None
+    space, arch = structured(SearchSpace, definition, f"{path}: space"), Arch.parse(card.arch)
+    if arch not in space:
+        raise UserError(f"{path} is no readable {_WHAT} ({card.arch} is no arch of its space); {_CURE}")
+    tensors = read_tensors(path, _WHAT, _CURE)
+    # Before memory is taken for what a description may say.
+    own, whole = (arch_cost(space, one, len(card.classes), card.channels).params for one in (arch, space.largest()))
+    if own > sum(tensor.numel() for tensor in tensors.values()) or 4 * whole > LARGEST_MODEL:
+        raise UserError(f"{path} does not fit its own metadata: that needs {own:,} weights of {whole:,}; {_CURE}")
+    net = extract(Supernet(space, len(card.classes), card.channels), arch).eval()
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit its own metadata: {' '.join(str(error).split())[:200]}") from None
+    return net, card

@@ -1,0 +1,122 @@
+"""`deps latency`: measure the layers of a space here, and predict what archs take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dεps.core.config import section, structured
+from dεps.core.device import set_up
+from dεps.core.errors import UserError
+from dεps.data.config import DatasetConfig
+from dεps.data.manifest import prepared_folder, read_manifest
+from dεps.deploy.latency.layers import Layers
+from dεps.deploy.latency.table import LatencyTable, as_dict, default_path, load_table, measure_table
+from dεps.deploy.latency.timing import Conditions
+from dεps.nets.supernet import Supernet
+from dεps.spaces.space import Arch, SearchSpace
+
+
+@dataclass(frozen=True)
+class LatencyResult:
+    """A table, where it is kept, and the latencies that were asked for."""
+
+    table: LatencyTable
+    path: Path
+    #: milliseconds by arch
+    archs: dict[str, float]
+
+    def to_json(self) -> str:
+        """As one JSON object; the table's layers are in its file."""
+        return json.dumps({"table": str(self.path), **as_dict(self.table), "archs": self.archs}, indent=1)
+
+
+def latency(
+    params: dict[str, Any] | None,
+    experiment: str | None,
+    space: str | None,
+    classes: int | None,
+    channels: int | None,
+    conditions: Conditions,
+    out: Path | None,
+    archs: Sequence[str],
+    unseen: int,
+    again: bool,
+) -> LatencyResult:
+    """The table of an experiment's space, or of a named one: the one kept, or measured now.
+
+    Args:
+        params: content of `params.yaml`, where `experiment` is given.
+        experiment: decides space, and, unless given, classes and channels.
+        space: name of a space in `params/space`.
+        classes, channels: of the networks; by default those of the data, or 10 and 3.
+        conditions: what is measured.
+        out: the table's file; default: below `.state/latency`.
+        archs: whose latency is predicted, as `SearchSpace.named` understands them.
+        unseen: archs for the error.
+        again: measure even where there is a table.
+    """
+    conditions.check()
+    set_up()
+    net = _net(params, experiment, space, classes, channels)
+    wanted = [net.space.named(text, "--arch") for text in archs]
+    table, path = table_for(net, conditions, out, unseen, again)
+    layers = Layers(net)
+    return LatencyResult(table, path, {str(arch): round(table.predict(layers, arch), 4) for arch in wanted})
+
+
+def table_for(
+    net: Supernet, conditions: Conditions, path: Path | None = None, unseen: int = 50, again: bool = False
+) -> tuple[LatencyTable, Path]:
+    """The table kept in `path`, or measured now and kept there; and the path."""
+    own, path = path is None, path or default_path(net, conditions)
+    if path.suffix != ".json":
+        raise UserError(f"{path} is no name for a latency table; expected one that ends in .json")
+    if path.exists() and not again:
+        try:
+            table = load_table(path, net)
+        except UserError:
+            if not own:
+                raise
+            return table_for(net, conditions, None, unseen, again=True)  # it is no loss
+        if table.conditions != conditions or table.runtime != conditions.runtime:
+            raise UserError(f"{path} is of {table.runtime}, batch {table.batch}; 'deps latency --again' measures anew")
+        return table, path
+    table = measure_table(net, conditions, unseen)
+    table.save(path)
+    return table, path
+
+
+def _net(
+    params: dict[str, Any] | None, experiment: str | None, space: str | None, classes: int | None, channels: int | None
+) -> Supernet:
+    """A supernet with any weights: they make no difference to the time."""
+    if (experiment is None) == (space is None):
+        raise UserError("one of EXPERIMENT and --space is needed: whose archs are measured")
+    if space is not None:
+        from dεps.workspace.presets import load_space
+
+        return Supernet(load_space(space), classes or 10, channels or 3)
+    own = section(params or {}, "experiments", experiment)
+    key = f"experiments.{experiment}"
+    found = structured(SearchSpace, section(own, "space"), f"{key}.space")
+    channels = channels or structured(DatasetConfig, section(own, "dataset"), f"{key}.dataset").channels
+    if classes is None:
+        classes = len(read_manifest(prepared_folder(experiment))["classes"])
+    return Supernet(found, classes, channels)
+
+
+def print_latency(result: LatencyResult) -> None:
+    """What was measured, and the archs' latencies."""
+    table = result.table
+    print(f"{result.path}: {table.space}, {len(table.layers)} kinds of layers, batch {table.batch}")
+    print(f"  {table.runtime}; networks as extracted")
+    print(
+        f"  error on {table.unseen_archs} unseen archs: median {table.median_error_percent:.1f} %, "
+        f"90th percentile {table.p90_error_percent:.1f} %, Kendall's τ {table.kendall_tau:.2f}"
+    )
+    for arch, milliseconds in result.archs.items():
+        print(f"  {milliseconds:8.3f} ms  {Arch.parse(arch)}")

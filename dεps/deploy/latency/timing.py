@@ -1,0 +1,127 @@
+"""How long networks take here: interleaved, repeated, by a fixed number of threads."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+
+from dεps.core.device import best_device
+from dεps.core.progress import progress
+from dεps.deploy.onnx.graph import INPUT, to_onnx
+from dεps.deploy.onnx.session import open_session
+from dεps.spaces.space import check_choice
+
+ENGINES = ("onnxruntime", "torch")
+#: seconds of one sample, which is of as many calls as fit; the clock's own cost vanishes in it
+SAMPLE = 2e-3
+#: samples of each network: at most, and at least where they would take longer than PATIENCE seconds in all
+ROUNDS, FEWEST_ROUNDS, PATIENCE = 25, 7, 60.0
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a latency is of, beside the network."""
+
+    #: one of ENGINES: ONNX Runtime on the CPU, or PyTorch, eager, on the GPU where there is one
+    engine: str = "onnxruntime"
+    threads: int = 1
+    #: images of one call
+    batch: int = 1
+
+    def check(self, where: str = "--engine") -> None:
+        """Raise `UserError` where there is no such engine."""
+        check_choice(self.engine, ENGINES, where)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return best_device() if self.engine == "torch" else torch.device("cpu")
+
+    @property
+    def runtime(self) -> str:
+        """Engine and version, device, threads: what a table is only valid for."""
+        version = onnxruntime.__version__ if self.engine == "onnxruntime" else torch.__version__
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else cpu_name()
+        return f"{self.engine} {version} on {name}, {self.threads} thread{'s' * (self.threads > 1)}"
+
+
+def cpu_name() -> str:
+    """The processor's name, as far as the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def runner(net: nn.Module, shape: tuple[int, ...], conditions: Conditions) -> Callable[[], object]:
+    """A function that runs a plain network once, on one made-up batch of inputs of that shape each."""
+    images = torch.rand(conditions.batch, *shape, generator=torch.Generator().manual_seed(0))
+    if conditions.engine == "onnxruntime":
+        session = open_session(to_onnx(net, shape).SerializeToString(), conditions.threads, spinning=False)
+        array = images.numpy()
+        return lambda: session.run(None, {INPUT: array})
+    device = conditions.device
+    net, images = net.eval().to(device), images.to(device)
+    if images.dim() == 4:
+        images = images.to(memory_format=torch.channels_last)
+
+    def run() -> None:
+        with torch.inference_mode():
+            net(images)
+
+    return run
+
+
+def latencies(runners: Sequence[Callable[[], object]], conditions: Conditions, label: str) -> np.ndarray:
+    """Milliseconds a call (n,): the median of up to ROUNDS samples of each.
+
+    All are measured in each round, in turn, so that what slows the machine down for a while slows all alike.
+    """
+    synchronise = torch.cuda.synchronize if conditions.device.type == "cuda" else lambda: None
+    with _threads(conditions.threads):
+        once = [_warm_up(run, synchronise) for run in runners]
+        calls = [int(np.clip(SAMPLE / seconds, 1, 10_000)) for seconds in once]
+        a_round = sum(max(SAMPLE, seconds) for seconds in once)
+        rounds = int(np.clip(PATIENCE / max(a_round, 1e-9), FEWEST_ROUNDS, ROUNDS))
+        samples = np.empty((rounds, len(runners)))
+        for row in progress(samples, label, rounds):
+            for number, (run, count) in enumerate(zip(runners, calls, strict=True)):
+                row[number] = _sample(run, count, synchronise)
+    return np.median(samples, axis=0) * 1e3
+
+
+def _warm_up(run: Callable[[], object], synchronise: Callable[[], None]) -> float:
+    """Seconds a call, roughly."""
+    for _ in range(3):
+        run()
+    return min(_sample(run, 1, synchronise) for _ in range(3))
+
+
+def _sample(run: Callable[[], object], count: int, synchronise: Callable[[], None]) -> float:
+    """Seconds a call."""
+    synchronise()
+    start = time.perf_counter()
+    for _ in range(count):
+        run()
+    synchronise()
+    return (time.perf_counter() - start) / count
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,57 @@
+"""What most stages start from: the experiment's prepared data, and a supernet that fits it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dεps.core.config import section
+from dεps.core.errors import UserError
+from dεps.data.augment import AugmentConfig
+from dεps.data.config import DatasetConfig
+from dεps.data.splits import PreparedData
+from dεps.evaluation.accuracy import AUGMENTED, Recalibration
+from dεps.nets.files import load_supernet, trained_with
+from dεps.nets.supernet import Supernet
+from dεps.spaces.space import SearchSpace
+from dεps.workspace.identity import training_facts
+from dεps.workspace.stage import Context
+
+
+def load_data(context: Context) -> PreparedData:
+    """The output of stage `prepare`. Raises `UserError`."""
+    return PreparedData(context.data_folder(), context.section(DatasetConfig, "dataset"))
+
+
+def recalibration(context: Context, data: PreparedData, images: int, seed: int | None = None) -> Recalibration:
+    """So many training images for BN statistics, as `train.recalibrate_on` says; `seed` is by default the context's."""
+    on = section(context.params, *context.keys("train")).get("recalibrate_on")
+    augment = context.section(AugmentConfig, "train", "augment") if on == AUGMENTED else None
+    return Recalibration.of(data.train, images, context.seed if seed is None else seed, augment)
+
+
+def load_net(
+    path: Path, data: PreparedData, context: Context, method: str | None = None, seed: int | None = None
+) -> Supernet:
+    """The supernet that a stage has written to `path`, of the params, the data, method and seed of `context`.
+
+    Raises `UserError` naming what it was trained with instead.
+    """
+    net, cure = load_supernet(path), "run the stage that writes it again"
+    check_fit(net, data, path)
+    if net.space != context.section(SearchSpace, "space"):
+        raise UserError(f"{path} is of another search space than params.yaml says; {cure}")
+    method, seed = method or context.method, context.seed if seed is None else seed
+    facts, found = training_facts(context.params, context.experiment, method, seed, data.manifest), trained_with(path)
+    if found and (other := [key for key in facts if found.get(key) != facts[key]]):
+        raise UserError(f"{path} was trained with another '{other[0]}' than params.yaml and {data.folder} say; {cure}")
+    return net
+
+
+def check_fit(net: Supernet, data: PreparedData, path: Path) -> None:
+    """Raise `UserError` where the supernet of file `path` cannot be used with the data."""
+    for what, own, there in (
+        ("classes", net.classes, len(data.classes)),
+        ("input channels", net.channels, data.channels),
+    ):
+        if own != there:
+            raise UserError(f"{path} has {own} {what}, {data.folder} has {there}; expected the same")

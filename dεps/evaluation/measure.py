@@ -1,0 +1,69 @@
+"""Measuring many archs: shared among the processes of a job, and never twice what an interrupted run has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dεps.core.device import best_device
+from dεps.core.errors import UserError
+from dεps.core.progress import progress
+from dεps.evaluation import parallel
+from dεps.evaluation.accuracy import Recalibration
+from dεps.spaces.space import Arch
+from dεps.workspace.identity import digest
+from dεps.workspace.resume import Journal, file_hash, work_folder, work_key
+from dεps.workspace.stage import Context, leads
+
+#: archs that are measured together; what they share is computed once, what is finished with them is kept at once
+TOGETHER = 20
+
+
+def measure_each(
+    context: Context,
+    supernet: Path,
+    manifest: dict[str, Any],
+    images: Recalibration,
+    archs: Iterable[Arch],
+    measure: Callable[[Sequence[Arch]], list[dict[str, Any]]],
+) -> dict[Arch, dict[str, Any]]:
+    """What `measure` says of each arch: plain data, a function of the arch and of the other arguments alone.
+
+    It is asked about a few archs at a time, neighbours in their layers.
+
+    Args:
+        supernet: file of the weights that are measured.
+        manifest: of the data.
+        images: for BN recalibration.
+    """
+    part = parallel.part()
+    data, seen = digest(manifest["sha256"]), (len(images.indices), repr(images.augment))
+    where = best_device().type
+    key = work_key(context.label, context.seed, file_hash(supernet), data, seen, torch.__version__, where)
+    journal = Journal(work_folder(context.state("resume"), key, context.label, leads()), part.number)
+    parallel.wait()
+    distinct = {str(arch): arch for arch in archs}
+    finished = journal.read()
+    left = distinct.keys() - finished.keys()
+    parallel.wait()  # before any process writes: all must see the same
+    if leads() and len(left) < len(distinct):
+        print(f"{context.label}: goes on after {len(distinct) - len(left)} of {len(distinct)} archs")
+
+    def rows(names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for start in range(0, len(names), TOGETHER):
+            some = names[start : start + TOGETHER]
+            yield from zip(some, measure([distinct[name] for name in some]), strict=True)
+
+    own = sorted(left)[len(left) * part.number // part.count : len(left) * (part.number + 1) // part.count]
+    for name, row in progress(rows(own), context.label, len(own)) if leads() else rows(own):
+        journal.add(name, row)
+        finished[name] = row
+    parallel.wait()
+    finished |= journal.read()  # of the other processes
+    parallel.leave()
+    if lost := distinct.keys() - finished.keys():
+        raise UserError(f"{journal.folder} has lost what was measured of {len(lost)} archs; run the stage again")
+    return {arch: finished[name] for name, arch in distinct.items()}

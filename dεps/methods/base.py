@@ -1,0 +1,140 @@
+"""What a training method is: phases, and for each step the subnets to train with their losses and weights.
+
+The optimisation loop (`dεps.training.loop`) is shared. A method is one file here with an `Options` dataclass (its
+keys in `params/method/*.yaml`) and a `build(options, setup)` that returns a `Strategy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple, Protocol
+
+from dεps.core.errors import UserError
+from dεps.methods.losses import Loss
+from dεps.methods.schedule import CosineSchedule, Schedule
+from dεps.spaces.space import Arch, SearchSpace, check_ascending
+
+#: of ratios of epochs, temperatures and weights; beyond it a step has no number, or a loss no value
+LARGEST = 10_000
+#: random subnets a step
+MOST_SUBNETS = 100
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every strategy is built from: the space and the experiment's `train` section."""
+
+    space: SearchSpace
+    epochs: int
+    steps_per_epoch: int
+    learning_rate: float
+    warmup_epochs: float
+    label_smoothing: float
+    dropout: float
+    #: images of a step
+    batch_size: int = 64
+
+    def steps(self, epochs: float) -> int:
+        """Steps in so many epochs."""
+        return round(epochs * self.steps_per_epoch)
+
+    def schedule(self) -> CosineSchedule:
+        """The full model's learning rate over the whole horizon."""
+        return CosineSchedule(self.learning_rate, self.steps(self.epochs), self.steps(self.warmup_epochs))
+
+
+@dataclass
+class Restricted:
+    """Keys of every method: the part of the space that it trains and offers; null: all of it.
+
+    Stages without a choice keep what they have.
+    """
+
+    #: kernel sizes, such as [7], as DεpS and BigNAS were published with
+    kernels: list[int] | None = None
+    #: blocks a stage
+    depths: list[int] | None = None
+    #: expand ratios
+    expands: list[float] | None = None
+
+    def restricted(self, space: SearchSpace, where: str) -> SearchSpace:
+        """That part of `space`. Raises `UserError` naming the key below `where` whose values it has not."""
+        own = {"kernel": self.kernels, "depth": self.depths, "expand": self.expands}
+        for choice, values in own.items():
+            if values is not None:
+                _check_restriction(values, [getattr(stage, choice) for stage in space.stages], f"{where}.{choice}s")
+        return space.restrict(**own) if any(values is not None for values in own.values()) else space
+
+
+def _check_restriction(values: list, offered: list[list], where: str) -> None:
+    check_ascending(values, where, low=-1)
+    everything = sorted({choice for choices in offered for choice in choices})
+    for value in values:
+        if value not in everything:
+            raise UserError(f"{where} holds {value:g}; the space offers {', '.join(f'{one:g}' for one in everything)}")
+    for choices in offered:
+        if len(choices) > 1 and choices[-1] not in values:
+            there = ", ".join(f"{value:g}" for value in values)
+            raise UserError(f"{where} is [{there}]; expected {choices[-1]:g} too, which the full model has")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training, from global step `start` up to but not including `end`; borders need not be epochs'."""
+
+    name: str
+    start: int
+    end: int
+    schedule: Schedule
+    #: sort channels on entry: within expand groups, over the whole width, or not at all
+    sort: str | None = None
+    #: the full model as it is on entry is frozen and teaches from then on
+    freeze_teacher: bool = False
+    #: that teacher normalises each batch by the batch's own statistics, instead of recalibrated ones
+    teacher_in_train_mode: bool = False
+    #: momentum starts at zero on entry, as that of a new optimizer does
+    new_optimizer: bool = False
+    #: on entry γ of the last BN in each residual block becomes 0, so that the block is the identity
+    zero_gamma: bool = False
+    #: nothing but the full model is trained: kernel transformations rest, and validation is that of the trunk
+    alone: bool = False
+
+
+class Term(NamedTuple):
+    """One subnet's share of a step: `(weight * loss(logits, targets)).backward()`."""
+
+    arch: Arch
+    loss: Loss
+    weight: float = 1.0
+    dropout: float = 0.0
+    #: the full model's own share, whose logits teach the rest; a random subnet that happens to be as large is not
+    full: bool = False
+
+
+class Strategy(Protocol):
+    """A training method; everything it says is a pure function of the step."""
+
+    #: learn a linear map for each smaller kernel
+    kernel_transform: bool
+    #: the archs that the trained supernet offers
+    space: SearchSpace
+    #: first steps in which the method is nothing but the full model's own training, so that it can branch from it
+    trunk_steps: int
+
+    def phases(self) -> Sequence[Phase]:
+        """All phases, one after the other from step 0."""
+        ...
+
+    def terms(self, step: int, rng: Random) -> Sequence[Term]:
+        """The subnets that global step `step` trains; the full model first where it takes part."""
+        ...
+
+
+class StrategyModule(Protocol):
+    """What a file in this folder offers."""
+
+    Options: type
+
+    def build(self, options: Any, setup: Setup) -> Strategy: ...

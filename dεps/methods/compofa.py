@@ -1,0 +1,57 @@
+"""CompOFA (arXiv 2104.12642): OFA on a space in which depth and expand ratio go together.
+
+Update: as OFA's, in two phases of 25 and 125 epochs (against 180 of the teacher), which both offer all coupled choices.
+Kernels are fixed per stage and not transformed. Both phases sort channels over the whole width, as the public code
+does. A stage with a single depth, such as Proxyless's last, has all its expand ratios, one for all of its blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dεps.core.errors import UserError
+from dεps.methods.base import Restricted, Setup
+from dεps.methods.ofa import ProgressiveShrinking, Shrinking, TeacherOptions
+from dεps.spaces.space import SearchSpace
+
+
+@dataclass
+class Options(TeacherOptions):
+    """Keys of a method that uses this strategy."""
+
+    #: one kernel a stage; a shorter list is repeated from its start
+    kernels: list[int] = field(default_factory=lambda: [3, 5, 3, 3, 5])
+
+    def restricted(self, space: SearchSpace, where: str) -> SearchSpace:
+        """The whole `space`, whose full model teaches; `build` couples it, then keeps the `depths` alone.
+
+        Raises `UserError` where a stage does not offer its kernel, and for `expands`, which follow the depths.
+        """
+        if self.expands is not None:
+            raise UserError(f"{where}.expands is {self.expands}; here the ratio follows the depth: set {where}.depths")
+        for number, (stage, kernel) in enumerate(zip(space.stages, self.each_kernel(space), strict=True)):
+            if kernel not in stage.kernel:
+                offered = f"the space offers {stage.kernel}"
+                raise UserError(f"{where}.kernels gives stage {number} kernel {kernel}; {offered}")
+        Restricted(None, self.depths, None).restricted(space, where)
+        return space
+
+    def each_kernel(self, space: SearchSpace) -> list[int]:
+        """The kernel of each stage."""
+        return [self.kernels[number % len(self.kernels)] for number in range(len(space.stages))]
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        super().check(where)
+        if not self.kernels:
+            raise UserError(f"{where}.kernels is empty; expected one kernel a stage, such as [3, 5, 3, 3, 5]")
+
+
+def build(options: Options, setup: Setup) -> ProgressiveShrinking:
+    """The strategy for `setup`. Each depth keeps the ratio that it has in the whole coupled space."""
+    space = setup.space.couple(options.each_kernel(setup.space)).restrict(depth=options.depths)
+    stages = [
+        Shrinking("coupled 1", 25, 0, 32.5, 4, space, "all"),
+        Shrinking("coupled 2", 125, 5, 10.8, 4, space, "all"),
+    ]
+    return ProgressiveShrinking(options, setup, space, stages, kernel_transform=False)

@@ -1,0 +1,110 @@
+"""DεpS, delayed ε-shrinking (arXiv 2407.06167).
+
+Update: until shrink start the full model alone (FM-Warmup). Then the sandwich: full model on labels (weight 1), and
+the smallest (`SearchSpace.smallest()`) and random subnets distilled from its logits of the same step (weight β(t), the
+ε ramp). Channels are sorted once, at shrink start. One cosine learning rate spans both phases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+
+from dεps.core.errors import UserError, check_numbers
+from dεps.methods.base import LARGEST, MOST_SUBNETS, Phase, Restricted, Setup, Term
+from dεps.methods.full_model import full_model_term
+from dεps.methods.losses import CrossEntropy, InPlaceDistillation
+from dεps.methods.schedule import SHAPE_NAMES, EpsilonRamp
+from dεps.spaces.space import SearchSpace
+
+
+@dataclass
+class Options(Restricted):
+    """Keys of a method that uses this strategy."""
+
+    #: share of all epochs in which the full model trains alone
+    shrink_start: float = 0.5
+    #: epochs over which the subnets' effective learning rate climbs from ε to the full rate; 0: no ramp
+    ramp_epochs: float = 5.0
+    #: how it climbs: linear (the paper's), cosine, exponential, step (ε until the ramp's end), constant (ε for good)
+    ramp_shape: str = "linear"
+    #: ε, as a share of the full rate
+    epsilon: float = 0.0
+    #: random subnets a step, beside the full model and the smallest
+    random_subnets: int = 2
+    #: teach subnets by the full model's logits (in-place distillation) instead of labels
+    distill: bool = True
+    temperature: float = 1.0
+    #: sort channels by importance at shrink start
+    sort_channels: bool = True
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if not 0.0 <= self.shrink_start <= 1.0:
+            raise UserError(f"{where}.shrink_start is {self.shrink_start}; expected a share of the epochs, 0 to 1")
+        if not 0.0 <= self.epsilon <= 1.0:
+            raise UserError(f"{where}.epsilon is {self.epsilon}; expected 0 to 1")
+        if self.ramp_shape not in SHAPE_NAMES:
+            raise UserError(f"{where}.ramp_shape is {self.ramp_shape!r}; allowed: {', '.join(SHAPE_NAMES)}")
+        if self.ramp_shape == "constant" and self.epsilon == 0.0:
+            raise UserError(f"{where}.epsilon is 0 with ramp_shape constant, which trains no subnet; expected above 0")
+        check_numbers(self, where, ramp_epochs=(0, LARGEST * 10), random_subnets=(0, MOST_SUBNETS))
+        check_temperature(self, where)
+
+
+def check_temperature(options: object, where: str) -> None:
+    """Raise `UserError` unless logits can be divided by it."""
+    if options.temperature <= 0:
+        raise UserError(f"{where}.temperature is {options.temperature}; expected a positive number")
+    check_numbers(options, where, temperature=(1 / LARGEST, LARGEST))
+
+
+@dataclass(frozen=True)
+class DelayedShrinking:
+    """FM-Warmup, then the sandwich with the ε ramp."""
+
+    options: Options
+    setup: Setup
+    kernel_transform: bool = False
+
+    @property
+    def space(self) -> SearchSpace:
+        """What the method is restricted to."""
+        return self.setup.space
+
+    @property
+    def trunk_steps(self) -> int:
+        """Steps before shrink start, which falls on the nearest epoch."""
+        return self.setup.steps(round(self.options.shrink_start * self.setup.epochs))
+
+    @cached_property
+    def ramp(self) -> EpsilonRamp:
+        """β over the steps."""
+        steps = self.setup.steps(self.options.ramp_epochs)
+        options = self.options
+        return EpsilonRamp(self.setup.schedule(), self.trunk_steps, steps, options.epsilon, options.ramp_shape)
+
+    def phases(self) -> Sequence[Phase]:
+        """FM-Warmup and shrinking, under one learning-rate schedule."""
+        schedule, start, end = self.setup.schedule(), self.trunk_steps, self.setup.steps(self.setup.epochs)
+        sort = "groups" if self.options.sort_channels else None
+        phases = [Phase("full model", 0, start, schedule, alone=True), Phase("shrinking", start, end, schedule, sort)]
+        return [phase for phase in phases if phase.end > phase.start]
+
+    def terms(self, step: int, rng: Random) -> Sequence[Term]:
+        """The full model; from shrink start on also the smallest and random subnets."""
+        full = full_model_term(self.setup)
+        if step < self.trunk_steps:
+            return [full]
+        space, options = self.setup.space, self.options
+        loss = InPlaceDistillation(options.temperature) if options.distill else CrossEntropy(self.setup.label_smoothing)
+        subnets = [space.smallest(), *(space.sample(rng) for _ in range(options.random_subnets))]
+        beta = self.ramp(step)
+        return [full, *(Term(arch, loss, beta) for arch in subnets)]
+
+
+def build(options: Options, setup: Setup) -> DelayedShrinking:
+    """The strategy for `setup`."""
+    return DelayedShrinking(options, setup)

@@ -1,0 +1,144 @@
+"""OFA, progressive shrinking (arXiv 1908.09791).
+
+Update: first the full model alone. Frozen, it teaches random subnets of a space that opens step by step: kernels,
+then depths, then expand ratios. Each phase starts from the last, with a learning-rate schedule and an optimizer of its
+own. A phase that would offer the archs of the one before is left out; the others keep their lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from random import Random
+from typing import NamedTuple
+
+from dεps.core.errors import UserError, check_numbers
+from dεps.methods.base import LARGEST, Phase, Restricted, Setup, Term
+from dεps.methods.full_model import full_model_term
+from dεps.methods.losses import Distillation
+from dεps.methods.schedule import CosineSchedule
+from dεps.spaces.space import SearchSpace
+
+#: the teacher's epochs in the published recipe, to which the phases' lengths are relative
+TEACHER_EPOCHS = 180
+#: images of one GPU in the published runs: a warm-up begins at the rate of one
+ONE_GPU = 64
+
+
+class Shrinking(NamedTuple):
+    """One published phase: epochs, warm-up among them, the teacher's rate over its own, and the open choices."""
+
+    name: str
+    epochs: int
+    warmup: int
+    rate_divisor: float
+    subnets: int
+    space: SearchSpace
+    sort: str | None = None
+
+
+def progressive(space: SearchSpace) -> list[Shrinking]:
+    """OFA's five phases, but those that open nothing; "k largest" of a choice where the paper names values."""
+    stages = [
+        Shrinking("kernel", 125, 5, 2.7, 1, space.top(depth=1, expand=1)),
+        Shrinking("depth 1", 25, 0, 32.5, 2, space.top(depth=2, expand=1)),
+        Shrinking("depth 2", 125, 5, 10.8, 2, space.top(expand=1)),
+        Shrinking("expand 1", 25, 0, 32.5, 4, space.top(expand=2), "all"),
+        Shrinking("expand 2", 125, 5, 10.8, 4, space, "groups"),
+    ]
+    before = [space.top(depth=1, kernel=1, expand=1), *(stage.space for stage in stages)]
+    return [stage for stage, last in zip(stages, before, strict=False) if stage.space != last]
+
+
+@dataclass
+class TeacherOptions(Restricted):
+    """What OFA and CompOFA have in common: a finished full model teaches, in phases of published lengths."""
+
+    #: weight of the teacher's soft labels beside the true ones
+    distillation: float = 1.0
+    #: all phases after the teacher, in units of the published lengths
+    epochs_ratio: float = 1.0
+    #: the teacher's epochs, in units of the full model's; other than 1 it is trained apart, on a horizon of its own
+    teacher_ratio: float = 1.0
+    #: the teacher normalises a batch by the batch's own statistics, as in the public code; false: by recalibrated ones
+    teacher_in_train_mode: bool = True
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        for key in ("epochs_ratio", "teacher_ratio"):
+            if getattr(self, key) <= 0:
+                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected a positive number")
+        limits = (0, LARGEST)
+        check_numbers(self, where, distillation=limits, epochs_ratio=limits, teacher_ratio=limits)
+
+
+@dataclass
+class Options(TeacherOptions):
+    """Keys of a method that uses this strategy."""
+
+    kernel_transform: bool = True
+
+
+@dataclass(frozen=True)
+class ProgressiveShrinking:
+    """The full model, then `stages` of shrinking under its frozen copy; `setup` is the experiment's."""
+
+    options: TeacherOptions
+    setup: Setup
+    space: SearchSpace
+    stages: list[Shrinking]
+    kernel_transform: bool
+
+    @property
+    def _teacher(self) -> Setup:
+        """With the epochs of the teacher."""
+        return replace(self.setup, epochs=max(1, round(self.setup.epochs * self.options.teacher_ratio)))
+
+    @property
+    def trunk_steps(self) -> int:
+        """The teacher's training where it is as long as the full model's, else none."""
+        return self.setup.steps(self.setup.epochs) if self._teacher.epochs == self.setup.epochs else 0
+
+    @cached_property
+    def _phases(self) -> list[tuple[Phase, Shrinking | None]]:
+        setup, start = self._teacher, self._teacher.steps(self._teacher.epochs)
+        alone = Phase("full model", 0, start, setup.schedule(), alone=True)
+        phases: list[tuple[Phase, Shrinking | None]] = [(alone, None)]
+        scale = self.options.epochs_ratio * setup.epochs / TEACHER_EPOCHS
+        one_gpu = min(1.0, ONE_GPU / setup.batch_size)
+        for number, stage in enumerate(self.stages):
+            # Steps rather than whole epochs: the phases' lengths keep their ratios in short budgets too.
+            steps = max(1, setup.steps(stage.epochs * scale))
+            warmup = min(setup.steps(stage.warmup * scale), steps - 1)
+            schedule = CosineSchedule(setup.learning_rate / stage.rate_divisor, steps, warmup, start, one_gpu)
+            phase = Phase(
+                stage.name,
+                start,
+                start + steps,
+                schedule,
+                stage.sort,
+                freeze_teacher=number == 0,
+                teacher_in_train_mode=self.options.teacher_in_train_mode,
+                new_optimizer=True,
+            )
+            phases.append((phase, stage))
+            start += steps
+        return phases
+
+    def phases(self) -> Sequence[Phase]:
+        """The teacher and the phases of shrinking."""
+        return [phase for phase, _ in self._phases]
+
+    def terms(self, step: int, rng: Random) -> Sequence[Term]:
+        """The full model, or random subnets of what is open, with dropout."""
+        stage = next(stage for phase, stage in self._phases if phase.start <= step < phase.end)
+        if stage is None:
+            return [full_model_term(self.setup)]
+        loss = Distillation(self.setup.label_smoothing, self.options.distillation)
+        return [Term(stage.space.sample(rng), loss, dropout=self.setup.dropout) for _ in range(stage.subnets)]
+
+
+def build(options: Options, setup: Setup) -> ProgressiveShrinking:
+    """The strategy for `setup`."""
+    return ProgressiveShrinking(options, setup, setup.space, progressive(setup.space), options.kernel_transform)

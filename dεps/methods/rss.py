@@ -1,0 +1,73 @@
+"""RSS, random subnet sampling (arXiv 2204.09210).
+
+Update: from scratch, one uniformly random subnet a step on labels, with kernel transformation. *RSS* trains as many
+epochs as OFA in all, 590/180 of the full model's; *RSS-short* as many as the full model alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from dεps.core.errors import UserError, check_numbers
+from dεps.methods.base import LARGEST, Phase, Restricted, Setup, Term
+from dεps.methods.losses import CrossEntropy
+from dεps.spaces.space import SearchSpace
+
+
+@dataclass
+class Options(Restricted):
+    """Keys of a method that uses this strategy."""
+
+    #: epochs, in units of the full model's
+    epochs_ratio: float = 590 / 180
+    #: peak learning rate, in units of the experiment's
+    learning_rate_ratio: float = 1.0
+    label_smoothing: float = 0.0
+    kernel_transform: bool = True
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if self.epochs_ratio <= 0:
+            raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
+        if self.learning_rate_ratio <= 0:
+            raise UserError(f"{where}.learning_rate_ratio is {self.learning_rate_ratio}; expected a positive number")
+        check_numbers(self, where, epochs_ratio=(0, LARGEST), learning_rate_ratio=(0, LARGEST))
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise UserError(f"{where}.label_smoothing is {self.label_smoothing}; expected 0 up to below 1")
+
+
+@dataclass(frozen=True)
+class RandomSubnets:
+    """One random subnet a step."""
+
+    options: Options
+    setup: Setup
+    trunk_steps: int = 0
+
+    @property
+    def space(self) -> SearchSpace:
+        """What the method is restricted to."""
+        return self.setup.space
+
+    @property
+    def kernel_transform(self) -> bool:
+        """As the options say."""
+        return self.options.kernel_transform
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase."""
+        return [Phase("random subnets", 0, self.setup.steps(self.setup.epochs), self.setup.schedule())]
+
+    def terms(self, step: int, rng: Random) -> Sequence[Term]:
+        """One subnet, with dropout."""
+        loss = CrossEntropy(self.options.label_smoothing)
+        return [Term(self.setup.space.sample(rng), loss, dropout=self.setup.dropout)]
+
+
+def build(options: Options, setup: Setup) -> RandomSubnets:
+    """The strategy for `setup`, with its own number of epochs and peak rate."""
+    epochs = max(1, round(setup.epochs * options.epochs_ratio))
+    rate = setup.learning_rate * options.learning_rate_ratio
+    return RandomSubnets(options, replace(setup, epochs=epochs, learning_rate=rate))

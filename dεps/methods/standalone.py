@@ -1,0 +1,51 @@
+"""One arch alone, from scratch: the reference that a subnet of the same shape is measured against.
+
+Update: one step on that arch, cross-entropy with label smoothing, dropout; the full model's epochs and schedule. The
+weights begin as the supernet's of the same seed do, so only the training differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from dεps.methods.base import Phase, Setup, Term
+from dεps.methods.losses import CrossEntropy
+from dεps.spaces.space import Arch, SearchSpace
+
+
+@dataclass
+class Options:
+    """Keys of a method that uses this strategy."""
+
+    #: what `SearchSpace.named` understands
+    arch: str = "smallest"
+
+
+@dataclass(frozen=True)
+class Standalone:
+    """Trains one arch for the whole horizon."""
+
+    arch: Arch
+    setup: Setup
+    kernel_transform: bool = False
+    trunk_steps: int = 0
+
+    @property
+    def space(self) -> SearchSpace:
+        """All archs, though only one is trained."""
+        return self.setup.space
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase."""
+        return [Phase("one arch", 0, self.setup.steps(self.setup.epochs), self.setup.schedule())]
+
+    def terms(self, step: int, rng: Random) -> Sequence[Term]:
+        """The arch."""
+        return [Term(self.arch, CrossEntropy(self.setup.label_smoothing), dropout=self.setup.dropout)]
+
+
+def build(options: Options, setup: Setup) -> Standalone:
+    """The strategy for `setup`. Raises `UserError` where the space has no such arch."""
+    return Standalone(setup.space.named(options.arch, "standalone.arch"), setup)

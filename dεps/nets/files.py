@@ -1,0 +1,81 @@
+"""Supernet files: weights as safetensors, with everything needed to build the network in the metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dεps.core.config import structured
+from dεps.core.errors import UserError, check_numbers
+from dεps.core.files import replace_atomic
+from dεps.core.tensors import read_description, read_tensors, save_tensors
+from dεps.nets.supernet import Supernet
+from dεps.spaces.cost import arch_cost
+from dεps.spaces.space import SearchSpace
+
+#: what a network can have
+MOST_CLASSES, MOST_CHANNELS = 100_000, 1024
+
+
+@dataclass
+class _Description:
+    """In a supernet file's header."""
+
+    choices: dict[str, Any]
+    space: dict[str, Any]
+    classes: int
+    channels: int
+    kernel_transform: bool
+    #: what the training depended on, as `dεps.workspace.identity.training_facts` says; none of weights from elsewhere
+    trained: dict[str, Any] | None = None
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        check_numbers(self, where, classes=(1, MOST_CLASSES), channels=(1, MOST_CHANNELS))
+
+
+def save_supernet(
+    net: Supernet, path: Path, choices: SearchSpace | None = None, trained: dict[str, Any] | None = None
+) -> None:
+    """Write `net` so that `load_supernet` needs nothing else; the same network gives the same bytes.
+
+    `choices` is the part of the space whose archs were trained; default: all of it. `trained` says what the training
+    depended on, for `trained_with`.
+    """
+    description = {
+        "choices": dataclasses.asdict(choices or net.space),
+        "space": dataclasses.asdict(net.space),
+        "classes": net.classes,
+        "channels": net.channels,
+        "kernel_transform": net.kernel_transform,
+    }
+    description |= {"trained": trained} if trained else {}
+    replace_atomic(path, lambda temporary: save_tensors(net.state_dict(), temporary, ("supernet", description)))
+
+
+def load_supernet(path: Path) -> Supernet:
+    """The network of a file. Raises `UserError` naming it where it is missing, damaged or of another form."""
+    cure = "run the stage that writes it"
+    tensors, described = read_tensors(path, "supernet", cure), read_description(path, "supernet", "supernet", cure)
+    description = structured(_Description, described, str(path))
+    space = structured(SearchSpace, description.space, f"{path}: space")
+    choices = structured(SearchSpace, description.choices, f"{path}: choices")
+    # Before memory is taken for what a damaged description may say.
+    needed = arch_cost(space, space.largest(), description.classes, description.channels).params
+    if needed > sum(tensor.numel() for tensor in tensors.values()):
+        raise UserError(f"{path} does not fit its own description: that needs {needed:,} weights; {cure} again")
+    net = Supernet(space, description.classes, description.channels, description.kernel_transform)
+    net.choices = choices
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit its own description: {' '.join(str(error).split())[:200]}") from None
+    return net
+
+
+def trained_with(path: Path) -> dict[str, Any]:
+    """What a supernet file says its training depended on; empty where it says nothing. Raises `UserError`."""
+    described = read_description(path, "supernet", "supernet", "run the stage that writes it")
+    return structured(_Description, described, str(path)).trained or {}

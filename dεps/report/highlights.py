@@ -1,0 +1,101 @@
+"""An experiment in a few numbers, for the top of the page."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from dεps.evaluation.noise import standard_error
+from dεps.report.published import COST_DATASET, dataset_of, pareto_points, training_costs
+from dεps.report.results import Results
+from dεps.report.style import label
+from dεps.report.tables import spread
+from dεps.tuning.verdict import verdict
+
+#: the method that this is about, and the one it is set against
+OURS, OTHER = "deps", "ofa"
+
+
+class Highlight(NamedTuple):
+    """One number: what it is, itself with its unit, and what to know about it."""
+
+    name: str
+    value: str
+    note: str
+
+
+def highlights(results: Results) -> list[Highlight]:
+    """What a reader wants to know first."""
+    metrics = results.metrics
+    mean = {method: _of(metrics, method, "pareto/mean_top1") for method in results.methods}
+    best = max(mean, key=lambda method: mean[method].mean())
+    note = (
+        label(best) if best == OURS or OURS not in mean else f"{label(best)}; {label(OURS)} {spread(mean[OURS], 2)} %"
+    )
+    note += _other(results, best, OURS) if OURS in mean else ""
+    found = [Highlight("highest mean Pareto top-1", f"{spread(mean[best], 2)} %", note)]
+    if {OURS, OTHER} <= set(results.methods):
+        found += [_difference(results, size) for size in ("smallest", "largest")]
+        found.append(_cost_ratio(results))
+    taus = metrics.groupby("method")["predictor/kendall_tau"].mean()
+    note = f"{taus.min():.2f} to {taus.max():.2f} over {_count(len(taus), 'method')}; medians of "
+    macs, ceiling = (metrics.groupby("method")[f"predictor/{name}_kendall_tau"].mean() for name in ("macs", "ceiling"))
+    note += f"MACs alone {macs.median():.2f}, of the ceiling {ceiling.median():.2f}"
+    found.append(Highlight("predictor, median τ", f"{taus.median():.2f}", note))
+    if results.has_study and (text := verdict(results.study)):
+        value = (
+            "undecided" if text.startswith("undecided") else text.partition(":")[0].removeprefix("the best trial is ")
+        )
+        found.append(Highlight("best of the study", value, text))
+    measured = len(results.pareto) + len(results.population) + int(results.searched.measured.notna().sum())
+    trained = f"{_count(len(results.methods), 'method')} × {_count(len(results.seeds), 'seed')}"
+    found.append(Highlight("archs measured", f"{measured:,}", f"Pareto points, random and searched archs; {trained}"))
+    return found
+
+
+def _difference(results: Results, size: str) -> Highlight:
+    """DεpS minus OFA on the smallest or largest Pareto arch, by seed; beside it the paper's."""
+    ours, other = (_of(results.metrics, method, f"pareto/{size}_top1") for method in (OURS, OTHER))
+    value = spread(ours - other, 2)
+    note = f"{spread(ours, 2)} against {spread(other, 2)} %{_other(results, OURS, OTHER)}"
+    if points := pareto_points(dataset_of(results.params) or ""):
+        at = 0 if size == "smallest" else -1
+        note += f"; published {points[OURS][at].top1 - points[OTHER][at].top1:+.2f}"
+    sign = "" if value.startswith("-") else "+"
+    return Highlight(f"{label(OURS)} − {label(OTHER)}, {size}", f"{sign}{value} points".replace("-", "−"), note)
+
+
+def _other(results: Results, first: str, second: str) -> str:
+    """A remark where the Pareto points of two methods are not the same archs."""
+    others = results.other_archs
+    return "" if set(others.get(first, ())) == set(others.get(second, ())) else "; their points are other archs"
+
+
+def _cost_ratio(results: Results) -> Highlight:
+    ours, other = (_of(results.metrics, method, "cost/train_tmacs").mean() for method in (OURS, OTHER))
+    note = f"{other:.3g} against {ours:.3g} TMACs"
+    if dataset_of(results.params) == COST_DATASET:
+        costs = training_costs()
+        note += f"; published {costs[OTHER].gpu_hours / costs[OURS].gpu_hours:.2f} × in GPU-hours"
+    return Highlight(f"training cost, {label(OTHER)} ÷ {label(OURS)}", f"{other / ours:.2f} ×", note)
+
+
+def certainty(results: Results) -> str:
+    """How far the numbers can be trusted."""
+    images = results.manifest["images"]["test"]
+    top1 = results.metrics["pareto/mean_top1"].mean()
+    error = standard_error(top1, images)
+    text = f"With {images:,} test images one standard error of a top-1 near {top1:.0f} % is {error:.2f} points. "
+    if len(results.seeds) == 1:
+        return text + "One seed was trained, so nothing is known about the spread between seeds."
+    return text + f"± is the standard deviation (of a sample) over {len(results.seeds)} seeds."
+
+
+def _of(metrics: pd.DataFrame, method: str, column: str) -> pd.Series:
+    """A metric of one method by seed."""
+    return metrics[metrics.method == method].set_index("seed")[column]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,132 @@
+"""`reports/index.html`: one page that opens offline, with figures, styles and downloads in it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dεps.report import provenance
+from dεps.report.drawing import FigureKind
+from dεps.report.highlights import certainty, highlights
+from dεps.report.kinds import groups, kinds
+from dεps.report.results import Results
+from dεps.report.style import METHODS, colours, label
+from dεps.report.svg import inline
+from dεps.report.tables import (
+    caption,
+    latex,
+    markdown,
+    marked,
+    models_caption,
+    models_table,
+    other_archs,
+    study_caption,
+    study_table,
+    summary,
+)
+
+FOLDER = Path(__file__).parent
+TEMPLATE, STYLE_SHEET, SCRIPT = (FOLDER / name for name in ("index.html.j2", "page.css", "page.js"))
+
+
+def render(experiments: Sequence[Results], folder: Path) -> str:
+    """The page over all experiments; their figures are read from `folder/<experiment>/<figure>.svg` and `.pdf`.
+
+    Reports of other experiments in `folder` are linked, and none of their numbers shown: they may be of other code.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    swatches = colours(list(METHODS)) | colours([method for results in experiments for method in results.methods])
+    return environment.get_template(TEMPLATE.name).render(
+        sections=[_section(results, folder / results.experiment) for results in experiments],
+        others=_others(folder, {results.experiment for results in experiments}),
+        style=STYLE_SHEET.read_text("utf-8"),
+        script=SCRIPT.read_text("utf-8"),
+        swatches={name(method): colour for method, colour in swatches.items() for name in (label, marked)},
+    )
+
+
+def _others(folder: Path, shown: set[str]) -> list[dict[str, str]]:
+    """Name and link of each report of another experiment."""
+    found = sorted(path.parent.name for path in folder.glob("*/results.md"))
+    return [{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in found if name not in shown]
+
+
+def _section(results: Results, folder: Path) -> dict[str, Any]:
+    table, title = summary(results), caption(results)
+    parts = [_group(results, heading, found, folder) for heading, found in groups(results).items()]
+    if results.has_study:
+        own = study_table(results)
+        study = {"table": own.rename(columns={"": "trial"}), "caption": study_caption(results)}
+        study["downloads"] = _table_files(own, study["caption"], f"{results.experiment}-study")
+    else:
+        study = None
+    models = None
+    if len(results.models):
+        own, text = models_table(results), models_caption(results)
+        models = {"table": own, "caption": text, "downloads": _table_files(own, text, f"{results.experiment}-models")}
+    return {
+        "name": results.experiment,
+        "caption": title,
+        "highlights": highlights(results),
+        "certainty": certainty(results),
+        "table": table,
+        "downloads": _table_files(table, title, f"{results.experiment}-results"),
+        "study": study,
+        "models": models,
+        "groups": parts,
+        "runs": provenance.runs(results),
+        "files": provenance.all_sources(results, kinds(results)),
+        "data": provenance.data_digest(results),
+        "images": results.manifest["sha256"],
+        "params": yaml.safe_dump(provenance.determinants(results), sort_keys=False, allow_unicode=True),
+    }
+
+
+def _group(results: Results, heading: str, found: Sequence[FigureKind], folder: Path) -> dict[str, Any]:
+    name = results.experiment
+    figures = [
+        {
+            "id": f"{name}-{kind.name}",
+            "kind": kind,
+            "note": kind.note + (f" {others}." if kind.points and (others := other_archs(results)) else ""),
+            "svg": inline(folder / f"{kind.name}.svg", f"{name}-{kind.name}"),
+            "file": f"experiments/{name}/{kind.name}.svg",
+            "pdf": _data_uri("application/pdf", (folder / f"{kind.name}.pdf").read_bytes()),
+            "origin": provenance.origin(results, kind),
+        }
+        for kind in found
+    ]
+    return {"id": f"{name}-{slug(heading)}", "heading": heading, "figures": figures}
+
+
+def _table_files(table: pd.DataFrame, title: str, name: str) -> list[dict[str, str]]:
+    """The table to take away, as links that need no other file."""
+
+    def files() -> Iterator[tuple[str, str, str, str]]:
+        yield "CSV", "csv", "text/csv", table.to_csv(index=False)
+        yield "LaTeX", "tex", "application/x-tex", latex(table, title)
+        yield "Markdown", "md", "text/markdown", markdown(table, title)
+
+    return [
+        {"kind": kind, "name": f"{name}.{ending}", "uri": _data_uri(f"{media};charset=utf-8", text.encode())}
+        for kind, ending, media, text in files()
+    ]
+
+
+def _data_uri(media: str, content: bytes) -> str:
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+def slug(text: str) -> str:
+    """A heading as part of an address."""
+    return re.sub(r"\W+", "-", text.lower()).strip("-")

@@ -1,0 +1,152 @@
+"""Where a figure comes from: result files, parameters, data, code and runs, all named by hashes of their content.
+
+Nothing here depends on when or where it was made. A result file's MD5 stands in `dvc.lock` beside the hashes of the
+code, parameters and inputs that gave it, so it leads to a commit; a run's identity leads to its MLflow run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dεps.report.drawing import FigureKind
+from dεps.report.results import Results
+from dεps.tuning.identity import STAGE, study_digest
+from dεps.workspace.identity import FULL_MODEL, STANDALONE, digest, run_identity, standalone_method
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+#: stages with one instance a method and seed
+_PER_RUN = ("train", "evaluate", "predict", "search")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as MLflow has it."""
+
+    name: str
+    identity: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A result file: its stage's instance as `dvc.yaml` names it, its path and MD5."""
+
+    stage: str
+    path: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What one figure was drawn from."""
+
+    #: file and MD5 of the code that draws it
+    code: Source
+    #: full keys of the params that decide it, and a digest of their values
+    keys: tuple[str, ...]
+    params: str
+    data: str
+    #: `<stage>/<file>`: digest over the files of all runs
+    results: dict[str, str]
+    runs: tuple[str, ...]
+
+
+def determinants(results: Results, keys: Iterable[str] | None = None) -> dict[str, Any]:
+    """Sections of the experiment's params that decide its results, of the selected methods only.
+
+    Where the images lie is left out, as in a run's identity: the data's own hash stands for them.
+    """
+    own = {key: results.params[key] for key in (keys or results.params) if key in results.params}
+    if "dataset" in own:
+        own["dataset"] = {key: value for key, value in own["dataset"].items() if key not in ("root", "workers")}
+    if "methods" in own:
+        own["methods"] = {method: own["methods"][method] for method in results.methods if method in own["methods"]}
+    return own
+
+
+def data_digest(results: Results) -> str:
+    """The `data_hash` of every run on this data."""
+    return digest(results.manifest["sha256"])
+
+
+def archs_alone(results: Results) -> list[str]:
+    """Archs trained alone, as `params.yaml` names them."""
+    return list(dict.fromkeys(results.standalone.standalone))
+
+
+def runs(results: Results) -> list[Run]:
+    """Every run of the experiment: full model, archs alone, methods, and the study where there is one."""
+    methods = [FULL_MODEL, *map(standalone_method, archs_alone(results)), *results.methods]
+    params = {"experiments": {results.experiment: results.params}}
+    found = [
+        Run(f"{method}-{seed}", run_identity(params, results.experiment, method, seed, results.manifest).digest)
+        for method in methods
+        for seed in results.seeds
+    ]
+    if results.has_study:
+        found.append(Run(STAGE, study_digest(results.experiment, results.params, data_digest(results))))
+    return found
+
+
+def sources(results: Results, source: str) -> list[Source]:
+    """The files behind `<stage>/<file>`, one an instance of the stage."""
+    stage, file = source.split("/")
+    if stage in _PER_RUN:
+        instances = [f"{method}-{seed}" for method in results.methods for seed in results.seeds]
+    elif stage == FULL_MODEL:
+        instances = [str(seed) for seed in results.seeds]
+    elif stage == STANDALONE:
+        instances = [f"{arch}-{seed}" for arch in archs_alone(results) for seed in results.seeds]
+    else:
+        instances = [""]
+    return [
+        Source(
+            "-".join(filter(None, (f"{stage}@{results.experiment}", instance))),
+            (path := results.folder / stage / instance / file).as_posix(),
+            md5(path),
+        )
+        for instance in instances
+    ]
+
+
+def origin(results: Results, kind: FigureKind) -> Origin:
+    """What one figure of an experiment was drawn from."""
+    files = {source: sources(results, source) for source in kind.sources}
+    return Origin(
+        code=code_of(kind),
+        keys=tuple(f"experiments.{results.experiment}.{key}" for key in kind.keys),
+        params=digest(determinants(results, kind.keys)),
+        data=data_digest(results),
+        results={source: digest([[file.path, file.md5] for file in found]) for source, found in files.items()},
+        runs=tuple(dict.fromkeys(name for source in kind.sources for name in _run_names(results, source))),
+    )
+
+
+def code_of(kind: FigureKind) -> Source:
+    """The module that draws a figure, as stage `report` depends on it."""
+    path = Path(sys.modules[kind.draw.__module__].__file__)
+    return Source("report", path.resolve().relative_to(ROOT).as_posix(), md5(path))
+
+
+def all_sources(results: Results, kinds: Iterable[FigureKind]) -> list[Source]:
+    """Every file that any of the figures shows, once, by stage in the order of `kinds`."""
+    names = dict.fromkeys(source for kind in kinds for source in kind.sources)
+    return [file for source in names for file in sources(results, source)]
+
+
+def md5(path: Path) -> str:
+    """MD5 of a file, as `dvc.lock` has it."""
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _run_names(results: Results, source: str) -> list[str]:
+    """The runs that a source's files belong to."""
+    stage = source.split("/")[0]
+    full = [f"{FULL_MODEL}-{seed}" for seed in results.seeds]
+    alone = [f"{standalone_method(arch)}-{seed}" for arch in archs_alone(results) for seed in results.seeds]
+    own = [f"{method}-{seed}" for method in results.methods for seed in results.seeds]
+    return {FULL_MODEL: full, STANDALONE: alone, "tune": ["tune"], "reference": [*full, *alone]}.get(stage, own)

@@ -1,0 +1,103 @@
+"""What the papers report, typed; the files and their sources are in the folder `published/` beside this module.
+
+Accuracies were read off plots: ±0.05 points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dεps.spaces.pareto import mean_pareto_accuracy
+
+FOLDER = Path(__file__).with_name("published")
+#: the search space with which each data set's results were published
+SPACES = {"cifar10": "mbv3_32", "cifar100": "mbv3_32", "imagenet100": "mbv3_224", "imagenet1k": "mbv3_224"}
+#: data set and search space of the published medians of random archs
+MEDIANS = ("cifar100", "mbv3_32_rss")
+#: the data set whose training cost was published
+COST_DATASET = "imagenet1k"
+
+
+class Point(NamedTuple):
+    """One Pareto arch of a method's supernet: MACs, and top-1 on test in percent."""
+
+    arch: str
+    macs: float
+    top1: float
+
+
+class TrainingCost(NamedTuple):
+    """Training on ImageNet-1k; accuracies in percent, None where the paper gives none."""
+
+    epochs: int
+    gpu_minutes_per_epoch: float
+    gpu_hours: float
+    dollars: float
+    mean_pareto_top1: float | None
+    smallest_top1: float | None
+    largest_top1: float | None
+
+
+class Median(NamedTuple):
+    """Median top-1 in percent of the random archs of one bucket, named by its MACs."""
+
+    macs: float
+    top1: float
+
+
+@cache
+def pareto_points(dataset: str) -> Mapping[str, tuple[Point, ...]]:
+    """Per method its Pareto points by ascending MACs; empty for a data set without published results."""
+    table = pd.read_csv(FOLDER / "pareto_points.csv")
+    own = table[table.dataset == dataset].sort_values("macs_m", kind="stable")
+    return {
+        method: tuple(Point(row.arch, row.macs_m * 1e6, row.top1) for row in rows.itertuples())
+        for method, rows in own.groupby("method", sort=False)
+    }
+
+
+@cache
+def training_costs() -> Mapping[str, TrainingCost]:
+    """Per method its cost on ImageNet-1k."""
+    table = pd.read_csv(FOLDER / "training_cost.csv", index_col="method")
+    return {
+        str(method): TrainingCost(**{key: None if pd.isna(value) else value for key, value in row.items()})
+        for method, row in table.to_dict("index").items()
+    }
+
+
+@cache
+def rss_medians() -> Mapping[str, tuple[Median, ...]]:
+    """Per method the medians of random archs on CIFAR-100, by ascending MACs (RSS, arXiv 2204.09210)."""
+    table = pd.read_csv(FOLDER / "rss_cifar100_median.csv")
+    return {
+        method: tuple(Median(row.macs_m_bucket * 1e6, row.median_top1) for row in rows.itertuples())
+        for method, rows in table.groupby("method", sort=False)
+    }
+
+
+def medians_of(experiment: Mapping[str, Any]) -> Mapping[str, tuple[Median, ...]]:
+    """`rss_medians` where an experiment has the data and the search space that they are of, else none."""
+    return rss_medians() if (_data(experiment), experiment["space"].get("name", "")) == MEDIANS else {}
+
+
+def _data(experiment: Mapping[str, Any]) -> str:
+    return str(experiment["dataset"].get("name", "")).lower().replace("-", "").replace("_", "")
+
+
+def dataset_of(experiment: Mapping[str, Any]) -> str | None:
+    """Which published data set an experiment's params reproduce: both data and search space must be the paper's."""
+    name = _data(experiment)
+    # Fixed kernels, as in the published runs, or all: what is reported has the largest kernel either way.
+    return name if name in SPACES and experiment["space"].get("name", "").removesuffix("_k7") == SPACES[name] else None
+
+
+def mean_pareto_top1(dataset: str, method: str) -> float:
+    """Mean Pareto accuracy over a method's published points, in percent."""
+    points = pareto_points(dataset)[method]
+    return mean_pareto_accuracy([point.macs for point in points], [point.top1 for point in points])

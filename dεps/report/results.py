@@ -1,0 +1,217 @@
+"""All results of one experiment as pandas frames, read from the stages' output files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dεps.core.config import check_plain, section, selected, structured
+from dεps.core.errors import UserError
+from dεps.core.files import read_json, read_numbers, read_records
+from dεps.data.manifest import prepared_folder, read_manifest
+from dεps.deploy.export.card import ModelCard
+from dεps.deploy.export.choice import remarks
+from dεps.spaces.cost import macs_counter
+from dεps.spaces.space import SearchSpace
+from dεps.workspace.tables import read_table, read_trials
+
+RUNS = Path("runs")
+#: columns of measured archs
+MEASURED = ("macs", "params", "val_top1", "test_top1")
+_COST = "cost/train_tmacs"
+#: what each stage's metrics must hold
+METRICS = {
+    "train": (_COST,),
+    "evaluate": ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1"),
+    "predict": tuple(f"predictor/{name}kendall_tau{end}" for name in ("", "macs_", "ceiling_") for end in ("", "_std")),
+    "search": (),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """One experiment: its name, selected methods and seeds, and its section of params."""
+
+    experiment: str
+    methods: list[str]
+    seeds: list[int]
+    params: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where the stages of this experiment write."""
+        return RUNS / self.experiment
+
+    def table(self, stage: str, file: str, numbers: Sequence[str], texts: Sequence[str] = ()) -> pd.DataFrame:
+        """A CSV file of every method and seed, one below the other, with columns `method` and `seed`.
+
+        It must have columns of `numbers` and of `texts`.
+        """
+        frames = []
+        for method in self.methods:
+            for seed in self.seeds:
+                path = self.folder / stage / f"{method}-{seed}" / file
+                frames.append(read_table(path, numbers, texts).assign(method=method, seed=seed))
+        return pd.concat(frames, ignore_index=True)
+
+    @cached_property
+    def pareto(self) -> pd.DataFrame:
+        """Pareto points: name, arch, macs, params, val_top1, test_top1."""
+        table = self.table("evaluate", "pareto.csv", ["pareto", *MEASURED], ["name", "arch"])
+        return table[table.pareto.astype(bool)]
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The experiment's search space."""
+        return structured(SearchSpace, self.params["space"], f"experiments.{self.experiment}.space")
+
+    @cached_property
+    def space_points(self) -> pd.DataFrame:
+        """The Pareto points of the whole space, the full model last: name, arch, macs."""
+        count = macs_counter(self.space, len(self.manifest["classes"]), self.manifest["channels"])
+        points = self.space.pareto_archs().items()
+        return pd.DataFrame([(name, str(arch), count(arch)) for name, arch in points], columns=["name", "arch", "macs"])
+
+    @cached_property
+    def other_archs(self) -> dict[str, tuple[str, ...]]:
+        """Archs of the Pareto points of each method whose points are others than the whole space's."""
+        usual = set(self.space_points.arch)
+        points = {method: tuple(dict.fromkeys(own.arch)) for method, own in self.pareto.groupby("method", sort=False)}
+        return {method: archs for method, archs in points.items() if set(archs) != usual}
+
+    @cached_property
+    def population(self) -> pd.DataFrame:
+        """Random archs: bucket, arch, macs, params, val_top1, test_top1."""
+        return self.table("evaluate", "population.csv", ["bucket", *MEASURED], ["arch"])
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Measured archs: arch, macs, measured, and predicted by what has not seen them (percent)."""
+        return self.table("predict", "predictions.csv", ["macs", "measured", "predicted"], ["arch"])
+
+    @cached_property
+    def searched(self) -> pd.DataFrame:
+        """Archs found by search: arch, macs, params, predicted, measured (percent, empty where not measured)."""
+        return self.table("search", "front.csv", ["macs", "predicted"], ["arch"])
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """Training records, one an epoch; `full_model` among the methods."""
+        frames = []
+        for method in ["full_model", *self.methods]:
+            for seed in self.seeds:
+                trunk = method == "full_model"
+                name = Path("full_model", str(seed)) if trunk else Path("train", f"{method}-{seed}")
+                records = read_records(self.folder / name / "history.jsonl", "epoch", "cost/train_tmacs")
+                frames.append(pd.DataFrame(records).assign(method=method, seed=seed))
+        return pd.concat(frames, ignore_index=True)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row a method and seed: every stage's metrics, and the training cost."""
+        rows = []
+        for method in self.methods:
+            for seed in self.seeds:
+                row: dict[str, Any] = {"method": method, "seed": seed}
+                for stage, file in (("train", "summary"), *((s, "metrics") for s in ("evaluate", "predict", "search"))):
+                    path = self.folder / stage / f"{method}-{seed}" / f"{file}.json"
+                    row |= read_numbers(path, *METRICS[stage])
+                rows.append(row)
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def reference(self) -> dict[str, float]:
+        """Test accuracy of the full model alone and of logistic regression."""
+        names = [f"reference/{name}" for name in ("full_model_top1", "full_model_top1_std", "logistic_regression_top1")]
+        return read_numbers(self.folder / "reference" / "metrics.json", *names)
+
+    @cached_property
+    def standalone(self) -> pd.DataFrame:
+        """Archs trained alone, one row an arch and seed: name, arch, macs, params, seed, test_top1, train_tmacs."""
+        texts = ["standalone", "name", "arch"]
+        table = read_table(self.folder / "reference" / "standalone.csv", ["seed", "macs", "params", "test_top1"], texts)
+        runs = [self.folder / "standalone" / f"{row.standalone}-{row.seed}" for row in table.itertuples()]
+        costs = [read_numbers(run / "summary.json", _COST)[_COST] for run in runs]
+        return table.assign(train_tmacs=costs)
+
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        """Exported models: method, seed, budget, macs, params, validation, test, remark; empty without any."""
+        rows = []
+        for path in self.model_files:
+            for budget, facts in read_json(path, "the stage 'export'").items():
+                check_plain(facts, where := f"{path}: {budget}")
+                card = ModelCard.from_facts(facts, where)
+                row = {"method": card.method, "seed": card.seed, "budget": budget, "macs": card.macs}
+                row |= {"params": card.params, "validation": card.percent("val"), "test": card.percent("test")}
+                rows.append(row | {"remark": "; ".join(remarks(facts))})
+        return pd.DataFrame(rows)
+
+    @property
+    def model_files(self) -> list[Path]:
+        """What stage `export` says of its models, of each method and seed for which it has run."""
+        names = [f"{method}-{seed}" for method in self.methods for seed in self.seeds]
+        return [path for name in names if (path := self.folder / "export" / name / "models.json").exists()]
+
+    @property
+    def has_study(self) -> bool:
+        """Whether stage `tune` has run trials."""
+        path = self.folder / "tune" / "summary.json"
+        return path.exists() and read_numbers(path, "tune/trials")["tune/trials"] > 0
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """Trials of the study: point, state, options, val_top1 and the like (percent), train_tmacs, front, best."""
+        table = read_trials(self.folder / "tune" / "trials.csv")
+        return table.assign(point=table.point.fillna(""))
+
+    @cached_property
+    def trial_points(self) -> pd.DataFrame:
+        """Pareto points of the complete trials: trial, name, macs, val_top1 (percent)."""
+        return read_table(self.folder / "tune" / "points.csv", ["trial", "macs", "val_top1"], ["name"], empty=True)
+
+    @cached_property
+    def trial_curves(self) -> pd.DataFrame:
+        """Training records of the trials, of the epochs that each trained itself."""
+        return read_table(self.folder / "tune" / "curves.csv", ["trial", "epoch"])
+
+    @cached_property
+    def confirmation(self) -> pd.DataFrame:
+        """Default and best trial on seeds that did not choose: seed, and of each val_top1 and the like (percent)."""
+        names = [f"{side}_val_{size}top1" for side in ("default", "best") for size in ("", "smallest_", "largest_")]
+        return read_table(self.folder / "tune" / "confirmation.csv", ["seed", *names], empty=True)
+
+    @cached_property
+    def importance(self) -> pd.DataFrame:
+        """Share of the variance that each option explains: option, accuracy, cost."""
+        return read_table(self.folder / "tune" / "importance.csv", ["accuracy", "cost"], ["option"], empty=True)
+
+    @cached_property
+    def study(self) -> dict[str, float]:
+        """Metrics of the study."""
+        counts = ("trials", "pruned", "trained_tmacs", "from_scratch_tmacs", "saved_percent")
+        return read_numbers(self.folder / "tune" / "summary.json", *(f"tune/{name}" for name in counts))
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What stage `prepare` says of the data."""
+        return read_manifest(prepared_folder(self.experiment))
+
+
+def all_results(params: dict[str, Any]) -> list[Results]:
+    """Every selected experiment of `params.yaml`."""
+    return [results_of(params, name) for name in selected(params, "names")]
+
+
+def results_of(params: dict[str, Any], name: str) -> Results:
+    """One experiment, with the selected methods and seeds. Raises `UserError` naming what params lack."""
+    methods, seeds = (selected(params, key) for key in ("methods", "seeds"))
+    for keys in (("dataset",), ("space", "name"), ("train", "epochs"), ("methods",), ("tuning", "seed")):
+        if len(keys) > 1 and keys[1] not in section(params, "experiments", name, keys[0]):
+            raise UserError(f"params.yaml has no 'experiments.{name}.{'.'.join(keys)}'; 'deps params' composes it")
+    return Results(name, methods, seeds, section(params, "experiments", name))

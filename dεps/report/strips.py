@@ -1,0 +1,139 @@
+"""Searched archs as strips: one block a layer, in stages, as high as it expands, as strong as its kernel is large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from dεps.core.errors import UserError
+from dεps.report.drawing import three_digits
+from dεps.report.results import Results
+from dεps.report.style import FAINT, INK, SOFT, colours, label
+from dεps.spaces.space import Arch, Block, SearchSpace
+from dεps.workspace.tables import CURE
+
+#: archs a method
+SHOWN = 3
+#: of a row's height, and rows between two methods
+FULL_HEIGHT, BETWEEN = 0.82, 0.5
+#: inches a row; slots between two stages
+ROW, GAP = 0.27, 0.7
+#: strength of the smallest and of the largest kernel's colour
+PALEST, STRONGEST = 0.25, 0.8
+
+
+class Strip(NamedTuple):
+    """One arch as drawn: MACs in millions, top-1 in percent, and whether that was measured or only predicted."""
+
+    arch: Arch
+    macs: float
+    top1: float
+    measured: bool
+
+
+def chosen(front: pd.DataFrame) -> list[Strip]:
+    """Up to `SHOWN` archs of one front, evenly spread by MACs: measured ones where there are any."""
+    measured = front.dropna(subset=["measured"])
+    known = len(measured) > 0
+    table = (measured if known else front).sort_values("macs", kind="stable")
+    places = np.unique(np.linspace(0, len(table) - 1, min(SHOWN, len(table))).round().astype(int))
+    rows = [table.iloc[place] for place in places]
+    return [
+        Strip(Arch.parse(row.arch), row.macs / 1e6, row.measured if known else row.predicted, known) for row in rows
+    ]
+
+
+def strips(results: Results) -> Figure:
+    """A few searched archs of each method's supernet, of the first seed.
+
+    Raises `UserError` naming the file that holds an arch of another space.
+    """
+    space, seed = results.space, results.seeds[0]
+    searched = results.searched[results.searched.seed == seed]
+    for row in searched.itertuples():
+        if not space.writes(row.arch):
+            file = results.folder / "search" / f"{row.method}-{seed}" / "front.csv"
+            raise UserError(f"{file}: column 'arch' holds {row.arch!r}, no arch of the space; {CURE}")
+    found = {method: chosen(searched[searched.method == method]) for method in results.methods}
+    count = sum(map(len, found.values()))
+    height = count + BETWEEN * (len(found) - 1)
+    figure = Figure(figsize=(7.2, 1.2 + ROW * height))
+    axes = figure.subplots()
+    axes.set_title(f"Searched archs, layer by layer ({results.manifest['name']}, seed {seed})", loc="left", pad=20)
+    slots = list(_slots(space))
+    sizes = len(space.resolution) > 1
+    end = slots[-1][-1] + (2.8 if sizes else 1)
+    row = 0.0
+    for method, rows in found.items():
+        axes.text(-1.0, row + (len(rows) - 1) / 2, label(method), ha="right", va="center", fontweight="bold")
+        for strip in rows:
+            _draw(axes, row, strip, space, slots, colours([method])[method])
+            mark = "" if strip.measured else " predicted"
+            if sizes:
+                axes.text(end + 0.3, row, f"{strip.arch.resolution} px", ha="right", va="center", fontsize=8)
+            axes.text(end + 2.6, row, three_digits(strip.macs), ha="right", va="center", fontsize=8)
+            axes.text(end + 5.2, row, f"{strip.top1:.1f}{mark}", ha="right", va="center", fontsize=8)
+            row += 1
+        row += BETWEEN
+    for number, places in enumerate(slots, 1):
+        middle = (places[0] + places[-1] + 1) / 2
+        axes.text(middle, -0.75, f"stage {number}", ha="center", va="bottom", fontsize=8, color=SOFT)
+    axes.text(end + 2.6, -0.75, "M MACs", ha="right", va="bottom", fontsize=8, color=SOFT)
+    axes.text(end + 5.2, -0.75, "top-1 (%)", ha="right", va="bottom", fontsize=8, color=SOFT)
+    axes.set(xlim=(-1.0, end + 5.3), ylim=(height - 0.4, -0.8))
+    axes.axis("off")
+    _legend(figure, space)
+    return figure
+
+
+def _slots(space: SearchSpace) -> Iterator[list[float]]:
+    """Left edge of every layer that a stage can have, per stage."""
+    left = 0.0
+    for stage in space.stages:
+        depth = max(stage.depth)
+        yield [left + number for number in range(depth)]
+        left += depth + GAP
+
+
+def _draw(axes: Axes, row: float, strip: Strip, space: SearchSpace, slots: list[list[float]], colour: str) -> None:
+    bottom = row + FULL_HEIGHT / 2
+    kernels, widest = _kernels(space), _widest(space)
+    for stage, places in zip(strip.arch.stages, slots, strict=True):
+        for place, block in zip(places, stage, strict=False):
+            height = FULL_HEIGHT * block.expand / widest
+            strength = _strength(block, kernels)
+            axes.bar(place + 0.46, -height, 0.92, bottom, color=colour, alpha=strength, linewidth=0)
+            axes.text(place + 0.46, bottom - 0.06, block.kernel, ha="center", va="bottom", fontsize=6, color=INK)
+        for place in places[len(stage) :]:
+            axes.plot([place + 0.1, place + 0.82], [bottom - 0.02] * 2, color=FAINT, linewidth=1.0)
+
+
+def _kernels(space: SearchSpace) -> list[int]:
+    return sorted({kernel for stage in space.stages for kernel in stage.kernel})
+
+
+def _widest(space: SearchSpace) -> float:
+    return max(expand for stage in space.stages for expand in stage.expand)
+
+
+def _strength(block: Block, kernels: list[int]) -> float:
+    if len(kernels) == 1:
+        return STRONGEST
+    return PALEST + (STRONGEST - PALEST) * kernels.index(block.kernel) / (len(kernels) - 1)
+
+
+def _legend(figure: Figure, space: SearchSpace) -> None:
+    kernels = _kernels(space)
+    handles = [
+        Patch(color=INK, alpha=_strength(Block(k, 1), kernels), linewidth=0, label=f"kernel {k}") for k in kernels
+    ]
+    expands = ", ".join(f"{e:g}" for e in sorted({e for stage in space.stages for e in stage.expand}))
+    handles.append(Patch(alpha=0, label=f"height: expand ratio ({expands})"))
+    handles.append(Patch(alpha=0, label="line: layer left out"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), fontsize=8)

@@ -1,0 +1,35 @@
+"""SVG files as elements of a page that has a light and a dark theme."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dεps.report.style import FAINT, FULL, INK, PAPER, SOFT
+
+#: neutral colour of figures: the page's custom property that takes its place
+THEME = {INK: "--ink", SOFT: "--soft", FAINT: "--faint", PAPER: "--card", FULL: "--full"}
+
+
+def inline(path: Path, prefix: str) -> str:
+    """The `<svg>` element of a file that matplotlib wrote, sized by the page.
+
+    Its ids get `prefix` in front, since a page shares one set of ids, and neutral colours become the page's.
+    """
+    text = path.read_text("utf-8")
+    svg = text[text.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s+", " ", re.sub(r">\s+<", "><", svg))
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    head, end, rest = svg.partition(">")
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    return themed(head.replace("<svg", '<svg aria-hidden="true" focusable="false"') + end + rest)
+
+
+def themed(svg: str) -> str:
+    """The same with every neutral colour as a custom property, which falls back on the colour itself."""
+    # A custom property works in a style, not in an attribute.
+    svg = re.sub(r'\bfill="(#[0-9a-f]{6})"', r'style="fill: \1"', svg)
+    pattern = "|".join(THEME)
+    return re.sub(pattern, lambda match: f"var({THEME[match[0]]}, {match[0]})", svg)

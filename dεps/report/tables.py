@@ -1,0 +1,224 @@
+"""The results table: as a frame, in Markdown, in LaTeX, and on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dεps.core.config import read_params
+from dεps.deploy.export.config import macs_text
+from dεps.report.results import Results, all_results
+from dεps.report.style import label
+from dεps.tuning.verdict import verdict
+
+PAGE = Path("reports/index.html")
+#: the folder of each experiment's figures and tables
+EXPERIMENTS = Path("reports/experiments")
+PREDICTOR = "predictor/kendall_tau"
+#: of a method whose Pareto points are other archs than the whole space's
+MARK = "†"
+#: column of the metrics: heading, decimals
+COLUMNS = {
+    "pareto/mean_top1": ("mean Pareto top-1 (%)", 2),
+    "pareto/smallest_top1": ("smallest (%)", 2),
+    "pareto/largest_top1": ("largest (%)", 2),
+    "cost/train_tmacs": ("training (TMACs)", 3),
+    PREDICTOR: ("predictor τ", 2),
+}
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """One row a method, mean ± standard deviation over seeds, as text; then the references."""
+    rows = []
+    for method in results.methods:
+        own = results.metrics[results.metrics.method == method]
+        row = {"method": marked(method) if method in results.other_archs else label(method)}
+        for column, (heading, decimals) in COLUMNS.items():
+            row[heading] = predictor_tau(own) if column == PREDICTOR else spread(own[column], decimals)
+        rows.append(row)
+    reference = results.reference
+    heading = COLUMNS["pareto/largest_top1"][0]
+    mean, std = reference["reference/full_model_top1"], reference["reference/full_model_top1_std"]
+    several = f" ± {std:.2f}" if len(results.seeds) > 1 else ""
+    cost = results.history[results.history.method == "full_model"].groupby("seed")["cost/train_tmacs"].max().mean()
+    training = {COLUMNS["cost/train_tmacs"][0]: f"{cost:.3f}"}
+    rows.append({"method": "full model alone", heading: f"{mean:.2f}{several}", **training})
+    rows += _alone(results)
+    logistic = reference["reference/logistic_regression_top1"]
+    rows.append({"method": "logistic regression", heading: f"{logistic:.2f}"})
+    return pd.DataFrame(rows).fillna("–")
+
+
+def study_table(results: Results) -> pd.DataFrame:
+    """The study's best trial against the default: on the seed that chose it, on other seeds, and in options."""
+    trials = results.trials
+    rows = []
+    sides = (("default", trials[trials.point == "base"]), ("best", trials[trials.best]))
+    for side, own in sides:
+        others = results.confirmation[f"{side}_val_top1"]
+        for _, trial in own.iterrows():
+            row = {"": "best of the study" if side == "best" else side}
+            row["mean Pareto top-1, validation (%)"] = f"{trial.val_top1:.2f}"
+            row["on other seeds (%)"] = spread(others, 2) if len(others) else "–"
+            row |= {"smallest (%)": f"{trial.val_smallest_top1:.2f}", "largest (%)": f"{trial.val_largest_top1:.2f}"}
+            row["training (TMACs)"] = f"{trial.train_tmacs:.3f}"
+            options = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill")
+            rows.append(
+                row | {key: f"{trial[key]:.4g}" if _is_number(trial[key]) else str(trial[key]) for key in options}
+            )
+    return pd.DataFrame(rows)
+
+
+def models_table(results: Results) -> pd.DataFrame:
+    """One row an exported model, as text."""
+    several = len(results.seeds) > 1
+    budgets = [budget["name"] for budget in results.params["export"]["budgets"]]
+    rows = []
+    for (method, seed), own in results.models.groupby(["method", "seed"], sort=False):
+        which = {"method": label(method), **({"seed": str(seed)} if several else {})}
+        models = {model.budget: model for model in own.itertuples()}
+        for budget in dict.fromkeys([*budgets, *models]):
+            row = {**which, "budget": budget}
+            if (model := models.get(budget)) is None:
+                row |= dict.fromkeys(("MACs (k)", "parameters", "validation (%)", "test (%)"), "–")
+                rows.append(row | {"remark": "no arch as small"})
+                continue
+            row |= {"MACs (k)": f"{model.macs / 1000:,.0f}", "parameters": f"{model.params:,}"}
+            row |= {"validation (%)": model.validation or "–", "test (%)": model.test or "–", "remark": model.remark}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def models_caption(results: Results) -> str:
+    """How the models were chosen, and what the numbers beside their accuracy are."""
+    images = results.manifest["images"]
+    return (
+        f"{results.experiment}: exported models, under each budget of MACs the best arch on validation; top-1 ± "
+        f"binomial standard error on {images['validation']:,} validation and {images['test']:,} test images; a "
+        "remark gives the difference in points where a model is worse than a smaller one, on the same images"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def study_caption(results: Results) -> str:
+    """What the study was and what it cost."""
+    study, text = results.study, verdict(results.study)
+    cost = study.get("tune/confirm_tmacs", 0)
+    confirmed = f"confirming trained {cost:.3f} more, and a full model a seed; " if cost else ""
+    return (
+        f"{results.experiment}: Optuna study of {study['tune/trials']} trials ({study['tune/pruned']} pruned), 1 seed; "
+        f"{text and f'{text}; '}"
+        f"trials branch from the full model: {study['tune/trained_tmacs']:.3f} TMACs trained instead of "
+        f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved, without "
+        f"the full model's own {study['tune/trunk_tmacs']:.3f}; {confirmed}"
+        f"the head of runs/{results.experiment}/tune/best.yaml says how to take the best parameters over"
+    )
+
+
+def _alone(results: Results) -> list[dict[str, str]]:
+    """A row for each arch trained alone; its accuracy stands under the heading of the same arch, if there is one."""
+    rows = []
+    for name, own in results.standalone.groupby("name", sort=False):
+        heading = COLUMNS[f"pareto/{name}_top1"][0] if name in ("smallest", "largest") else "this arch (%)"
+        cost, decimals = COLUMNS["cost/train_tmacs"]
+        values = {heading: spread(own.test_top1, 2), cost: f"{own.train_tmacs.mean():.{decimals}f}"}
+        rows.append({"method": f"{name} trained alone", **values})
+    return rows
+
+
+def spread(values: pd.Series, decimals: int) -> str:
+    """Mean, and a sample's standard deviation where there are several values."""
+    text = f"{values.mean():.{decimals}f}"
+    return f"{text} ± {values.std():.{decimals}f}" if len(values) > 1 and values.std() > 0 else text
+
+
+def predictor_tau(metrics: pd.DataFrame) -> str:
+    """Mean τ of a method's predictors, one a seed, and its standard deviation over the folds of one."""
+    return f"{metrics[PREDICTOR].mean():.2f} ± {(metrics[f'{PREDICTOR}_std'] ** 2).mean() ** 0.5:.2f}"
+
+
+def caption(results: Results) -> str:
+    """What a reader has to know about the table."""
+    seeds = (
+        f"{len(results.seeds)} seeds (mean ± standard deviation of a sample)" if len(results.seeds) > 1 else "1 seed"
+    )
+    data, space = results.manifest["name"], results.params["space"]["name"]
+    images = results.manifest["images"]["test"]
+    text = (
+        f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; "
+        "τ ± its standard deviation over folds"
+    )
+    return f"{text}; {MARK} {others}" if (others := other_archs(results)) else text
+
+
+def marked(method: str) -> str:
+    """The label of a method whose points are other archs."""
+    return f"{label(method)} {MARK}"
+
+
+def other_archs(results: Results) -> str:
+    """Whose Pareto points, the smallest and the largest among them, are other archs than the whole space's; or empty.
+
+    What was trained alone, and methods that are not named here, are archs of the space's own points.
+    """
+    methods: dict[tuple[str, ...], list[str]] = {}
+    for method, archs in results.other_archs.items():
+        methods.setdefault(archs, []).append(method)
+
+    def ends(points: pd.DataFrame) -> str:
+        return f"{macs_text(points.macs.min())} to {macs_text(points.macs.max())}"
+
+    usual, texts = ends(results.space_points), []
+    for same in methods.values():
+        names, own = ", ".join(map(label, same)), results.pareto[results.pareto.method == same[0]]
+        texts.append(f"Pareto points of {names} are other archs, of {ends(own)} MACs instead of {usual}")
+    return "; ".join(texts)
+
+
+def markdown(frame: pd.DataFrame, title: str) -> str:
+    """A Markdown table below its caption."""
+    rows = [list(frame.columns), ["---"] + ["---:"] * (len(frame.columns) - 1), *frame.to_numpy().tolist()]
+    return f"{title}\n\n" + "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+
+
+def latex(frame: pd.DataFrame, title: str) -> str:
+    """A LaTeX table (booktabs)."""
+
+    def escape(text: object) -> str:
+        escaped = str(text).replace("%", r"\%").replace("_", r"\_").replace("–", "--")
+        return (
+            escaped.replace("±", r"$\pm$")
+            .replace("ε", r"$\varepsilon$")
+            .replace("τ", r"$\tau$")
+            .replace(MARK, r"\dag{}")
+        )
+
+    def line(row: list) -> str:
+        return " & ".join(map(escape, row)) + r" \\"
+
+    body = [line(row) for row in frame.to_numpy().tolist()]
+    head = [r"\begin{table}", r"\centering", rf"\caption{{{escape(title)}}}"]
+    head += [rf"\begin{{tabular}}{{l{'r' * (len(frame.columns) - 1)}}}", r"\toprule"]
+    tail = [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join([*head, line(list(frame.columns)), r"\midrule", *body, *tail]) + "\n"
+
+
+def print_results() -> None:
+    """Every selected experiment's table on the terminal, and the page's path."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if Console().is_terminal else 120)
+    for results in all_results(read_params()):
+        frame = summary(results)
+        table = Table(title=caption(results), title_justify="left")
+        for column in frame.columns:
+            table.add_column(column, justify="left" if column == "method" else "right")
+        for row in frame.to_numpy().tolist():
+            table.add_row(*map(str, row))
+        console.print(table)
+    console.print(f"report: {PAGE}", highlight=False)

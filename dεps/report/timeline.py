@@ -1,0 +1,137 @@
+"""Timelines of training: one bar a method over epochs, split by what a step trains.
+
+A bar's lower band is the full model: grey where it learns, hatched where its frozen copy only teaches. Above it, in the
+method's colour, are the subnets, as high as their losses weigh; the ε ramp is a rising wedge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from dεps.report.style import FAINT, FULL, PAPER, SOFT, colours, label
+
+#: height of a bar, and the full model's part of it where subnets learn too, in rows
+HEIGHT, BAND = 0.56, 0.15
+#: inches a row, and inches for title, axis and legend
+ROW, FRAME = 0.5, 1.25
+_SMALL = 6.5
+#: width of a character of the default font, in units of its size
+_CHARACTER = 0.56
+
+
+class Span(NamedTuple):
+    """A phase from one epoch to another, as drawn."""
+
+    name: str
+    start: float
+    end: float
+    #: the full model learns in every step
+    full: bool
+    #: a frozen full model teaches
+    teacher: bool
+    #: weight of the subnets' losses, as corners (epoch, weight) from start to end; empty where no subnet learns
+    weights: tuple[tuple[float, float], ...] = ()
+    #: networks that a step trains; None: not known
+    subnets: int | None = None
+
+
+class Bar(NamedTuple):
+    """One method's training."""
+
+    method: str
+    spans: tuple[Span, ...]
+
+    @property
+    def epochs(self) -> float:
+        """Its length."""
+        return self.spans[-1].end
+
+
+def figure(timelines: Sequence[tuple[str, Sequence[Bar]]], width: float = 5.6) -> Figure:
+    """One block of bars per (title, bars), one below the other, with one legend."""
+    rows = [len(bars) for _, bars in timelines]
+    result = Figure(figsize=(width, sum(ROW * count + FRAME for count in rows)))
+    blocks = result.subplots(len(rows), squeeze=False, height_ratios=[count + 1.5 for count in rows])[:, 0]
+    for axes, (title, bars) in zip(blocks, timelines, strict=True):
+        axes.set_title(title, loc="left")
+        draw(axes, bars)
+    return result
+
+
+def draw(axes: Axes, bars: Sequence[Bar]) -> None:
+    """The bars, phase names and legend on `axes`, whose figure has its final width and about ROW inches a bar."""
+    horizon = max(bar.epochs for bar in bars)
+    points_per_epoch = axes.figure.get_figwidth() * 72 * 0.8 / horizon
+    for row, bar in enumerate(bars):
+        colour = colours([bar.method])[bar.method]
+        for span in bar.spans:
+            _draw_span(axes, row, span, colour)
+        _name_phases(axes, row, bar, points_per_epoch)
+        axes.text(bar.epochs + 0.008 * horizon, row, f"{bar.epochs:.4g}", va="center", fontsize=8)
+    axes.set_xlim(0, horizon * 1.06)
+    axes.set_ylim(len(bars) - 0.5, -0.62)
+    axes.set_yticks(range(len(bars)), [label(bar.method) for bar in bars])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y", visible=False)
+    numbered = any(span.subnets for bar in bars for span in bar.spans)
+    axes.set_xlabel("epoch" + (" (numbers in the bars: networks that a step trains)" if numbered else ""))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below = -0.44 / (ROW * len(bars))
+    axes.legend(handles=_legend(bars), loc="upper center", bbox_to_anchor=(0.46, below), ncols=3, fontsize=8)
+
+
+def _draw_span(axes: Axes, row: int, span: Span, colour: str) -> None:
+    bottom, top = row + HEIGHT / 2, row - HEIGHT / 2
+    width = span.end - span.start
+    line = {"edgecolor": PAPER, "linewidth": 0.6}
+    if not span.weights:
+        axes.barh(row, width, HEIGHT, span.start, color=FULL, **line)
+        return
+    base = bottom
+    if span.full or span.teacher:
+        base = bottom - BAND
+        fill = {"color": FULL} if span.full else {"facecolor": PAPER, "hatch": "//////"}
+        edge = line if span.full else {"edgecolor": FULL, "linewidth": 0.0}
+        axes.barh(bottom - BAND / 2, width, BAND, span.start, **fill, **edge)
+    # A wedge on a pale ground: what is missing to the full weight stays visible as missing.
+    axes.barh((base + top) / 2, width, base - top, span.start, color=colour, alpha=0.16, linewidth=0)
+    epochs = [epoch for epoch, _ in span.weights]
+    heights = [base - min(weight, 1.0) * (base - top) for _, weight in span.weights]
+    axes.fill_between(epochs, base, heights, facecolor=colour, linewidth=0)
+    axes.plot([span.start] * 2, [bottom, top], color=PAPER, linewidth=0.8, solid_capstyle="butt")
+
+
+def _name_phases(axes: Axes, row: int, bar: Bar, points_per_epoch: float) -> None:
+    """Subnets a step in each phase, and above the bar the phases' names ("depth 1" and "depth 2" as one) that fit."""
+    for span in bar.spans:
+        text = "" if span.subnets is None else f"{span.subnets}"
+        alone = not span.weights
+        place = row if alone or not (span.full or span.teacher) else row - BAND / 2
+        axes.text((span.start + span.end) / 2, place, text, color=PAPER, fontsize=7.5, ha="center", va="center")
+    for name, group in groupby(bar.spans, lambda span: re.sub(r" \d+$", "", span.name)):
+        spans = list(group)
+        start, end = spans[0].start, spans[-1].end
+        if len(name) * _SMALL * _CHARACTER <= (end - start) * points_per_epoch:
+            axes.text(
+                (start + end) / 2, row - HEIGHT / 2 - 0.03, name, color=SOFT, fontsize=_SMALL, ha="center", va="bottom"
+            )
+
+
+def _legend(bars: Sequence[Bar]) -> list[Patch]:
+    spans = [span for bar in bars for span in bar.spans]
+    handles = [Patch(color=FULL, label="full model trains")]
+    if any(span.teacher for span in spans):
+        handles.append(Patch(facecolor=PAPER, edgecolor=FULL, hatch="//////", linewidth=0, label="it teaches, frozen"))
+    ramps = any(span.weights and span.weights[0][1] < span.weights[-1][1] for span in spans)
+    if any(span.weights for span in spans):
+        handles.append(Patch(color=FAINT, label="subnets train" + (" (wedge: ε ramp)" if ramps else "")))
+    return handles

@@ -1,0 +1,143 @@
+"""Search for archs that trade predicted accuracy against cost: NSGA-II (Deb et al. 2002) over arrays of genomes.
+
+With two objectives ranking needs no comparison of all pairs, so a candidate costs little more than its prediction.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dεps.core.errors import check_numbers
+from dεps.core.stopwatch import computing
+from dεps.spaces.encoding import translate
+from dεps.spaces.space import Arch, SearchSpace
+
+
+@dataclass
+class SearchConfig:
+    """The `search` section of an experiment."""
+
+    population: int = 100
+    generations: int = 50
+    #: archs of the front that are measured on validation, evenly spread over its MACs
+    measured: int = 8
+    recalibration_images: int = 2000
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        check_numbers(self, where, population=(4, 10**5), generations=(1, 10**6), measured=(1, 10**5))
+        check_numbers(self, where, recalibration_images=(2, 10**9))
+
+
+#: genomes int (n, genes) to one number each (n,)
+Judge = Callable[[np.ndarray], np.ndarray]
+
+
+@computing()
+def search(
+    space: SearchSpace, score: Judge, cost_of: Judge, config: SearchConfig, seed: int
+) -> list[tuple[Arch, float, float]]:
+    """The archs that no other arch seen beats: (arch, score, cost), by ascending cost.
+
+    Args:
+        score: predicted accuracy; higher is better.
+        cost_of: MACs, whole numbers, or milliseconds; lower is better.
+    """
+    rng, genes, size = np.random.default_rng(seed), np.array(space.genes), config.population
+    canonical, seen = translate(space, space), set[bytes]()
+
+    def judged(candidates: np.ndarray) -> _Candidates:
+        """Those that are new; genes that mean nothing do not make a candidate another."""
+        candidates = canonical(candidates)
+        new = [n for n, row in enumerate(candidates) if (key := row.tobytes()) not in seen and not seen.add(key)]
+        return _Candidates(candidates[new], score(candidates[new]), cost_of(candidates[new]))
+
+    first = rng.integers(0, genes, (size, len(genes)))
+    first[:2] = np.zeros_like(genes), genes - 1  # both ends of the front, which random draws hardly come near
+    population = judged(first)
+    population = population[population.order()]
+    best = population.front()
+    for _ in range(config.generations - 1):
+        children = judged(_children(population.genomes, size, genes, rng))
+        if len(children):
+            together = population + children
+            population = together[together.order()[:size]]
+            best = (best + children).front()
+    archs = [space.from_genome(genome) for genome in best.genomes.tolist()]
+    return list(zip(archs, best.scores.tolist(), best.costs.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Genomes (n, genes) with their scores and costs (n,)."""
+
+    genomes: np.ndarray
+    scores: np.ndarray
+    costs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.genomes)
+
+    def __getitem__(self, which: np.ndarray) -> _Candidates:
+        return _Candidates(self.genomes[which], self.scores[which], self.costs[which])
+
+    def __add__(self, other: _Candidates) -> _Candidates:
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _Candidates(*(np.concatenate(pair) for pair in pairs))
+
+    def front(self) -> _Candidates:
+        """What nothing beats, by ascending cost."""
+        ordered = self[np.lexsort((-self.scores, self.costs))]
+        before = np.maximum.accumulate(np.concatenate([[-np.inf], ordered.scores[:-1]]))
+        return ordered[ordered.scores > before]
+
+    def ranks(self) -> np.ndarray:
+        """0 for what nothing beats, 1 for what only those beat, and so on; the second of two equals ranks behind."""
+        ranks, best = np.empty(len(self), np.int64), list[float]()
+        scores = self.scores.tolist()
+        for index in np.lexsort((-self.scores, self.costs)).tolist():
+            # By ascending cost a front takes what is better than all that it has. The bests of the fronts descend.
+            ranks[index] = rank = bisect_right(best, -scores[index])
+            best[rank : rank + 1] = [-scores[index]]
+        return ranks
+
+    def crowding(self, ranks: np.ndarray) -> np.ndarray:
+        """How far apart the neighbours of each are within its rank, over the whole range; infinite at both ends."""
+        order = np.lexsort((self.costs, ranks))
+        distance = np.full(len(self), np.inf)
+        inner = np.flatnonzero((ranks[order[:-2]] == ranks[order[1:-1]]) & (ranks[order[1:-1]] == ranks[order[2:]])) + 1
+        total = np.zeros(len(inner))
+        for values in (self.costs, self.scores):
+            sorted_values, span = values[order].astype(float), np.ptp(values)
+            total += np.abs(sorted_values[inner + 1] - sorted_values[inner - 1]) / (span or 1.0)
+        distance[order[inner]] = total
+        return distance
+
+    def order(self) -> np.ndarray:
+        """Indices from the fittest to the least fit: by rank, then by crowding."""
+        ranks = self.ranks()
+        return np.lexsort((-self.crowding(ranks), ranks))
+
+
+def _children(parents: np.ndarray, count: int, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Genomes (count, genes) from those of parents, the fittest first.
+
+    Uniform crossover of the winners of binary tournaments; then a gene of each, on average, is drawn anew.
+    """
+    mother, father = parents[rng.integers(0, len(parents), (2, 2, count)).min(0)]
+    children = np.where(rng.random(mother.shape) < 0.5, mother, father)
+    drawn = rng.integers(0, genes, children.shape)
+    return np.where(rng.random(children.shape) < 1.0 / len(genes), drawn, children)
+
+
+def spread(front: list[tuple[Arch, float, float]], count: int) -> list[tuple[Arch, float, float]]:
+    """At most `count` members of a front, both ends included, spaced evenly over its costs."""
+    if len(front) <= count:
+        return front
+    targets = np.linspace(front[0][2], front[-1][2], count)
+    chosen = {int(np.argmin([abs(item[2] - target) for item in front])) for target in targets}
+    return [front[index] for index in sorted(chosen)]

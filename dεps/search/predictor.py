@@ -1,0 +1,265 @@
+"""Accuracy of an arch from its encoding: OFA's MLP (arXiv 1908.09791, §3.2) and regressors of scikit-learn.
+
+A fitted predictor is nothing but arrays, in one of four forms, so its file is safetensors: nothing is pickled, and who
+reads it needs no scikit-learn.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from dεps.core.errors import UserError, check_numbers
+from dεps.core.files import replace_atomic
+from dεps.core.optimizer import Adam
+from dεps.core.randomness import derive
+from dεps.core.stopwatch import computing
+from dεps.core.tensors import read_description, read_tensors, save_tensors
+from dεps.spaces.space import SearchSpace
+from dεps.workspace.identity import digest
+
+State = dict[str, np.ndarray]
+#: archs from which the Gaussian process learns its kernel; the time that takes grows with their cube
+KERNEL_ARCHS = 500
+
+
+@dataclass
+class PredictConfig:
+    """The `predict` section of an experiment."""
+
+    #: regressors to choose from by cross-validation
+    candidates: list[str] = field(default_factory=lambda: [*FITTERS])
+    folds: int = 5
+    #: of the MLP, to the end of this section
+    hidden: int = 400
+    layers: int = 3
+    epochs: int = 100
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        there = self.candidates
+        if not there or len(set(there)) != len(there) or not set(there) <= set(FITTERS):
+            raise UserError(f"{where}.candidates is {there}; expected a list of some of: {', '.join(FITTERS)}")
+        check_numbers(self, where, folds=(2, 100))
+        check_numbers(self, where, hidden=(1, 10**4), layers=(1, 100), epochs=(1, 10**6), batch_size=(1, 10**9))
+        if self.learning_rate <= 0:
+            raise UserError(f"{where}.learning_rate is {self.learning_rate}; expected a positive number")
+        check_numbers(self, where, learning_rate=(0, 10**3), weight_decay=(0, 10**3))
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A fitted regressor: its name among FITTERS, and its arrays."""
+
+    kind: str
+    state: State
+
+
+@computing()
+def fit(kind: str, codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> Predictor:
+    """Fit the regressor `kind` to encodings (n, features) and accuracies in [0, 1] (n,)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a kernel's parameter has met its limit
+        return Predictor(kind, FITTERS[kind][0](codes, accuracy, config, derive(seed, "predictor")))
+
+
+def predict(model: Predictor, codes: np.ndarray) -> np.ndarray:
+    """Predicted accuracy in [0, 1], (n,), of encodings (n, features)."""
+    return FITTERS[model.kind][1](model.state, codes)
+
+
+# --- linear: a weight a feature ------------------------------------------------------------------------------------
+
+
+def _fit_ridge(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> State:
+    """Ridge regression; its penalty is chosen by leaving out one arch after the other."""
+    from sklearn.linear_model import RidgeCV  # scikit-learn takes longer to import than to run
+
+    model = RidgeCV(np.logspace(-2, 3, 11)).fit(codes.astype(np.float64), accuracy)
+    return {"weights": model.coef_, "mean": np.array(model.intercept_, np.float64)}
+
+
+def _linear(state: State, codes: np.ndarray) -> np.ndarray:
+    return codes.astype(np.float64) @ state["weights"] + state["mean"]
+
+
+# --- kernel: a weight an arch that was seen ------------------------------------------------------------------------
+
+
+def _fit_gaussian_process(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> State:
+    """Mean of a Gaussian process with an RBF kernel and noise, both by marginal likelihood."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+    codes, mean, scale = codes.astype(np.float64), accuracy.mean(), accuracy.std() or 1.0
+    target = (accuracy - mean) / scale
+    start = ConstantKernel() * RBF(np.sqrt(codes.shape[1]), (0.1, 1e3)) + WhiteKernel(0.5, (1e-4, 1e2))
+    some = slice(None, None, -(-len(codes) // KERNEL_ARCHS))
+    kernel = GaussianProcessRegressor(start).fit(codes[some], target[some]).kernel_
+    model = GaussianProcessRegressor(kernel, optimizer=None).fit(codes, target)
+    weights = model.alpha_ * scale * kernel.k1.k1.constant_value
+    return {"points": codes, "weights": weights, "length": np.array(kernel.k1.k2.length_scale), "mean": np.array(mean)}
+
+
+def _kernel(state: State, codes: np.ndarray) -> np.ndarray:
+    points, codes = state["points"], codes.astype(np.float64)
+    distances = (codes**2).sum(1)[:, None] + (points**2).sum(1) - 2 * codes @ points.T
+    return np.exp(-distances / (2 * state["length"] ** 2)) @ state["weights"] + state["mean"]
+
+
+# --- trees: all nodes one after the other; a leaf is its own child -------------------------------------------------
+
+
+def _fit_boosting(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> State:
+    """Gradient boosting of shallow trees."""
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    options = {"max_depth": 2, "learning_rate": 0.1, "subsample": 0.5, "random_state": seed % 2**32}
+    model = GradientBoostingRegressor(n_estimators=100, **options).fit(codes, accuracy)
+    trees = [each.tree_ for each in model.estimators_[:, 0]]
+    return _nodes(trees, model.learning_rate, float(model.init_.constant_.item()))
+
+
+def _nodes(trees: Sequence[Any], weight: float, mean: float) -> State:
+    roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
+    left, right, feature = [], [], []
+    for root, tree in zip(roots, trees, strict=True):
+        leaf, own = tree.children_left < 0, root + np.arange(tree.node_count)
+        left.append(np.where(leaf, own, root + tree.children_left))
+        right.append(np.where(leaf, own, root + tree.children_right))
+        feature.append(np.where(leaf, 0, tree.feature))
+    return {
+        **{name: np.concatenate(parts) for name, parts in (("left", left), ("right", right), ("feature", feature))},
+        "threshold": np.concatenate([tree.threshold for tree in trees]),
+        "value": np.concatenate([tree.value[:, 0, 0] for tree in trees]) * weight,
+        "roots": roots,
+        "mean": np.array(mean),
+    }
+
+
+def _trees(state: State, codes: np.ndarray) -> np.ndarray:
+    at, rows = np.repeat(state["roots"][:, None], len(codes), axis=1), np.arange(len(codes))
+    while True:
+        goes_left = codes[rows, state["feature"][at]] <= state["threshold"][at]
+        to = np.where(goes_left, state["left"][at], state["right"][at])
+        if np.array_equal(to, at):
+            return state["value"][at].sum(0) + state["mean"]
+        at = to
+
+
+# --- MLP -----------------------------------------------------------------------------------------------------------
+
+
+class _Mlp(nn.Module):
+    """From an encoding (batch, features) to accuracy in [0, 1] (batch,)."""
+
+    def __init__(self, features: int, hidden: int, layers: int, seed: int) -> None:
+        super().__init__()
+        sizes = [features] + [hidden] * layers
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.out = nn.Linear(hidden, 1)
+        generator = Generator().manual_seed(seed)
+        with torch.no_grad():
+            for layer in self.hidden:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+                nn.init.zeros_(layer.bias)
+            # The untrained predictor says the mean: with few measured archs, noise at the start would remain.
+            nn.init.zeros_(self.out.weight)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        for layer in self.hidden:
+            codes = layer(codes).relu()
+        return self.out(codes).squeeze(1)
+
+
+def _fit_mlp(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> State:
+    """OFA's MLP; the output bias starts at the mean accuracy."""
+    model = _Mlp(codes.shape[1], config.hidden, config.layers, seed)
+    x, y = torch.from_numpy(codes), torch.from_numpy(accuracy.astype(np.float32))
+    nn.init.constant_(model.out.bias, float(y.mean()))
+    optimizer = Adam(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    for epoch in range(config.epochs):
+        order = torch.randperm(len(x), generator=Generator().manual_seed(derive(seed, "order", epoch)))
+        for chunk in order.split(config.batch_size):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x[chunk]), y[chunk]).backward()
+            optimizer.step()
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def _mlp(state: State, codes: np.ndarray) -> np.ndarray:
+    for number in range(sum(name.endswith(".weight") for name in state) - 1):
+        codes = np.maximum(codes @ state[f"hidden.{number}.weight"].T + state[f"hidden.{number}.bias"], 0)
+    return (codes @ state["out.weight"].T + state["out.bias"])[:, 0].astype(np.float64)
+
+
+#: by the name of a candidate: how it is fitted, and how its arrays predict
+FITTERS: dict[str, tuple[Callable[..., State], Callable[[State, np.ndarray], np.ndarray]]] = {
+    "ridge": (_fit_ridge, _linear),
+    "gaussian_process": (_fit_gaussian_process, _kernel),
+    "boosting": (_fit_boosting, _trees),
+    "mlp": (_fit_mlp, _mlp),
+}
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def save_predictor(model: Predictor, path: Path, space: SearchSpace, config: PredictConfig, weights: str = "") -> None:
+    """Write the arrays, and what they are of; `weights` is the stamp of those whose subnets were measured."""
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in model.state.items()}
+    description = {"kind": model.kind, "of": _of(space, config), "weights": weights}
+    replace_atomic(path, lambda temporary: save_tensors(tensors, temporary, ("predictor", description)))
+
+
+def load_predictor(path: Path, space: SearchSpace, config: PredictConfig, weights: str = "") -> Predictor:
+    """A fitted predictor. Raises `UserError` where the file is missing, damaged, not finite, or of other params.
+
+    With `weights`, their stamp, one of other weights is refused too.
+    """
+    what, cure = "predictor", "run the stage 'predict' again"
+    tensors, described = read_tensors(path, what, cure), read_description(path, what, what, cure)
+    if described.get("of") != _of(space, config):
+        raise UserError(f"{path} is of another space or 'predict' section than params.yaml has; {cure}")
+    if weights and described.get("weights") not in ("", weights):
+        raise UserError(f"{path} has learnt from other weights than are there; {cure}")
+    model = Predictor(str(described.get("kind")), {name: tensor.numpy() for name, tensor in tensors.items()})
+    if not all(np.isfinite(array).all() for array in model.state.values()):
+        raise UserError(f"{path} holds numbers that are not finite; {cure}")
+    try:
+        features = len(space.encode(space.largest()))
+        if "roots" in model.state:
+            _check_nodes(model.state, features)
+        usable = np.isfinite(predict(model, np.zeros((1, features), np.float32))).all()
+    except (KeyError, ValueError, IndexError, TypeError):
+        usable = False
+    if not usable:
+        raise UserError(f"{path} is no readable {what} (its arrays do not fit each other, or the space); {cure}")
+    return model
+
+
+def _check_nodes(state: State, features: int) -> None:
+    """Raise `ValueError` where walking the trees could leave the arrays, or not end."""
+    own = np.arange(len(state["value"]))
+    last = own[-1]
+    for name in ("left", "right"):
+        if not ((state[name] >= own) & (state[name] <= last)).all():
+            raise ValueError(name)
+    for name, end in (("feature", features - 1), ("roots", last)):
+        if not ((state[name] >= 0) & (state[name] <= end)).all():
+            raise ValueError(name)
+
+
+def _of(space: SearchSpace, config: PredictConfig) -> str:
+    return digest([asdict(space), asdict(config)])

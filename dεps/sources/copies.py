@@ -1,0 +1,83 @@
+"""Which images are copies: files of equal bytes, or arrays of equal pixels. Splits must not share any."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from dεps.core.errors import UserError
+from dεps.data.config import DatasetConfig
+from dεps.data.folder import ImageFolder, Listings
+
+#: of each image that has copies, what they share; others are their own
+Copies = Mapping[str, str]
+#: bytes at a file's end that tell most files of equal size apart
+TAIL = 4096
+#: images that are handed to a reading thread at once
+PORTION = 256
+
+
+def file_copies(folder: ImageFolder, names: Sequence[str], workers: int) -> Copies:
+    """The copies among files, each read only as far as it takes to tell it from the others.
+
+    Files of a size that no other has are not opened at all, nor is one of a zip without another's checksum. Raises
+    `UserError` naming a file that cannot be read.
+    """
+    alike = _alike([names], folder.measure)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for part in (TAIL, None):
+            alike = _alike(alike, lambda name, part=part: folder.digest(name, part), pool)
+    return {name: group[0] for group in alike for name in group}
+
+
+def array_copies(arrays: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Copies:
+    """The copies among `{split: (images (n, …), labels)}`, which are called `<split>/<row>`."""
+    digests = {
+        f"{split}/{row}": hashlib.sha256(image.tobytes()).hexdigest()
+        for split, (images, _) in arrays.items()
+        for row, image in enumerate(images)
+    }
+    return {name: group[0] for group in _alike([list(digests)], digests.__getitem__) for name in group}
+
+
+def _alike(
+    groups: Iterable[Sequence[str]], key: Callable[[str], Hashable], pool: ThreadPoolExecutor | None = None
+) -> list[list[str]]:
+    """The groups divided by `key`, without those of one name."""
+    found: dict[Hashable, list[str]] = defaultdict(list)
+    names = [(number, name) for number, group in enumerate(groups) for name in group]
+    portions = [names[start : start + PORTION] for start in range(0, len(names), PORTION)]
+    keys = (pool.map if pool else map)(lambda portion: [key(name) for _, name in portion], portions)
+    for (number, name), value in zip(names, itertools.chain.from_iterable(keys), strict=True):
+        found[number, value].append(name)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def shared(listings: Listings, copies: Copies) -> list[tuple[str, str]]:
+    """Each image of a later split that is in an earlier one too, behind its copy there."""
+    places: dict[str, tuple[str, str]] = {}
+    pairs = []
+    for split, items in listings.items():
+        for name, _ in items:
+            if name in copies:
+                first, there = places.setdefault(copies[name], (split, name))
+                if first != split:
+                    pairs.append((there, name))
+    return pairs
+
+
+def check_shared(listings: Listings, copies: Copies, config: DatasetConfig) -> None:
+    """Raise `UserError` naming two equal images in two splits, unless `config` allows them."""
+    pairs = shared(listings, copies)
+    if pairs and config.duplicates == "error":
+        one, other = pairs[0]
+        count = f"{len(pairs):,} images are" if len(pairs) > 1 else "1 image is"
+        raise UserError(
+            f"{config.root or config.source}: {count} in two splits, such as '{one}' and '{other}'; "
+            "remove one of each, or set dataset.duplicates to allow"
+        )

@@ -1,0 +1,264 @@
+"""From a source to prepared splits: `<split>.safetensors` and `manifest.json`, the same bytes every time.
+
+A split that fits `in_memory_limit_mb` is kept as pixels: `images` uint8 (n, size, size, channels) and `labels`.
+A larger one keeps `labels` and, in `<split>.files.txt`, the file names relative to the data set's root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from dεps.core.errors import UserError
+from dεps.core.randomness import python_rng
+from dεps.data.config import DatasetConfig
+from dεps.data.folder import ImageFolder, Listings, to_array
+from dεps.sources.arrays import Arrays, read_fashion_mnist_mini, read_torchvision
+from dεps.sources.copies import Copies, array_copies, check_shared, file_copies, shared
+from dεps.workspace.resume import Checkpoints
+
+SPLITS = ("train", "validation", "test")
+Progress = Callable[[Iterable, str, int], Iterable]
+#: (split, hash of its files) to where its decoded images are kept for a later process, if anywhere
+Keeping = Callable[[str, str], Checkpoints | None]
+#: images that are handed to the decoding threads at once
+PORTION = 1024
+#: images of a split that stays files, over which mean and standard deviation are estimated
+STATISTICS_SAMPLE = 10_000
+
+
+def prepare(
+    config: DatasetConfig,
+    out: Path,
+    progress: Progress = lambda items, label, total: items,
+    keeping: Keeping = lambda split, source: None,
+) -> dict:
+    """Write the prepared data set to the existing folder `out` and return its manifest.
+
+    With `keeping`, decoded images are kept for a later process, should this one be interrupted.
+    """
+    if config.source == "image_folder":
+        folder, listings, classes, copies = listed(config)
+        counts = {split: [label for _, label in items] for split, items in listings.items()}
+        pixels = sum(map(len, counts.values())) * config.image_size**2 * config.channels
+        if pixels > config.in_memory_limit_mb * 2**20:
+            return _prepare_files(config, folder, listings, classes, copies, out, progress, keeping)
+        arrays = {split: _decode(folder, items, config, split, progress, keeping) for split, items in listings.items()}
+    else:
+        given, classes = _read_arrays(config)
+        names = {split: [f"{split}/{row}" for row in range(len(labels))] for split, (_, labels) in given.items()}
+        listings = {split: list(zip(names[split], map(int, given[split][1]), strict=True)) for split in given}
+        copies = array_copies(given)
+        listings = _divide(listings, classes, copies, config)
+        given = {split: _resize(images, labels, config) for split, (images, labels) in given.items()}
+        arrays = {split: _rows(given, items) for split, items in listings.items()}
+    hashes = {split: _write(out / f"{split}.safetensors", images, labels) for split, (images, labels) in arrays.items()}
+    labels = {split: labels for split, (_, labels) in arrays.items()}
+    twice = len(shared(listings, copies))
+    return _write_manifest(config, classes, labels, arrays["train"][0], hashes, "tensor", twice, out)
+
+
+def listed(config: DatasetConfig) -> tuple[ImageFolder, Listings, list[str], Copies]:
+    """An image folder divided into splits, nothing decoded.
+
+    Returns the folder, files and labels of each split, class names, and which files are copies. Raises `UserError`.
+    """
+    folder = ImageFolder(config.location(), config.crop)
+    listings, classes = folder.splits(config.splits, config.classes)
+    copies = file_copies(folder, [name for items in listings.values() for name, _ in items], config.workers)
+    return folder, _divide(listings, classes, copies, config), classes, copies
+
+
+def _divide(listings: Listings, classes: list[str], copies: Copies, config: DatasetConfig) -> Listings:
+    """The source's splits, checked, and those that it lacks held out of train."""
+    _check_counts(config, len(listings["train"]), len(classes))
+    check_shared(listings, copies, config)
+    return _hold_out(listings, config, classes, copies)
+
+
+def _rows(arrays: Arrays, items: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The images and labels of one split, which lie in one split of the source."""
+    (origin,) = {name.partition("/")[0] for name, _ in items}
+    rows = [int(name.partition("/")[2]) for name, _ in items]
+    return tuple(values[rows] for values in arrays[origin])
+
+
+def _read_arrays(config: DatasetConfig) -> tuple[Arrays, list[str]]:
+    if config.source == "fashion_mnist_mini":
+        return read_fashion_mnist_mini()
+    return read_torchvision(config.name, config.location())
+
+
+def _check_counts(config: DatasetConfig, images: int, classes: int) -> None:
+    """Whether the source holds what its YAML says of it."""
+    for key, found in (("class_count", classes), ("train_images", images)):
+        expected = getattr(config, key)
+        if expected not in (None, found):
+            where = config.root or config.source
+            raise UserError(f"{where}: train holds {found}, but dataset.{key} is {expected}; complete it or set null")
+
+
+def _resize(images: np.ndarray, labels: np.ndarray, config: DatasetConfig) -> tuple[np.ndarray, np.ndarray]:
+    if images.shape[1:] != (config.image_size, config.image_size, config.channels) or config.crop < 1:
+        from PIL import Image
+
+        pictures = (Image.fromarray(image.squeeze()) for image in images)
+        images = np.stack([to_array(picture, config.image_size, config.channels, config.crop) for picture in pictures])
+    return images, labels
+
+
+def _hold_out(listings: Listings, config: DatasetConfig, classes: list[str], copies: Copies) -> Listings:
+    """Fill missing validation and test splits with a random, class-balanced share of train.
+
+    Copies stay together: each follows the first of them.
+    """
+    listings = dict(listings)
+    for split in SPLITS[1:]:
+        if split in listings:
+            continue
+        first: dict[str, tuple[str, int]] = {}
+        for item in listings["train"]:
+            first.setdefault(copies.get(item[0], item[0]), item)
+        by_class: dict[int, list] = {label: [] for label in range(len(classes))}
+        for item in first.values():
+            by_class[item[1]].append(item)
+        held: set[str] = set()
+        for label, items in by_class.items():
+            count = round(config.holdout * len(items))
+            if not 1 <= count < len(items):
+                least = int(0.5 / config.holdout) + 1
+                raise UserError(
+                    f"{config.root}: class '{classes[label]}' has too few images in train ({len(items)}) to hold out "
+                    f"'{split}'; expected {least} or more, or a larger dataset.holdout than {config.holdout}"
+                )
+            chosen = python_rng(config.holdout_seed, f"holdout/{split}", label).sample(items, count)
+            held.update(copies.get(name, name) for name, _ in chosen)
+        taken = [(item, copies.get(item[0], item[0]) in held) for item in listings["train"]]
+        listings[split] = [item for item, is_held in taken if is_held]
+        listings["train"] = [item for item, is_held in taken if not is_held]
+    return {split: listings[split] for split in SPLITS}
+
+
+def _decode(
+    folder: ImageFolder,
+    items: list[tuple[str, int]],
+    config: DatasetConfig,
+    split: str,
+    progress: Progress,
+    keeping: Keeping,
+) -> tuple[np.ndarray, np.ndarray]:
+    images = np.empty((len(items), config.image_size, config.image_size, config.channels), np.uint8)
+    checkpoints = keeping(split, folder.fingerprint([name for name, _ in items]))
+    done = saved = _restore(images, checkpoints) if checkpoints else 0
+
+    def decoded(pool: ThreadPoolExecutor) -> Iterator[np.ndarray]:
+        # In portions: on an error or Ctrl-C, all that is queued is still decoded before the process ends.
+        for start in range(done, len(items), PORTION):
+            names = [name for name, _ in items[start : start + PORTION]]
+            yield from pool.map(lambda name: folder.read(name, config.image_size, config.channels), names)
+
+    with ThreadPoolExecutor(max(1, config.workers)) as pool:
+        for row, image in enumerate(progress(decoded(pool), split, len(items) - done), done):
+            images[row] = image
+            if checkpoints and checkpoints.due():
+                piece = {"images": images[saved : row + 1]}
+                checkpoints.save(row + 1, lambda path, piece=piece: path.write_bytes(save(piece)))
+                saved = row + 1
+    return images, np.array([label for _, label in items], np.int64)
+
+
+def _restore(images: np.ndarray, checkpoints: Checkpoints) -> int:
+    """Fill in what an interrupted process has decoded; returns how many rows."""
+    done = 0
+    for end, path in sorted(checkpoints.intact()):
+        piece = load_file(path)["images"]
+        if end - len(piece) != done:
+            break  # the one before it is missing or damaged
+        images[done:end] = piece
+        done = end
+    return done
+
+
+def _prepare_files(
+    config: DatasetConfig,
+    folder: ImageFolder,
+    listings: Listings,
+    classes: list[str],
+    copies: Copies,
+    out: Path,
+    progress: Progress,
+    keeping: Keeping,
+) -> dict:
+    hashes, labels = {}, {}
+    for split, items in listings.items():
+        names = "".join(f"{name}\n" for name, _ in items).encode()
+        (out / f"{split}.files.txt").write_bytes(names)
+        labels[split] = np.array([label for _, label in items], np.int64)
+        data = save({"labels": labels[split]})
+        (out / f"{split}.safetensors").write_bytes(data)
+        # What no file says that is hashed here: other images may have the same names.
+        form = json.dumps([config.image_size, config.channels, config.crop, [folder.size(name) for name, _ in items]])
+        hashes[split] = hashlib.sha256(names + data + form.encode()).hexdigest()
+    train = listings["train"]
+    chosen = python_rng(0, "statistics").sample(train, min(len(train), STATISTICS_SAMPLE))
+    sample, _ = _decode(folder, chosen, config, "train (mean and standard deviation)", progress, keeping)
+    return _write_manifest(config, classes, labels, sample, hashes, "files", len(shared(listings, copies)), out)
+
+
+def _write(path: Path, images: np.ndarray, labels: np.ndarray) -> str:
+    data = save({"images": np.ascontiguousarray(images), "labels": labels.astype(np.int64)})
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write_manifest(
+    config: DatasetConfig,
+    classes: list[str],
+    labels: dict[str, np.ndarray],
+    pixels: np.ndarray,
+    hashes: dict[str, str],
+    form: str,
+    twice: int,
+    out: Path,
+) -> dict:
+    mean, std = _statistics(pixels)
+    counts = {split: np.bincount(values, minlength=len(classes)).tolist() for split, values in labels.items()}
+    manifest = {
+        "source": config.source,
+        "name": config.name,
+        "form": form,
+        "size": config.image_size,
+        "crop": config.crop,
+        "channels": config.channels,
+        "classes": classes,
+        "images": {split: int(sum(values)) for split, values in counts.items()},
+        "images_total": int(sum(map(sum, counts.values()))),
+        "per_class": counts,
+        "mean": mean,
+        "std": std,
+        "sha256": hashes,
+        "shared_images": twice,
+        "params": config.facts(),
+    }
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return manifest
+
+
+def _statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel, in units of 1 = white, from exact integer sums."""
+    channels = pixels.shape[-1]
+    values = np.arange(256, dtype=np.float64) / 255
+    mean, std = [], []
+    for channel in range(channels):
+        counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
+        average = float(counts @ values / counts.sum())
+        mean.append(round(average, 6))
+        # A channel of one value has nothing to scale.
+        std.append(round(float(np.sqrt(counts @ (values - average) ** 2 / counts.sum())), 6) or 1.0)
+    return mean, std

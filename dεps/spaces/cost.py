@@ -1,0 +1,40 @@
+"""MACs and parameters of an arch in closed form, and the training cost of a schedule.
+
+MACs (the papers' "FLOPs") count convolutions and linear layers, squeeze-and-excite included; BN, activations and
+pooling are free. A training step costs three forward passes: one forward, and twice that for the backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+from dεps.spaces.space import Arch, SearchSpace
+
+#: forward + backward, in units of one forward pass
+FORWARD_BACKWARD = 3
+
+
+class Cost(NamedTuple):
+    """Cost of one arch on one image."""
+
+    macs: int
+    params: int
+
+
+def arch_cost(space: SearchSpace, arch: Arch, classes: int, channels: int = 3) -> Cost:
+    """MACs of one forward pass and trainable parameters of the extracted subnet.
+
+    `channels` is the number of input channels. Kernel transformation adds nothing: it is applied at extraction.
+    """
+    macs = params = 0
+    for layer in space.layers(arch, classes, channels):
+        macs += layer.macs
+        params += layer.weights + layer.outputs * (2 * layer.bn + layer.bias)
+    return Cost(macs, params)
+
+
+def macs_counter(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[Arch], int]:
+    """A function that gives the MACs of an arch and remembers them."""
+    return cache(lambda arch: arch_cost(space, arch, classes, channels).macs)

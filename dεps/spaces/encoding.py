@@ -1,0 +1,119 @@
+"""Whole populations of archs as integer arrays (n, genes): their encodings, their MACs, their form in another space.
+
+A genome's genes are those of `SearchSpace.genes`; each function says the same as its counterpart for one arch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from dεps.spaces.space import SearchSpace, Stage
+
+
+class _StageGenes(NamedTuple):
+    """Where a stage's genes are."""
+
+    stage: Stage
+    depth: int
+    #: positions of kernel and expand of each block
+    blocks: list[tuple[int, int]]
+
+
+def _stage_genes(space: SearchSpace) -> Iterator[_StageGenes]:
+    gene = 1 + len(space.width_choices)
+    for stage in space.stages:
+        first = gene + 1
+        blocks = [(first + 2 * position, first + 2 * position + 1) for position in range(stage.depth[-1])]
+        yield _StageGenes(stage, gene, blocks)
+        gene = first + 2 * stage.depth[-1]
+
+
+def encode_genomes(space: SearchSpace, genomes: np.ndarray) -> np.ndarray:
+    """Encodings float32 (n, features), each row as `space.encode` gives it."""
+    columns = []
+    for stage, depth_gene, blocks in _stage_genes(space):
+        depth = np.asarray(stage.depth)[genomes[:, depth_gene]]
+        for position, (kernel, expand) in enumerate(blocks):
+            active = (position < depth)[:, None]
+            columns.append((genomes[:, kernel, None] == np.arange(len(stage.kernel))) & active)
+            columns.append((genomes[:, expand, None] == np.arange(len(stage.expand))) & active)
+    for position, choices in enumerate(space.width_choices, 1):
+        columns.append(genomes[:, position, None] == np.arange(len(choices)))
+    columns.append(genomes[:, 0, None] == np.arange(len(space.resolution)))
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that gives the MACs int64 (n,) of genomes, as `dεps.spaces.cost.arch_cost` counts them.
+
+    What a block costs depends on its own choices, the resolution and the widths, so a table of the archs that make the
+    same choice everywhere holds it for all. Raises `ValueError` for a coupled space; see `translate`.
+    """
+    if space.coupled:
+        raise ValueError("a coupled space's expand genes mean nothing; translate to the whole space")
+    stages = list(_stage_genes(space))
+    shared = [len(space.resolution), *map(len, space.width_choices)]
+    kernels = max(len(stage.kernel) for stage in space.stages)
+    expands = max(len(stage.expand) for stage in space.stages)
+    slots = sum(len(own.blocks) for own in stages)
+    table = np.zeros((*shared, kernels, expands, slots + 1), np.int64)
+    for choice in itertools.product(*map(range, table.shape[:-1])):
+        *first, kernel, expand = choice
+        genome = list(first)
+        for stage, _, blocks in stages:
+            pair = [min(kernel, len(stage.kernel) - 1), min(expand, len(stage.expand) - 1)]
+            genome += [len(stage.depth) - 1, *(pair * len(blocks))]
+        for layer in space.layers(space.from_genome(genome), classes, channels):
+            table[(*choice, slots if layer.slot is None else layer.slot)] += layer.macs
+    every = table.reshape(-1, kernels, expands, slots + 1)
+
+    def macs(genomes: np.ndarray) -> np.ndarray:
+        row = np.ravel_multi_index(tuple(genomes[:, : len(shared)].T), shared)
+        total, slot = every[row, 0, 0, slots].copy(), 0
+        for stage, depth_gene, blocks in stages:
+            depth = np.asarray(stage.depth)[genomes[:, depth_gene]]
+            for position, (kernel, expand) in enumerate(blocks):
+                total += (position < depth) * every[row, genomes[:, kernel], genomes[:, expand], slot]
+                slot += 1
+        return total
+
+    return macs
+
+
+def translate(source: SearchSpace, target: SearchSpace) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that turns genomes of `source` into those of `target`, of which it is a part.
+
+    Genes of inactive blocks become 0, as `to_genome` has them.
+    """
+    alike = [(source.resolution, target.resolution), *zip(source.width_choices, target.width_choices, strict=True)]
+    pairs = list(zip(_stage_genes(source), _stage_genes(target), strict=True))
+
+    def turn(genomes: np.ndarray) -> np.ndarray:
+        result = np.zeros((len(genomes), len(target.genes)), np.int64)
+        for gene, (old, new) in enumerate(alike):
+            result[:, gene] = _positions(old, new)[genomes[:, gene]]
+        for (old, old_depth, old_blocks), (new, new_depth, new_blocks) in pairs:
+            depth = np.asarray(old.depth)[genomes[:, old_depth]]
+            result[:, new_depth] = _positions(old.depth, new.depth)[genomes[:, old_depth]]
+            kernels, expands = _positions(old.kernel, new.kernel), _positions(old.expand, new.expand)
+            # The part may be less deep.
+            pairs_of_blocks = zip(old_blocks, new_blocks, strict=False)
+            for position, ((kernel, expand), (to_kernel, to_expand)) in enumerate(pairs_of_blocks):
+                chosen = genomes[:, expand]
+                if source.coupled and len(old.depth) == 1:
+                    chosen = genomes[:, old_blocks[0][1]]
+                elif source.coupled:
+                    chosen = genomes[:, old_depth] * (len(old.expand) - 1) // (len(old.depth) - 1)
+                result[:, to_kernel] = (position < depth) * kernels[genomes[:, kernel]]
+                result[:, to_expand] = (position < depth) * expands[chosen]
+        return result
+
+    return turn
+
+
+def _positions(old: list, new: list) -> np.ndarray:
+    return np.array([new.index(choice) for choice in old])

@@ -1,0 +1,496 @@
+"""Search spaces as data, and the archs in them.
+
+A `SearchSpace` is one YAML file (`params/space/`). An `Arch` is one choice from it: per stage the sequence of active
+blocks, each with its kernel and expand ratio. Inactive blocks do not appear, so two archs that compute the same
+network are equal. What the choices mean as layers is said by the space's family (`dεps/nets/`). Nothing here
+imports torch: sampling and encoding archs must stay cheap.
+
+Elasticity and rounding follow OFA (arXiv 1908.09791, §3 and its public supernets).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from dεps.core.errors import UserError
+
+#: no network is wider, deeper or sees larger images; a slip of the pen must not fill the memory
+WIDEST, DEEPEST, HIGHEST_RESOLUTION, MOST_STAGES = 16_384, 100, 1024, 100
+ACTIVATIONS = ("relu", "relu6", "h_swish")
+KERNELS = (3, 5, 7)
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """md(v): nearest multiple of `divisor`, at least `divisor`, and never below 0.9 v."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+class Block(NamedTuple):
+    """The choice made for one active inverted bottleneck."""
+
+    kernel: int
+    expand: float
+
+    def __str__(self) -> str:
+        return f"k{self.kernel}e{self.expand:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Arch:
+    """One subnet: active blocks per stage, the input resolution in pixels, and width multipliers where elastic."""
+
+    stages: tuple[tuple[Block, ...], ...]
+    resolution: int
+    widths: tuple[float, ...] = ()
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Number of active blocks per stage."""
+        return tuple(len(stage) for stage in self.stages)
+
+    def at(self, resolution: int) -> Arch:
+        """The same arch for images of another size."""
+        return self if resolution == self.resolution else replace(self, resolution=resolution)
+
+    def __str__(self) -> str:
+        parts = ["-".join(map(str, stage)) or _SKIPPED for stage in self.stages]
+        if self.widths:
+            parts.append("w" + "-".join(f"{width:g}" for width in self.widths))
+        return "_".join([*parts, f"r{self.resolution}"])
+
+    @classmethod
+    def parse(cls, text: str) -> Arch:
+        """The inverse of `str(arch)`. Raises `UserError` where `text` is no arch."""
+        *parts, resolution = text.split("_")
+        widths = parts.pop()[1:].split("-") if parts and parts[-1].startswith("w") else []
+        try:
+            blocks = [
+                [re.fullmatch(r"k(\d+)e([\d.]+)", block).groups() for block in part.split("-") if part != _SKIPPED]
+                for part in parts
+            ]
+            size = int(re.fullmatch(r"r(\d+)", resolution).group(1))
+            stages = tuple(tuple(Block(int(k), _number(e)) for k, e in stage) for stage in blocks)
+            return cls(stages, size, tuple(map(_number, widths)))
+        except (AttributeError, ValueError):
+            raise UserError(f"{text!r} is no arch; expected a form like k3e6-k5e3_k7e4_r32") from None
+
+
+#: stands for a stage without active blocks
+_SKIPPED = "x"
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+@dataclass
+class Stage:
+    """One elastic stage. `depth`, `kernel` and `expand` list the choices, ascending."""
+
+    width: int
+    stride: int
+    act: str
+    depth: list[int]
+    kernel: list[int]
+    expand: list[float]
+    se: bool = False
+
+
+class Layer(NamedTuple):
+    """A convolution (a linear layer is one of size 1) with what its cost depends on; `size` is its output's side."""
+
+    kernel: int
+    inputs: int
+    outputs: int
+    size: int
+    groups: int = 1
+    bn: bool = True
+    bias: bool = False
+    #: which elastic block it belongs to, counted over all stages at their greatest depth; None: every arch has it
+    slot: int | None = None
+
+    @property
+    def weights(self) -> int:
+        """Number of weights, without biases."""
+        return self.kernel**2 * self.inputs // self.groups * self.outputs
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations on one image."""
+        return self.weights * self.size**2
+
+
+@dataclass(kw_only=True)
+class SearchSpace:
+    """A family of archs; see `params/space/*.yaml` for the fields in use, and `dεps/nets/` for those of a family.
+
+    A family is a subclass named `Space` in a file of that folder, whose name is the value of the key `family`.
+    """
+
+    name: str
+    family: str = "mobilenet"
+    resolution: list[int]
+    stages: list[Stage]
+    #: CompOFA (arXiv 2104.12642): a stage's n-th smallest depth always goes with its n-th smallest expand ratio; with
+    #: other numbers of them the ends go together. All blocks of a stage with one depth have one ratio out of all
+    coupled: bool = False
+
+    @classmethod
+    def variant(cls, data: dict[str, Any], where: str) -> type[SearchSpace]:
+        """The family's class for a space given as `data`. Raises `UserError` where there is no such family."""
+        if cls is not SearchSpace:
+            return cls
+        family = data.get("family", cls.family)
+        check_choice(family, families(), f"{where}.family")
+        return import_module(f"dεps.nets.{family}.geometry").Space
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        if not self.name.strip():
+            raise UserError(f"{where}.name is empty; expected a label for tables")
+        check_ascending(self.resolution, f"{where}.resolution", high=HIGHEST_RESOLUTION)
+        if not self.stages:
+            raise UserError(f"{where}.stages is empty; a space needs at least one stage")
+        if len(self.stages) > MOST_STAGES:
+            raise UserError(f"{where}.stages has {len(self.stages)} stages; expected at most {MOST_STAGES}")
+        for number, stage in enumerate(self.stages):
+            _check_stage(stage, f"{where}.stages[{number}]")
+
+    @property
+    def width_choices(self) -> list[list[float]]:
+        """The elastic width multipliers and their choices; none in most families."""
+        return []
+
+    def layers(self, arch: Arch, classes: int, channels: int) -> Iterator[Layer]:
+        """Every convolution and linear layer of `arch` for images of `channels` channels."""
+        raise NotImplementedError
+
+    # --- named archs -------------------------------------------------------------------------------------------
+
+    def uniform(self, depth: int, kernel: int, expand: float, resolution: int | None = None) -> Arch:
+        """The arch with the same choice everywhere, such as D2E3K7.
+
+        Where a stage does not offer a value it takes the next smaller one that it has, or else its smallest.
+        """
+        stages = []
+        for stage in self.stages:
+            chosen = _at_most(stage.depth, depth)
+            ratio = _at_most(self._expands(stage, chosen), expand)
+            stages.append((Block(_at_most(stage.kernel, kernel), ratio),) * chosen)
+        widths = tuple(choices[-1] for choices in self.width_choices)
+        return Arch(tuple(stages), self.resolution[-1] if resolution is None else resolution, widths)
+
+    def _expands(self, stage: Stage, depth: int) -> list[float]:
+        """Expand ratios that a stage may have at a depth."""
+        last = len(stage.depth) - 1
+        if not self.coupled or not last:
+            return stage.expand
+        return [stage.expand[stage.depth.index(depth) * (len(stage.expand) - 1) // last]]
+
+    def couple(self, kernels: Sequence[int]) -> SearchSpace:
+        """CompOFA's subspace: depth and expand coupled, the kernel of stage i fixed at `kernels[i]`."""
+        pairs = zip(self.stages, kernels, strict=True)
+        return replace(self, stages=[replace(stage, kernel=[kernel]) for stage, kernel in pairs], coupled=True)
+
+    def largest(self) -> Arch:
+        """The full model."""
+        return Arch(
+            tuple((Block(stage.kernel[-1], stage.expand[-1]),) * stage.depth[-1] for stage in self.stages),
+            self.resolution[-1],
+            tuple(choices[-1] for choices in self.width_choices),
+        )
+
+    def smallest(self) -> Arch:
+        """The arch with the least of everything, kernels, resolution and widths included: the sandwich trains it.
+
+        It is not what is called "smallest", the first of the Pareto points, but where the space has one kernel,
+        resolution and width only; else `least` says how it is called.
+        """
+        return Arch(
+            tuple((Block(stage.kernel[0], stage.expand[0]),) * stage.depth[0] for stage in self.stages),
+            self.resolution[0],
+            tuple(choices[0] for choices in self.width_choices),
+        )
+
+    def pareto_archs(self) -> dict[str, Arch]:
+        """The six archs that the DεpS paper reports, all at the largest kernel, in the order of their MACs.
+
+        With D {2,3,4} and E {3,4,6}: D2E3, D3E3, D4E3, D4E4, D3E6, D4E6; in other spaces the smallest, middle and
+        largest depth and expand ratio of each stage stand in their places, under the names that most stages share. In
+        a coupled space the expand ratio follows the depth.
+        """
+        kernel = max(kernel for stage in self.stages for kernel in stage.kernel)
+        # Stages without a choice, such as Proxyless's last, have no say in a name where others have a choice.
+        depths = _common([stage.depth for stage in self.stages])
+        expands = _common([stage.expand for stage in self.stages])
+        if self.coupled:
+            return {f"D{depth}": self._ranked(rank, len(depths), 0, 1) for rank, depth in enumerate(depths)}
+        low, mid_d, high_d = 0, len(depths) // 2, len(depths) - 1
+        mid_e, high_e = (len(expands) - 1) // 2, len(expands) - 1
+        ranks = [(low, low), (mid_d, low), (high_d, low), (high_d, mid_e), (mid_d, high_e), (high_d, high_e)]
+        return {
+            f"D{depths[d]}E{expands[e]:g}K{kernel}": self._ranked(d, len(depths), e, len(expands)) for d, e in ranks
+        }
+
+    def _ranked(self, depth: int, depths: int, expand: int, expands: int) -> Arch:
+        """The arch with each stage's `depth`-th of `depths` choices, likewise for expand, and all else at its most."""
+
+        def pick(choices: list, rank: int, count: int) -> Any:
+            return choices[rank] if len(choices) == count else choices[rank * (len(choices) - 1) // max(1, count - 1)]
+
+        stages = []
+        for stage in self.stages:
+            chosen = pick(stage.depth, depth, depths)
+            offered = self._expands(stage, chosen)
+            ratio = pick(offered, depth, depths) if self.coupled else pick(offered, expand, expands)
+            stages.append((Block(stage.kernel[-1], ratio),) * chosen)
+        return Arch(tuple(stages), self.resolution[-1], tuple(choices[-1] for choices in self.width_choices))
+
+    def ends(self) -> dict[str, Arch]:
+        """What is called `smallest` and `largest` in logs, tables, figures and MLflow: the first and last Pareto point.
+
+        The smallest has the least depths and expand ratios, and all else at its most.
+        """
+        return {"smallest": next(iter(self.pareto_archs().values())), "largest": self.largest()}
+
+    def least(self) -> dict[str, Arch]:
+        """The arch of `smallest()` by its own name, such as D2E3K3; empty where it is a Pareto point.
+
+        The name goes on with W and the least width, and R and the least resolution, where these can be chosen.
+        """
+        arch, points = self.smallest(), self.pareto_archs()
+        if arch in points.values():
+            return {}
+        kernel = min(stage.kernel[0] for stage in self.stages)
+        name = f"{next(iter(points)).partition('K')[0]}K{kernel}"
+        if any(len(choices) > 1 for choices in self.width_choices):
+            name += f"W{min(arch.widths):g}"
+        if len(self.resolution) > 1:
+            name += f"R{arch.resolution}"
+        return {name: arch}
+
+    def names(self) -> dict[str, Arch]:
+        """Archs with a name: `smallest` and `largest`, the Pareto points, and the one that is less than all of them."""
+        return {**self.ends(), **self.pareto_archs(), **self.least()}
+
+    def named(self, text: str, where: str) -> Arch:
+        """The arch that `text` means: one of `names`, or an arch as `str(arch)` writes it.
+
+        Raises `UserError` naming the key `where`.
+        """
+        names = self.names()
+        if text in names:
+            return names[text]
+        if not self.writes(text):
+            known = ", ".join(names)
+            raise UserError(f"{where} is {text!r}; allowed: {known}, or an arch of the space such as {self.smallest()}")
+        return Arch.parse(text)
+
+    def writes(self, text: str) -> bool:
+        """Whether `text` is an arch of the space in the form of `str(arch)`."""
+        try:
+            return Arch.parse(text) in self
+        except UserError:
+            return False
+
+    def name_of(self, arch: Arch) -> str:
+        """The first of `names` for `arch`, or else `str(arch)`."""
+        return next((name for name, other in self.names().items() if other == arch), str(arch))
+
+    # --- sampling ----------------------------------------------------------------------------------------------
+
+    def sample(self, rng: Random) -> Arch:
+        """A random arch: depth uniform per stage, kernel and expand uniform per block (OFA's sampler)."""
+        resolution = self.resolution[0] if len(self.resolution) == 1 else rng.choice(self.resolution)
+        widths = tuple(rng.choice(choices) for choices in self.width_choices)
+        stages = []
+        for stage in self.stages:
+            depth = rng.choice(stage.depth)
+            expands = self._expands(stage, depth)
+            if self.coupled:
+                expands = [rng.choice(expands)]
+            stages.append(tuple(Block(rng.choice(stage.kernel), rng.choice(expands)) for _ in range(depth)))
+        return Arch(tuple(stages), resolution, widths)
+
+    def restrict(
+        self,
+        depth: Sequence[int] | None = None,
+        kernel: Sequence[int] | None = None,
+        expand: Sequence[float] | None = None,
+    ) -> SearchSpace:
+        """The space with only the named choices left in each stage; archs of it are archs of this space too."""
+
+        def keep(choices: list, allowed: Sequence | None) -> list:
+            return choices if allowed is None else [c for c in choices if c in allowed] or choices[-1:]
+
+        def narrow(stage: Stage) -> Stage:
+            depths, expands = keep(stage.depth, depth), keep(stage.expand, expand)
+            if self.coupled and len(stage.depth) > 1:
+                expands = list(dict.fromkeys(self._expands(stage, chosen)[0] for chosen in depths))
+            return replace(stage, depth=depths, kernel=keep(stage.kernel, kernel), expand=expands)
+
+        return replace(self, stages=[narrow(stage) for stage in self.stages])
+
+    def top(self, depth: int | None = None, kernel: int | None = None, expand: int | None = None) -> SearchSpace:
+        """The space with only the so many largest choices left in each stage, as progressive shrinking needs them."""
+
+        def last(choices: list, count: int | None) -> list:
+            return choices if count is None else choices[-count:]
+
+        stages = [
+            replace(s, depth=last(s.depth, depth), kernel=last(s.kernel, kernel), expand=last(s.expand, expand))
+            for s in self.stages
+        ]
+        return replace(self, stages=stages)
+
+    # --- genomes: fixed-length integer vectors, for predictors and evolutionary search ---------------------------
+
+    @property
+    def genes(self) -> tuple[int, ...]:
+        """Number of choices per gene: resolution, widths, then per stage depth and each block's kernel and expand."""
+        genes = [len(self.resolution), *map(len, self.width_choices)]
+        for stage in self.stages:
+            genes += [len(stage.depth), *([len(stage.kernel), len(stage.expand)] * stage.depth[-1])]
+        return tuple(genes)
+
+    def to_genome(self, arch: Arch) -> tuple[int, ...]:
+        """Indices of the choices made, one per gene; genes of inactive blocks are 0."""
+        genome = [self.resolution.index(arch.resolution)]
+        genome += [choices.index(width) for choices, width in zip(self.width_choices, arch.widths, strict=True)]
+        for stage, blocks in zip(self.stages, arch.stages, strict=True):
+            genome.append(stage.depth.index(len(blocks)))
+            for block in blocks:
+                genome += [stage.kernel.index(block.kernel), stage.expand.index(block.expand)]
+            genome += [0, 0] * (stage.depth[-1] - len(blocks))
+        return tuple(genome)
+
+    def from_genome(self, genome: Sequence[int]) -> Arch:
+        """The arch of a genome; genes of inactive blocks are ignored."""
+        genes = iter(genome)
+        resolution = self.resolution[next(genes)]
+        widths = tuple(choices[next(genes)] for choices in self.width_choices)
+        stages = []
+        for stage in self.stages:
+            depth = stage.depth[next(genes)]
+            blocks = [Block(stage.kernel[next(genes)], stage.expand[next(genes)]) for _ in range(stage.depth[-1])]
+            if self.coupled:
+                expands = self._expands(stage, depth)
+                blocks = [
+                    Block(block.kernel, expands[0] if len(expands) == 1 else blocks[0].expand) for block in blocks
+                ]
+            stages.append(tuple(blocks[:depth]))
+        return Arch(tuple(stages), resolution, widths)
+
+    def mutate(self, arch: Arch, probability: float, rng: Random) -> Arch:
+        """Each gene is drawn anew with `probability`."""
+        genome = [
+            rng.randrange(choices) if rng.random() < probability else gene
+            for gene, choices in zip(self.to_genome(arch), self.genes, strict=True)
+        ]
+        return self.from_genome(genome)
+
+    def encode(self, arch: Arch) -> list[float]:
+        """One-hot kernel and expand per block, zeros where inactive, then widths and resolution (OFA's predictor)."""
+        code: list[float] = []
+        for stage, blocks in zip(self.stages, arch.stages, strict=True):
+            for position in range(stage.depth[-1]):
+                block = blocks[position] if position < len(blocks) else None
+                code += [float(block is not None and block.kernel == kernel) for kernel in stage.kernel]
+                code += [float(block is not None and block.expand == expand) for expand in stage.expand]
+        for choices, chosen in zip(self.width_choices, arch.widths, strict=True):
+            code += [float(width == chosen) for width in choices]
+        return code + [float(arch.resolution == size) for size in self.resolution]
+
+    def size(self) -> int:
+        """Number of distinct archs."""
+        per_stage = (
+            sum(
+                len(s.kernel) ** depth * len(self._expands(s, depth)) ** (1 if self.coupled else depth)
+                for depth in s.depth
+            )
+            for s in self.stages
+        )
+        return len(self.resolution) * math.prod(map(len, self.width_choices)) * math.prod(per_stage)
+
+    def __contains__(self, arch: Arch) -> bool:
+        return (
+            arch.resolution in self.resolution
+            and len(arch.stages) == len(self.stages)
+            and len(arch.widths) == len(self.width_choices)
+            and all(width in choices for width, choices in zip(arch.widths, self.width_choices, strict=True))
+            and all(
+                len(blocks) in stage.depth
+                and all(b.kernel in stage.kernel and b.expand in self._expands(stage, len(blocks)) for b in blocks)
+                and not (self.coupled and len({block.expand for block in blocks}) > 1)
+                for stage, blocks in zip(self.stages, arch.stages, strict=True)
+            )
+        )
+
+
+def families() -> list[str]:
+    """Allowed values of a space's key `family`."""
+    return sorted(path.parent.name for path in Path(__file__).parents[1].glob("nets/*/geometry.py"))
+
+
+def strided(size: int, stride: int) -> int:
+    """Side of the feature map after a "same"-padded convolution."""
+    return -(-size // stride)
+
+
+def _at_most(choices: Sequence, value: float) -> Any:
+    return max((choice for choice in choices if choice <= value), default=choices[0])
+
+
+def _common(lists: list[list]) -> list:
+    """The most frequent of the lists with a choice, or of all if none has; the first of equally frequent ones."""
+    lists = [values for values in lists if len(values) > 1] or lists
+    return max(lists, key=lists.count)
+
+
+def check_ascending(values: list, where: str, low: float = 0, high: float = math.inf) -> None:
+    """Raise `UserError` unless `values` ascend from above `low` up to `high`."""
+    if not values or any(value <= low for value in values) or values != sorted(set(values)):
+        positive = "positive numbers" if low == 0 else "numbers from 0 up"
+        raise UserError(f"{where} is {values}; expected a non-empty ascending list of {positive}")
+    if values[-1] > high:
+        raise UserError(f"{where} is {values}; expected numbers up to {high}")
+
+
+def check_ratios(values: list[float], where: str) -> None:
+    """Raise `UserError` unless `values` ascend, and are as an arch's text gives them, which is how files name archs."""
+    check_ascending(values, where, high=100)
+    for value in values:
+        if not re.fullmatch(r"[\d.]+", text := f"{value:g}") or float(text) != value:
+            raise UserError(f"{where} holds {value}; expected 0.0001 up to 100, with at most 6 digits")
+
+
+def check_width(value: int, where: str) -> None:
+    """Raise `UserError` unless a layer can have so many channels."""
+    if not 1 <= value <= WIDEST:
+        raise UserError(f"{where} is {value}; expected a positive width up to {WIDEST}")
+
+
+def check_choice(value: Any, allowed: Sequence, where: str) -> None:
+    """Raise `UserError` unless `value` is among `allowed`."""
+    if value not in allowed:
+        raise UserError(f"{where} is {value!r}; allowed: {', '.join(map(str, allowed))}")
+
+
+def _check_stage(stage: Stage, where: str) -> None:
+    check_ascending(stage.kernel, f"{where}.kernel")
+    check_ratios(stage.expand, f"{where}.expand")
+    check_ascending(stage.depth, f"{where}.depth", low=-1, high=DEEPEST)
+    for kernel in stage.kernel:
+        check_choice(kernel, KERNELS, f"{where}.kernel")
+    check_choice(stage.act, ACTIVATIONS, f"{where}.act")
+    check_choice(stage.stride, (1, 2), f"{where}.stride")
+    check_width(stage.width, f"{where}.width")

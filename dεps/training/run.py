@@ -1,0 +1,243 @@
+"""Running a `Trainer` inside a stage: resume checkpoints, the live file, progress, and what training leaves.
+
+Files: `supernet.safetensors`, `history.jsonl` (one record an epoch), `curves.csv` (the same as a table, for
+`dvc plots`), `summary.json` (the last values, for `dvc metrics`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dεps.core.config import section
+from dεps.core.errors import UserError
+from dεps.core.files import write_atomic, write_json
+from dεps.core.progress import ProgressBar
+from dεps.evaluation import parallel
+from dεps.nets.files import save_supernet
+from dεps.training.loop import Record, Trainer
+from dεps.training.snapshot import load_snapshot, write_snapshot
+from dεps.workspace.identity import FULL_MODEL, digest, run_identity, training_facts
+from dεps.workspace.live import LiveRun
+from dεps.workspace.resume import Checkpoints, file_hash, work_folder, work_key
+from dεps.workspace.stage import Context, leads
+
+#: how often a training is made again whose kept epochs vanish while it runs
+ATTEMPTS = 3
+
+
+def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Collection[int] = ()) -> None:
+    """Train to the end and write the results to `out`.
+
+    The state is saved now and then (section `checkpoint` of params) below `.state/resume`; a later process with the
+    same parameters, data and code goes on from it, at the exact step. States at the end of the epochs in `keep` are
+    written to `out/trunk/epoch-<n>.safetensors`; one that is lost or damaged until then is trained again. Of several
+    processes (`dεps.evaluation.parallel`) only the first writes.
+    """
+    trainer.label = context.label
+    identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
+    own = [*_determinants(context, method), sorted(keep)]
+    key = work_key(identity.tags["data_hash"], *own, trainer.device.type)
+    folder = context.state("resume") / key
+    if leads():
+        work_folder(folder.parent, key, context.label)
+    saver, live = Saver(context, trainer, folder, keep), None
+    if leads():
+        path = context.state("live")
+        live = LiveRun(path.with_name(path.name + ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            trainer = saver.trainer = trainer.anew()
+        parallel.wait()  # for what the first process makes of an interrupted run's state
+        resume(saver)
+        parallel.wait()
+        _train(saver, live)
+        whole = not leads() or saver.publish(out / "trunk")
+        if not parallel.total(int(not whole), trainer.part):
+            break
+        if leads():
+            print(f"{context.label}: an epoch to keep was lost or damaged meanwhile; it is trained again")
+    else:
+        raise UserError(f"{folder} loses what is written there; see to its disk, and run the stage again")
+    parallel.leave()
+    if live is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    facts = training_facts(context.params, context.experiment, method, context.seed, trainer.data.manifest)
+    save_supernet(trainer.net, out / "supernet.safetensors", trainer.strategy.space, facts)
+    _write_history(trainer.history, out)
+    live.finish()
+
+
+def _train(saver: Saver, live: LiveRun | None) -> None:
+    """To the end, from where the trainer is; of several processes, the first has a `live` file and saves states."""
+    trainer = saver.trainer
+    if live is None:
+        for _ in trainer.run():
+            pass
+        return
+    if not live.file:
+        live.start(trainer.history)
+        saver.told = len(trainer.history)
+    with ProgressBar(saver.label, trainer.total_steps, trainer.step) as bar:
+        trainer.on_step = saver.after_step(bar.advance)
+        for record in trainer.run():
+            saver.after_epoch()
+            if len(trainer.history) > saver.told:  # not of an epoch that is trained again
+                live.log(record)
+                saver.told = len(trainer.history)
+            bar.note(f"{saver.label}: {describe(record, trainer)}")
+
+
+def _determinants(context: Context, method: str) -> list[object]:
+    """All that decides what training computes, beside the data and the code."""
+    own = context.params["experiments"][context.experiment]
+    return [context.seed, own["space"], own["train"], method, own["methods"].get(method), torch.__version__]
+
+
+class Saver:
+    """Keeps the two newest states of a training, and those after the epochs in `keep`.
+
+    Args:
+        context: names the training, and says in its params how often it is saved.
+        folder: as `work_folder` gives it.
+    """
+
+    def __init__(self, context: Context, trainer: Trainer, folder: Path, keep: Collection[int] = ()) -> None:
+        self.label, self.trainer, self.folder = context.label, trainer, folder
+        self.config = context.checkpoint()
+        self.checkpoints = Checkpoints(folder / "states", self.config.seconds)
+        self.kept = Checkpoints(folder / "kept", self.config.seconds, keep=None)
+        self.origin = origin(context.params, context.experiment, trainer) if keep else ""
+        #: by number: an epoch's last step has two states, without its record and with it
+        self.keep = {2 * epoch * trainer.steps_per_epoch + 1: epoch for epoch in keep}
+        #: epochs in the live file
+        self.told = 0
+
+    def after_step(self, then: Callable[[], None]) -> Callable[[], None]:
+        """What the trainer shall do after each step: save when it is time, and `then`."""
+
+        def on_step() -> None:
+            if self.checkpoints.due():
+                self.save()
+            then()
+
+        return on_step
+
+    def after_epoch(self) -> None:
+        """Save when enough epochs have passed, or it is the last one, and what is to be kept."""
+        trainer = self.trainer
+        if self._number() in self.keep:
+            kept = replace(trainer.snapshot(), origin=self.origin)
+            self.kept.save(self._number(), partial(write_snapshot, snapshot=kept))
+        if len(trainer.history) % self.config.epochs == 0 or trainer.step >= trainer.total_steps:
+            self.save()
+
+    def save(self) -> None:
+        """Save now. Raises `UserError` where the state is not finite."""
+        self.trainer.check_finite()
+        self.checkpoints.save(self._number(), lambda path: write_snapshot(path, self.trainer.snapshot()))
+
+    def _number(self) -> int:
+        return 2 * self.trainer.step + (not self.trainer.sums)
+
+    def states(self) -> list[Path]:
+        """Of all numbers, ascending, undamaged or not."""
+        return sorted([*self.checkpoints.files(), *self.kept.files()], key=lambda path: path.name)
+
+    def newest(self) -> Path | None:
+        """The last intact state up to which no epoch to keep is lost, or None."""
+        kept = dict(self.kept.intact())
+        states = sorted({**kept, **dict(self.checkpoints.intact())}.items(), reverse=True)
+        return next((path for last, path in states if all(n in kept for n in self.keep if n <= last)), None)
+
+    def publish(self, trunk: Path) -> bool:
+        """Copy the epochs to keep to `trunk`; whether all are there, and undamaged."""
+        kept = dict(self.kept.intact())
+        for number, epoch in self.keep.items():
+            if number not in kept:
+                return False
+            trunk.mkdir(parents=True, exist_ok=True)
+            shutil.copy(kept[number], epoch_file(trunk, epoch))
+            if not kept[number].name.endswith(f"-{file_hash(epoch_file(trunk, epoch))}"):
+                return False
+        return True
+
+
+def origin(params: dict[str, Any], experiment: str, trainer: Trainer) -> str:
+    """What the full model's trajectory depends on, beside the code: a hash of seed, space, training and data."""
+    own = section(params, "experiments", experiment)
+    return digest([trainer.seed, own["space"], own["train"], trainer.data.manifest["sha256"]])
+
+
+def branch(context: Context, label: str, trainer: Trainer, state: Path | None = None) -> int:
+    """Put the trainer at the last state of its trunk that it can go on from, if there is one, or at a given one.
+
+    Returns the MACs that the state has cost. Raises `UserError` where the trunk is of other params or data.
+    """
+    trunk = context.folder(FULL_MODEL, str(trainer.seed)) / "trunk"
+    state = state or nearest_epoch(trunk, trainer.strategy.trunk_steps // trainer.steps_per_epoch)
+    if state is not None:
+        snapshot = load_snapshot(state)
+        if snapshot.origin != origin(context.params, context.experiment, trainer):
+            stage = f"{FULL_MODEL}@{context.experiment}-{trainer.seed}"
+            raise UserError(
+                f"{trunk} is of other params or data than params.yaml names; 'dvc repro {stage}' makes it anew"
+            )
+        trainer.restore(snapshot)
+        print(f"{label}: branches from the full model after epoch {len(trainer.history)}")
+    return trainer.macs
+
+
+def resume(saver: Saver) -> None:
+    """Put the trainer where an interrupted run of the same work stopped, if there was one."""
+    states, path = saver.states(), saver.newest()
+    if path is not None:
+        saver.trainer.restore(load_snapshot(path))
+    if leads() and states:
+        where = f"goes on after step {saver.trainer.step}" if path else "starts from the beginning"
+        lost = (
+            ""
+            if path and path.name[:12] == states[-1].name[:12]
+            else "; a state after that is lost or damaged, and made again"
+        )
+        print(f"{saver.label}: {where}{lost}")
+
+
+def epoch_file(folder: Path, epoch: int) -> Path:
+    """Where the trunk's state after so many epochs is."""
+    return folder / f"epoch-{epoch:04d}.safetensors"
+
+
+def nearest_epoch(trunk: Path, epoch: int) -> Path | None:
+    """The last kept state of the trunk not after `epoch`, or None."""
+    kept = [
+        path for path in sorted(trunk.glob("epoch-*.safetensors")) if int(path.stem.removeprefix("epoch-")) <= epoch
+    ]
+    return kept[-1] if kept else None
+
+
+def describe(record: Record, trainer: Trainer) -> str:
+    """One line about an epoch."""
+    parts = [f"epoch {record['epoch']}/{-(-trainer.total_steps // trainer.steps_per_epoch)}, {record['phase']}"]
+    parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]
+    accuracies = {key: value for key, value in record.items() if key.startswith("val/")}
+    names = {key: key.removeprefix("val/").removesuffix("_top1").replace("_", " ") for key in accuracies}
+    parts += [f"{names[key]} {top1:.1f} %" for key, top1 in accuracies.items()]
+    return ", ".join(parts)
+
+
+def _write_history(history: list[Record], out: Path) -> None:
+    write_atomic(out / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+    curves = pd.DataFrame(history).drop(columns="phases", errors="ignore")
+    curves.to_csv(out / "curves.csv", index=False, float_format="%.6g")
+    write_json(out / "summary.json", {key: value for key, value in history[-1].items() if "/" in key})

@@ -1,0 +1,49 @@
+"""Training states as safetensors files: weights, momentum, position, history. Nothing is unpickled.
+
+All randomness is a function of the step (`dεps.core.randomness`), so this is all that a run needs to go on bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dεps.core.errors import UserError
+from dεps.core.files import replace_atomic
+from dεps.core.tensors import read_description, read_tensors, save_tensors
+
+
+@dataclass
+class Snapshot:
+    """A training state at a step: weights, momentum, losses of an unfinished epoch; MACs spent; a record an epoch."""
+
+    tensors: dict[str, Tensor]
+    step: int
+    macs: int
+    history: list[dict[str, Any]] = field(default_factory=list)
+    #: of a trunk: what it depends on (`dεps.training.run.origin`)
+    origin: str = ""
+
+
+def save_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write atomically."""
+    replace_atomic(path, lambda temporary: write_snapshot(temporary, snapshot))
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write."""
+    state = {"step": snapshot.step, "macs": snapshot.macs, "history": snapshot.history, "origin": snapshot.origin}
+    save_tensors(snapshot.tensors, path, ("state", state))
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Read a state. Raises `UserError` where the file is missing or damaged."""
+    what, cure = "training state", "run the stage that writes it again"
+    state, tensors = read_description(path, "state", what, cure), read_tensors(path, what, cure)
+    for key, kind in (("step", int), ("macs", int), ("history", list), ("origin", str)):
+        if not isinstance(state.get(key), kind):
+            raise UserError(f"{path} is no readable {what} ('{key}' is missing or wrong); {cure}")
+    return Snapshot(tensors, state["step"], state["macs"], state["history"], state["origin"])

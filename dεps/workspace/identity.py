@@ -1,0 +1,128 @@
+"""What a run is: one (experiment, method, seed) under given params on given data.
+
+The same identity always means the same results, so it decides which MLflow run the result files belong to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dεps.core.config import section
+
+#: the trunk appears beside the methods, as the full model trained on its own
+FULL_MODEL = "full_model"
+#: and so does each arch that is trained alone, as `standalone-<arch>`
+STANDALONE = "standalone"
+#: sections of an experiment that a run's results depend on, beside its own method
+SECTIONS = ("dataset", "space", "train", "evaluate", "predict", "search")
+MAX_VALUE = 6000  # MLflow refuses longer parameters
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Name, digest, parameters and tags of one run."""
+
+    experiment: str
+    method: str
+    seed: int
+    digest: str
+    params: dict[str, str]
+    tags: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """As the MLflow UI shows it."""
+        return f"{self.method}-{self.seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `RunIdentity(**data)` is its inverse."""
+        return asdict(self)
+
+
+def run_identity(
+    params: dict[str, Any], experiment: str, method: str, seed: int, manifest: Mapping[str, Any]
+) -> RunIdentity:
+    """Identity of a run from the whole of `params.yaml` and the data's manifest."""
+    own = section(params, "experiments", experiment)
+    sections: dict[str, Any] = {name: own[name] for name in SECTIONS if name in own}
+    if method.startswith(f"{STANDALONE}-"):
+        sections["method"] = {"strategy": STANDALONE, "arch": method.removeprefix(f"{STANDALONE}-")}
+    elif method != FULL_MODEL:
+        sections["method"] = section(params, "experiments", experiment, "methods", method)
+    # Where the images lie does not change what is learnt from them; the data's own hash does.
+    sections["dataset"] = {key: value for key, value in sections["dataset"].items() if key not in ("root", "workers")}
+    data_hash = digest(manifest["sha256"])
+    return RunIdentity(
+        experiment=experiment,
+        method=method,
+        seed=seed,
+        digest=digest([experiment, method, seed, sections, data_hash]),
+        params={"seed": str(seed), **flatten(sections)},
+        tags={
+            "experiment": experiment,
+            "method": method,
+            "seed": str(seed),
+            "dataset": str(manifest["name"]),
+            "space": str(sections["space"]["name"]),
+            "data_hash": data_hash,
+        },
+    )
+
+
+def training_facts(
+    params: dict[str, Any], experiment: str, method: str, seed: int, manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the weights of a training depend on beside space and code: hashes by the name of the section of params."""
+    own = section(params, "experiments", experiment)
+    return {
+        "dataset": digest(manifest["sha256"]),
+        "train": digest(own["train"]),
+        f"methods.{method}": digest(own["methods"].get(method)),
+        "seed": seed,
+    }
+
+
+def standalone_method(arch: str) -> str:
+    """What stands in the place of a method's name for an arch that is trained alone."""
+    return f"{STANDALONE}-{arch}"
+
+
+def digest(value: Any) -> str:
+    """Short SHA-256 of plain data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted keys; lists of mappings stay JSON, cut to what MLflow takes."""
+    if isinstance(value, Mapping):
+        flat: dict[str, str] = {}
+        for key, inner in value.items():
+            flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+        return flat
+    return {prefix: (value if isinstance(value, str) else json.dumps(value))[:MAX_VALUE]}
+
+
+def git_commit() -> str:
+    """The checked-out commit, with a mark for uncommitted changes; "unknown" outside git."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        # Without its lock: of a process that is killed meanwhile it would stay, and git and DVC would refuse to go on.
+        status = [
+            "git",
+            "--no-optional-locks",
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            ":!dvc.lock",
+            ":!reports",
+        ]
+        dirty = subprocess.run(status, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}+changes" if dirty else commit

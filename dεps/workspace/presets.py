@@ -1,0 +1,157 @@
+"""Composes the Hydra groups in `params/`: a whole `params.yaml`, one experiment of a preset, one space.
+
+What is composed here is not checked yet, but for the names that were selected; `dεps.planning.check` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from dεps.core.config import check_references, read_params, section, selected, structured
+from dεps.core.errors import UserError
+from dεps.data.config import DatasetConfig
+from dεps.spaces.space import SearchSpace, check_choice
+
+CONFIG_DIR = Path("params")
+#: an override that names a file of values
+FROM = "+from="
+#: what is run as it stands: a file, which may be somebody else's, cannot set it
+COMMANDS = ("launch",)
+
+
+def preset(name: str, config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
+    """An experiment's params as its group has them, unchecked: it may leave something to be set. Raises `UserError`."""
+    return unchecked([f"experiment=[{name}]"], config_dir)[0]["experiments"][name]
+
+
+def unchecked(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[dict[str, Any], str]:
+    """Compose in memory: the params, of which only the selection is checked, and the text of their file.
+
+    Raises `UserError` for what Hydra refuses.
+    """
+    files = [text.removeprefix(FROM) for text in overrides if text.startswith(FROM)]
+    overrides = [text for text in overrides if not text.startswith(FROM)]
+    if not (config_dir / "config.yaml").exists():
+        raise UserError(f"{config_dir / 'config.yaml'} does not exist; run this in the project's folder")
+    if "experiment=[]" in overrides:
+        choices = ", ".join(sorted(path.stem for path in (config_dir / "experiment").glob("*.yaml")))
+        raise UserError(f"no experiment is selected; expected experiment=[…] with some of: {choices}")
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        values = [override for override in parsed if _is_value(override, config_dir)]
+        chosen = [override.input_line for override in parsed if override not in values]
+        with initialize_config_dir(str(config_dir.resolve()), version_base=None):
+            config = compose("config", overrides=chosen)
+        for file in files:
+            _take_over(config, read_params(Path(file), "expected a file of values, such as a study's best.yaml"), file)
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        unresolved = OmegaConf.to_container(config)
+        _refuse_environment(unresolved, "")
+        selected(unresolved, "seeds")  # other sections refer to it …
+        if isinstance(unresolved["names"], list):  # … and to names
+            check_selection(unresolved)
+        OmegaConf.resolve(config)
+    except UserError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_one_line(error)) from None
+    except Exception as error:  # of some overrides Hydra says nothing, and Python stumbles over what they become
+        given = " ".join(overrides)[:200]
+        raise UserError(f"overrides '{given}' are not understood ({error}); expected key=value") from None
+    return OmegaConf.to_container(config), OmegaConf.to_yaml(config)
+
+
+def _is_value(override: Override, config_dir: Path) -> bool:
+    """Whether it sets a key of the composed config; others choose files, or are Hydra's own."""
+    others = override.package is not None or override.is_hydra_override() or override.is_sweep_override()
+    return not others and not (config_dir / override.key_or_group).is_dir()
+
+
+def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: str = "", new: bool = False) -> None:
+    """Set the values of a file in `config`, as they are: none is read as an override or as a reference.
+
+    A mapping with a strategy is all of a method's options: it takes the place of what was there. Keys that `config`
+    does not have are refused, but below one that is written `++key`. Raises `UserError`.
+    """
+    for written, value in values.items():
+        key = written if where else written.lstrip("+")
+        full, may_be_new = f"{where}.{key}" if where else key, new or written.startswith("++")
+        if full in COMMANDS:
+            raise UserError(f"{file} sets {full}, which is run; who wants that says so: '{full}={value}'")
+        whole, there = isinstance(value, dict) and "strategy" in value, key in list(config)
+        if not (there or whole or may_be_new):
+            raise UserError(_no_such_key(full, config))
+        if there and OmegaConf.is_interpolation(config, key):
+            config[key] = OmegaConf.to_container(config[key], resolve=True) if isinstance(value, dict) else None
+        if isinstance(value, dict) and not whole and there and isinstance(config[key], DictConfig):
+            _take_over(config[key], value, file, full, may_be_new)
+        else:
+            check_references(value, f"{file}: {full}")
+            with open_dict(config):
+                config[key] = value
+
+
+def _refuse_environment(value: Any, where: str) -> None:
+    """A variable may hold a password, and differs from machine to machine: neither belongs into params.yaml."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_environment(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, str) and "oc.env" in value:
+        raise UserError(f"{where} is {value!r}, which reads the environment; expected the value itself")
+
+
+def load_space(name: str, config_dir: Path = CONFIG_DIR) -> SearchSpace:
+    """The space of `params/space/<name>.yaml`, composed, since one may build on another. Raises `UserError`."""
+    choices = sorted(path.stem for path in (config_dir / "space").glob("*.yaml"))
+    if not choices:
+        raise UserError(f"{config_dir / 'space'} holds no space; run this in the project's folder")
+    check_choice(name, choices, "space")
+    try:
+        with initialize_config_dir(str(config_dir.resolve()), version_base=None):
+            data = OmegaConf.to_container(compose(f"space/{name}").space, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_one_line(error)) from None
+    return structured(SearchSpace, data, f"space {name}")
+
+
+def _one_line(error: Exception) -> str:
+    """Hydra's message without its drawings, search paths and links; with the choices where a group has none such."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        folder = CONFIG_DIR / Path(error.missing_cfg_file).parent
+        choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "no such group"
+        return f"'{error.missing_cfg_file}' is not in {CONFIG_DIR}/; allowed: {choices}"
+    if isinstance(error, OverrideParseException):
+        return f"override '{error.override}' is not understood; expected key=value, such as seeds=[0,1]"
+    if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError) and error.__cause__.full_key:
+        return _no_such_key(str(error.__cause__.full_key), error.__cause__.parent_node)
+    lines = [line.strip() for line in [*str(error).splitlines(), *str(error.__cause__ or "").splitlines()[:1]]]
+    return "; ".join(dict.fromkeys(line for line in lines if line))
+
+
+def _no_such_key(full: str, parent: Any) -> str:
+    """What to say of a key that is not there."""
+    allowed = ", ".join(map(str, parent or ()))
+    section, _, name = full.rpartition(".")
+    if section == "experiments" and (CONFIG_DIR / "experiment" / f"{name}.yaml").exists():
+        return f"{full} is not selected; add experiment=[{name}]; selected: {allowed}"
+    if section.endswith("dataset") and (renamed := DatasetConfig.renamed.get(name)):
+        return f"{full} is no known key; it is called {renamed} now"
+    return f"{full} is no known key; allowed: {allowed}"
+
+
+def check_selection(params: dict[str, Any]) -> None:
+    """Raise `UserError` where `names` holds what is no experiment."""
+    experiments = section(params, "experiments")
+    for name in selected(params, "names"):
+        if name not in experiments:
+            raise UserError(f"names holds {name!r}; allowed, by experiments: {', '.join(experiments)}")

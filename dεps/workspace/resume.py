@@ -1,0 +1,188 @@
+"""Work that a later process goes on with: states of a training, finished pieces of an evaluation, decoded images.
+
+All lies below `.state/resume/<experiment>/<stage>/<instance>/<key>/`, outside DVC's outputs, which DVC deletes before
+a stage runs. The key is a hash of everything that decides the result, so states of other parameters, data or code are
+never used. A file's name holds the hash of its content, so a damaged one is never used either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dεps.core.errors import check_numbers
+from dεps.core.files import replace_atomic
+
+#: modules that only show, store or compose: what they do changes no result
+ASIDE = (
+    "dεps.cli.main",
+    "dεps.planning.check",
+    "dεps.workspace.live",
+    "dεps.planning",
+    "dεps.core.progress",
+    "dεps.report",
+    "dεps.tracking",
+)
+
+
+@dataclass
+class CheckpointConfig:
+    """The `checkpoint` section of params: how much work an interruption may cost. It changes no result."""
+
+    #: training saves its state after every so many epochs …
+    epochs: int = 1
+    #: … and every long stage saves what it has after so many seconds, within an epoch too
+    seconds: float = 300.0
+
+    def check(self, where: str) -> None:
+        """Raise `UserError` naming the key below `where` that has an impossible value."""
+        check_numbers(self, where, epochs=(1, 10**9), seconds=(0, 10**9))
+
+
+def work_key(*determinants: object) -> str:
+    """Hash of plain data that decides a result, together with the code that this process has loaded."""
+    text = json.dumps([*determinants, loaded_code()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def loaded_code() -> str:
+    """Hash of all modules of the project that are loaded and can change results."""
+    files = set()
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        own = name.split(".")[0] in ("dεps", "pipelines") or name == "__main__"
+        if own and path and not name.startswith(ASIDE) and path.endswith(".py"):
+            files.add(Path(path))
+    contents = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return hashlib.sha256("".join(contents).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content, the first 16 digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def work_folder(parent: Path, key: str, label: str, lead: bool = True) -> Path:
+    """Where the work of that key is kept below `parent`; unfinished work of other keys is removed, which is said.
+
+    With `lead` false nothing is touched: another process of the same job does it.
+    """
+    if lead:
+        others = [path for path in parent.glob("*") if path.name != key]
+        if others:
+            print(f"{label}: starts anew; what was unfinished had other parameters, data or code")
+        for path in others:
+            _remove(path)
+        for path in (parent, parent / key):
+            _make_folder(path)
+    return parent / key
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a folder, or nothing."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder, in the place of a file if need be."""
+    if not path.is_dir():
+        _remove(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+class Checkpoints:
+    """Numbered files of one piece of work, each whole or not there; the newest ones are kept.
+
+    Args:
+        folder: of the work, as `work_folder` gives it.
+        seconds: `due()` so long after the last save.
+        keep: how many files; None: all.
+    """
+
+    def __init__(self, folder: Path, seconds: float, keep: int | None = 2) -> None:
+        self.folder, self.seconds, self.keep = folder, seconds, keep
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        return time.monotonic() - self.last >= self.seconds
+
+    def save(self, number: int, write: Callable[[Path], object]) -> None:
+        """Let `write` make the file of that number, and drop files that are no longer kept.
+
+        Those of this number and later ones go too: they are damaged, or follow one that was lost.
+        """
+        _make_folder(self.folder)
+        for path in self.files():
+            if path.name >= f"{number:012d}":
+                _remove(path)
+        replace_atomic(self.folder / f"{number:012d}", write, lambda temporary: f"-{file_hash(temporary)}")
+        if self.keep is not None:
+            for path in self.files()[: -self.keep]:
+                _remove(path)
+        self.last = time.monotonic()
+
+    def intact(self) -> Iterator[tuple[int, Path]]:
+        """Number and path of each undamaged file, newest first."""
+        for path in reversed(self.files()):
+            if self.is_intact(path):
+                yield int(path.name.partition("-")[0]), path
+            else:
+                print(f"warning: {path} is damaged; the one before it is used", file=sys.stderr)
+
+    @staticmethod
+    def is_intact(path: Path) -> bool:
+        """Whether a file's content is what its name says."""
+        return path.is_file() and path.name.partition("-")[2] == file_hash(path)
+
+    def files(self) -> list[Path]:
+        """All, undamaged or not, in the order of their numbers."""
+        return sorted(self.folder.glob("[0-9]*-*"))
+
+
+class Journal:
+    """Finished pieces of work, one line each, in the order in which they were finished.
+
+    Several processes may share a folder: each appends to a file of its own and sees what all had written when it
+    began, or when it calls `read`.
+    """
+
+    def __init__(self, folder: Path, part: int = 0) -> None:
+        self.folder, self.path = folder, folder / f"{part}.jsonl"
+
+    def read(self) -> dict[str, Any]:
+        """What has been finished, by name. Damaged lines are left out."""
+        rows: dict[str, Any] = {}
+        for path in sorted(path for path in self.folder.glob("*.jsonl") if path.is_file()):
+            for line in path.read_bytes().splitlines():
+                digest, _, text = line.partition(b" ")
+                if digest.decode("ascii", "replace") == _line_hash(text):
+                    name, row = json.loads(text)
+                    rows[name] = row
+        return rows
+
+    def add(self, name: str, row: Any) -> None:
+        """Append one finished piece (plain data); it is on the disk when this returns."""
+        text = json.dumps([name, row], ensure_ascii=False).encode()
+        # The line break comes first: a line that was cut short by a kill must not swallow this one.
+        line = b"\n" + _line_hash(text).encode() + b" " + text
+        _make_folder(self.folder)
+        if not self.path.is_file():
+            _remove(self.path)
+        with self.path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _line_hash(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]

@@ -1,0 +1,230 @@
+"""What every DVC stage has in common: arguments, a lock, an output that is whole or absent, one-line errors.
+
+A stage script defines `work(context, out)` and calls `run("name", work, …)`. Results go to
+`runs/<experiment>/<stage>/<instance>`, the prepared data to `runs/<experiment>/prepare`. What must not be hashed, such
+as durations and locks, lies below `.state/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import io
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from filelock import FileLock, Timeout
+
+from dεps.core.config import LARGEST_SEED, check_names, read_params, section, structured
+from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory, one_line
+from dεps.core.files import output_folder, write_json
+from dεps.core.stopwatch import computed
+from dεps.data.manifest import prepared_folder
+from dεps.workspace.resume import CheckpointConfig
+
+T = TypeVar("T")
+STATE = Path(".state")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Which instance of a stage runs, and its params."""
+
+    stage: str
+    experiment: str
+    method: str | None = None
+    seed: int | None = None
+    params: dict[str, Any] = field(default_factory=dict, repr=False)
+    #: as `params.yaml` names it, in a stage that is about one arch
+    arch: str | None = None
+
+    @property
+    def instance(self) -> str:
+        """Name of the instance within its stage and experiment, such as `deps-0`; empty where there is only one."""
+        return "-".join(str(part) for part in (self.method, self.arch, self.seed) if part is not None)
+
+    @property
+    def label(self) -> str:
+        """For progress lines and messages."""
+        return f"{self.stage} {self.experiment}" + (f" {self.instance}" if self.instance else "")
+
+    def keys(self, *keys: str) -> tuple[str, ...]:
+        """Full key of something inside this experiment's params."""
+        return ("experiments", self.experiment, *keys)
+
+    def section(self, schema: type[T], *keys: str) -> T:
+        """A checked section of this experiment's params. Raises `UserError`."""
+        full = self.keys(*keys)
+        return structured(schema, section(self.params, *full), ".".join(full))
+
+    def checkpoint(self) -> CheckpointConfig:
+        """How often unfinished work is saved."""
+        return structured(CheckpointConfig, self.params.get("checkpoint", {}), "checkpoint")
+
+    def data_folder(self) -> Path:
+        """Output of stage `prepare`."""
+        return prepared_folder(self.experiment)
+
+    def folder(self, stage: str, instance: str | None = None) -> Path:
+        """Output of a stage: this instance's, or a named one's."""
+        return Path("runs") / self.experiment / stage / (self.instance if instance is None else instance)
+
+    def state(self, kind: str) -> Path:
+        """Path below `.state/<kind>` for this instance, without suffix."""
+        return STATE / kind / self.experiment / self.stage / (self.instance or "all")
+
+
+def run(
+    stage: str,
+    work: Callable[[Context, Path], None],
+    arguments: Sequence[str] = ("experiment",),
+    out: Callable[[Context], Path] = lambda context: context.folder(context.stage),
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Parse `--experiment`, `--method`, `--arch`, `--seed` as named in `arguments`; do the work of one instance.
+
+    Exits with 2 and one line on stderr for an error that the user can mend, with 130 on Ctrl-C.
+    """
+    if not gc.isenabled():  # `pipelines` has switched it off for the imports
+        gc.enable()
+        gc.freeze()  # modules stay: the collector need not look at them again
+    parser = _Parser(description=f"Stage {stage}: one instance, as dvc.yaml calls it.")
+    for name in arguments:
+        parser.add_argument(f"--{name}", required=True, type=_seed if name == "seed" else _name)
+    values = vars(parser.parse_args(argv))
+
+    def instance() -> None:
+        context = Context(stage, **values, params=read_params())
+        section(context.params, *context.keys())
+        context.checkpoint()
+        if not leads():
+            # The first process's results and lines are everyone's.
+            with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+                work(context, Path(folder))
+            return
+        _make_room(context)
+        with exclusive(context.state("locks")):
+            started, scratch = time.time(), context.state("scratch")
+            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+            with output_folder(out(context), scratch) as folder:
+                work(context, folder)
+            shutil.rmtree(context.state("resume"), ignore_errors=True)
+            _note_duration(context, started)
+
+    guarded(instance)
+
+
+def _make_room(context: Context) -> None:
+    """Remove files where folders of `.state` belong: what lies there is made again."""
+    for kind in ("locks", "scratch", "resume", "live", "timing", "tune"):
+        path = context.state(kind)
+        for folder in (STATE, STATE / kind, path.parent.parent, path.parent):
+            if folder.is_file():
+                print(f"{context.label}: {folder} is a file where a folder belongs; it is removed")
+                folder.unlink()
+        if kind in ("scratch", "resume") and path.is_file():
+            path.unlink()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(_fail(f"error: {message}; see --help", 2))
+
+
+def _name(text: str) -> str:
+    """Part of a path, so nothing that leads elsewhere."""
+    try:
+        check_names([text], "it", "._-")  # of an arch, as "w0.65"
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; expected a whole number from 0 up to {LARGEST_SEED}")
+    return int(text)
+
+
+def leads() -> bool:
+    """Whether this process writes the results: the only one, or the first of those that `torchrun` starts."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def guarded(work: Callable[[], None]) -> None:
+    """Do `work`; an error that the user can mend becomes one line and exit code 2.
+
+    Ctrl-C ends with 130, and a request to terminate, as from a cluster's scheduler, with 143: both clean up first.
+    """
+    own = os.getpid()
+
+    def terminate(number: int, frame: object) -> None:
+        if os.getpid() != own:  # a process that decodes images: it is not it that reports
+            os._exit(128 + number)
+        sys.exit(_fail("terminated", 128 + number))
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        work()
+    except UserError as error:
+        sys.exit(_fail(f"error: {error}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted", 130))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(_fail(OUT_OF_MEMORY, 2))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        sys.exit(_fail(f"error: {error.filename or 'writing failed'}: {error.strerror}", 2))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _fail(message: str, code: int) -> int:
+    print(one_line(message), file=sys.stderr)
+    return code
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """A lock against a second process doing the same, such as one orphaned by a killed `dvc`. Raises `UserError`."""
+    path, holder = path.with_name(path.name + ".lock"), path.with_name(path.name + ".pid")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = f"process {holder.read_text('utf-8')}" if holder.exists() else "another process"
+        raise UserError(f"{path} is held: {who} runs this stage; wait for it or end it") from None
+    try:
+        holder.write_text(str(os.getpid()))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _note_duration(context: Context, started: float) -> None:
+    """Wall-clock, pure computing and peak memory, outside DVC's outputs."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    note = {"started": started, "seconds": round(time.time() - started, 3), "computing": round(computed(), 3)}
+    note |= {"peak_mib": round(peak / 1024, 1)}
+    path = context.state("timing")
+    write_json(path.with_name(path.name + ".json"), note)

@@ -1,0 +1,63 @@
+"""CSV files of results, read with care: whatever is wrong with one is an error that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dεps.core.errors import UserError
+from dεps.workspace.resume import file_hash
+
+
+def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False) -> pd.DataFrame:
+    """A CSV file that has the columns `numbers`, finite ones, and `texts`, and rows unless it may be `empty`.
+
+    Raises `UserError` naming the file where it is missing, damaged or without these columns.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' own errors, and those of decoding, are ValueErrors
+        raise UserError(f"{path} cannot be read ({error}); {CURE}") from None
+    if missing := [name for name in (*numbers, *texts) if name not in table]:
+        raise UserError(f"{path} has no column '{missing[0]}'; {CURE}")
+    if table.empty:
+        if empty:
+            return table
+        raise UserError(f"{path} has no rows; {CURE}")
+    for name in numbers:
+        if (
+            not pd.api.types.is_numeric_dtype(table[name])
+            or table[name].isna().any()
+            or (table[name].abs() > 1e300).any()
+        ):
+            raise UserError(f"{path}: column '{name}' holds what is no number; {CURE}")
+    for name in texts:
+        if not table[name].map(lambda value: isinstance(value, str)).all():
+            raise UserError(f"{path}: column '{name}' holds what is no text; {CURE}")
+    return table
+
+
+CURE = "run 'dvc repro', which writes it again"
+
+
+def weights_stamp(weights: Path) -> str:
+    """What a table says of the weights that it was measured with, in the column `weights`; never read as a number.
+
+    Raises `UserError` naming the file where there is none.
+    """
+    if not weights.is_file():
+        raise UserError(f"{weights} is missing; {CURE}")
+    return f"sha256:{file_hash(weights)}"
+
+
+def check_weights(table: pd.DataFrame, path: Path, weights: Path) -> None:
+    """Raise `UserError` where a table that says by which weights it was measured says others than are there."""
+    if "weights" in table and weights.exists() and set(table.weights) != {weights_stamp(weights)}:
+        raise UserError(f"{path} was measured with other weights than {weights}; {CURE}")
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """`trials.csv` of a study, perhaps without rows. Raises `UserError` naming it as `read_table` does."""
+    return read_table(path, ["trial", "train_tmacs", "own_tmacs", "feasible", "front", "best"], ["state"], empty=True)

@@ -1,0 +1,90 @@
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dεps.data.manifest import read_manifest
+from dεps.report import kinds, provenance
+from dεps.workspace.identity import run_identity
+from tests.conftest import ROOT
+from tests.tuning.tables import write_study
+
+
+@pytest.fixture
+def kind():
+    return kinds.GROUPS["Accuracy of subnets"][0]
+
+
+def test_runs_have_the_identities_that_mlflow_knows(results):
+    runs = {run.name: run.identity for run in provenance.runs(results)}
+    names = ["full_model", "standalone-smallest", "deps", "rss"]
+    assert list(runs) == [f"{name}-{seed}" for name in names for seed in (0, 1)]
+    params, manifest = yaml.safe_load(Path("params.yaml").read_text()), read_manifest(Path("runs/quick/prepare"))
+    for method, seed in (("deps", 1), ("standalone-smallest", 0), ("full_model", 0)):
+        assert runs[f"{method}-{seed}"] == run_identity(params, "quick", method, seed, manifest).digest
+
+
+def test_the_study_has_the_identity_that_mlflow_knows(results, tmp_path):
+    from dεps.tracking import studies
+
+    write_study(tmp_path / "study", Path("runs/quick/tune"), trials=5)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    expected = studies._study_identity(params, "quick", results.manifest).digest
+    assert provenance.runs(results)[-1] == provenance.Run("tune", expected)
+
+
+def test_an_origin_changes_with_what_decides_the_figure_and_with_nothing_else(results, kind):
+    before = provenance.origin(results, kind)
+    assert before.keys == tuple(
+        f"experiments.quick.{key}" for key in ("dataset", "space", "train", "methods", "evaluate", "reference")
+    )
+    assert before.runs == (
+        *("deps-0", "deps-1", "rss-0", "rss-1", "full_model-0", "full_model-1"),
+        *("standalone-smallest-0", "standalone-smallest-1"),
+    )
+    results.params["dataset"]["root"] = "/elsewhere"
+    results.params["predict"]["epochs"] = 1
+    assert provenance.origin(results, kind) == before
+    results.params["train"]["epochs"] = 99
+    assert provenance.origin(results, kind).params != before.params
+    path = Path("runs/quick/evaluate/rss-1/pareto.csv")
+    path.write_text(path.read_text().replace("70.0", "70.5"))
+    after = provenance.origin(results, kind)
+    changed = {source for source in before.results if before.results[source] != after.results[source]}
+    assert changed == {"evaluate/pareto.csv"}
+
+
+def test_only_selected_methods_count(results):
+    one = replace(results, methods=["deps"])
+    assert list(provenance.determinants(one)["methods"]) == ["deps"]
+    assert "root" not in provenance.determinants(one)["dataset"]
+
+
+def test_sources_are_files_with_their_md5_and_the_stage_that_dvc_knows(results):
+    found = provenance.all_sources(results, kinds.kinds(results))
+    assert len({file.path for file in found}) == len(found)
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for file in found:
+        assert file.md5 == hashlib.md5(Path(file.path).read_bytes()).hexdigest()
+        assert file.stage.split("@")[0] in stages
+    assert found[0] == provenance.Source("evaluate@quick-deps-0", "runs/quick/evaluate/deps-0/pareto.csv", found[0].md5)
+
+
+def test_every_source_is_an_output_that_dvc_hashes_by_file():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for figure in [figure for group in (kinds.GROUPS | kinds.STUDY_GROUPS).values() for figure in group]:
+        for source in figure.sources:
+            stage, file = source.split("/")
+            outs = [out for kind in ("outs", "metrics", "plots") for out in stages[stage].get(kind, [])]
+            paths = [out if isinstance(out, str) else next(iter(out)) for out in outs]
+            assert any(path.endswith(f"/{file}") for path in paths), source
+        for key in figure.keys:
+            assert key in yaml.safe_load((ROOT / "params.yaml").read_text())["experiments"]["quick"]
+
+
+def test_the_drawing_code_is_a_dependency_of_the_stage(kind):
+    code = provenance.code_of(kind)
+    assert code.path == "dεps/report/figures.py"
+    assert code.path in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["report"]["deps"]

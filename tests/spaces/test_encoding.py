@@ -1,0 +1,60 @@
+from random import Random
+
+import numpy as np
+import pytest
+
+from dεps.spaces.cost import macs_counter
+from dεps.spaces.encoding import encode_genomes, macs_of_genomes, translate
+from dεps.spaces.space import SearchSpace
+from tests.conftest import SPACES, load_space
+
+
+def drawn(space: SearchSpace, count: int = 60) -> list:
+    archs = [space.largest(), space.smallest(), *(space.sample(Random(seed)) for seed in range(count))]
+    # every resolution, whatever the draws say
+    return [arch.at(size) for arch in archs for size in (space.resolution[0], space.resolution[-1])]
+
+
+def genomes_of(space: SearchSpace, archs: list) -> np.ndarray:
+    return np.array([space.to_genome(arch) for arch in archs])
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_encoding_many_is_encoding_each(name):
+    space = load_space(name)
+    archs = drawn(space)
+    codes = encode_genomes(space, genomes_of(space, archs))
+    assert np.array_equal(codes, np.array([space.encode(arch) for arch in archs], np.float32))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_macs_of_many_are_the_macs_of_each(name):
+    space = load_space(name)
+    archs = drawn(space)
+    macs, macs_of = macs_of_genomes(space, 100)(genomes_of(space, archs)), macs_counter(space, 100)
+    assert macs.tolist() == [macs_of(arch) for arch in archs]
+
+
+def test_genes_of_inactive_blocks_cost_nothing(micro):
+    genomes = np.random.default_rng(0).integers(0, np.array(micro.genes), (200, len(micro.genes)))
+    macs, macs_of = macs_of_genomes(micro, 10, 1)(genomes), macs_counter(micro, 10, 1)
+    assert macs.tolist() == [macs_of(micro.from_genome(genome)) for genome in genomes.tolist()]
+
+
+def test_a_coupled_space_has_to_be_translated_first(micro):
+    coupled = micro.couple([stage.kernel[0] for stage in micro.stages])
+    with pytest.raises(ValueError, match="coupled"):
+        macs_of_genomes(coupled, 10)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_translation_keeps_the_arch(name):
+    space = load_space(name)
+    parts = [space, space.restrict(expand=[space.stages[-1].expand[-1]]), space.top(depth=1)]
+    if all(len(stage.depth) == len(stage.expand) for stage in space.stages):
+        parts.append(space.couple([stage.kernel[-1] for stage in space.stages]))
+    for part in parts:
+        genes = np.array(part.genes)
+        genomes = np.random.default_rng(0).integers(0, genes, (50, len(genes)))
+        archs = [part.from_genome(genome) for genome in genomes.tolist()]
+        assert translate(part, space)(genomes).tolist() == [list(space.to_genome(arch)) for arch in archs]
