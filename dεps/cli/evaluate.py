@@ -1,146 +1,39 @@
-"""`deps evaluate`: a supernet file against the prepared data of an experiment, wherever the supernet comes from."""
+"""`deps evaluate`: a supernet file on prepared data."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Generator
+import click
 
-from dεps.core.config import selected
-from dεps.core.device import best_device, set_up
-from dεps.core.errors import UserError
-from dεps.core.progress import progress
-from dεps.core.randomness import derive
-from dεps.data.splits import Split
-from dεps.evaluation.accuracy import EvaluateConfig, accuracies, named_archs
-from dεps.evaluation.inputs import check_fit, load_data, recalibration
-from dεps.evaluation.measure import TOGETHER
-from dεps.nets.files import load_supernet
-from dεps.nets.supernet import Supernet
-from dεps.spaces.cost import arch_cost
-from dεps.spaces.pareto import mean_pareto_accuracy
-from dεps.spaces.space import Arch
-from dεps.workspace.stage import Context
-
-SPLITS = ("validation", "test")
-SEED = 0
+from dεps.cli._names import complete_experiment
 
 
-@dataclass(frozen=True)
-class Row:
-    """One arch."""
+@click.command()
+@click.argument("supernet", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--experiment",
+    shell_complete=complete_experiment,
+    help="Whose prepared data is used; default: the only one in params.yaml.",
+)
+@click.option("--split", default="validation", show_default=True, type=click.Choice(["validation", "test"]))
+@click.option(
+    "--arch",
+    "archs",
+    multiple=True,
+    help="smallest, D2E3K7, k3e4-k5e3_…; several times. Default: the Pareto points and the least arch, as D2E3K3.",
+)
+@click.option("--images", type=click.IntRange(1), help="So many images of the split; default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def evaluate(
+    supernet: Path, experiment: str | None, split: str, archs: tuple[str, ...], images: int | None, as_json: bool
+) -> None:
+    """Measure archs of a supernet file on an experiment's prepared data, BN recalibrated."""
+    from dεps.core.config import read_params
+    from dεps.evaluation.assess import assess, print_assessment
 
-    name: str
-    arch: str
-    macs: int
-    params: int
-    top1: float  # percent
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What was measured, and on what."""
-
-    supernet: str
-    experiment: str
-    split: str
-    images: int
-    recalibration_images: int
-    archs: tuple[Row, ...]
-    #: of the Pareto points, in percent; none where other archs were asked for
-    mean_pareto_top1: float | None
-
-    def to_json(self) -> str:
-        """As one JSON object."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
-
-
-def assess(
-    path: Path,
-    params: dict[str, Any],
-    experiment: str | None = None,
-    split: str = "validation",
-    archs: Sequence[str] = (),
-    images: int | None = None,
-) -> Assessment:
-    """Top-1 of `archs` of the supernet at `path`, BN recalibrated, each at its own resolution.
-
-    Args:
-        path: a supernet file.
-        params: content of `params.yaml`.
-        experiment: whose prepared data is used; needs no name where `params` selects one only.
-        split: one of `SPLITS`.
-        archs: as `SearchSpace.named` understands them; default: those of `named_archs`.
-        images: so many random images of the split, the same ones each time; default: all.
-
-    Raises `UserError` where the data is not prepared or does not fit the supernet.
-    """
-    set_up()
-    context = Context("evaluate", experiment or _only(params), params=params)
-    count = context.section(EvaluateConfig, "evaluate").recalibration_images
-    net = load_supernet(path)
-    chosen, points = _chosen(net, archs)
-    data = load_data(context)
-    check_fit(net, data, path)
-    net.to(best_device())
-    measured = _some(getattr(data, split), images)
-    images = recalibration(context, data, count, SEED)
-    rows = []
-    portions = [chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)]
-    for portion in progress(portions, f"evaluate {path.name}", len(portions)):
-        found = accuracies(net, [arch for _, arch in portion], data, [measured], images)
-        for (name, arch), (top1,) in zip(portion, found, strict=True):
-            rows.append(Row(name, str(arch), *arch_cost(net.space, arch, net.classes, net.channels), round(top1, 4)))
-    mean = None
-    if points:
-        front = rows[:points]
-        mean = round(mean_pareto_accuracy([row.macs for row in front], [row.top1 for row in front]), 4)
-    counts = len(measured), len(images.indices)
-    return Assessment(path.as_posix(), context.experiment, split, *counts, tuple(rows), mean)
-
-
-def _only(params: dict[str, Any]) -> str:
-    names = selected(params, "names")
-    if len(names) != 1:
-        raise UserError(f"--experiment is needed; params.yaml selects {', '.join(names)}")
-    return names[0]
-
-
-def _chosen(net: Supernet, archs: Sequence[str]) -> tuple[list[tuple[str, Arch]], int]:
-    """Archs to measure with their names, and how many of them, from the first on, are Pareto points."""
-    if archs:
-        return [(text, net.choices.named(text, "--arch")) for text in archs], 0
-    return list(named_archs(net.choices).items()), len(net.choices.pareto_archs())
-
-
-def _some(split: Split, images: int | None) -> Split:
-    if images is None or images >= len(split):
-        return split
-    generator = Generator().manual_seed(derive(SEED, "evaluation"))
-    return split.part(torch.randperm(len(split), generator=generator)[:images].sort().values)
-
-
-def print_assessment(result: Assessment) -> None:
-    """A table on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if Console().is_terminal else 120)
-    table = Table()
-    table.add_column("arch", overflow="fold", style="cyan")
-    for heading in ("MACs (M)", "params (M)", "top-1 (%)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in result.archs:
-        table.add_row(row.name, f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.2f}", f"{row.top1:.2f}")
-    title = f"{result.supernet} on {result.experiment}, {result.images:,} {result.split} images"
-    console.print(title, highlight=False)
-    console.print(table)
-    note = f"BN recalibrated on {result.recalibration_images:,} training images."
-    if result.mean_pareto_top1 is not None:
-        note = f"Mean Pareto accuracy: {result.mean_pareto_top1:.2f} %. {note}"
-    console.print(note, highlight=False)
+    result = assess(supernet, read_params(), experiment, split, archs, images)
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        print_assessment(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -215,3 +216,28 @@ def results_of(params: dict[str, Any], name: str) -> Results:
         if len(keys) > 1 and keys[1] not in section(params, "experiments", name, keys[0]):
             raise UserError(f"params.yaml has no 'experiments.{name}.{'.'.join(keys)}'; 'deps params' composes it")
     return Results(name, methods, seeds, section(params, "experiments", name))
+
+
+def to_json(params: dict[str, Any]) -> str:
+    """Every selected experiment of `params` as one JSON object.
+
+    By experiment: `dataset`, `space`, `seeds`, `test_images`; `methods` with the metrics of each seed; `reference`;
+    `standalone`, a row an arch and seed. Raises `UserError` where results are missing.
+    """
+    return json.dumps({"experiments": {one.experiment: _as_dict(one) for one in all_results(params)}}, indent=1)
+
+
+def _as_dict(results: Results) -> dict[str, Any]:
+    rows = json.loads(results.metrics.to_json(orient="records", double_precision=15))
+    methods: dict[str, dict[str, Any]] = {method: {} for method in results.methods}
+    for row in rows:
+        methods[row.pop("method")][str(row.pop("seed"))] = row
+    return {
+        "dataset": results.manifest["name"],
+        "space": results.params["space"]["name"],
+        "seeds": results.seeds,
+        "test_images": results.manifest["images"]["test"],
+        "methods": methods,
+        "reference": results.reference,
+        "standalone": json.loads(results.standalone.to_json(orient="records", double_precision=15)),
+    }

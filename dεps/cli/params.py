@@ -1,0 +1,21 @@
+"""`deps params`: params/ composed into params.yaml."""
+
+from __future__ import annotations
+
+import click
+
+from dεps.cli._names import complete_override
+
+
+@click.command()
+@click.argument("overrides", nargs=-1, shell_complete=complete_override)
+def params(overrides: tuple[str, ...]) -> None:
+    """Compose params/ into params.yaml and check it.
+
+    OVERRIDES are Hydra's, such as experiment=[quick,cifar10] or experiments.quick.train.epochs=12.
+    """
+    from dεps.planning.check import compose_params
+
+    composed = compose_params(overrides)
+    shape = " × ".join(f"{key} {', '.join(map(str, composed[key]))}" for key in ("names", "methods", "seeds"))
+    click.echo(f"params.yaml: {shape}")
