@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
+from dεps.core.hashing import sha256
 from dεps.deploy.export.choice import candidates, known_accuracies, most_accurate, read_front, worse_than
 from dεps.deploy.export.config import ExportConfig
 from dεps.deploy.export.subnet import card_of, comparison_batches
@@ -63,7 +63,7 @@ def work(context: Context, out: Path) -> None:
         card = card_of(context, net, data, arch, known[str(arch)], round(100.0 * float(right[arch][1].mean()), 4))
         batches = comparison_batches(net, data, data.test, arch, config.check_images)
         comparison = save_onnx(recalibrated(net, arch, data, images), card, file, batches)
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        content = sha256(file.read_bytes())
         facts = {"file": file.name, "sha256": content, "max_macs": limits[name], "weights": weights_stamp(weights)}
         smaller = [other for other in chosen if macs[str(chosen[other])] < card.macs]
         worse = {other: found for other in smaller if (found := _against(right[arch], right[chosen[other]]))}

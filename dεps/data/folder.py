@@ -9,9 +9,7 @@ or refused by name; so is every class folder without images.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import math
 import os
 import stat
@@ -27,6 +25,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dεps.core.errors import UserError, is_odd
+from dεps.core.hashing import digest, sha256
 from dεps.data.config import SplitFolders, read_classes
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -271,7 +270,7 @@ class ImageFolder:
     def fingerprint(self, names: Sequence[str]) -> str:
         """Hash of the names, sizes and times of these images: tells, without reading them, whether they changed."""
         facts = [self._facts(name) for name in names]
-        return hashlib.sha256(json.dumps([list(names), facts]).encode()).hexdigest()[:16]
+        return digest([list(names), facts])
 
     def _facts(self, name: str) -> list[int]:
         """Size of a file, and its time, or in a zip its checksum. Raises `UserError` where it is gone."""
@@ -295,10 +294,10 @@ class ImageFolder:
         """What costs nothing to know of a file's content: its size, and its checksum in a zip."""
         return (self.size(name),) if self._is_dir else tuple(self._facts(name))
 
-    def digest(self, name: str, tail: int | None = None) -> bytes:
+    def digest(self, name: str, tail: int | None = None) -> str:
         """SHA-256 of a file's content, or of its last `tail` bytes. Raises `UserError` naming it."""
         try:
-            return hashlib.sha256(self.content(name, tail)).digest()
+            return sha256(self.content(name, tail))
         except Exception as error:  # a damaged zip can raise anything
             raise self._unreadable(name, str(error) or type(error).__name__) from None
 

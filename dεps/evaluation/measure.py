@@ -10,12 +10,12 @@ import torch
 
 from dεps.core.device import best_device
 from dεps.core.errors import UserError
+from dεps.core.hashing import digest, file_hash
 from dεps.core.progress import progress
 from dεps.evaluation import parallel
 from dεps.evaluation.accuracy import Recalibration
 from dεps.spaces.space import Arch
-from dεps.workspace.identity import digest
-from dεps.workspace.resume import Journal, file_hash, work_folder, work_key
+from dεps.workspace.resume import Journal, work_folder, work_key
 from dεps.workspace.stage import Context, leads
 
 #: archs that are measured together; what they share is computed once, what is finished with them is kept at once

@@ -6,17 +6,17 @@ code, parameters and inputs that gave it, so it leads to a commit; a run's ident
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dεps.core.hashing import digest, md5
 from dεps.report.drawing import FigureKind
 from dεps.report.results import Results
 from dεps.tuning.identity import STAGE, study_digest
-from dεps.workspace.identity import FULL_MODEL, STANDALONE, digest, run_identity, standalone_method
+from dεps.workspace.identity import FULL_MODEL, STANDALONE, run_identity, standalone_method
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: stages with one instance a method and seed
@@ -136,11 +136,6 @@ def all_sources(results: Results, kinds: Iterable[FigureKind]) -> list[Source]:
     """Every file that any of the figures shows, once, by stage in the order of `kinds`."""
     names = dict.fromkeys(source for kind in kinds for source in kind.sources)
     return [file for source in names for file in sources(results, source)]
-
-
-def md5(path: Path) -> str:
-    """MD5 of a file, as `dvc.lock` has it."""
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _run_names(results: Results, source: str) -> list[str]:

@@ -19,12 +19,12 @@ from torch import Generator, Tensor, nn
 
 from dεps.core.errors import UserError, check_numbers
 from dεps.core.files import replace_atomic
+from dεps.core.hashing import digest
 from dεps.core.optimizer import Adam
 from dεps.core.randomness import derive
 from dεps.core.stopwatch import computing
 from dεps.core.tensors import read_description, read_tensors, save_tensors
 from dεps.spaces.space import SearchSpace
-from dεps.workspace.identity import digest
 
 State = dict[str, np.ndarray]
 #: archs from which the Gaussian process learns its kernel; the time that takes grows with their cube

@@ -6,7 +6,6 @@ Every reader returns `{split: (images, labels)}`, images uint8 of shape (n, heig
 from __future__ import annotations
 
 import gzip
-import hashlib
 import itertools
 import tarfile
 import tempfile
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from dεps.core.errors import UserError
+from dεps.core.hashing import sha256
 
 #: of the official archives, generously
 MOST_MEMBERS, LARGEST_MEMBER = 100, 256 * 2**20
@@ -34,9 +34,9 @@ def read_fashion_mnist_mini(folder: Path = MINI) -> tuple[Arrays, list[str]]:
     """The embedded 7,000 + 1,000 + 2,000 images; `fashion_mnist_mini/make.py` says how they were chosen."""
     arrays = {}
     for line in (folder / "SHA256SUMS").read_text("utf-8").splitlines():
-        digest, name = line.split()
+        known, name = line.split()
         data = (folder / name).read_bytes()
-        if hashlib.sha256(data).hexdigest() != digest:
+        if sha256(data) != known:
             raise UserError(f"{folder / name} is damaged: its SHA-256 differs from SHA256SUMS; restore it from git")
         with Image.open(folder / name) as picture:
             rows = np.asarray(picture).reshape(-1, 28, 100, 28)

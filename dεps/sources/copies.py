@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from dεps.core.errors import UserError
+from dεps.core.hashing import sha256
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, Listings
 
@@ -38,7 +38,7 @@ def file_copies(folder: ImageFolder, names: Sequence[str], workers: int) -> Copi
 def array_copies(arrays: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Copies:
     """The copies among `{split: (images (n, …), labels)}`, which are called `<split>/<row>`."""
     digests = {
-        f"{split}/{row}": hashlib.sha256(image.tobytes()).hexdigest()
+        f"{split}/{row}": sha256(image.tobytes())
         for split, (images, _) in arrays.items()
         for row, image in enumerate(images)
     }

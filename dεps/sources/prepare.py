@@ -6,7 +6,6 @@ A larger one keeps `labels` and, in `<split>.files.txt`, the file names relative
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from dεps.core.errors import UserError
+from dεps.core.hashing import sha256
 from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, Listings, to_array
@@ -204,7 +204,7 @@ def _prepare_files(
         (out / f"{split}.safetensors").write_bytes(data)
         # What no file says that is hashed here: other images may have the same names.
         form = json.dumps([config.image_size, config.channels, config.crop, [folder.size(name) for name, _ in items]])
-        hashes[split] = hashlib.sha256(names + data + form.encode()).hexdigest()
+        hashes[split] = sha256(names + data + form.encode())
     train = listings["train"]
     chosen = python_rng(0, "statistics").sample(train, min(len(train), STATISTICS_SAMPLE))
     sample, _ = _decode(folder, chosen, config, "train (mean and standard deviation)", progress, keeping)
@@ -214,7 +214,7 @@ def _prepare_files(
 def _write(path: Path, images: np.ndarray, labels: np.ndarray) -> str:
     data = save({"images": np.ascontiguousarray(images), "labels": labels.astype(np.int64)})
     path.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    return sha256(data)
 
 
 def _write_manifest(

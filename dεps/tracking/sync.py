@@ -6,7 +6,6 @@ whose hash is there already is left alone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import time
@@ -22,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dεps.core.config import selected
 from dεps.core.files import read_json, read_numbers, read_records
+from dεps.core.hashing import SHORT, sha256
 from dεps.data.manifest import read_manifest
 from dεps.tracking import place
 from dεps.tracking.changes import changed
@@ -48,10 +48,9 @@ class Part:
 
     def hash(self) -> str:
         """Of all content."""
-        total = hashlib.sha256()
-        for path in (*([self.metrics] if self.metrics else []), *self.artifacts):
-            total.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-        return total.hexdigest()[:16]
+        paths = (*([self.metrics] if self.metrics else []), *self.artifacts)
+        named = (path.name.encode() + bytes.fromhex(sha256(path.read_bytes())) for path in paths)
+        return sha256(b"".join(named))[:SHORT]
 
 
 def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:

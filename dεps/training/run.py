@@ -21,14 +21,15 @@ import torch
 from dεps.core.config import section
 from dεps.core.errors import UserError
 from dεps.core.files import write_atomic, write_json
+from dεps.core.hashing import digest, file_hash
 from dεps.core.progress import ProgressBar
 from dεps.evaluation import parallel
 from dεps.nets.files import save_supernet
 from dεps.training.loop import Record, Trainer
 from dεps.training.snapshot import load_snapshot, write_snapshot
-from dεps.workspace.identity import FULL_MODEL, digest, run_identity, training_facts
+from dεps.workspace.identity import FULL_MODEL, run_identity, training_facts
 from dεps.workspace.live import LiveRun
-from dεps.workspace.resume import Checkpoints, file_hash, work_folder, work_key
+from dεps.workspace.resume import Checkpoints, work_folder, work_key
 from dεps.workspace.stage import Context, leads
 
 #: how often a training is made again whose kept epochs vanish while it runs

@@ -14,9 +14,9 @@ import optuna
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from dεps.core.hashing import digest
 from dεps.tuning.outputs import finished_trials, study_tables
 from dεps.tuning.study import OPTIONS, POLL, Outcome, Plan
-from dεps.workspace.identity import digest
 
 #: again(seed, options of several trials) measures each on that seed
 Again = Callable[[int, list[dict[str, Any]]], Iterator[Outcome]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dεps.workspace.identity import digest
+from dεps.core.hashing import digest
 
 STAGE = "tune"
 #: sections that its results depend on, beside `tuning`

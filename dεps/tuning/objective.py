@@ -19,6 +19,7 @@ from dεps.core.config import section
 from dεps.core.device import best_device, set_up
 from dεps.core.errors import UserError
 from dεps.core.files import write_json
+from dεps.core.hashing import digest, file_hash
 from dεps.core.progress import ProgressBar
 from dεps.evaluation.accuracy import EvaluateConfig, measured, pareto_metrics
 from dεps.evaluation.inputs import load_data, recalibration
@@ -31,8 +32,8 @@ from dεps.training.run import Saver, branch, describe, epoch_file, resume
 from dεps.training.trunk import FullModelConfig
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.study import Outcome, Plan, Report
-from dεps.workspace.identity import FULL_MODEL, digest
-from dεps.workspace.resume import Checkpoints, file_hash, work_folder
+from dεps.workspace.identity import FULL_MODEL
+from dεps.workspace.resume import Checkpoints, work_folder
 from dεps.workspace.stage import STATE, Context
 
 STAGE = "tune"

@@ -5,7 +5,6 @@ The same identity always means the same results, so it decides which MLflow run 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dεps.core.config import section
+from dεps.core.hashing import digest
 
 #: the trunk appears beside the methods, as the full model trained on its own
 FULL_MODEL = "full_model"
@@ -90,11 +90,6 @@ def training_facts(
 def standalone_method(arch: str) -> str:
     """What stands in the place of a method's name for an arch that is trained alone."""
     return f"{STANDALONE}-{arch}"
-
-
-def digest(value: Any) -> str:
-    """Short SHA-256 of plain data."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:

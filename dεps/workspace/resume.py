@@ -7,7 +7,6 @@ never used. A file's name holds the hash of its content, so a damaged one is nev
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 
 from dεps.core.errors import check_numbers
 from dεps.core.files import replace_atomic
+from dεps.core.hashing import SHORT, digest, file_hash, sha256
 
 #: modules that only show, store or compose: what they do changes no result
 ASIDE = (
@@ -49,8 +49,7 @@ class CheckpointConfig:
 
 def work_key(*determinants: object) -> str:
     """Hash of plain data that decides a result, together with the code that this process has loaded."""
-    text = json.dumps([*determinants, loaded_code()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest([*determinants, loaded_code()])
 
 
 def loaded_code() -> str:
@@ -61,14 +60,7 @@ def loaded_code() -> str:
         own = name.split(".")[0] in ("dεps", "pipelines") or name == "__main__"
         if own and path and not name.startswith(ASIDE) and path.endswith(".py"):
             files.add(Path(path))
-    contents = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
-    return hashlib.sha256("".join(contents).encode()).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content, the first 16 digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return digest(sorted(map(file_hash, files)))
 
 
 def work_folder(parent: Path, key: str, label: str, lead: bool = True) -> Path:
@@ -164,8 +156,8 @@ class Journal:
         rows: dict[str, Any] = {}
         for path in sorted(path for path in self.folder.glob("*.jsonl") if path.is_file()):
             for line in path.read_bytes().splitlines():
-                digest, _, text = line.partition(b" ")
-                if digest.decode("ascii", "replace") == _line_hash(text):
+                known, _, text = line.partition(b" ")
+                if known.decode("ascii", "replace") == _line_hash(text):
                     name, row = json.loads(text)
                     rows[name] = row
         return rows
@@ -185,4 +177,4 @@ class Journal:
 
 
 def _line_hash(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()[:16]
+    return sha256(text)[:SHORT]

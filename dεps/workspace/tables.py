@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dεps.core.errors import UserError
-from dεps.workspace.resume import file_hash
+from dεps.core.hashing import file_hash
 
 
 def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False) -> pd.DataFrame:

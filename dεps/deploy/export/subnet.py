@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from dεps.core.hashing import digest
 from dεps.data.batches import Normalise, plain_batches
 from dεps.data.splits import PreparedData, Split
 from dεps.deploy.export.card import ModelCard
@@ -15,7 +16,6 @@ from dεps.evaluation.noise import standard_error
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch
-from dεps.workspace.identity import digest
 from dεps.workspace.stage import Context
 
 

@@ -19,6 +19,7 @@ from torch import nn
 from dεps.core.config import structured
 from dεps.core.errors import UserError, check_numbers
 from dεps.core.files import read_json, write_json
+from dεps.core.hashing import digest
 from dεps.core.randomness import python_rng
 from dεps.deploy.latency.layers import Layers
 from dεps.deploy.latency.timing import Conditions, latencies, runner
@@ -26,7 +27,6 @@ from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch
-from dεps.workspace.identity import digest
 from dεps.workspace.stage import STATE
 
 #: whole archs that the fit sees
