@@ -1,0 +1,60 @@
+"""The public face: train a once-for-all supernet, cut subnets out of it, measure them.
+
+Names are imported when they are first used, so that `import dεps` takes milliseconds and needs no torch.
+`import deps` gives the same objects. docs/python_api.md shows all of them at work.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dεps.core.errors import UserError
+    from dεps.data.splits import PreparedData
+    from dεps.evaluation.accuracy import accuracies, recalibrated
+    from dεps.nets.extract import extract
+    from dεps.nets.files import load_supernet, save_supernet
+    from dεps.nets.supernet import Supernet
+    from dεps.spaces.space import Arch, SearchSpace
+    from dεps.training.loop import TrainConfig, Trainer
+
+__all__ = [
+    "Arch",
+    "PreparedData",
+    "SearchSpace",
+    "Supernet",
+    "TrainConfig",
+    "Trainer",
+    "UserError",
+    "accuracies",
+    "extract",
+    "load_supernet",
+    "recalibrated",
+    "save_supernet",
+]
+_MODULES = {
+    "Arch": "spaces.space",
+    "PreparedData": "data.splits",
+    "SearchSpace": "spaces.space",
+    "Supernet": "nets.supernet",
+    "TrainConfig": "training.loop",
+    "Trainer": "training.loop",
+    "UserError": "core.errors",
+    "accuracies": "evaluation.accuracy",
+    "extract": "nets.extract",
+    "load_supernet": "nets.files",
+    "recalibrated": "evaluation.accuracy",
+    "save_supernet": "nets.files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'dεps' has no attribute {name!r}; its public names are {', '.join(__all__)}")
+    value = globals()[name] = getattr(import_module(f"dεps.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

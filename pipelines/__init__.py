@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from deps_main import settle_encodings
+from deps.__main__ import settle_encodings
 
 
 def _end(word: bytes, number: int) -> None:

@@ -47,7 +47,7 @@ def lock_differences(lock: str, installed: dict[str, str]) -> Iterator[str]:
             yield f"{name}: {there}; install requirements.lock, or write it anew"
 
 
-def imported(folders: tuple[str, ...] = ("dεps", "pipelines")) -> set[str]:
+def imported(folders: tuple[str, ...] = ("dεps", "deps", "pipelines")) -> set[str]:
     """Top-level modules that the code imports, those of Python and its own left out."""
     found = set()
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
@@ -56,7 +56,7 @@ def imported(folders: tuple[str, ...] = ("dεps", "pipelines")) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.split(".")[0])
-    return found - set(sys.stdlib_module_names) - {"dεps", "deps_main", "pipelines"}
+    return found - set(sys.stdlib_module_names) - {"dεps", "deps", "pipelines"}
 
 
 def declaration_differences(declared: set[str], modules: set[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-DEPS = ["-c", "import deps_main; deps_main.main()"]
+DEPS = ["-m", "deps"]
 STAGE = ["-m", "pipelines.prepare"]
 ASCII = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
 
