@@ -60,7 +60,7 @@ def _forward(net: PlainNet, images: Tensor, term: Term) -> Tensor:
 
 def terms_of(trainer: Trainer) -> list[Term]:
     """What the trainer's next step trains."""
-    return list(trainer.strategy.terms(trainer.step, python_rng(trainer.seed, "archs", trainer.step)))
+    return list(trainer.method.terms(trainer.step, python_rng(trainer.seed, "archs", trainer.step)))
 
 
 def against_plain(space: str, batch: int, draws: int, rounds: int) -> Comparison:

@@ -31,7 +31,7 @@ def sandwich_trainer(space_name: str, batch: int) -> tuple[Trainer, Tensor, Tens
     channels = 1 if space_name == "mbv3_micro" else 3
     data = MadeUp(4 * batch, space.resolution[-1], channels)
     config = TrainConfig(epochs=2, batch_size=batch)
-    strategy = registry.build({"strategy": "deps", "shrink_start": 0.0}, "deps", config.setup(space, data))
-    trainer = Trainer(space, data, config, strategy, seed=0)
+    method = registry.build({"method": "deps", "shrink_start": 0.0}, "deps", config.setup(space, data))
+    trainer = Trainer(space, data, config, method, seed=0)
     images = trainer.normalise(data.train.images[:batch]).to(memory_format=torch.channels_last)
     return trainer, images, data.train.labels[:batch]

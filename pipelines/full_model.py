@@ -24,8 +24,8 @@ def work(context: Context, out: Path) -> None:
         context.section(SearchSpace, "space"),
         load_data(context),
     )
-    strategy = full_model.build(full_model.Options(), config.setup(space, data))
-    trainer = Trainer(space, data, config, strategy, context.seed)
+    method = full_model.build(full_model.Options(), config.setup(space, data))
+    trainer = Trainer(space, data, config, method, context.seed)
     train(context, FULL_MODEL, trainer, out, keep.epochs(config.epochs))
 
 

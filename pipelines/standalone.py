@@ -20,8 +20,8 @@ def work(context: Context, out: Path) -> None:
     space = context.section(SearchSpace, "space")
     arch = space.named(context.arch, STANDALONE)  # before the data is read
     config, data = context.section(TrainConfig, "train"), load_data(context)
-    strategy = standalone.build(standalone.Options(context.arch), config.setup(space, data))
-    trainer = Trainer(space, data, config, strategy, context.seed, {"alone": arch})
+    method = standalone.build(standalone.Options(context.arch), config.setup(space, data))
+    trainer = Trainer(space, data, config, method, context.seed, {"alone": arch})
     train(context, standalone_method(context.arch), trainer, out)
 
 

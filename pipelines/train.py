@@ -25,8 +25,8 @@ def work(context: Context, out: Path) -> None:
         context.section(SearchSpace, "space"),
         load_data(context),
     )
-    strategy = registry.build(params, ".".join(keys), config.setup(space, data))
-    trainer = Trainer(space, data, config, strategy, context.seed)
+    method = registry.build(params, ".".join(keys), config.setup(space, data))
+    trainer = Trainer(space, data, config, method, context.seed)
     branch(context, context.label, trainer)
     train(context, context.method, trainer, out)
 

@@ -1,7 +1,7 @@
 """What a training method is: phases, and for each step the subnets to train with their losses and weights.
 
 The optimisation loop (`dεps.training.loop`) is shared. A method is one file here with an `Options` dataclass (its
-keys in `params/method/*.yaml`) and a `build(options, setup)` that returns a `Strategy`.
+keys in `params/method/*.yaml`) and a `build(options, setup)` that returns a `Method`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
-from dεps.core.errors import UserError
-from dεps.methods.losses import Loss
+from dεps.core.errors import UserError, check_numbers
+from dεps.methods.losses import CrossEntropy, Loss
 from dεps.methods.schedule import CosineSchedule, Schedule
 from dεps.spaces.space import Arch, SearchSpace, check_ascending
 
@@ -24,7 +24,7 @@ MOST_SUBNETS = 100
 
 @dataclass(frozen=True)
 class Setup:
-    """What every strategy is built from: the space and the experiment's `train` section."""
+    """What every method is built from: the space and the experiment's `train` section."""
 
     space: SearchSpace
     epochs: int
@@ -80,6 +80,13 @@ def _check_restriction(values: list, offered: list[list], where: str) -> None:
             raise UserError(f"{where} is [{there}]; expected {choices[-1]:g} too, which the full model has")
 
 
+def check_temperature(options: Any, where: str) -> None:
+    """Raise `UserError` unless logits can be divided by `options.temperature`."""
+    if options.temperature <= 0:
+        raise UserError(f"{where}.temperature is {options.temperature}; expected a positive number")
+    check_numbers(options, where, temperature=(1 / LARGEST, LARGEST))
+
+
 @dataclass(frozen=True)
 class Phase:
     """A stretch of training, from global step `start` up to but not including `end`; borders need not be epochs'."""
@@ -113,14 +120,19 @@ class Term(NamedTuple):
     full: bool = False
 
 
-class Strategy(Protocol):
+def full_model_term(setup: Setup) -> Term:
+    """The full model's share of a step: the same in every method that trains it on labels."""
+    return Term(setup.space.largest(), CrossEntropy(setup.label_smoothing), dropout=setup.dropout, full=True)
+
+
+class Method(Protocol):
     """A training method; everything it says is a pure function of the step."""
 
     #: learn a linear map for each smaller kernel
     kernel_transform: bool
     #: the archs that the trained supernet offers
     space: SearchSpace
-    #: first steps in which the method is nothing but the full model's own training, so that it can branch from it
+    #: number of leading steps that train only the full model; the method branches from the trunk after them
     trunk_steps: int
 
     def phases(self) -> Sequence[Phase]:
@@ -132,9 +144,21 @@ class Strategy(Protocol):
         ...
 
 
-class StrategyModule(Protocol):
+class Look(NamedTuple):
+    """How figures and tables show a method."""
+
+    label: str
+    #: "#RRGGBB", from Okabe and Ito's palette where it has one left, which colour-blind readers tell apart
+    colour: str
+    #: in legends and tables, ascending
+    place: int
+
+
+class MethodFile(Protocol):
     """What a file in this folder offers."""
 
     Options: type
+    #: None: figures never show it beside others
+    LOOK: Look | None
 
-    def build(self, options: Any, setup: Setup) -> Strategy: ...
+    def build(self, options: Any, setup: Setup) -> Method: ...

@@ -10,14 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dεps.core.errors import UserError
-from dεps.methods.base import Restricted, Setup
+from dεps.methods.base import Look, Restricted, Setup
 from dεps.methods.ofa import ProgressiveShrinking, Shrinking, TeacherOptions
 from dεps.spaces.space import SearchSpace
+
+LOOK = Look("CompOFA", "#56B4E9", 30)
 
 
 @dataclass
 class Options(TeacherOptions):
-    """Keys of a method that uses this strategy."""
+    """Keys of a method that uses this one."""
 
     #: one kernel a stage; a shorter list is repeated from its start
     kernels: list[int] = field(default_factory=lambda: [3, 5, 3, 3, 5])
@@ -48,7 +50,7 @@ class Options(TeacherOptions):
 
 
 def build(options: Options, setup: Setup) -> ProgressiveShrinking:
-    """The strategy for `setup`. Each depth keeps the ratio that it has in the whole coupled space."""
+    """The method for `setup`. Each depth keeps the ratio that it has in the whole coupled space."""
     space = setup.space.couple(options.each_kernel(setup.space)).restrict(depth=options.depths)
     stages = [
         Shrinking("coupled 1", 25, 0, 32.5, 4, space, "all"),

@@ -13,16 +13,27 @@ from functools import cached_property
 from random import Random
 
 from dεps.core.errors import UserError, check_numbers
-from dεps.methods.base import LARGEST, MOST_SUBNETS, Phase, Restricted, Setup, Term
-from dεps.methods.full_model import full_model_term
+from dεps.methods.base import (
+    LARGEST,
+    MOST_SUBNETS,
+    Look,
+    Phase,
+    Restricted,
+    Setup,
+    Term,
+    check_temperature,
+    full_model_term,
+)
 from dεps.methods.losses import CrossEntropy, InPlaceDistillation
 from dεps.methods.schedule import SHAPE_NAMES, EpsilonRamp
 from dεps.spaces.space import SearchSpace
 
+LOOK = Look("DεpS", "#D55E00", 10)
+
 
 @dataclass
 class Options(Restricted):
-    """Keys of a method that uses this strategy."""
+    """Keys of a method that uses this one."""
 
     #: share of all epochs in which the full model trains alone
     shrink_start: float = 0.5
@@ -52,13 +63,6 @@ class Options(Restricted):
             raise UserError(f"{where}.epsilon is 0 with ramp_shape constant, which trains no subnet; expected above 0")
         check_numbers(self, where, ramp_epochs=(0, LARGEST * 10), random_subnets=(0, MOST_SUBNETS))
         check_temperature(self, where)
-
-
-def check_temperature(options: object, where: str) -> None:
-    """Raise `UserError` unless logits can be divided by it."""
-    if options.temperature <= 0:
-        raise UserError(f"{where}.temperature is {options.temperature}; expected a positive number")
-    check_numbers(options, where, temperature=(1 / LARGEST, LARGEST))
 
 
 @dataclass(frozen=True)
@@ -106,5 +110,5 @@ class DelayedShrinking:
 
 
 def build(options: Options, setup: Setup) -> DelayedShrinking:
-    """The strategy for `setup`."""
+    """The method for `setup`."""
     return DelayedShrinking(options, setup)

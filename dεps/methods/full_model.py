@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from dεps.methods.base import Phase, Setup, Term
-from dεps.methods.losses import CrossEntropy
+from dεps.methods.base import Look, Phase, Setup, Term, full_model_term
 from dεps.spaces.space import SearchSpace
+
+LOOK = Look("full model", "#3e4753", 80)
 
 
 @dataclass
@@ -45,11 +46,6 @@ class FullModel:
         return [full_model_term(self.setup)]
 
 
-def full_model_term(setup: Setup) -> Term:
-    """The full model's share of a step, the same in every method that trains it on labels."""
-    return Term(setup.space.largest(), CrossEntropy(setup.label_smoothing), dropout=setup.dropout, full=True)
-
-
 def build(options: Options, setup: Setup) -> FullModel:
-    """The strategy for `setup`."""
+    """The method for `setup`."""
     return FullModel(setup)

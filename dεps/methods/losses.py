@@ -1,16 +1,12 @@
-"""Losses of a subnet's logits.
-
-A loss is called with the logits of the subnet and the `Targets` of the step: labels, and the logits of whoever
-teaches. Each is a mean over the batch.
-"""
+"""Losses of a subnet: each maps its logits and the `Targets` of the step to a scalar, the mean over the batch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
-from torch.nn import functional as F
+if TYPE_CHECKING:  # torch takes seconds, and most who ask a method something train nothing
+    from torch import Tensor
 
 
 @dataclass
@@ -35,7 +31,9 @@ class CrossEntropy:
     smoothing: float = 0.0
 
     def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
-        return F.cross_entropy(logits, targets.labels, label_smoothing=self.smoothing)
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits, targets.labels, label_smoothing=self.smoothing)
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,13 @@ class Distillation:
     ratio: float = 1.0
 
     def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
-        labels = F.cross_entropy(logits, targets.labels, label_smoothing=self.smoothing)
+        labels = CrossEntropy(self.smoothing)(logits, targets)
         return labels + self.ratio * soft_cross_entropy(logits, targets.teacher)
 
 
 def soft_cross_entropy(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Cross-entropy of `logits` against the distribution softmax(teacher / temperature), times temperature²."""
-    loss = F.cross_entropy(logits / temperature, (teacher / temperature).softmax(1))
+    from torch.nn.functional import cross_entropy
+
+    loss = cross_entropy(logits / temperature, (teacher / temperature).softmax(1))
     return loss * temperature**2

@@ -14,12 +14,12 @@ from random import Random
 from typing import NamedTuple
 
 from dεps.core.errors import UserError, check_numbers
-from dεps.methods.base import LARGEST, Phase, Restricted, Setup, Term
-from dεps.methods.full_model import full_model_term
+from dεps.methods.base import LARGEST, Look, Phase, Restricted, Setup, Term, full_model_term
 from dεps.methods.losses import Distillation
 from dεps.methods.schedule import CosineSchedule
 from dεps.spaces.space import SearchSpace
 
+LOOK = Look("OFA", "#0072B2", 20)
 #: the teacher's epochs in the published recipe, to which the phases' lengths are relative
 TEACHER_EPOCHS = 180
 #: images of one GPU in the published runs: a warm-up begins at the rate of one
@@ -75,7 +75,7 @@ class TeacherOptions(Restricted):
 
 @dataclass
 class Options(TeacherOptions):
-    """Keys of a method that uses this strategy."""
+    """Keys of a method that uses this one."""
 
     kernel_transform: bool = True
 
@@ -140,5 +140,5 @@ class ProgressiveShrinking:
 
 
 def build(options: Options, setup: Setup) -> ProgressiveShrinking:
-    """The strategy for `setup`."""
+    """The method for `setup`."""
     return ProgressiveShrinking(options, setup, setup.space, progressive(setup.space), options.kernel_transform)

@@ -1,42 +1,54 @@
-"""From a method's params to its strategy: every other file of this folder is found by its name."""
+"""Builds methods from params: a file of this folder is a method, and its name is the value of the key `method`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dεps.core.config import structured
 from dεps.core.errors import UserError
-from dεps.methods.base import Restricted, Setup, Strategy
+from dεps.methods.base import Look, Method, MethodFile, Restricted, Setup
 
-_NOT_STRATEGIES = {"__init__", "base", "losses", "registry", "schedule"}
-
-
-def names() -> list[str]:
-    """Allowed values of a method's key `strategy`."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_STRATEGIES)
+#: files that methods are made from, which are none themselves
+_SHARED = {"__init__", "base", "losses", "registry", "schedule"}
 
 
-def _allowed() -> str:
-    return ", ".join(names())
+@cache
+def names() -> tuple[str, ...]:
+    """Allowed values of a method's key `method`, sorted."""
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _SHARED))
+
+
+@cache
+def looks() -> dict[str, Look]:
+    """How each method is shown, by its file's name, in the order of legends and tables."""
+    found = {name: look for name in names() if (look := _file(name).LOOK)}
+    return dict(sorted(found.items(), key=lambda item: item[1].place))
 
 
 def options(params: dict[str, Any], where: str) -> Any:
     """The checked `Options` of the method whose params stand at `where`. Raises `UserError`."""
-    params = dict(params)
-    name = params.pop("strategy", None)
+    params, allowed = dict(params), ", ".join(names())
+    if "strategy" in params:
+        raise UserError(f"{where}.strategy is no known key; it is called method now")
+    name = params.pop("method", None)
     if name is None:
-        raise UserError(f"{where} has no 'strategy' (to choose methods, set the list 'methods'); allowed: {_allowed()}")
+        raise UserError(f"{where} has no 'method' (to choose methods, set the list 'methods'); allowed: {allowed}")
     if name not in names():
-        raise UserError(f"{where}.strategy is {name!r}; allowed: {_allowed()}")
-    return structured(import_module(f"dεps.methods.{name}").Options, params, where)
+        raise UserError(f"{where}.method is {name!r}; allowed: {allowed}")
+    return structured(_file(name).Options, params, where)
 
 
-def build(params: dict[str, Any], where: str, setup: Setup) -> Strategy:
-    """The strategy of the method whose params stand at `where`. Raises `UserError`."""
+def build(params: dict[str, Any], where: str, setup: Setup) -> Method:
+    """The method whose params stand at `where`, restricted to its part of the space. Raises `UserError`."""
     checked = options(params, where)
     if isinstance(checked, Restricted):
         setup = replace(setup, space=checked.restricted(setup.space, where))
-    return import_module(f"dεps.methods.{params['strategy']}").build(checked, setup)
+    return _file(params["method"]).build(checked, setup)
+
+
+def _file(name: str) -> MethodFile:
+    return cast(MethodFile, import_module(f"dεps.methods.{name}"))

@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from dεps.core.errors import UserError, check_numbers
-from dεps.methods.base import LARGEST, Phase, Restricted, Setup, Term
+from dεps.methods.base import LARGEST, Look, Phase, Restricted, Setup, Term
 from dεps.methods.losses import CrossEntropy
 from dεps.spaces.space import SearchSpace
+
+LOOK = Look("RSS", "#CC79A7", 60)
 
 
 @dataclass
 class Options(Restricted):
-    """Keys of a method that uses this strategy."""
+    """Keys of a method that uses this one."""
 
     #: epochs, in units of the full model's
     epochs_ratio: float = 590 / 180
@@ -67,7 +69,7 @@ class RandomSubnets:
 
 
 def build(options: Options, setup: Setup) -> RandomSubnets:
-    """The strategy for `setup`, with its own number of epochs and peak rate."""
+    """The method for `setup`, with its own number of epochs and peak rate."""
     epochs = max(1, round(setup.epochs * options.epochs_ratio))
     rate = setup.learning_rate * options.learning_rate_ratio
     return RandomSubnets(options, replace(setup, epochs=epochs, learning_rate=rate))

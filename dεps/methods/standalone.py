@@ -14,10 +14,12 @@ from dεps.methods.base import Phase, Setup, Term
 from dεps.methods.losses import CrossEntropy
 from dεps.spaces.space import Arch, SearchSpace
 
+LOOK = None
+
 
 @dataclass
 class Options:
-    """Keys of a method that uses this strategy."""
+    """Keys of a method that uses this one."""
 
     #: what `SearchSpace.named` understands
     arch: str = "smallest"
@@ -47,5 +49,5 @@ class Standalone:
 
 
 def build(options: Options, setup: Setup) -> Standalone:
-    """The strategy for `setup`. Raises `UserError` where the space has no such arch."""
+    """The method for `setup`. Raises `UserError` where the space has no such arch."""
     return Standalone(setup.space.named(options.arch, "standalone.arch"), setup)

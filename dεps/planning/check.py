@@ -129,22 +129,22 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
             raise UserError(f"methods holds {method!r}, but {there}")
     for method in methods:
         registry.options(section(params, "experiments", name, "methods", method), f"{where}.methods.{method}")
-    _check_strategies(params, name, checked["train"], checked["space"], checked["dataset"].channels)
+    _check_methods(params, name, checked["train"], checked["space"], checked["dataset"].channels)
     tuning = structured(TuningConfig, section(params, "experiments", name, "tuning"), f"{where}.tuning")
     tuning.check_trunk(f"{where}.tuning", checked["train"].epochs, checked["full_model"])
     if tuning.seed != params["seeds"][0]:
         raise UserError(f"{where}.tuning.seed is {tuning.seed}; expected {params['seeds'][0]}, the first of seeds")
 
 
-def _check_strategies(params: dict[str, Any], name: str, train: TrainConfig, space: SearchSpace, channels: int) -> None:
+def _check_methods(params: dict[str, Any], name: str, train: TrainConfig, space: SearchSpace, channels: int) -> None:
     """Build each selected method for an epoch of one step: what fits each key alone may not fit together."""
     where, setup = f"experiments.{name}", train.setup_for(space, train.batch_size)
     for method in params["methods"]:
         own = section(params, "experiments", name, "methods", method)
-        strategy = registry.build(own, f"{where}.methods.{method}", setup)
-        epochs = strategy.phases()[-1].end
+        built = registry.build(own, f"{where}.methods.{method}", setup)
+        epochs = built.phases()[-1].end
         if epochs > LONGEST:
             raise UserError(f"{where}.methods.{method} trains for {epochs} epochs; expected at most {LONGEST}")
-        points = strategy.space.pareto_archs().values()
+        points = built.space.pareto_archs().values()
         if len({arch_cost(space, arch, 2, channels).macs for arch in points}) < 2:
             raise UserError(f"{where}.space.stages offer {method} one Pareto point only; expected a choice of depths")

@@ -16,7 +16,7 @@ from dεps.core.progress import ProgressBar
 from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
 from dεps.data.splits import PreparedData, Split
-from dεps.methods.base import Phase, Strategy, Term
+from dεps.methods.base import Method, Phase, Term
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import SearchSpace
 from dεps.training.loop import TrainConfig, Trainer
@@ -30,20 +30,20 @@ CPU_MACS, CPU_IMAGES, CUDA_IMAGES = 4_000_000_000, 4, 512
 
 @dataclass(frozen=True)
 class _Cut:
-    """One phase of a strategy as a strategy of its own, beginning at step 0."""
+    """One phase of a method as a method of its own, beginning at step 0."""
 
-    strategy: Strategy
+    method: Method
     phase: Phase
     teacher: bool
     trunk_steps: int = 0
 
     @property
     def kernel_transform(self) -> bool:
-        return self.strategy.kernel_transform
+        return self.method.kernel_transform
 
     @property
     def space(self) -> SearchSpace:
-        return self.strategy.space
+        return self.method.space
 
     def phases(self) -> Sequence[Phase]:
         phase = self.phase
@@ -54,7 +54,7 @@ class _Cut:
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
         last = self.phase.end - 1
-        return self.strategy.terms(min(self.phase.start + step, last), rng)
+        return self.method.terms(min(self.phase.start + step, last), rng)
 
 
 class _Noise(PreparedData):
@@ -98,17 +98,17 @@ class Measuring:
     def _cuda(self) -> bool:
         return (best_device().type if self.config.device == "auto" else self.config.device) == "cuda"
 
-    def timed(self, plans: Sequence[MethodPlan], strategies: dict[str, Strategy], label: str) -> list[MethodPlan]:
+    def timed(self, plans: Sequence[MethodPlan], methods: dict[str, Method], label: str) -> list[MethodPlan]:
         """The plans with the predicted seconds of every phase."""
         set_up()  # as the stages train
         full_alone: float | None = None
         timed = []
         with ProgressBar(label, sum(len(plan.phases) for plan in plans)) as bar:
             for plan in plans:
-                strategy, phases = strategies[plan.method], []
-                for planned, phase in zip(plan.phases, strategy.phases(), strict=True):
+                method, phases = methods[plan.method], []
+                for planned, phase in zip(plan.phases, method.phases(), strict=True):
                     if planned.weights or full_alone is None:
-                        rate = self._seconds_per_mac(_Cut(strategy, phase, planned.teacher), planned)
+                        rate = self._seconds_per_mac(_Cut(method, phase, planned.teacher), planned)
                     else:
                         rate = full_alone
                     full_alone = full_alone if planned.weights else rate
@@ -117,12 +117,12 @@ class Measuring:
                 timed.append(replace(plan, phases=tuple(phases)))
         return timed
 
-    def _seconds_per_mac(self, strategy: _Cut, planned: PhasePlan) -> float:
+    def _seconds_per_mac(self, method: _Cut, planned: PhasePlan) -> float:
         """From `steps` steps after a first one that is thrown away, augmentation included.
 
         On a GPU from their second run: whatever shape a layer has for the first time, cuDNN makes a plan for it.
         """
-        batch = self._images(strategy, planned)
+        batch = self._images(method, planned)
         size = self.space.resolution[-1]
         data = _Noise(batch * (self.steps + 1), self.classes, size, self.channels)
         config = replace(self.config, batch_size=batch, validate_every=10**9, teacher_recalibration=CPU_IMAGES)
@@ -135,17 +135,17 @@ class Measuring:
 
         for _ in range(2 if self._cuda else 1):
             marks.clear()
-            trainer = Trainer(self.space, data, config, strategy, self.seed)
+            trainer = Trainer(self.space, data, config, method, self.seed)
             trainer.on_step = mark
             next(trainer.run())
         (began, before), (ended, after) = marks[0], marks[-1]
         return (ended - began) / (after - before)
 
-    def _images(self, strategy: _Cut, planned: PhasePlan) -> int:
+    def _images(self, method: _Cut, planned: PhasePlan) -> int:
         """Images of a measured step: the whole batch where that is quick, since a step has costs of its own."""
         if self._cuda:
             return min(self.config.batch_size, CUDA_IMAGES)
-        terms = strategy.terms(0, python_rng(self.seed, "archs", 0))
+        terms = method.terms(0, python_rng(self.seed, "archs", 0))
         macs_of = macs_counter(self.space, self.classes, self.channels)
         quick = CPU_MACS // (FORWARD_BACKWARD * sum(macs_of(term.arch) for term in terms))
         return min(self.config.batch_size, max(CPU_IMAGES, quick))

@@ -1,6 +1,6 @@
 """`deps plan`: what each method would train and what that costs, before anything runs.
 
-Training cost is counted as `dεps.training.loop.Trainer` counts it, by asking the strategy what each step trains. Wall
+Training cost is counted as `dεps.training.loop.Trainer` counts it, by asking the method what each step trains. Wall
 time is predicted from a few real steps of each phase on made-up images.
 """
 
@@ -18,7 +18,7 @@ from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.methods import full_model, registry
-from dεps.methods.base import Phase, Setup, Strategy
+from dεps.methods.base import Method, Phase, Setup
 from dεps.planning.measure import Measuring
 from dεps.report.published import COST_DATASET, dataset_of, training_costs
 from dεps.sources.arrays import read_fashion_mnist_mini
@@ -178,19 +178,19 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
     dataset = structured(DatasetConfig, own["dataset"], f"{where}.dataset")
     images, classes = training_set(dataset, name)
     setup = config.setup_for(space, images)
-    strategies: dict[str, Strategy] = {FULL_MODEL: full_model.build(full_model.Options(), setup)}
-    for method in params["methods"]:
-        strategies[method] = registry.build(own["methods"][method], f"{where}.methods.{method}", setup)
+    methods: dict[str, Method] = {FULL_MODEL: full_model.build(full_model.Options(), setup)}
+    for label in params["methods"]:
+        methods[label] = registry.build(own["methods"][label], f"{where}.methods.{label}", setup)
     macs_of, seed = macs_counter(space, classes, dataset.channels), params["seeds"][0]
     plans = []
-    for method, strategy in strategies.items():
-        phases = _count(strategy, setup, config.batch_size, macs_of, seed)
-        trunk = 0 if method == FULL_MODEL else strategy.trunk_steps // setup.steps_per_epoch
-        plans.append(MethodPlan(method, phases, max((epoch for epoch in kept if epoch <= trunk), default=0)))
+    for label, method in methods.items():
+        phases = _count(method, setup, config.batch_size, macs_of, seed)
+        trunk = 0 if label == FULL_MODEL else method.trunk_steps // setup.steps_per_epoch
+        plans.append(MethodPlan(label, phases, max((epoch for epoch in kept if epoch <= trunk), default=0)))
     device = None
     if steps:
         measuring = Measuring(space, config, classes, dataset.channels, seed, steps)
-        plans, device = measuring.timed(plans, strategies, f"plan {name}: measuring steps"), measuring.device
+        plans, device = measuring.timed(plans, methods, f"plan {name}: measuring steps"), measuring.device
     hours = {method: cost.gpu_hours for method, cost in training_costs().items()}
     return ExperimentPlan(
         name,
@@ -247,14 +247,14 @@ def _left(config: DatasetConfig) -> float:
 
 
 def _count(
-    strategy: Strategy, setup: Setup, batch: int, macs_of: Callable[[Arch], int], seed: int
+    method: Method, setup: Setup, batch: int, macs_of: Callable[[Arch], int], seed: int
 ) -> tuple[PhasePlan, ...]:
     """Every phase with its training cost as `Trainer` counts it, and what its steps train."""
     plans, teacher, per_epoch = [], False, setup.steps_per_epoch
-    for phase in strategy.phases():
+    for phase in method.phases():
         teacher = teacher or phase.freeze_teacher
         chosen = _sample(phase)
-        terms = [strategy.terms(step, python_rng(seed, "archs", step)) for step in chosen]
+        terms = [method.terms(step, python_rng(seed, "archs", step)) for step in chosen]
         taught = macs_of(setup.space.largest()) if teacher else 0
         costs = [taught + FORWARD_BACKWARD * sum(macs_of(term.arch) for term in step) for step in terms]
         steps = phase.end - phase.start

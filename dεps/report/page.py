@@ -13,12 +13,13 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dεps.methods.registry import looks
 from dεps.report import provenance
 from dεps.report.drawing import FigureKind
 from dεps.report.highlights import certainty, highlights
 from dεps.report.kinds import groups, kinds
 from dεps.report.results import Results
-from dεps.report.style import METHODS, colours, label
+from dεps.report.style import colours, label
 from dεps.report.svg import inline
 from dεps.report.tables import (
     caption,
@@ -45,7 +46,7 @@ def render(experiments: Sequence[Results], folder: Path) -> str:
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    swatches = colours(list(METHODS)) | colours([method for results in experiments for method in results.methods])
+    swatches = colours(list(looks())) | colours([method for results in experiments for method in results.methods])
     return environment.get_template(TEMPLATE.name).render(
         sections=[_section(results, folder / results.experiment) for results in experiments],
         others=_others(folder, {results.experiment for results in experiments}),

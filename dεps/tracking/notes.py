@@ -36,7 +36,7 @@ PARAMS_FOLDER = "params"
 PARETO = "figures/pareto.png"
 #: in the place of ids and of the command that checks out the commit
 EXPERIMENT, RUN, COMMIT = "--experiment--", "--run--", "--commit--\n"
-_STRATEGIES = Path(__file__).resolve().parent.parent / "methods"
+_METHODS = Path(__file__).resolve().parent.parent / "methods"
 _HEADINGS = ("mean Pareto top-1 (%)", "smallest (%)", "largest (%)", "training (TMACs)")
 
 
@@ -80,11 +80,11 @@ def run_note(
         figures: whether the experiment's figures are among the artifacts.
     """
     method = identity.method
-    strategy = identity.params.get("method.strategy", FULL_MODEL)
-    kind = {FULL_MODEL: "full model", STANDALONE: "alone"}.get(strategy, METHOD_KIND)
+    method = identity.params.get("method.method", FULL_MODEL)
+    kind = {FULL_MODEL: "full model", STANDALONE: "alone"}.get(method, METHOD_KIND)
     stages = list(stages)
     data, space = (identity.tags[key] for key in ("dataset", "space"))
-    paragraphs = [f"**{method}**, seed {identity.seed}, on {data} with {space}: {_summary(strategy)}"]
+    paragraphs = [f"**{method}**, seed {identity.seed}, on {data} with {space}: {_summary(method)}"]
     if table := _results(metrics):
         paragraphs.append(table)
     if figures:
@@ -135,7 +135,7 @@ def trial_note(identity: RunIdentity, study: RunIdentity, method: str) -> Note:
     return Note(
         tags[KIND],
         (
-            f"**Trial {tags['trial']}**{point}, {tags['state']}: {_summary(own.get('method.strategy', method))}",
+            f"**Trial {tags['trial']}**{point}, {tags['state']}: {_summary(own.get('method.method', method))}",
             f"**As a method**, with {file} of the study's artifacts:\n\n```\n{COMMIT}{code}\n```",
         ),
     )
@@ -228,8 +228,8 @@ def _results(metrics: Mapping[str, float]) -> str:
 
 
 @cache
-def _summary(strategy: str) -> str:
-    """The first line of a strategy's docstring; empty where there is none such."""
-    path = _STRATEGIES / f"{strategy}.py"
+def _summary(method: str) -> str:
+    """The first line of a method's docstring; empty where there is none such."""
+    path = _METHODS / f"{method}.py"
     text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) if path.is_file() else None
     return text.splitlines()[0] if text else ""

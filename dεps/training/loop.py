@@ -1,6 +1,6 @@
 """The one optimisation loop.
 
-A strategy says which subnets a step trains; the loop runs them, sums their gradients and makes one SGD step. It goes
+A method says which subnets a step trains; the loop runs them, sums their gradients and makes one SGD step. It goes
 on from any `Snapshot`: a checkpoint of the same run, or the trunk that a method branches from.
 """
 
@@ -27,7 +27,7 @@ from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.evaluation import parallel
 from dεps.evaluation.accuracy import AUGMENTED, RECALIBRATED_ON, Recalibration, accuracies, recalibrated
-from dεps.methods.base import Phase, Setup, Strategy, Term
+from dεps.methods.base import Method, Phase, Setup, Term
 from dεps.methods.losses import Targets
 from dεps.nets.extract import extract
 from dεps.nets.sorting import sort_channels
@@ -95,12 +95,12 @@ class TrainConfig:
             raise UserError(f"{where}.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
 
     def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
-        """What a strategy is built from."""
+        """What a method is built from."""
         self.augment.check_images("train.augment", data.train.size, data.channels)
         return self.setup_for(space, len(data.train))
 
     def setup_for(self, space: SearchSpace, images: int) -> Setup:
-        """What a strategy is built from, for so many training images."""
+        """What a method is built from, for so many training images."""
         if self.compile and len(space.resolution) > 1:
             raise UserError("train.compile is true, which needs a space of one resolution; set it to false")
         steps = steps_per_epoch(images, self.batch_size)
@@ -115,11 +115,11 @@ Record = dict[str, Any]
 
 
 class Trainer:
-    """One run of one strategy.
+    """One run of one method.
 
     Args:
         space, data, config: the experiment.
-        strategy: the method.
+        method: the method.
         seed: decides weights, order, augmentation, dropout and sampled archs.
         validated: archs to validate, by the name in `val/<name>_top1`; default: the `SearchSpace.ends` of what the
             method offers.
@@ -130,18 +130,18 @@ class Trainer:
         space: SearchSpace,
         data: PreparedData,
         config: TrainConfig,
-        strategy: Strategy,
+        method: Method,
         seed: int,
         validated: dict[str, Arch] | None = None,
     ) -> None:
-        self.space, self.data, self.config, self.strategy, self.seed = space, data, config, strategy, seed
+        self.space, self.data, self.config, self.method, self.seed = space, data, config, method, seed
         self.validated = validated
         self.device = _device(config)
         self.part = _part(config, self.device)
         self.normalise = Normalise.of(data, self.device)
         self.steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
         classes = len(data.classes)
-        self.net = Supernet(space, classes, data.channels, strategy.kernel_transform, derive(seed, "weights"))
+        self.net = Supernet(space, classes, data.channels, method.kernel_transform, derive(seed, "weights"))
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.net.to(self.device, memory_format=self.memory_format)
         full = partial(self.net.body, arch=space.largest())
@@ -149,7 +149,7 @@ class Trainer:
         self.numerics = Numerics(config.precision, self.device)
         self.optimizer = _optimizer(self.net, config)
         self.teacher: nn.Module | None = None
-        self.phases = list(strategy.phases())
+        self.phases = list(method.phases())
         self.step, self.macs, self.history, self.sums = 0, 0, list[Record](), _Sums()
         self.on_step: Callable[[], None] = lambda: None
         #: for errors: what is trained
@@ -158,7 +158,7 @@ class Trainer:
 
     def anew(self) -> Trainer:
         """The same run at its beginning."""
-        other = Trainer(self.space, self.data, self.config, self.strategy, self.seed, self.validated)
+        other = Trainer(self.space, self.data, self.config, self.method, self.seed, self.validated)
         other.label = self.label
         return other
 
@@ -319,7 +319,7 @@ class Trainer:
             with torch.no_grad(), self.numerics.autocast():
                 targets.teacher = self.teacher(images).float()
             self.macs += count * self.macs_of(self.space.largest().at(size))
-        terms, losses = self.strategy.terms(self.step, python_rng(self.seed, "archs", self.step)), list[Tensor]()
+        terms, losses = self.method.terms(self.step, python_rng(self.seed, "archs", self.step)), list[Tensor]()
         for number, term in enumerate(terms):
             # One size a batch: whatever resolution an arch was drawn with, it sees this batch.
             arch, largest = term.arch.at(size), self.space.largest().at(size)
@@ -361,7 +361,7 @@ class Trainer:
 
         Of a method that offers a part of the space the smallest and the largest may be other archs than the trunk's.
         """
-        trunk, own = self.space.ends(), self.strategy.space.ends()
+        trunk, own = self.space.ends(), self.method.space.ends()
         others = {"smallest": None, "largest": FULL_MODEL}
         return {name: name if arch == own[name] else others[name] for name, arch in trunk.items()}
 
@@ -376,7 +376,7 @@ class Trainer:
     def _validate(self, phase: Phase) -> Record:
         """Top-1 of the smallest and the largest arch (or `validated`) on validation, BN recalibrated, in percent."""
         images = self._recalibration(self.config.validate_recalibration)
-        archs = self.validated or self.strategy.space.ends()
+        archs = self.validated or self.method.space.ends()
         if phase.alone:  # the trunk's, or a branch would not be its own trunk
             trunk = self.space.ends()
             archs = {own: trunk[name] for name, own in self._trunk_names().items() if own}

@@ -74,7 +74,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
         return
     out.mkdir(parents=True, exist_ok=True)
     facts = training_facts(context.params, context.experiment, method, context.seed, trainer.data.manifest)
-    save_supernet(trainer.net, out / "supernet.safetensors", trainer.strategy.space, facts)
+    save_supernet(trainer.net, out / "supernet.safetensors", trainer.method.space, facts)
     _write_history(trainer.history, out)
     live.finish()
 
@@ -186,7 +186,7 @@ def branch(context: Context, label: str, trainer: Trainer, state: Path | None = 
     Returns the MACs that the state has cost. Raises `UserError` where the trunk is of other params or data.
     """
     trunk = context.folder(FULL_MODEL, str(trainer.seed)) / "trunk"
-    state = state or nearest_epoch(trunk, trainer.strategy.trunk_steps // trainer.steps_per_epoch)
+    state = state or nearest_epoch(trunk, trainer.method.trunk_steps // trainer.steps_per_epoch)
     if state is not None:
         snapshot = load_snapshot(state)
         if snapshot.origin != origin(context.params, context.experiment, trainer):

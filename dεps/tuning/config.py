@@ -16,8 +16,8 @@ PRUNERS = ("none", "asha", "hyperband")
 COST_UNITS = ("full_model", "tmacs")
 #: trials of a study
 MOST = 1_000_000
-#: the only strategy that has a shrink start and an ε ramp
-STRATEGY = "deps"
+#: the only method that has a shrink start and an ε ramp
+METHOD = "deps"
 
 
 @dataclass
@@ -137,17 +137,17 @@ class TuningConfig:
             raise UserError(f"{where}.cost_unit is {self.cost_unit!r}; allowed: {', '.join(COST_UNITS)}")
         if self.cost_limit is not None and self.cost_limit <= 0:
             raise UserError(f"{where}.cost_limit is {self.cost_limit}; expected a positive number, or null")
-        if self.base.get("strategy") != STRATEGY:
-            there = self.base.get("strategy")
-            raise UserError(f"{where}.base has strategy {there!r}; expected a method of strategy {STRATEGY!r}")
+        if self.base.get("method") != METHOD:
+            there = self.base.get("method")
+            raise UserError(f"{where}.base has method {there!r}; expected a method of method {METHOD!r}")
         # Completed and of the right types: from here on everything may count on each key.
-        self.base = {"strategy": STRATEGY, **vars(registry.options(self.base, f"{where}.base"))}
+        self.base = {"method": METHOD, **vars(registry.options(self.base, f"{where}.base"))}
         self.search.check_against(f"{where}.search", self.base)
         self.points = [self._checked(point, f"{where}.points[{n}]") for n, point in enumerate(self.points)]
 
     def _checked(self, point: dict[str, Any], where: str) -> dict[str, Any]:
-        if not point or "strategy" in point:
-            raise UserError(f"{where} is {point}; expected some keys of {STRATEGY}'s, and other values than in base")
+        if not point or "method" in point:
+            raise UserError(f"{where} is {point}; expected some keys of {METHOD}'s, and other values than in base")
         options = registry.options({**self.base, **point}, where)
         return {key: getattr(options, key) for key in point}
 

@@ -101,12 +101,12 @@ class ShrinkPhase:
         selected = seed in self.context.params["seeds"]
         there = (self.context.folder(FULL_MODEL, str(seed)) / "trunk").is_dir()
         usable = self.trunks_are_new and selected and there
-        kept = None if usable else self._own_trunk(label, folder, seed, list(map(self._strategy, several)))
+        kept = None if usable else self._own_trunk(label, folder, seed, list(map(self._method, several)))
         for number, options in enumerate(several, 1):
             name = f"{label}, {number} of {len(several)}"
             yield self._run(name, folder / digest(options), seed, options, lambda *_: None, kept)
 
-    def _strategy(self, options: dict[str, Any]) -> deps.DelayedShrinking:
+    def _method(self, options: dict[str, Any]) -> deps.DelayedShrinking:
         return registry.build(options, ".".join(self.context.keys("tuning", "base")), self.setup)
 
     def _own_trunk(self, label: str, folder: Path, seed: int, branches: list[deps.DelayedShrinking]) -> Checkpoints:
@@ -136,11 +136,11 @@ class ShrinkPhase:
         kept: Checkpoints | None = None,
     ) -> Outcome:
         """Branch from the trunk of that seed, or from its `kept` states; train, and measure. Works below `parent`."""
-        strategy = self._strategy(options)
-        trainer = Trainer(self.space, self.data, self.train, strategy, seed)
+        method = self._method(options)
+        trainer = Trainer(self.space, self.data, self.train, method, seed)
         trainer.label, state = label, None
         if kept:
-            state = next((path for number, path in kept.intact() if number <= 2 * strategy.trunk_steps + 1), None)
+            state = next((path for number, path in kept.intact() if number <= 2 * method.trunk_steps + 1), None)
         start = branch(self.context, label, trainer, state) if state or not kept else 0
         first = len(trainer.history)
         folder = work_folder(parent, digest([self.plan.name, seed, options]), label)
@@ -164,7 +164,7 @@ class ShrinkPhase:
 
     def _measure(self, trainer: Trainer, folder: Path, seed: int) -> pd.DataFrame:
         """The Pareto points on validation, from the file that stage `evaluate` would get."""
-        save_supernet(trainer.net, folder / "supernet.safetensors", trainer.strategy.space)
+        save_supernet(trainer.net, folder / "supernet.safetensors", trainer.method.space)
         net = load_supernet(folder / "supernet.safetensors").to(best_device())
         images = recalibration(self.context, self.data, self.evaluate.recalibration_images, seed)
         splits = {"val": self.data.validation}

@@ -51,7 +51,7 @@ def run_identity(
     own = section(params, "experiments", experiment)
     sections: dict[str, Any] = {name: own[name] for name in SECTIONS if name in own}
     if method.startswith(f"{STANDALONE}-"):
-        sections["method"] = {"strategy": STANDALONE, "arch": method.removeprefix(f"{STANDALONE}-")}
+        sections["method"] = {"method": STANDALONE, "arch": method.removeprefix(f"{STANDALONE}-")}
     elif method != FULL_MODEL:
         sections["method"] = section(params, "experiments", experiment, "methods", method)
     # Where the images lie does not change what is learnt from them; the data's own hash does.

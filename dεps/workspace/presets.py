@@ -80,7 +80,7 @@ def _is_value(override: Override, config_dir: Path) -> bool:
 def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: str = "", new: bool = False) -> None:
     """Set the values of a file in `config`, as they are: none is read as an override or as a reference.
 
-    A mapping with a strategy is all of a method's options: it takes the place of what was there. Keys that `config`
+    A mapping with a method is all of a method's options: it takes the place of what was there. Keys that `config`
     does not have are refused, but below one that is written `++key`. Raises `UserError`.
     """
     for written, value in values.items():
@@ -88,7 +88,7 @@ def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: 
         full, may_be_new = f"{where}.{key}" if where else key, new or written.startswith("++")
         if full in COMMANDS:
             raise UserError(f"{file} sets {full}, which is run; who wants that says so: '{full}={value}'")
-        whole, there = isinstance(value, dict) and "strategy" in value, key in list(config)
+        whole, there = isinstance(value, dict) and "method" in value, key in list(config)
         if not (there or whole or may_be_new):
             raise UserError(_no_such_key(full, config))
         if there and OmegaConf.is_interpolation(config, key):

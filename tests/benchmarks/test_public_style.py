@@ -22,7 +22,7 @@ def test_it_does_the_same_step(monkeypatch):
             parameter.copy_(own[renamed(name)])
     trainer.step = trainer.total_steps // 2  # the ramp is over
     terms = [term._replace(dropout=0.0) for term in terms_of(trainer)]
-    monkeypatch.setattr(type(trainer.strategy), "terms", lambda *_: terms)
+    monkeypatch.setattr(type(trainer.method), "terms", lambda *_: terms)
     before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
     public = PublicStep(net, trainer.phases[-1].schedule(trainer.step), trainer.config.weight_decay)
     public(images.contiguous(), labels, terms)

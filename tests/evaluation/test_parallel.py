@@ -31,7 +31,7 @@ out, folder = Path(sys.argv[1]), Path(sys.argv[2])
 data = PreparedData(folder, DatasetConfig("drawn", "image_folder", 28, 1, root="x"))
 config = TrainConfig(epochs=4, batch_size=32, learning_rate=0.05, validate_recalibration=40)
 space = load_space("mbv3_micro")
-method = {"strategy": "deps", "shrink_start": 0.5, "ramp_epochs": 0.5}
+method = {"method": "deps", "shrink_start": 0.5, "ramp_epochs": 0.5}
 run = Trainer(space, data, config, registry.build(method, "m", config.setup(space, data)), 0)
 own = []
 average = parallel.average

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -29,39 +31,39 @@ def build(setup: Setup, **params):
 
 
 def test_full_model_trains_the_largest_arch_alone(setup):
-    strategy = full_model.build(full_model.Options(), setup)
-    (term,) = strategy.terms(3, Random(0))
+    method = full_model.build(full_model.Options(), setup)
+    (term,) = method.terms(3, Random(0))
     assert (term.arch, term.loss, term.weight, term.dropout) == (setup.space.largest(), CrossEntropy(0.1), 1.0, 0.2)
-    assert strategy.phases()[-1].end == 70
+    assert method.phases()[-1].end == 70
 
 
 def test_standalone_trains_one_arch_as_the_full_model_is_trained(setup):
-    strategy = build(setup, strategy="standalone", arch="D2E2K5")
+    method = build(setup, method="standalone", arch="D2E2K5")
     arch = setup.space.uniform(2, 5, 2)
-    assert strategy.terms(3, Random(0)) == strategy.terms(60, Random(1))
-    (term,) = strategy.terms(3, Random(0))
+    assert method.terms(3, Random(0)) == method.terms(60, Random(1))
+    (term,) = method.terms(3, Random(0))
     assert term == full_model.build(full_model.Options(), setup).terms(3, Random(0))[0]._replace(arch=arch, full=False)
-    assert [(phase.start, phase.end) for phase in strategy.phases()] == [(0, 70)]
-    assert strategy.phases()[0].schedule == setup.schedule()
-    assert (strategy.trunk_steps, strategy.kernel_transform) == (0, False)
+    assert [(phase.start, phase.end) for phase in method.phases()] == [(0, 70)]
+    assert method.phases()[0].schedule == setup.schedule()
+    assert (method.trunk_steps, method.kernel_transform) == (0, False)
 
 
 def test_deps_warms_up_then_trains_a_sandwich(setup):
-    strategy = build(setup, strategy="deps", shrink_start=0.5, ramp_epochs=1)
-    assert strategy.trunk_steps == 35
-    assert [(phase.start, phase.end, phase.sort) for phase in strategy.phases()] == [(0, 35, None), (35, 70, "groups")]
-    assert strategy.phases()[0].schedule == strategy.phases()[1].schedule  # one cosine over all
-    assert len(strategy.terms(34, Random(0))) == 1
-    full, smallest, *rest = strategy.terms(35, Random(0))
-    assert full == strategy.terms(34, Random(0))[0]
+    method = build(setup, method="deps", shrink_start=0.5, ramp_epochs=1)
+    assert method.trunk_steps == 35
+    assert [(phase.start, phase.end, phase.sort) for phase in method.phases()] == [(0, 35, None), (35, 70, "groups")]
+    assert method.phases()[0].schedule == method.phases()[1].schedule  # one cosine over all
+    assert len(method.terms(34, Random(0))) == 1
+    full, smallest, *rest = method.terms(35, Random(0))
+    assert full == method.terms(34, Random(0))[0]
     assert smallest.arch == setup.space.smallest()
     assert len(rest) == 2
-    beta = strategy.ramp(35)
+    beta = method.ramp(35)
     assert 0 < beta < 0.2
     assert all(
         (term.loss, term.weight, term.dropout) == (InPlaceDistillation(1.0), beta, 0.0) for term in [smallest, *rest]
     )
-    assert all(term.weight == 1.0 for term in strategy.terms(42, Random(0)))
+    assert all(term.weight == 1.0 for term in method.terms(42, Random(0)))
 
 
 @pytest.mark.parametrize(
@@ -74,50 +76,50 @@ def test_deps_warms_up_then_trains_a_sandwich(setup):
 )
 def test_published_recipes_by_hand(micro, epochs, start, rate, at_start, at_end, halfway):
     setup = Setup(micro, epochs, 100, rate, 0, 0.1, 0.1)
-    strategy = build(setup, strategy="deps", shrink_start=start / epochs, ramp_epochs=5)
-    phases, first = strategy.phases(), 100 * start
+    method = build(setup, method="deps", shrink_start=start / epochs, ramp_epochs=5)
+    phases, first = method.phases(), 100 * start
     assert [(phase.start, phase.end) for phase in phases] == [(0, first), (first, 100 * epochs)]
     eta = phases[1].schedule
     assert (eta(first), eta(first + 500), eta(first + 249)) == pytest.approx((at_start, at_end, halfway), abs=2e-6)
-    assert strategy.ramp(first) == pytest.approx(at_end / 500 / at_start, rel=1e-4)
-    assert strategy.ramp(first + 249) == pytest.approx(0.5 * at_end / halfway, rel=1e-4)
-    assert strategy.ramp(first + 499) * eta(first + 499) == pytest.approx(at_end, rel=1e-5)
-    assert strategy.ramp(first + 500) == strategy.ramp(100 * epochs - 1) == 1.0
-    assert [term.weight for term in strategy.terms(first + 249, Random(0))] == [1.0, *[strategy.ramp(first + 249)] * 3]
+    assert method.ramp(first) == pytest.approx(at_end / 500 / at_start, rel=1e-4)
+    assert method.ramp(first + 249) == pytest.approx(0.5 * at_end / halfway, rel=1e-4)
+    assert method.ramp(first + 499) * eta(first + 499) == pytest.approx(at_end, rel=1e-5)
+    assert method.ramp(first + 500) == method.ramp(100 * epochs - 1) == 1.0
+    assert [term.weight for term in method.terms(first + 249, Random(0))] == [1.0, *[method.ramp(first + 249)] * 3]
 
 
 def test_deps_switches(setup):
-    strategy = build(setup, strategy="deps", distill=False, sort_channels=False, random_subnets=1)
-    assert strategy.phases()[1].sort is None
-    assert [term.loss for term in strategy.terms(60, Random(0))] == [CrossEntropy(0.1)] * 3
+    method = build(setup, method="deps", distill=False, sort_channels=False, random_subnets=1)
+    assert method.phases()[1].sort is None
+    assert [term.loss for term in method.terms(60, Random(0))] == [CrossEntropy(0.1)] * 3
 
 
 @pytest.mark.parametrize(("start", "phases"), [(0.0, ["shrinking"]), (1.0, ["full model"])])
 def test_deps_at_the_ends_has_one_phase(setup, start, phases):
-    strategy = build(setup, strategy="deps", shrink_start=start)
-    assert [phase.name for phase in strategy.phases()] == phases
+    method = build(setup, method="deps", shrink_start=start)
+    assert [phase.name for phase in method.phases()] == phases
 
 
 def test_rss_trains_one_random_subnet_on_plain_labels(setup):
-    strategy = build(setup, strategy="rss")
-    assert strategy.kernel_transform
-    assert strategy.trunk_steps == 0
-    assert strategy.phases()[-1].end == 33 * 7  # 590 / 180 of 10 epochs
-    (term,) = strategy.terms(0, Random(3))
+    method = build(setup, method="rss")
+    assert method.kernel_transform
+    assert method.trunk_steps == 0
+    assert method.phases()[-1].end == 33 * 7  # 590 / 180 of 10 epochs
+    (term,) = method.terms(0, Random(3))
     assert (term.arch, term.loss, term.dropout) == (setup.space.sample(Random(3)), CrossEntropy(0.0), 0.2)
 
 
 def test_rss_rates_are_ratios(setup):
-    strategy = build(setup, strategy="rss", epochs_ratio=1.0, learning_rate_ratio=0.1)
-    assert strategy.phases()[0].schedule.base == pytest.approx(0.01)
-    assert strategy.phases()[0].end == 70
+    method = build(setup, method="rss", epochs_ratio=1.0, learning_rate_ratio=0.1)
+    assert method.phases()[0].schedule.base == pytest.approx(0.01)
+    assert method.phases()[0].end == 70
 
 
 def test_bignas_is_a_sandwich_from_the_first_step(setup):
-    strategy = build(setup, strategy="bignas", epochs_ratio=1.5)
-    assert strategy.trunk_steps == 0
-    assert [(phase.start, phase.end, phase.sort) for phase in strategy.phases()] == [(0, 15 * 7, None)]
-    full, smallest, *rest = strategy.terms(0, Random(0))
+    method = build(setup, method="bignas", epochs_ratio=1.5)
+    assert method.trunk_steps == 0
+    assert [(phase.start, phase.end, phase.sort) for phase in method.phases()] == [(0, 15 * 7, None)]
+    full, smallest, *rest = method.terms(0, Random(0))
     assert (full.loss, full.dropout) == (CrossEntropy(0.1), 0.2)
     assert [term.weight for term in (smallest, *rest)] == [1.0, 1.0, 1.0]
     assert {term.loss for term in (smallest, *rest)} == {InPlaceDistillation(1.0)}
@@ -125,8 +127,8 @@ def test_bignas_is_a_sandwich_from_the_first_step(setup):
 
 def test_ofa_phases_are_the_published_ones(micro):
     setup = Setup(micro, 180, 1, 2.7, 0, 0.1, 0.1)
-    strategy = build(setup, strategy="ofa")
-    phases = strategy.phases()
+    method = build(setup, method="ofa")
+    phases = method.phases()
     assert [phase.end for phase in phases] == [180, 305, 330, 455, 480, 605]
     assert [phase.schedule.base for phase in phases[1:]] == pytest.approx(
         [1.0, 0.083077, 0.25, 0.083077, 0.25], abs=1e-5
@@ -136,17 +138,17 @@ def test_ofa_phases_are_the_published_ones(micro):
     assert [phase.freeze_teacher for phase in phases] == [False, True, False, False, False, False]
     assert [phase.new_optimizer for phase in phases] == [False, True, True, True, True, True]
     assert all(phase.teacher_in_train_mode for phase in phases[1:])
-    recalibrated = build(setup, strategy="ofa", teacher_in_train_mode=False)
+    recalibrated = build(setup, method="ofa", teacher_in_train_mode=False)
     assert not any(phase.teacher_in_train_mode for phase in recalibrated.phases())
-    assert strategy.kernel_transform
-    assert strategy.trunk_steps == 180
+    assert method.kernel_transform
+    assert method.trunk_steps == 180
 
 
 def test_ofa_opens_kernels_then_depths_then_expands(micro):
-    strategy = build(Setup(micro, 180, 1, 2.7, 0, 0.1, 0.1), strategy="ofa")
+    method = build(Setup(micro, 180, 1, 2.7, 0, 0.1, 0.1), method="ofa")
 
     def offered(step):
-        archs = [term.arch for seed in range(60) for term in strategy.terms(step, Random(seed))]
+        archs = [term.arch for seed in range(60) for term in method.terms(step, Random(seed))]
         blocks = [block for arch in archs for stage in arch.stages for block in stage]
         depths = {depth for arch in archs for depth in arch.depths}
         return {block.kernel for block in blocks}, depths, {block.expand for block in blocks}
@@ -156,24 +158,24 @@ def test_ofa_opens_kernels_then_depths_then_expands(micro):
     assert offered(400) == ({3, 5}, {1, 2, 3}, {4})
     assert offered(460) == ({3, 5}, {1, 2, 3}, {3, 4})
     assert offered(600) == ({3, 5}, {1, 2, 3}, {2, 3, 4})
-    assert [len(strategy.terms(step, Random(0))) for step in (0, 200, 310, 400, 460, 600)] == [1, 1, 2, 2, 4, 4]
-    assert strategy.terms(200, Random(0))[0].loss == Distillation(0.1, 1.0)
+    assert [len(method.terms(step, Random(0))) for step in (0, 200, 310, 400, 460, 600)] == [1, 1, 2, 2, 4, 4]
+    assert method.terms(200, Random(0))[0].loss == Distillation(0.1, 1.0)
 
 
 def test_ofa_scales_with_the_budget(setup):
-    strategy = build(setup, strategy="ofa")  # 10 epochs of 7 steps
+    method = build(setup, method="ofa")  # 10 epochs of 7 steps
     # 125 and 25 of 180 epochs, in steps: a phase may end within an epoch.
-    assert [phase.end - phase.start for phase in strategy.phases()] == [70, 49, 10, 49, 10, 49]
-    short = build(replace(setup, epochs=1, steps_per_epoch=360), strategy="ofa")
+    assert [phase.end - phase.start for phase in method.phases()] == [70, 49, 10, 49, 10, 49]
+    short = build(replace(setup, epochs=1, steps_per_epoch=360), method="ofa")
     assert [phase.end - phase.start for phase in short.phases()] == [360, 250, 50, 250, 50, 250]
-    short = build(replace(setup, epochs=1, steps_per_epoch=360), strategy="compofa", kernels=[3])
+    short = build(replace(setup, epochs=1, steps_per_epoch=360), method="compofa", kernels=[3])
     assert [phase.end - phase.start for phase in short.phases()] == [360, 50, 250]
 
 
-@pytest.mark.parametrize(("strategy", "ends"), [("ofa", [180, 305, 330, 455, 480, 605]), ("compofa", [180, 205, 330])])
-def test_a_teacher_of_its_own_length_has_its_own_horizon(strategy, ends):
+@pytest.mark.parametrize(("method", "ends"), [("ofa", [180, 305, 330, 455, 480, 605]), ("compofa", [180, 205, 330])])
+def test_a_teacher_of_its_own_length_has_its_own_horizon(method, ends):
     setup = Setup(load_space("mbv3_224"), 270, 1, 2.7, 5, 0.1, 0.1)
-    method = build(setup, strategy=strategy, teacher_ratio=180 / 270)
+    method = build(setup, method=method, teacher_ratio=180 / 270)
     phases = method.phases()
     assert [phase.end for phase in phases] == ends
     assert method.trunk_steps == 0  # nothing to branch from
@@ -186,7 +188,7 @@ def test_a_teacher_of_its_own_length_has_its_own_horizon(strategy, ends):
 
 
 def test_a_teacher_that_rounds_to_the_full_model_shares_its_trunk(setup):
-    assert build(setup, strategy="ofa", teacher_ratio=1.04).trunk_steps == 70
+    assert build(setup, method="ofa", teacher_ratio=1.04).trunk_steps == 70
 
 
 @pytest.mark.parametrize(
@@ -200,8 +202,8 @@ def test_a_teacher_that_rounds_to_the_full_model_shares_its_trunk(setup):
     ],
 )
 def test_a_warm_up_climbs_from_the_rate_of_one_gpu(micro, batch, expected):
-    strategy = build(Setup(micro, 180, 2, 2.7, 0, 0.1, 0.1, batch), strategy="ofa")
-    kernel = strategy.phases()[1]
+    method = build(Setup(micro, 180, 2, 2.7, 0, 0.1, 0.1, batch), method="ofa")
+    kernel = method.phases()[1]
     assert [kernel.schedule(kernel.start + step) for step in range(10)] == pytest.approx(expected)
     assert kernel.schedule(kernel.start + 10) == pytest.approx(1.0)
 
@@ -210,21 +212,21 @@ def test_phases_that_open_nothing_are_left_out(micro):
     setup = Setup(micro, 180, 1, 2.7, 0, 0.1, 0.1)
 
     def phases(**restriction):
-        return [(phase.name, phase.end - phase.start) for phase in build(setup, strategy="ofa", **restriction).phases()]
+        return [(phase.name, phase.end - phase.start) for phase in build(setup, method="ofa", **restriction).phases()]
 
     teacher, kernel, (depth, expand) = ("full model", 180), ("kernel", 125), (("depth 1", 25), ("expand 1", 25))
     assert phases(kernels=[5]) == [teacher, depth, ("depth 2", 125), expand, ("expand 2", 125)]
     assert phases(depths=[2, 3]) == [teacher, kernel, depth, expand, ("expand 2", 125)]
     assert phases(kernels=[5], depths=[3], expands=[2, 4]) == [teacher, expand]
-    restricted = build(setup, strategy="ofa", kernels=[5])
+    restricted = build(setup, method="ofa", kernels=[5])
     assert [phase.freeze_teacher for phase in restricted.phases()][:3] == [False, True, False]
 
 
-@pytest.mark.parametrize("strategy", ["deps", "bignas", "ofa", "rss"])
-def test_any_method_can_be_restricted_to_a_part_of_the_space(strategy):
+@pytest.mark.parametrize("method", ["deps", "bignas", "ofa", "rss"])
+def test_any_method_can_be_restricted_to_a_part_of_the_space(method):
     space = load_space("mbv3_224")
     setup = Setup(space, 180, 10, 2.6, 0, 0.1, 0.1)
-    method = build(setup, strategy=strategy, kernels=[7], depths=[2, 4])
+    method = build(setup, method=method, kernels=[7], depths=[2, 4])
     assert method.space == space.restrict(kernel=[7], depth=[2, 4])
     assert method.space.largest() == space.largest()
     assert method.space.pareto_archs().keys() <= {"D2E3K7", "D4E3K7", "D4E4K7", "D4E6K7"}
@@ -250,22 +252,22 @@ def test_any_method_can_be_restricted_to_a_part_of_the_space(strategy):
 )
 def test_impossible_restrictions_are_refused(setup, restriction, message):
     with pytest.raises(UserError, match=message):
-        build(setup, strategy="deps", **restriction)
+        build(setup, method="deps", **restriction)
 
 
 def test_compofa_restricted_keeps_each_depths_ratio():
     setup = Setup(load_space("mbv3_224"), 180, 10, 2.6, 0, 0.1, 0.1)
-    method = build(setup, strategy="compofa", depths=[3, 4])
+    method = build(setup, method="compofa", depths=[3, 4])
     archs = [method.space.sample(Random(seed)) for seed in range(60)]
     pairs = {(len(stage), stage[0].expand) for arch in archs for stage in arch.stages}
     assert pairs == {(3, 4), (4, 6)}  # as in the whole of CompOFA's space
     with pytest.raises(UserError, match=r"methods\.m\.expands is \[4\.0, 6\.0\]; here the ratio follows the depth"):
-        build(setup, strategy="compofa", expands=[4, 6])
+        build(setup, method="compofa", expands=[4, 6])
 
 
 def test_stages_without_a_choice_keep_what_they_have():
     space = load_space("proxyless_224")
-    method = build(Setup(space, 10, 1, 2.6, 0, 0.1, 0.1), strategy="deps", depths=[2, 4])
+    method = build(Setup(space, 10, 1, 2.6, 0, 0.1, 0.1), method="deps", depths=[2, 4])
     assert [stage.depth for stage in method.space.stages] == [[2, 4]] * 5 + [[1]]
 
 
@@ -278,12 +280,12 @@ def test_bignas_by_its_own_paper(setup):
     for epoch in (0, 24, 120, 230):
         assert phase.schedule(10 * epoch) == pytest.approx(0.256 * 0.97 ** (epoch / 2.4), rel=5e-3)
     assert [phase.schedule(10 * epoch) for epoch in (240, 300, 359)] == pytest.approx([0.0128] * 3)
-    (default,) = build(setup, strategy="bignas").phases()
+    (default,) = build(setup, method="bignas").phases()
     assert not default.zero_gamma
     assert default.schedule == setup.schedule()
-    dropouts = [term.dropout for term in build(setup, strategy="bignas", regularise="all").terms(0, Random(0))]
+    dropouts = [term.dropout for term in build(setup, method="bignas", regularise="all").terms(0, Random(0))]
     assert dropouts == [0.2] * 4
-    assert [term.dropout for term in build(setup, strategy="bignas").terms(0, Random(0))] == [0.2, 0.0, 0.0, 0.0]
+    assert [term.dropout for term in build(setup, method="bignas").terms(0, Random(0))] == [0.2, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -308,70 +310,70 @@ def test_presets_shrink_when_the_published_runs_did(experiment, start, full):
 
 
 def test_compofa_couples_depth_and_expand(micro):
-    strategy = build(Setup(micro, 180, 1, 2.6, 0, 0.1, 0.1), strategy="compofa", kernels=[3, 5, 3])
-    assert [phase.end for phase in strategy.phases()] == [180, 205, 330]
-    assert [phase.schedule.base for phase in strategy.phases()[1:]] == pytest.approx([0.08, 0.24], abs=1e-3)
-    assert [phase.sort for phase in strategy.phases()] == [None, "all", "all"]
-    assert not strategy.kernel_transform
-    assert strategy.space.size() == 3**3
-    archs = [term.arch for seed in range(30) for term in strategy.terms(320, Random(seed))]
+    method = build(Setup(micro, 180, 1, 2.6, 0, 0.1, 0.1), method="compofa", kernels=[3, 5, 3])
+    assert [phase.end for phase in method.phases()] == [180, 205, 330]
+    assert [phase.schedule.base for phase in method.phases()[1:]] == pytest.approx([0.08, 0.24], abs=1e-3)
+    assert [phase.sort for phase in method.phases()] == [None, "all", "all"]
+    assert not method.kernel_transform
+    assert method.space.size() == 3**3
+    archs = [term.arch for seed in range(30) for term in method.terms(320, Random(seed))]
     for arch in archs:
-        assert arch in strategy.space
+        assert arch in method.space
         assert arch in micro
         assert [{block.kernel for block in stage} for stage in arch.stages] == [{3}, {5}, {3}]
         assert all({block.expand for block in stage} == {len(stage) + 1} for stage in arch.stages)
-    early = [term.arch for seed in range(30) for term in strategy.terms(190, Random(seed))]
+    early = [term.arch for seed in range(30) for term in method.terms(190, Random(seed))]
     assert {depth for arch in early for depth in arch.depths} == {1, 2, 3}
 
 
 def test_compofa_on_proxyless_leaves_the_single_blocks_ratio_free():
     # As its public code samples: the last stage's ratio is that of a depth drawn for it, which it has not.
     space = load_space("proxyless_224")
-    strategy = build(Setup(space, 180, 1, 2.6, 0, 0.1, 0.1), strategy="compofa", kernels=[3])
-    assert strategy.space.size() == 3**6
-    archs = {term.arch for seed in range(60) for term in strategy.terms(300, Random(seed))}
+    method = build(Setup(space, 180, 1, 2.6, 0, 0.1, 0.1), method="compofa", kernels=[3])
+    assert method.space.size() == 3**6
+    archs = {term.arch for seed in range(60) for term in method.terms(300, Random(seed))}
     pairs = {(len(stage), block.expand) for arch in archs for stage in arch.stages[:-1] for block in stage}
     assert pairs == {(2, 3), (3, 4), (4, 6)}
     assert {arch.stages[-1] for arch in archs} == {(Block(3, expand),) for expand in (3, 4, 6)}
     for arch in archs:
-        assert arch in strategy.space
-        assert strategy.space.from_genome(strategy.space.to_genome(arch)) == arch
-        turned = translate(strategy.space, space)(np.array([strategy.space.to_genome(arch)]))
+        assert arch in method.space
+        assert method.space.from_genome(method.space.to_genome(arch)) == arch
+        turned = translate(method.space, space)(np.array([method.space.to_genome(arch)]))
         assert space.from_genome(turned[0].tolist()) == arch
-    points = strategy.space.pareto_archs()
+    points = method.space.pareto_archs()
     assert [arch.stages[-1][0].expand for arch in points.values()] == [3, 4, 6]
 
 
 def test_compofa_has_243_archs_in_the_papers_space():
     space = load_space("mbv3_224")
-    strategy = build(Setup(space, 180, 1, 2.6, 0, 0.1, 0.1), strategy="compofa")
-    assert strategy.space.size() == 243
+    method = build(Setup(space, 180, 1, 2.6, 0, 0.1, 0.1), method="compofa")
+    assert method.space.size() == 243
 
 
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"strategy": "sgd"}, r"methods\.m\.strategy is 'sgd'; allowed: .*deps.*rss"),
-        ({}, r"methods\.m has no 'strategy'"),
-        ({"strategy": "deps", "shrink_start": 1.01}, r"methods\.m\.shrink_start is 1\.01; expected .* 0 to 1"),
-        ({"strategy": "deps", "shrink_start": float("nan")}, r"shrink_start is nan; expected a finite number"),
-        ({"strategy": "deps", "epsilon": -0.1}, r"methods\.m\.epsilon"),
-        ({"strategy": "deps", "temperature": 0}, r"methods\.m\.temperature"),
-        ({"strategy": "deps", "ramp_shape": "bent"}, r"ramp_shape is 'bent'; allowed: linear, cosine"),
-        ({"strategy": "deps", "ramp_shape": "constant"}, r"epsilon is 0 with ramp_shape constant"),
-        ({"strategy": "ofa", "distillation": -1}, r"methods\.m\.distillation"),
-        ({"strategy": "compofa", "kernels": []}, r"methods\.m\.kernels is empty"),
+        ({"method": "sgd"}, r"methods\.m\.method is 'sgd'; allowed: .*deps.*rss"),
+        ({}, r"methods\.m has no 'method'"),
+        ({"method": "deps", "shrink_start": 1.01}, r"methods\.m\.shrink_start is 1\.01; expected .* 0 to 1"),
+        ({"method": "deps", "shrink_start": float("nan")}, r"shrink_start is nan; expected a finite number"),
+        ({"method": "deps", "epsilon": -0.1}, r"methods\.m\.epsilon"),
+        ({"method": "deps", "temperature": 0}, r"methods\.m\.temperature"),
+        ({"method": "deps", "ramp_shape": "bent"}, r"ramp_shape is 'bent'; allowed: linear, cosine"),
+        ({"method": "deps", "ramp_shape": "constant"}, r"epsilon is 0 with ramp_shape constant"),
+        ({"method": "ofa", "distillation": -1}, r"methods\.m\.distillation"),
+        ({"method": "compofa", "kernels": []}, r"methods\.m\.kernels is empty"),
         (
-            {"strategy": "compofa", "kernels": [7]},
+            {"method": "compofa", "kernels": [7]},
             r"methods\.m\.kernels gives stage 0 kernel 7; the space offers \[3, 5\]",
         ),
-        ({"strategy": "ofa", "teacher_ratio": 0}, r"methods\.m\.teacher_ratio is 0\.0; expected a positive"),
-        ({"strategy": "compofa", "teacher_ratio": -1}, r"methods\.m\.teacher_ratio is -1\.0"),
-        ({"strategy": "bignas", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
-        ({"strategy": "rss", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
-        ({"strategy": "standalone", "arch": "D7"}, r"standalone\.arch is 'D7'; allowed: smallest, largest, D1E2K5"),
+        ({"method": "ofa", "teacher_ratio": 0}, r"methods\.m\.teacher_ratio is 0\.0; expected a positive"),
+        ({"method": "compofa", "teacher_ratio": -1}, r"methods\.m\.teacher_ratio is -1\.0"),
+        ({"method": "bignas", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
+        ({"method": "rss", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio"),
+        ({"method": "standalone", "arch": "D7"}, r"standalone\.arch is 'D7'; allowed: smallest, largest, D1E2K5"),
         (
-            {"strategy": "rss", "shrink_start": 0.5},
+            {"method": "rss", "shrink_start": 0.5},
             r"methods\.m\.shrink_start is no known key; allowed: kernels, depths, exp",
         ),
     ],
@@ -381,5 +383,36 @@ def test_impossible_options_are_refused(setup, params, message):
         registry.build(params, "methods.m", setup)
 
 
-def test_every_strategy_file_is_found():
-    assert set(registry.names()) == {"bignas", "compofa", "deps", "full_model", "ofa", "rss", "standalone"}
+def test_every_method_file_is_found():
+    assert {"bignas", "bignas_paper", "compofa", "deps", "full_model", "ofa", "rss", "rss_short"} <= set(
+        registry.names()
+    )
+    assert [look.label for look in registry.looks().values()][:3] == ["DεpS", "OFA", "CompOFA"]
+    assert "standalone" not in registry.looks()
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_each_method_has_params_of_its_own_name(name):
+    """A method is one file and one YAML; the trunk and archs trained alone have stages of their own instead."""
+    file = Path(f"params/method/{name}.yaml")
+    assert file.exists() != (name in ("full_model", "standalone"))
+    if file.exists():
+        own = yaml.safe_load(file.read_text())
+        assert {key: value["method"] for key, value in own.items()} == {name: name}
+
+
+def test_methods_are_asked_without_torch():
+    code = "import sys; from dεps.methods import registry; registry.looks(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_rss_short_is_rss_for_the_full_models_epochs(setup):
+    short, long = build(setup, method="rss_short"), build(setup, method="rss", epochs_ratio=1.0)
+    assert short.phases() == long.phases()
+    assert short.terms(3, Random(1)) == long.terms(3, Random(1))
+
+
+def test_the_old_key_of_a_method_is_named(setup):
+    with pytest.raises(UserError, match=r"methods\.m\.strategy is no known key; it is called method now"):
+        registry.options({"strategy": "deps"}, "methods.m")

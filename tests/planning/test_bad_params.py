@@ -128,8 +128,8 @@ def compute(params: dict[str, Any]) -> None:
         for point in tuning.all_points().values():
             assert given_parameters(tuning, point) is not None
         for method in params["methods"]:
-            strategy = registry.build(own["methods"][method], method, train.setup_for(space, 7 * train.batch_size))
-            use_strategy(strategy)
+            built = registry.build(own["methods"][method], method, train.setup_for(space, 7 * train.batch_size))
+            use_method(built)
 
 
 def use_space(space: SearchSpace, channels: int) -> None:
@@ -141,16 +141,16 @@ def use_space(space: SearchSpace, channels: int) -> None:
     assert space.size() > 1
 
 
-def use_strategy(strategy: Any) -> None:
-    for phase in strategy.phases():
+def use_method(method: Any) -> None:
+    for phase in method.phases():
         for step in (phase.start, phase.end - 1):
             assert 0 <= phase.schedule(step) < float("inf")
-            terms = strategy.terms(step, Random(0))
+            terms = method.terms(step, Random(0))
             assert terms
             assert all(0 <= term.weight < 1e9 for term in terms)
 
 
-def count_refused(cases: st.SearchStrategy, examples: int, case: Callable[[Any], bool]) -> tuple[int, int]:
+def count_refused(cases: st.SearchMethod, examples: int, case: Callable[[Any], bool]) -> tuple[int, int]:
     """How many generated cases there were, and how many of them were refused."""
     results = []
 

@@ -81,7 +81,7 @@ def test_every_preset_trains_each_method_as_long_as_published(tmp_path, name):
     space = structured(SearchSpace, chosen["space"], "space")
     setup = Setup(space, config.epochs, 1, config.learning_rate, config.warmup_epochs, 0.1, config.dropout)
     built = {method: registry.build(params, method, setup) for method, params in chosen["methods"].items()}
-    assert {method: strategy.phases()[-1].end for method, strategy in built.items()} == PUBLISHED[name]
+    assert {name: method.phases()[-1].end for name, method in built.items()} == PUBLISHED[name]
     # Five epochs before the named ones, as the public code does.
     starts = {"cifar10": 95, "cifar100": 95, "imagenet100": 85, "imagenet1k": 145}
     assert built["deps"].trunk_steps == starts.get(name, config.epochs // 2)
@@ -117,8 +117,8 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
     ("override", "message"),
     [
         ("experiments.quick.methods.deps.shrink_start=1.5", r"experiments\.quick\.methods\.deps\.shrink_start is 1\.5"),
-        ("experiments.quick.methods.rss.strategy=nope", r"methods\.rss\.strategy is 'nope'; allowed: .*deps"),
-        ("method@experiments.quick.methods=[]", r"methods\.deps has no 'strategy'"),
+        ("experiments.quick.methods.rss.method=nope", r"methods\.rss\.method is 'nope'; allowed: .*deps"),
+        ("method@experiments.quick.methods=[]", r"methods\.deps has no 'method'"),
         ("method@experiments.quick.methods=[nope]", r"'method/nope' is not in params/; allowed: .*deps"),
         ("experiment=[nope]", r"'experiment/nope' is not in params/; allowed: cifar10, .*quick"),
         ("experiment=[]", r"no experiment is selected"),
@@ -132,7 +132,7 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("standalone=[tiny]", r"standalone, in experiment quick, is 'tiny'; allowed: smallest, largest, D1E2K5"),
         ("standalone=[smallest,D1E2K5]", r"standalone holds smallest and D1E2K5, the same arch in experiment quick"),
         (
-            "+experiments.quick.methods.standalone-smallest={strategy: rss}",
+            "+experiments.quick.methods.standalone-smallest={method: rss}",
             r"methods\.standalone-smallest: such names are taken by archs trained alone; choose another",
         ),
         ("checkpoint.seconds=-1", r"checkpoint\.seconds is -1\.0; expected 0 or more"),

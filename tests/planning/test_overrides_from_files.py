@@ -36,7 +36,7 @@ def is_plain(value: Any) -> bool:
 
 
 texts = st.one_of(st.sampled_from(HARD), st.text(max_size=30), st.lists(st.sampled_from(HARD)).map(" ".join))
-keys = st.text(min_size=1, max_size=LONGEST_KEY).filter(lambda key: key != "strategy" and "${" not in key)
+keys = st.text(min_size=1, max_size=LONGEST_KEY).filter(lambda key: key != "method" and "${" not in key)
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(2**62), 2**62), st.floats(allow_nan=False), texts)
 trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4))
 
@@ -85,7 +85,7 @@ def composed_with(tmp_path: Path, values: dict[str, Any], *overrides: str) -> di
         ({"names": ["x; touch y"]}, r"names holds 'x; touch y'; allowed, by experiments: quick"),
         ({"++experiments": {"x; touch y": {"train": {}}}}, r"experiments holds 'x; touch y'; expected a name"),
         ({"++experiments": {".": {"train": {}}}}, r"experiments holds '\.'; expected a name"),
-        ({"experiments": {"quick": {"methods": {"$(y)": {"strategy": "rss"}}}}}, r"methods holds '\$\(y\)'; expected"),
+        ({"experiments": {"quick": {"methods": {"$(y)": {"method": "rss"}}}}}, r"methods holds '\$\(y\)'; expected"),
         ({"standalone": ["$(touch y)"]}, r"standalone, in experiment quick, is '\$\(touch y\)'; allowed"),
         ({"seeds": ["0; touch y"]}, r"seeds is \['0; touch y'\]; expected"),
         ({"experiments": {"quick": {"dataset": {"root": "${oc.env:HOME}"}}}}, r"dataset\.root is .*without references"),

@@ -20,11 +20,11 @@ from dεps.training.loop import TrainConfig, Trainer
 from tests.conftest import ROOT, default_params, draw_image_folder, made_up_manifest, zipped
 
 METHODS = {
-    "deps": {"strategy": "deps", "shrink_start": 0.5, "ramp_epochs": 1.0},
-    "ofa": {"strategy": "ofa", "epochs_ratio": 0.5},
-    "compofa": {"strategy": "compofa", "kernels": [3, 5, 3], "epochs_ratio": 0.5},
-    "bignas": {"strategy": "bignas"},
-    "rss": {"strategy": "rss", "epochs_ratio": 2.0},
+    "deps": {"method": "deps", "shrink_start": 0.5, "ramp_epochs": 1.0},
+    "ofa": {"method": "ofa", "epochs_ratio": 0.5},
+    "compofa": {"method": "compofa", "kernels": [3, 5, 3], "epochs_ratio": 0.5},
+    "bignas": {"method": "bignas"},
+    "rss": {"method": "rss", "epochs_ratio": 2.0},
 }
 
 
@@ -57,12 +57,12 @@ def test_training_cost_is_what_a_real_training_counts(params, micro, data):
     setup = config.setup(micro, data)
     assert list(plans) == ["full_model", *METHODS]
     for method, plan in plans.items():
-        strategy = (
+        method = (
             full_model.build(full_model.Options(), setup)
             if method == "full_model"
             else registry.build(METHODS[method], "m", setup)
         )
-        trainer = Trainer(micro, data, config, strategy, seed=3)
+        trainer = Trainer(micro, data, config, method, seed=3)
         list(trainer.run())
         assert plan.macs == trainer.macs, method
         assert all(phase.error == 0 for phase in plan.phases)

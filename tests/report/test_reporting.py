@@ -8,10 +8,11 @@ from dεps.core.config import read_params
 from dεps.core.errors import UserError
 from dεps.core.files import write_json
 from dεps.deploy.export.config import macs_text
+from dεps.methods.registry import looks
 from dεps.report.drawing import mean_std
 from dεps.report.kinds import GROUPS, STUDY_GROUPS, groups, kinds
 from dεps.report.results import all_results
-from dεps.report.style import METHODS, colours, label
+from dεps.report.style import colours, label
 from dεps.report.tables import caption, latex, markdown, other_archs, spread, summary
 from pipelines.reference import mean_and_std
 from tests.conftest import ROOT, load_space
@@ -157,7 +158,7 @@ def test_missing_results_of_an_arch_trained_alone_are_named(results, file):
 
 
 def test_every_method_has_its_own_colour():
-    assert len(set(colours([*METHODS, "mine", "other"]).values())) == len(METHODS) + 2
+    assert len(set(colours([*looks(), "mine", "other"]).values())) == len(looks()) + 2
     assert (label("deps"), label("mine")) == ("DεpS", "mine")
 
 

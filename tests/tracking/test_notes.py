@@ -81,11 +81,11 @@ def test_a_trials_note_gives_its_options(tmp_path):
     params = default_params()
     study = run_identity(params, "quick", "deps", 0, made_up_manifest())
     tags = {"kind": "trial", "trial": "5", "state": "complete", "point": ""}
-    trial = type(study)("quick", "trial-5", 0, "d", {"method.strategy": "deps", "method.epsilon": "0.25"}, tags)
+    trial = type(study)("quick", "trial-5", 0, "d", {"method.method": "deps", "method.epsilon": "0.25"}, tags)
     text = trial_note(trial, study, "deps").text("7", RUN, "unknown")
     assert text.startswith("**Trial 5**, complete: DεpS")
     assert (
-        " methods=[deps] experiments.quick.methods.deps.strategy=deps experiments.quick.methods.deps.epsilon=0.25\n"
+        " methods=[deps] experiments.quick.methods.deps.method=deps experiments.quick.methods.deps.epsilon=0.25\n"
         in text
     )
 

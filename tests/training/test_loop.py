@@ -31,7 +31,7 @@ def trainer(space, data, config=CONFIG, seed=0, **params) -> Trainer:
     return Trainer(space, data, config, full_model.build(full_model.Options(), setup), seed)
 
 
-DEPS = {"strategy": "deps", "shrink_start": 0.5, "ramp_epochs": 1.0}
+DEPS = {"method": "deps", "shrink_start": 0.5, "ramp_epochs": 1.0}
 
 
 def finish(run: Trainer) -> Trainer:
@@ -76,8 +76,8 @@ def test_a_resumed_run_is_the_undisturbed_one(micro, data, tmp_path, stop):
 
 METHODS = {
     "deps": DEPS,
-    "ofa": {"strategy": "ofa", "epochs_ratio": 0.5},
-    "rss": {"strategy": "rss", "epochs_ratio": 0.5},
+    "ofa": {"method": "ofa", "epochs_ratio": 0.5},
+    "rss": {"method": "rss", "epochs_ratio": 0.5},
 }
 
 
@@ -118,9 +118,9 @@ def entered(micro, data, **params) -> tuple[Trainer, Trainer]:
     return runs
 
 
-@pytest.mark.parametrize("strategy", ["ofa", "compofa"])
-def test_phases_under_a_teacher_have_an_optimizer_of_their_own(micro, data, strategy):
-    before, after = entered(micro, data, strategy=strategy, **({"kernels": [3]} if strategy == "compofa" else {}))
+@pytest.mark.parametrize("method", ["ofa", "compofa"])
+def test_phases_under_a_teacher_have_an_optimizer_of_their_own(micro, data, method):
+    before, after = entered(micro, data, method=method, **({"kernels": [3]} if method == "compofa" else {}))
     momentum = [[run._momentum(parameter) for parameter in run.net.parameters()] for run in (before, after)]
     assert sum(bool(tensor.any()) for tensor in momentum[0]) > 50
     assert not any(tensor.any() for tensor in momentum[1])
@@ -135,7 +135,7 @@ def test_phases_under_a_teacher_have_an_optimizer_of_their_own(micro, data, stra
 
 @pytest.mark.parametrize("train_mode", [True, False])
 def test_the_teacher_normalises_as_asked_for(micro, data, train_mode):
-    _, run = entered(micro, data, strategy="ofa", teacher_in_train_mode=train_mode)
+    _, run = entered(micro, data, method="ofa", teacher_in_train_mode=train_mode)
     images, _ = next(plain_batches(data.validation, Normalise.of(data), batch_size=40))
     with torch.no_grad():
         alone, among = run.teacher(images[:20]), run.teacher(images)[:20]
@@ -147,7 +147,7 @@ def test_the_teacher_normalises_as_asked_for(micro, data, train_mode):
 
 
 def test_blocks_begin_as_the_identity_where_gamma_is_zero(micro, data):
-    runs = [trainer(micro, data, strategy="bignas", zero_gamma=zero) for zero in (True, False)]
+    runs = [trainer(micro, data, method="bignas", zero_gamma=zero) for zero in (True, False)]
     for run in runs:
         run._enter(run.phases[0])
     for zero, run in zip((True, False), runs, strict=True):
@@ -164,7 +164,7 @@ def test_phases_end_within_epochs(micro, data):
     config = TrainConfig(
         epochs=2, batch_size=24, learning_rate=0.05, validate_recalibration=40, teacher_recalibration=40
     )
-    run = trainer(micro, data, config, strategy="ofa", epochs_ratio=0.4)
+    run = trainer(micro, data, config, method="ofa", epochs_ratio=0.4)
     seen, per_epoch = [], run.steps_per_epoch
     enter, run._enter = run._enter, lambda phase: (seen.append((phase.name, run.step)), enter(phase))
     finish(run)
@@ -188,8 +188,8 @@ def test_a_branch_is_the_method_without_a_trunk(micro, data, epochs):
 
 
 BRANCHING = {
-    "ofa": {"strategy": "ofa", "epochs_ratio": 0.5},
-    "compofa": {"strategy": "compofa", "kernels": [3, 5, 3], "epochs_ratio": 0.5},
+    "ofa": {"method": "ofa", "epochs_ratio": 0.5},
+    "compofa": {"method": "compofa", "kernels": [3, 5, 3], "epochs_ratio": 0.5},
 }
 
 
@@ -200,7 +200,7 @@ def test_methods_with_a_teacher_branch_from_the_finished_trunk(micro, data, meth
     config = TrainConfig(epochs=2, batch_size=32, learning_rate=0.05, **sizes)
     trunk = finish(trainer(micro, data, config))
     branch = trainer(micro, data, config, **BRANCHING[method])
-    assert branch.strategy.trunk_steps == trunk.step
+    assert branch.method.trunk_steps == trunk.step
     branch.restore(copy.deepcopy(trunk.snapshot()))
     whole = finish(trainer(micro, data, config, **BRANCHING[method]))
     assert same(finish(branch), whole)
@@ -214,7 +214,7 @@ def test_a_teacher_trained_apart_is_a_full_model_of_its_own_length(micro, data):
     alone = finish(trainer(micro, data, short))
     whole = trainer(micro, data, long, **BRANCHING["ofa"], teacher_ratio=0.5)
     first = next(whole.run())
-    assert whole.strategy.trunk_steps == 0
+    assert whole.method.trunk_steps == 0
     assert first == alone.history[0]
     tensors = whole.snapshot().tensors
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in alone.snapshot().tensors.items())
@@ -246,7 +246,7 @@ def test_the_teachers_forward_is_charged(micro, data):
     finish(run)
     macs_of, steps, taught = run.macs_of, run.steps_per_epoch, range(run.steps_per_epoch, run.total_steps)
     full = macs_of(micro.largest())
-    archs = [t.arch for s in taught for t in run.strategy.terms(s, python_rng(0, "archs", s))]
+    archs = [t.arch for s in taught for t in run.method.terms(s, python_rng(0, "archs", s))]
     assert len(archs) == 4 * len(taught) > 0
     expected = 3 * full * steps + full * len(taught) + 3 * sum(map(macs_of, archs))
     assert run.macs == 32 * expected
@@ -254,7 +254,7 @@ def test_the_teachers_forward_is_charged(micro, data):
 
 def test_deps_without_delay_ramp_and_sorting_is_bignas(micro, data):
     deps = {"shrink_start": 0.0, "ramp_shape": "constant", "epsilon": 1.0, "sort_channels": False}
-    assert same(finish(trainer(micro, data, strategy="deps", **deps)), finish(trainer(micro, data, strategy="bignas")))
+    assert same(finish(trainer(micro, data, method="deps", **deps)), finish(trainer(micro, data, method="bignas")))
 
 
 @pytest.mark.parametrize("switch", [{"distill": False}, {"sort_channels": False}])
@@ -267,8 +267,8 @@ def test_deps_switches_change_the_result_from_shrink_start_on(micro, data, switc
 
 def test_gradients_are_the_weighted_sum_of_each_subnets_masked_ones(micro, data):
     config = TrainConfig(epochs=4, batch_size=32, learning_rate=0.05, dropout=0.0, momentum=0.0, weight_decay=0.0)
-    run = trainer(micro, data, config, strategy="deps", shrink_start=0.0, ramp_epochs=2.0, sort_channels=False)
-    net, terms = copy.deepcopy(run.net).train(), run.strategy.terms(0, Random(0))
+    run = trainer(micro, data, config, method="deps", shrink_start=0.0, ramp_epochs=2.0, sort_channels=False)
+    net, terms = copy.deepcopy(run.net).train(), run.method.terms(0, Random(0))
     assert 0 < terms[1].weight < 1
     images, labels = next(training_batches(data.train, run.normalise, config.augment, batch_size=32, seed=0, epoch=0))
     full = net(images, terms[0].arch).detach()
@@ -292,8 +292,8 @@ def test_gradients_are_the_weighted_sum_of_each_subnets_masked_ones(micro, data)
 
 def test_unused_weights_still_decay_and_keep_their_momentum(micro, data):
     config = TrainConfig(epochs=1, batch_size=32, learning_rate=0.1, weight_decay=0.1, validate_every=9)
-    run = trainer(micro, data, config, strategy="rss", epochs_ratio=1.0)
-    run.strategy = SimpleNamespace(terms=lambda step, rng: _smallest(micro), trunk_steps=0, space=micro)
+    run = trainer(micro, data, config, method="rss", epochs_ratio=1.0)
+    run.method = SimpleNamespace(terms=lambda step, rng: _smallest(micro), trunk_steps=0, space=micro)
     before = run.net.body.blocks[3].project.weight.detach().clone()  # inactive in the smallest arch
     next(run.run())
     after = run.net.body.blocks[3].project.weight.detach()
@@ -314,7 +314,7 @@ def test_training_cost_counts_every_forward_and_backward(micro, data):
     assert run.history[-1]["cost/train_tmacs"] == round(run.macs / 1e12, 6)
 
 
-@pytest.mark.parametrize("params", [DEPS, BRANCHING["compofa"], {"strategy": "rss", "epochs_ratio": 1.0}])
+@pytest.mark.parametrize("params", [DEPS, BRANCHING["compofa"], {"method": "rss", "epochs_ratio": 1.0}])
 def test_mixed_and_transformed_images_train_and_resume(micro, data, params):
     augment = AugmentConfig(resized_crop=0.5, color_jitter=[0.2, 0.2, 0.0, 0.0], mixup=0.2, cutmix=1.0)
     config = TrainConfig(
@@ -337,8 +337,8 @@ def test_mixed_and_transformed_images_train_and_resume(micro, data, params):
 def test_one_arch_alone_is_trained_validated_and_charged(micro, data):
     arch = micro.uniform(2, 5, 2)
     config = replace(CONFIG, epochs=1, weight_decay=0.0)
-    strategy = registry.build({"strategy": "standalone", "arch": str(arch)}, "m", config.setup(micro, data))
-    run = Trainer(micro, data, config, strategy, 0, {"alone": arch})
+    method = registry.build({"method": "standalone", "arch": str(arch)}, "m", config.setup(micro, data))
+    run = Trainer(micro, data, config, method, 0, {"alone": arch})
     before = copy.deepcopy(run.net.state_dict())
     (record,) = run.run()
     indices = Recalibration.of(data.train, config.validate_recalibration, 0)
@@ -356,7 +356,7 @@ def test_one_arch_alone_is_trained_validated_and_charged(micro, data):
 
 def test_smallest_and_largest_are_the_first_and_the_last_pareto_point(micro, data):
     config = replace(CONFIG, epochs=2)
-    run = finish(trainer(micro, data, config, strategy="bignas"))
+    run = finish(trainer(micro, data, config, method="bignas"))
     images = Recalibration.of(data.train, config.validate_recalibration, 0)
     first, *_, last = micro.pareto_archs().values()
     found = {
@@ -515,7 +515,7 @@ def test_one_resolution_a_batch(micro, data):
     assert {size for size, _ in forwards} == {20, 24, 28}
     assert all(size == resolution for size, resolution in forwards)
     drawn = [python_rng(0, "resolution", step).choice([20, 24, 28]) for step in range(run.total_steps)]
-    terms = [run.strategy.terms(step, python_rng(0, "archs", step)) for step in range(run.total_steps)]
+    terms = [run.method.terms(step, python_rng(0, "archs", step)) for step in range(run.total_steps)]
     macs = sum(run.macs_of(term.arch.at(size)) for size, step in zip(drawn, terms, strict=True) for term in step)
     assert run.macs == 3 * 32 * macs
     resumed = trainer(space, data, **DEPS)

@@ -32,7 +32,7 @@ WHERE = r"experiments\.quick\.tuning\."
         ("cost_unit=hours", r"cost_unit is 'hours'; allowed: full_model, tmacs"),
         ("confirm_seeds=[1, 1]", r"confirm_seeds is \[1, 1\]; expected different numbers from 0 up to"),
         ("confirm_seeds=[-1]", r"confirm_seeds is \[-1\]; expected different numbers"),
-        ("base={strategy: rss}", r"base has strategy 'rss'; expected a method of strategy 'deps'"),
+        ("base={method: rss}", r"base has method 'rss'; expected a method of method 'deps'"),
         ("seed=1", r"seed is 1; expected 0, the first of seeds"),
     ],
 )

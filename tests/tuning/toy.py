@@ -9,7 +9,7 @@ from dεps.tuning.storage import open_storage
 from dεps.tuning.study import Outcome, Plan, open_study, work
 
 BASE = {
-    "strategy": "deps",
+    "method": "deps",
     "shrink_start": 0.5,
     "ramp_epochs": 0.5,
     "ramp_shape": "linear",

@@ -41,7 +41,7 @@ def test_parameters_are_flat_and_carry_no_path():
 def test_an_arch_trained_alone_is_a_method_of_its_own():
     run = identity(method="standalone-D1E2K5")
     assert run.name == "standalone-D1E2K5-0"
-    assert (run.params["method.strategy"], run.params["method.arch"]) == ("standalone", "D1E2K5")
+    assert (run.params["method.method"], run.params["method.arch"]) == ("standalone", "D1E2K5")
     assert run.digest != identity(method="standalone-smallest").digest
     assert run.digest == identity(lambda e: e["methods"]["rss"].update(epsilon=1), "standalone-D1E2K5").digest
 
