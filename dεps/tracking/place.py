@@ -6,9 +6,8 @@ import socket
 import uuid
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from dεps.core.files import write_atomic
+from dεps.workspace.locks import is_held, locked
 
 HOST_TAG, WORK_TAG = "deps.host", "deps.work"
 STATE = Path(".state")
@@ -22,8 +21,7 @@ def host() -> str:
 def workspace() -> str:
     """A random name of this working copy; other copies, here or elsewhere, have others."""
     path = STATE / "workspace"
-    STATE.mkdir(exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if not path.exists():
             write_atomic(path, uuid.uuid4().hex[:12])
         return path.read_text("utf-8")
@@ -42,14 +40,7 @@ def is_elsewhere(tags: dict[str, str]) -> bool:
 
 def is_worked_on(work: str) -> bool:
     """Whether a process of this working copy holds the lock of `<experiment>/<stage>/<instance>`."""
-    lock = STATE / "locks" / f"{work}.lock"
-    if not lock.with_suffix(".pid").exists():  # which the holder writes: a lock that is not tried is in nobody's way
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
+    return is_held(STATE / "locks" / f"{work}.lock")
 
 
 def live_file(work: str) -> Path:

@@ -26,7 +26,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it would print the store's password
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
-from filelock import FileLock  # noqa: E402
 from google.protobuf.json_format import ParseError  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType  # noqa: E402
@@ -38,6 +37,7 @@ from dεps.tracking.changes import dvc_experiment  # noqa: E402
 from dεps.tracking.moved import ARTIFACTS, mend  # noqa: E402
 from dεps.workspace.address import local_uri, root, tracking_uri  # noqa: E402
 from dεps.workspace.identity import RunIdentity  # noqa: E402
+from dεps.workspace.locks import locked  # noqa: E402
 
 for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
     logging.getLogger(name).setLevel(logging.ERROR)
@@ -118,9 +118,7 @@ class Store:
         watch = watch or Watch(math.inf)
         if self.uri.startswith("sqlite:"):
             # Several processes that meet an empty database at once break it for good.
-            state = root() / ".state"
-            state.mkdir(exist_ok=True)
-            with FileLock(state / "mlflow.lock"):
+            with locked(root() / ".state" / "mlflow.lock"):
                 self.client = _Client(MlflowClient(self.uri), watch)
                 self.client.search_experiments(max_results=1)
                 if self.uri == local_uri() and (mended := mend(root())):

@@ -183,8 +183,7 @@ def _tag(part: str) -> str:
 
 def _times(context: Context, identity: RunIdentity, history: Path) -> Any:
     """Wall-clock in ms of a record: as noted while training, or else the result file's own time."""
-    live = context.state("live")
-    header, entries, _ = read_live(live.with_name(live.name + ".jsonl"))
+    header, entries, _ = read_live(context.state("live", ".jsonl"))
     same = header.get("digest") == identity.digest
     known = {json.dumps(entry["record"]): entry["time"] for entry in entries} if same else {}
     fallback = int(history.stat().st_mtime * 1000)
@@ -199,8 +198,7 @@ def _durations(context: Context) -> list[Metric]:
     """Seconds of each stage of this run, from the notes that stages leave."""
     metrics = []
     for stage in _stages(context):
-        timing = replace(context, stage=stage).state("timing")
-        path = timing.with_name(timing.name + ".json")
+        path = replace(context, stage=stage).state("timing", ".json")
         if path.exists():
             note = read_numbers(path, "seconds", "started")
             metrics.append(Metric(f"time/{stage}_seconds", float(note["seconds"]), int(note["started"] * 1000), 0))

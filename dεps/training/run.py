@@ -53,8 +53,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
         work_folder(folder.parent, key, context.label)
     saver, live = Saver(context, trainer, folder, keep), None
     if leads():
-        path = context.state("live")
-        live = LiveRun(path.with_name(path.name + ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
+        live = LiveRun(context.state("live", ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
     for attempt in range(ATTEMPTS):
         if attempt:
             trainer = saver.trainer = trainer.anew()

@@ -12,11 +12,11 @@ from typing import Any
 
 import optuna
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from dεps.core.hashing import digest
 from dεps.tuning.outputs import finished_trials, study_tables
 from dεps.tuning.study import OPTIONS, POLL, Outcome, Plan
+from dεps.workspace.locks import attempt
 
 #: again(seed, options of several trials) measures each on that seed
 Again = Callable[[int, list[dict[str, Any]]], Iterator[Outcome]]
@@ -29,17 +29,12 @@ def confirm(plan: Plan, study: optuna.Study, again: Again, count: int) -> None:
     pair, left = _rivals(plan, study, count), plan.config.other_seeds()
     while pair and left:
         for seed in list(left):
-            lock = FileLock(plan.state / f"seed-{seed}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            try:
+            with attempt(plan.state / f"seed-{seed}.lock") as free:
+                if not free:
+                    continue
                 missing = [options for options in pair if _key(seed, options) not in study.user_attrs]
                 for options, outcome in zip(missing, again(seed, missing) if missing else (), strict=True):
                     study.set_user_attr(_key(seed, options), {**asdict(outcome), "history": [], "points": []})
-            finally:
-                lock.release()
             left.remove(seed)
         if left:
             time.sleep(POLL)

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from dεps.core.errors import UserError
+from dεps.workspace.locks import locked
 
 #: names the database where none is given; may hold a password, so it is no parameter and never printed as it is
 VARIABLE = "DEPS_STUDY_STORAGE"
@@ -53,7 +53,7 @@ def open_storage(url: str) -> RDBStorage:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             # Several processes that make the tables at once would stand in each other's way.
-            with FileLock(Path(tempfile.gettempdir()) / f"deps-study-{os.getuid()}.lock"):
+            with locked(Path(tempfile.gettempdir()) / f"deps-study-{os.getuid()}.lock"):
                 return RDBStorage(
                     url,
                     engine_kwargs={"connect_args": patience},

@@ -15,14 +15,13 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
@@ -34,6 +33,7 @@ from dεps.core.randomness import derive
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
 from dεps.tuning.storage import DAMAGED, GRACE, HEARTBEAT, masked
+from dεps.workspace.locks import is_held, locked
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
@@ -147,8 +147,7 @@ def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> 
     """Run trials until `target` are finished; waits for those of other workers, and goes on with those of dead ones."""
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
     path = _worker_lock(plan, worker)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
+    with locked(path):
         while count_finished(study) < target:
             with _turn(plan):
                 run = _begin(plan, study, worker, target)
@@ -276,23 +275,16 @@ def _is_dead(plan: Plan, study: optuna.Study, trial: FrozenTrial) -> bool:
         age = datetime.now() - trial.datetime_start
         return _is_local(study._storage) or age > timedelta(seconds=2 * GRACE)
     path = _worker_lock(plan, workers[-1])
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return True
-    except Timeout:
-        return False
+    return path.exists() and not is_held(path)
 
 
 def _worker_lock(plan: Plan, worker: str) -> Path:
     return plan.state / "workers" / f"{worker}.lock"
 
 
-def _turn(plan: Plan) -> FileLock:
+def _turn(plan: Plan) -> AbstractContextManager[None]:
     """Held while a trial is begun: sqlite lets two processes begin the same one."""
-    plan.state.mkdir(parents=True, exist_ok=True)
-    return FileLock(plan.state / "turn.lock")
+    return locked(plan.state / "turn.lock")
 
 
 def _is_local(storage: Any) -> bool:

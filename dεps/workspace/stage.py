@@ -18,19 +18,18 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
-
-from filelock import FileLock, Timeout
 
 from dεps.core.config import LARGEST_SEED, check_names, read_params, section, structured
 from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory, one_line
 from dεps.core.files import output_folder, write_json
 from dεps.core.stopwatch import computed
 from dεps.data.manifest import prepared_folder
+from dεps.workspace.locks import exclusive
 from dεps.workspace.resume import CheckpointConfig
 
 T = TypeVar("T")
@@ -80,9 +79,9 @@ class Context:
         """Output of a stage: this instance's, or a named one's."""
         return Path("runs") / self.experiment / stage / (self.instance if instance is None else instance)
 
-    def state(self, kind: str) -> Path:
-        """Path below `.state/<kind>` for this instance, without suffix."""
-        return STATE / kind / self.experiment / self.stage / (self.instance or "all")
+    def state(self, kind: str, suffix: str = "") -> Path:
+        """This instance's path below `.state/<kind>`."""
+        return STATE / kind / self.experiment / self.stage / f"{self.instance or 'all'}{suffix}"
 
 
 def run(
@@ -114,7 +113,7 @@ def run(
                 work(context, Path(folder))
             return
         _make_room(context)
-        with exclusive(context.state("locks")):
+        with exclusive(context.state("locks", ".lock"), "runs this stage"):
             started, scratch = time.time(), context.state("scratch")
             shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
             with output_folder(out(context), scratch) as folder:
@@ -202,29 +201,9 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """A lock against a second process doing the same, such as one orphaned by a killed `dvc`. Raises `UserError`."""
-    path, holder = path.with_name(path.name + ".lock"), path.with_name(path.name + ".pid")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = f"process {holder.read_text('utf-8')}" if holder.exists() else "another process"
-        raise UserError(f"{path} is held: {who} runs this stage; wait for it or end it") from None
-    try:
-        holder.write_text(str(os.getpid()))
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
 def _note_duration(context: Context, started: float) -> None:
     """Wall-clock, pure computing and peak memory, outside DVC's outputs."""
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     note = {"started": started, "seconds": round(time.time() - started, 3), "computing": round(computed(), 3)}
     note |= {"peak_mib": round(peak / 1024, 1)}
-    path = context.state("timing")
-    write_json(path.with_name(path.name + ".json"), note)
+    write_json(context.state("timing", ".json"), note)

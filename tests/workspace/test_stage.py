@@ -6,7 +6,8 @@ import torch
 import yaml
 
 from dεps.core.errors import OUT_OF_MEMORY, UserError
-from dεps.workspace.stage import Context, exclusive, run
+from dεps.workspace.locks import exclusive
+from dεps.workspace.stage import Context, run
 
 
 @pytest.fixture
@@ -83,10 +84,12 @@ def test_an_unknown_experiment_is_named(workspace, capsys):
     assert "no 'experiments.slow'; there is: quick" in capsys.readouterr().err
 
 
-def test_two_processes_cannot_run_the_same_instance(workspace):
-    context = Context("train", "quick", "deps", 0)
-    path = context.state("locks")
-    with exclusive(path), pytest.raises(UserError, match=rf"process {os.getpid()} runs this stage"), exclusive(path):
-        pass
-    with exclusive(path):  # free again
-        pass
+def test_two_processes_cannot_run_the_same_instance(workspace, capsys):
+    path = Context("train", "quick", "deps", 0).state("locks", ".lock")
+    assert path == Path(".state/locks/quick/train/deps-0.lock")
+    with exclusive(path, "runs this stage"), pytest.raises(SystemExit):
+        call(lambda context, out: (out / "file").touch())
+    assert capsys.readouterr().err == (
+        f"error: {path} is held: process {os.getpid()} runs this stage; wait for it or end it\n"
+    )
+    call(lambda context, out: (out / "file").touch())  # free again
