@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 from click.shell_completion import CompletionItem
 
@@ -28,4 +26,6 @@ def complete_override(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def _names(group: str) -> list[str]:
-    return sorted(path.stem for path in Path("params", group).glob("*.yaml"))
+    from dεps.workspace.project import groups
+
+    return sorted(path.stem for path in (groups() / group).glob("*.yaml"))

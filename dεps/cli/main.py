@@ -20,7 +20,7 @@ from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory, one_li
 
 #: commands by section, in the order of the help; what is in none comes last
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Plan and run": ("params", "plan"),
+    "Plan and run": ("init", "params", "plan"),
     "Look": ("show",),
     "Models": ("evaluate", "export", "classify", "latency", "import", "export-checkpoint"),
     "Tuning": ("tune",),

@@ -22,17 +22,17 @@ from dεps.core.errors import UserError
 def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | None) -> None:
     """Say what every method would train and what it would cost, before anything runs.
 
-    OVERRIDES as for `deps params`, which are composed but not written; without any, params.yaml as it is. Wall time is
-    predicted from a few steps on made-up images.
+    OVERRIDES as for `deps params`, which are composed but not written; without any, params.yaml as it is, or the
+    defaults where there is none. Wall time is predicted from a few steps on made-up images.
     """
-    from dεps.core.config import read_params
+    from dεps.core.config import PARAMS, read_params
     from dεps.planning.check import check_params, composed
     from dεps.planning.plan import plan_experiments
     from dεps.planning.show import FIGURE_FILES, print_plan, save_figure, to_json
 
     if figure and figure.suffix not in FIGURE_FILES:
         raise UserError(f"--figure is {figure}; expected a file name that ends in {', '.join(FIGURE_FILES)}")
-    if overrides:
+    if overrides or not PARAMS.exists():
         params, _ = composed(overrides)
     else:
         params = read_params()

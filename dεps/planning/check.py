@@ -36,7 +36,7 @@ from dεps.training.loop import LONGEST, TrainConfig
 from dεps.training.trunk import FullModelConfig
 from dεps.tuning.config import TuningConfig
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
-from dεps.workspace.presets import CONFIG_DIR, check_selection, unchecked
+from dεps.workspace.presets import check_selection, unchecked
 from dεps.workspace.resume import CheckpointConfig
 
 SCHEMAS: dict[str, type] = {
@@ -53,14 +53,14 @@ SCHEMAS: dict[str, type] = {
 TOP_LEVEL = ("experiments", "names", "methods", "standalone", "seeds", "launch", "checkpoint")
 
 
-def compose_params(overrides: Sequence[str], config_dir: Path = CONFIG_DIR, out: Path = PARAMS) -> dict[str, Any]:
+def compose_params(overrides: Sequence[str], config_dir: Path | None = None, out: Path = PARAMS) -> dict[str, Any]:
     """Compose, check, and write `out`; nothing is written when anything is wrong. Raises `UserError`."""
     params, text = composed(overrides, config_dir)
     write_atomic(out, text)
     return params
 
 
-def composed(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[dict[str, Any], str]:
+def composed(overrides: Sequence[str], config_dir: Path | None = None) -> tuple[dict[str, Any], str]:
     """Compose and check in memory: the params, and the text of their file. Raises `UserError`.
 
     `+from=FILE` stands for the values in a YAML file, such as a study's `best.yaml`; other overrides take precedence.

@@ -1,13 +1,14 @@
 """Composes the Hydra groups in `params/`: a whole `params.yaml`, one experiment of a preset, one space.
 
-What is composed here is not checked yet, but for the names that were selected; `dεps.planning.check` does that.
+Where there is no such folder, it is that of the package. What is composed is not checked yet, but for the names that
+were selected; `dεps.planning.check` does that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -21,24 +22,25 @@ from dεps.core.config import check_references, read_params, section, selected, 
 from dεps.core.errors import UserError
 from dεps.data.config import DatasetConfig
 from dεps.spaces.space import SearchSpace, check_choice
+from dεps.workspace.project import groups
 
-CONFIG_DIR = Path("params")
 #: an override that names a file of values
 FROM = "+from="
 #: what is run as it stands: a file, which may be somebody else's, cannot set it
 COMMANDS = ("launch",)
 
 
-def preset(name: str, config_dir: Path = CONFIG_DIR) -> dict[str, Any]:
+def preset(name: str, config_dir: Path | None = None) -> dict[str, Any]:
     """An experiment's params as its group has them, unchecked: it may leave something to be set. Raises `UserError`."""
     return unchecked([f"experiment=[{name}]"], config_dir)[0]["experiments"][name]
 
 
-def unchecked(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[dict[str, Any], str]:
+def unchecked(overrides: Sequence[str], config_dir: Path | None = None) -> tuple[dict[str, Any], str]:
     """Compose in memory: the params, of which only the selection is checked, and the text of their file.
 
     Raises `UserError` for what Hydra refuses.
     """
+    config_dir = config_dir or groups()
     files = [text.removeprefix(FROM) for text in overrides if text.startswith(FROM)]
     overrides = [text for text in overrides if not text.startswith(FROM)]
     if not (config_dir / "config.yaml").exists():
@@ -49,13 +51,13 @@ def unchecked(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         values = [override for override in parsed if _is_value(override, config_dir)]
-        chosen = [override.input_line for override in parsed if override not in values]
+        chosen = [str(override.input_line) for override in parsed if override not in values]
         with initialize_config_dir(str(config_dir.resolve()), version_base=None):
             config = compose("config", overrides=chosen)
         for file in files:
             _take_over(config, read_params(Path(file), "expected a file of values, such as a study's best.yaml"), file)
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
-        unresolved = OmegaConf.to_container(config)
+        unresolved = _plain(config)
         _refuse_environment(unresolved, "")
         selected(unresolved, "seeds")  # other sections refer to it …
         if isinstance(unresolved["names"], list):  # … and to names
@@ -68,7 +70,11 @@ def unchecked(overrides: Sequence[str], config_dir: Path = CONFIG_DIR) -> tuple[
     except Exception as error:  # of some overrides Hydra says nothing, and Python stumbles over what they become
         given = " ".join(overrides)[:200]
         raise UserError(f"overrides '{given}' are not understood ({error}); expected key=value") from None
-    return OmegaConf.to_container(config), OmegaConf.to_yaml(config)
+    return _plain(config), OmegaConf.to_yaml(config)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(config))
 
 
 def _is_value(override: Override, config_dir: Path) -> bool:
@@ -110,8 +116,9 @@ def _refuse_environment(value: Any, where: str) -> None:
         raise UserError(f"{where} is {value!r}, which reads the environment; expected the value itself")
 
 
-def load_space(name: str, config_dir: Path = CONFIG_DIR) -> SearchSpace:
+def load_space(name: str, config_dir: Path | None = None) -> SearchSpace:
     """The space of `params/space/<name>.yaml`, composed, since one may build on another. Raises `UserError`."""
+    config_dir = config_dir or groups()
     choices = sorted(path.stem for path in (config_dir / "space").glob("*.yaml"))
     if not choices:
         raise UserError(f"{config_dir / 'space'} holds no space; run this in the project's folder")
@@ -127,9 +134,9 @@ def load_space(name: str, config_dir: Path = CONFIG_DIR) -> SearchSpace:
 def _one_line(error: Exception) -> str:
     """Hydra's message without its drawings, search paths and links; with the choices where a group has none such."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        folder = CONFIG_DIR / Path(error.missing_cfg_file).parent
+        folder = groups() / Path(error.missing_cfg_file).parent
         choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "no such group"
-        return f"'{error.missing_cfg_file}' is not in {CONFIG_DIR}/; allowed: {choices}"
+        return f"'{error.missing_cfg_file}' is not in params/; allowed: {choices}"
     if isinstance(error, OverrideParseException):
         return f"override '{error.override}' is not understood; expected key=value, such as seeds=[0,1]"
     if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError) and error.__cause__.full_key:
@@ -142,7 +149,7 @@ def _no_such_key(full: str, parent: Any) -> str:
     """What to say of a key that is not there."""
     allowed = ", ".join(map(str, parent or ()))
     section, _, name = full.rpartition(".")
-    if section == "experiments" and (CONFIG_DIR / "experiment" / f"{name}.yaml").exists():
+    if section == "experiments" and (groups() / "experiment" / f"{name}.yaml").exists():
         return f"{full} is not selected; add experiment=[{name}]; selected: {allowed}"
     if section.endswith("dataset") and (renamed := DatasetConfig.renamed.get(name)):
         return f"{full} is no known key; it is called {renamed} now"

@@ -34,10 +34,23 @@ def test_every_command_explains_itself(command):
 
 def test_errors_are_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("params").mkdir()
     result = CliRunner().invoke(main, ["params"])
     assert result.exit_code == 2
     assert result.output == "error: params/config.yaml does not exist; run this in the project's folder\n"
     assert not Path("params.yaml").exists()
+
+
+def test_an_empty_folder_has_the_packages_presets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    planned = json.loads(done("plan", "--steps", "0", "--json"))
+    assert list(planned["experiments"]) == ["quick"]
+    assert list(tmp_path.iterdir()) == []
+    assert done("params", "methods=[deps]") == "params.yaml: names quick × methods deps × seeds 0\n"
+    assert list(json.loads(done("plan", "--steps", "0", "--json"))["experiments"]["quick"]["methods"]) == [
+        "full_model",
+        "deps",
+    ]
 
 
 @pytest.fixture
@@ -170,8 +183,15 @@ def test_import_refuses_with_one_line(project, micro):
     assert "would replace the checkpoint" in refused("import", "own.safetensors", "--space", "mbv3_micro")
     out = "net.pth/net.safetensors"  # a file where a folder would have to be
     assert refused("import", "net.pth", "--space", "mbv3_micro", "--out", out).startswith("net.pth: ")
-    Path("params").rename("elsewhere")
+    shutil.rmtree("params/space")
     assert refused("import", "net.pth", "--space", "mbv3_micro").startswith("params/space holds no space; ")
+
+
+def test_import_takes_the_packages_space_where_there_are_no_params(project, micro):
+    export_checkpoint(Supernet(micro, 5), Path("net.pth"))
+    shutil.rmtree("params")
+    assert done("import", "net.pth", "--space", "mbv3_micro").startswith("net.safetensors: mbv3_micro, 5 classes")
+    assert load_supernet(Path("net.safetensors")).space == micro
 
 
 def test_export_refuses_with_one_line(project):

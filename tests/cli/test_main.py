@@ -92,7 +92,9 @@ def test_names_are_completed(words, expected):
     assert completed(words, ROOT) == expected
 
 
-def test_nothing_is_completed_elsewhere(tmp_path):
+def test_elsewhere_the_packages_names_are_completed(tmp_path):
+    assert completed("deps tune qu", tmp_path) == ["quick"]
+    (tmp_path / "params").mkdir()
     assert completed("deps tune qu", tmp_path) == [""]  # an empty line
 
 
