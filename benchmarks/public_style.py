@@ -140,15 +140,15 @@ class PublicNet(nn.Module):
         self.final_bn = ActiveNorm(head.expand, space.bn_eps)
         self.mix = ActiveConv(head.expand, head.features, 1) if head.features else None
         self.classifier = nn.Linear(head.features or head.expand, classes)
-        self.active = [block.index for block in specs]
+        self.active = [block.place for block in specs]
         self.nothing = {name: torch.zeros_like(tensor) for name, tensor in self.state_dict().items()}
 
     def set_active(self, arch: Arch) -> None:
         """Choose the subnet."""
         specs = list(self.space.blocks(arch))
-        self.active = [spec.index for spec in specs]
+        self.active = [spec.place for spec in specs]
         for spec in specs:
-            self.blocks[spec.index].set_active(spec)
+            self.blocks[spec.place].set_active(spec)
 
     def forward(self, x: Tensor) -> Tensor:
         stem, head = self.space.stem, self.space.head

@@ -11,11 +11,10 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dεps.core.errors import DivergenceError
-from dεps.nets.batchnorm import BatchNorm, batch_norms, in_order, settle
-from dεps.nets.extract import plain_classifier
+from dεps.nets.batchnorm import batch_norms, fold, in_order, settle
+from dεps.nets.extract import stretches
 from dεps.nets.supernet import Supernet
 from dεps.spaces.space import Arch, SearchSpace
 
@@ -66,7 +65,7 @@ class Trie:
         self.device = net.classifier.weight.device
         for number, arch in enumerate(archs):
             node = self.root
-            for stretch in [*net.body.stretches(arch), plain_classifier(net, arch)]:
+            for stretch in stretches(net, arch):
                 if stretch.key not in node.children:
                     node.children[stretch.key] = Node(stretch.build())
                 node = node.children[stretch.key]
@@ -80,9 +79,7 @@ class Trie:
         """
         self.root.recalibrate([images.to(self.device) for images in batches], self._threads(batch_size))
         for node in self._nodes():
-            for module in node.layers.modules():
-                if isinstance(module, nn.Sequential):
-                    _fold(module)
+            fold(node.layers)
 
     def correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> Tensor:
         """Which of the images each arch gives their label: bool (archs, images) on the CPU.
@@ -128,13 +125,3 @@ def image_bytes(space: SearchSpace, archs: Iterable[Arch], channels: int) -> int
     """Size of the largest activation that any of the archs has for one image, in float32."""
     layers = (layer for arch in archs for layer in space.layers(arch, 1, channels))
     return 4 * max(layer.outputs * layer.size**2 for layer in layers)
-
-
-@torch.no_grad()
-def _fold(layers: nn.Sequential) -> None:
-    """Put each convolution and the BN after it into one convolution."""
-    for number in range(1, len(layers)):
-        conv, norm = layers[number - 1], layers[number]
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, BatchNorm):
-            layers[number - 1] = fuse_conv_bn_eval(conv, norm).to(memory_format=torch.channels_last)
-            layers[number] = nn.Identity()

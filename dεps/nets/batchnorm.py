@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 T, R = TypeVar("T"), TypeVar("R")
 
@@ -124,6 +125,17 @@ def recalibrate(stretches: Iterable[nn.Module], batches: Iterable[Tensor], threa
     """
     for stretch in stretches:
         batches = settle(stretch, batches, threads)
+
+
+@torch.no_grad()
+def fold(net: nn.Module) -> None:
+    """Make one convolution, in channels_last, of each convolution and the BN right after it in a sequence."""
+    for layers in [module for module in net.modules() if isinstance(module, nn.Sequential)]:
+        for number in range(1, len(layers)):
+            conv, norm = layers[number - 1], layers[number]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, BatchNorm):
+                layers[number - 1] = fuse_conv_bn_eval(conv, norm).to(memory_format=torch.channels_last)
+                layers[number] = nn.Identity()
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

@@ -1,14 +1,27 @@
-"""Elastic layers: each holds the largest weights and computes with the leading slice that an arch asks for.
+"""Elastic layers, of which every arch uses a slice; and the plain layers that an extracted arch is made of.
 
-Slices are views, so the gradient of everything outside the slice is exactly zero. Kernels are shrunk by centre crop,
-or with OFA's *kernel transformation* (arXiv 1908.09791, §3.1) by a learned linear map of the crop. `plain` gives the
-slice as an ordinary torch layer with weights of its own.
+An elastic layer holds the largest weights. Each forward computes with the leading output and input channels, and the
+middle of the kernel, that an arch asks for. Slices are views, so archs share their weights, and gradients add up:
+
+    weight of a convolution                              its gradient after backward of A, then of B
+
+         ← inputs →                                           ← inputs →
+      ┌─────────┬──────────┐ ↑                             ┌─────────┬──────────┐
+      │  A, B   │    B     │ outputs      A = w[:2, :2]    │  A + B  │    B     │
+      ├─────────┘          │ ↓            B = w[:3, :5]    ├─────────┘          │
+      │     B              │                               │     B              │
+      ├────────────────────┤                               ├────────────────────┤
+      │  neither           │                               │  exactly zero      │
+      └────────────────────┘                               └────────────────────┘
+
+Kernels shrink by centre crop, or with OFA's *kernel transformation* (arXiv 1908.09791, §3.1) by a learned linear map
+of the crop. `plain` gives a slice as an ordinary torch layer with weights of its own.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -16,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dεps.nets.batchnorm import BatchNorm
+from dεps.nets.family import Axis, Graph, SortableAxis
 
 BN_MOMENTUM = 0.1
 BN_EPS = 1e-5
@@ -24,7 +38,7 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def activate(x: Tensor, act: str) -> Tensor:
-    """Apply the named activation, in place: it always follows a BN, whose output nothing else needs."""
+    """Apply the named activation; ReLU and ReLU6 in place, because nothing else needs the output of a BN."""
     if act == "h_swish":
         return F.hardswish(x)
     return F.relu6(x, inplace=True) if act == "relu6" else F.relu(x, inplace=True)
@@ -37,58 +51,46 @@ def activation(act: str) -> nn.Module:
     return nn.ReLU6(inplace=True) if act == "relu6" else nn.ReLU(inplace=True)
 
 
-def plain_conv(weight: Tensor, bias: Tensor | None = None, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """An ordinary "same"-padded convolution with copies of `weight` and `bias`."""
-    outputs, inputs, kernel, _ = weight.shape
-    sizes = (inputs * groups, outputs, kernel, stride, kernel // 2, 1, groups)
-    return filled(nn.Conv2d(*sizes, bias=bias is not None, device="meta"), weight, bias)
+# --- slices -----------------------------------------------------------------------------------------------------
 
-
-def filled(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
-    """A layer made on the device "meta", where nothing is drawn at random, with copies of `weight` and `bias`."""
-    layer.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
-    if bias is not None:
-        layer.bias = nn.Parameter(bias.detach().clone())
-    return layer
-
-
-# That the gradient of a part is spread over the whole one is what `part` is for.
+# Torch warns of gradients laid out unlike their parameter, which is what a slice of a larger gradient is.
 warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
 
 
-class _Part(NamedTuple):
-    """A part of a parameter that backward sees as a parameter of its own."""
+class _Slice(NamedTuple):
+    """A slice of a parameter that backward treats as a parameter of its own."""
 
     leaf: Tensor
-    #: of which the leaf's gradient is a view
+    #: the parameter's gradient, of which the leaf's gradient is a view
     gradient: Tensor
-    #: where the parameter's numbers are
+    #: where the parameter's numbers were when the slice was made
     address: int
 
 
-def part(parameter: Tensor, *sizes: int) -> Tensor:
-    """The first `sizes[0]` outputs, `sizes[1]` inputs, and the middle `sizes[2:]` of the kernel, as a view.
+def slice_of(parameter: Tensor, *sizes: int) -> Tensor:
+    """The first `sizes[0]` outputs and `sizes[1]` inputs, and the middle `sizes[2:]` of the kernel, as a view.
 
-    Indexing would give a gradient as large as the whole parameter, zero elsewhere, to be added as a whole. Where the
-    parameter has a gradient already, as in training, the part's is added to that part of it alone.
+    Autograd would give an indexed parameter a gradient as large as the whole, zero outside the slice, and add all of
+    it. Once the parameter has a gradient, as in training, this returns a leaf whose gradient is a view into that one:
+    backward then adds to the slice alone.
     """
-    if torch.compiler.is_compiling():  # of the full model, which has whole parameters
-        return _cut(parameter, sizes)
+    if torch.compiler.is_compiling():  # the full model, which uses parameters whole
+        return _view(parameter, sizes)
     gradient = parameter.grad
     if gradient is None or not torch.is_grad_enabled():
-        return _cut(parameter, sizes)
-    known: dict[tuple[int, ...], _Part] = parameter.__dict__.setdefault("parts", {})
+        return _view(parameter, sizes)
+    known: dict[tuple[int, ...], _Slice] = vars(parameter).setdefault("slices", {})
     own = known.get(sizes)
     if own is None or own.gradient is not gradient or own.address != parameter.data_ptr():
-        leaf = _cut(parameter, sizes)
+        leaf = _view(parameter, sizes)
         if leaf is not parameter:
             leaf = leaf.detach().requires_grad_()
-            leaf.grad = _cut(gradient, sizes)  # a view: what backward adds to it, it adds to the parameter's
-        own = known[sizes] = _Part(leaf, gradient, parameter.data_ptr())
+            leaf.grad = _view(gradient, sizes)
+        own = known[sizes] = _Slice(leaf, gradient, parameter.data_ptr())
     return own.leaf
 
 
-def _cut(tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
+def _view(tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
     if sizes == tensor.shape[: len(sizes)]:
         return tensor
     leading = tuple(slice(size) for size in sizes[:2])
@@ -100,27 +102,11 @@ def _middle(largest: int, size: int) -> slice:
     return slice(start, start + size)
 
 
-class Stretch(NamedTuple):
-    """A part of an arch's plain network; equal keys after equal stretches mean equal layers."""
-
-    key: Hashable
-    #: makes its layers; they leave their input as it is
-    build: Callable[[], nn.Module]
-
-
-class SortableAxis(NamedTuple):
-    """Channels whose order is free, for `dεps.nets.sorting`."""
-
-    #: the weight that reads the channels along dimension 1; its L1 norm per channel is their importance
-    reader: Tensor
-    #: borders of the groups that stay nested when several expand ratios shrink at once
-    borders: list[int]
-    #: every tensor to permute, with its dimension
-    tensors: list[tuple[Tensor, int]]
+# --- elastic layers ---------------------------------------------------------------------------------------------
 
 
 class ElasticConv(nn.Module):
-    """Convolution of fixed kernel over the first `inputs` channels to the first `outputs`."""
+    """Convolution of fixed kernel: first outputs of the first channels of x (batch, ≤ inputs, height, width)."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
@@ -128,33 +114,41 @@ class ElasticConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
 
     def forward(self, x: Tensor, outputs: int) -> Tensor:
-        return F.conv2d(x, part(self.weight, outputs, x.shape[1]), None, self.stride, self.padding)
+        return F.conv2d(x, slice_of(self.weight, outputs, x.shape[1]), None, self.stride, self.padding)
 
     def plain(self, inputs: int, outputs: int) -> nn.Conv2d:
         """The slice as an ordinary layer."""
         return plain_conv(self.weight[:outputs, :inputs], stride=self.stride)
 
+    def by_input(self) -> list[Axis]:
+        """What to permute with the channels that it reads."""
+        return [(self.weight, 1)]
+
+    def by_output(self) -> list[Axis]:
+        """What to permute with the channels that it makes."""
+        return [(self.weight, 0)]
+
 
 class ElasticDepthwise(nn.Module):
-    """Depthwise convolution over the first channels with any kernel out of `kernels`."""
+    """Depthwise convolution of all channels of x (batch, ≤ channels, height, width), with one of `kernels`."""
 
     def __init__(self, channels: int, kernels: list[int], stride: int, kernel_transform: bool) -> None:
         super().__init__()
         self.stride = stride
         self.kernels = kernels
         self.weight = nn.Parameter(torch.empty(channels, 1, kernels[-1], kernels[-1]))
-        # Each matrix maps a flattened centre crop of the next larger kernel; shared over channels.
+        # Each matrix maps the flattened centre crop of the next larger kernel; all channels share it.
         self.transforms = nn.ParameterDict(
             {f"to{small}": torch.eye(small * small) for small in kernels[:-1]} if kernel_transform else {}
         )
 
     def sliced(self, channels: int, kernel: int) -> Tensor:
-        """Weight of shape (channels, 1, kernel, kernel)."""
+        """Weight (channels, 1, kernel, kernel), cropped and transformed."""
         if not self.transforms:
-            return part(self.weight, channels, 1, kernel, kernel)
-        weight = part(self.weight, channels)
+            return slice_of(self.weight, channels, 1, kernel, kernel)
+        weight = slice_of(self.weight, channels)
         for smaller in reversed([size for size in self.kernels[:-1] if size >= kernel]):
-            crop = _cut(weight, (channels, 1, smaller, smaller)).flatten(1)
+            crop = _view(weight, (channels, 1, smaller, smaller)).flatten(1)
             weight = F.linear(crop, self.transforms[f"to{smaller}"]).view(-1, 1, smaller, smaller)
         return weight
 
@@ -163,12 +157,19 @@ class ElasticDepthwise(nn.Module):
         return F.conv2d(x, self.sliced(channels, kernel), None, self.stride, kernel // 2, 1, channels)
 
     def plain(self, channels: int, kernel: int) -> nn.Conv2d:
-        """The slice as an ordinary layer; a kernel transformation is applied for good."""
+        """The slice as an ordinary layer, its kernel transformed for good."""
         return plain_conv(self.sliced(channels, kernel), stride=self.stride, groups=channels)
+
+    def by_channel(self) -> list[Axis]:
+        """What to permute with its channels."""
+        return [(self.weight, 0)]
 
 
 class ElasticBatchNorm(nn.Module):
-    """Batch normalisation of the first channels; affine parameters and running statistics are sliced alike."""
+    """Batch normalisation of x (batch, ≤ channels, height, width) by the first affine parameters and statistics."""
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int, eps: float = BN_EPS) -> None:
         super().__init__()
@@ -184,8 +185,8 @@ class ElasticBatchNorm(nn.Module):
             x,
             self.running_mean[:c],
             self.running_var[:c],
-            part(self.weight, c),
-            part(self.bias, c),
+            slice_of(self.weight, c),
+            slice_of(self.bias, c),
             self.training,
             BN_MOMENTUM,
             self.eps,
@@ -199,13 +200,37 @@ class ElasticBatchNorm(nn.Module):
             getattr(layer, name).copy_(getattr(self, name)[:channels])
         return layer
 
-    def sortable(self) -> list[tuple[Tensor, int]]:
-        """All that is permuted with the channels."""
+    def by_channel(self) -> list[Axis]:
+        """What to permute with its channels: affine parameters and statistics."""
         return [(tensor, 0) for tensor in (self.weight, self.bias, self.running_mean, self.running_var)]
 
 
+class ElasticConvBN(nn.Module):
+    """Convolution of fixed kernel and BN over the first channels."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = ElasticConv(inputs, outputs, kernel, stride)
+        self.bn = ElasticBatchNorm(outputs)
+
+    def forward(self, x: Tensor, outputs: int) -> Tensor:
+        return self.bn(self.conv(x, outputs))
+
+    def plain(self, inputs: int, outputs: int) -> list[nn.Module]:
+        """The slice as ordinary layers."""
+        return [self.conv.plain(inputs, outputs), self.bn.plain(outputs)]
+
+    def by_input(self) -> list[Axis]:
+        """What to permute with the channels that it reads."""
+        return self.conv.by_input()
+
+    def by_output(self) -> list[Axis]:
+        """What to permute with the channels that it makes."""
+        return [*self.conv.by_output(), *self.bn.by_channel()]
+
+
 class ElasticSqueezeExcite(nn.Module):
-    """Squeeze-and-excite over the first channels: ReLU, then hard sigmoid, with biases."""
+    """Squeeze-and-excite of x (batch, ≤ channels, height, width): ReLU, then hard sigmoid, with biases."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -217,8 +242,8 @@ class ElasticSqueezeExcite(nn.Module):
     def forward(self, x: Tensor, hidden: int) -> Tensor:
         c = x.shape[1]
         squeezed = x.mean((2, 3), keepdim=True)
-        reduced = F.conv2d(squeezed, part(self.reduce_weight, hidden, c), part(self.reduce_bias, hidden))
-        gate = F.conv2d(F.relu(reduced), part(self.expand_weight, c, hidden), part(self.expand_bias, c))
+        reduced = F.conv2d(squeezed, slice_of(self.reduce_weight, hidden, c), slice_of(self.reduce_bias, hidden))
+        gate = F.conv2d(F.relu(reduced), slice_of(self.expand_weight, c, hidden), slice_of(self.expand_bias, c))
         return x * F.hardsigmoid(gate)
 
     def plain(self, channels: int, hidden: int) -> PlainSqueezeExcite:
@@ -227,6 +252,61 @@ class ElasticSqueezeExcite(nn.Module):
             plain_conv(self.reduce_weight[:hidden, :channels], self.reduce_bias[:hidden]),
             plain_conv(self.expand_weight[:channels, :hidden], self.expand_bias[:channels]),
         )
+
+    def by_channel(self) -> list[Axis]:
+        """What to permute with the channels that it gates."""
+        return [(self.reduce_weight, 1), (self.expand_weight, 0), (self.expand_bias, 0)]
+
+    def sortable(self) -> Iterator[SortableAxis]:
+        """The hidden units, over their whole width as in the public code, whatever groups the channels are in."""
+        hidden = [(self.reduce_weight, 0), (self.reduce_bias, 0), (self.expand_weight, 1)]
+        yield SortableAxis(self.expand_weight, [], [*hidden])
+
+
+# --- plain layers -----------------------------------------------------------------------------------------------
+
+
+def plain_conv(weight: Tensor, bias: Tensor | None = None, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """An ordinary "same"-padded convolution with copies of `weight` and `bias`."""
+    outputs, inputs, kernel, _ = weight.shape
+    sizes = (inputs * groups, outputs, kernel, stride, kernel // 2, 1, groups)
+    return filled(nn.Conv2d(*sizes, bias=bias is not None, device="meta"), weight, bias)
+
+
+def filled(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
+    """The layer with copies of `weight` and `bias`; made on the device "meta", where nothing is drawn at random."""
+    layer.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().clone())
+    return layer
+
+
+class Residual(nn.Module):
+    """Layers in a row, with an identity beside them unless `skip` is false."""
+
+    def __init__(self, *layers: nn.Module, skip: bool = True) -> None:
+        super().__init__()
+        self.layers, self.skip = nn.Sequential(*layers), skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layers(x)
+        return x + y if self.skip else y
+
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Append the layers, and the sum."""
+        y = graph.add(self.layers, x)
+        return graph.node("Add", x, y) if self.skip else y
+
+
+class Pool(nn.Module):
+    """Global average (batch, channels, 1, 1) of x (batch, channels, height, width)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=True)
+
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Append the average."""
+        return graph.node("GlobalAveragePool", x)
 
 
 class PlainSqueezeExcite(nn.Module):
@@ -239,3 +319,9 @@ class PlainSqueezeExcite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate = self.expand(torch.relu(self.reduce(x.mean((2, 3), keepdim=True))))
         return x * F.hardsigmoid(gate)
+
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Append squeeze, gate and product."""
+        reduced = graph.node("Relu", graph.add(self.reduce, graph.node("GlobalAveragePool", x)))
+        gate = graph.node("HardSigmoid", graph.add(self.expand, reduced), alpha=1 / 6, beta=0.5)
+        return graph.node("Mul", x, gate)

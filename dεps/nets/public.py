@@ -1,23 +1,16 @@
-"""Checkpoints of the public OFA and DεpS code, read and written: the MobileNet family's names and ours.
-
-Public names are those of the newest public code. An older file says `.mobile_inverted_conv.` where it says `.conv.`,
-still older ones do without the inner `.conv` and `.bn` of elastic layers; `_canonical` maps all of them to one form.
-The numbers need no change: channels are sliced alike, and a kernel-transformation matrix multiplies the flattened
-crop from the same side (`linear(crop, matrix)`, OFA's `DynamicSeparableConv2d`).
-"""
+"""Reads and writes checkpoints of public code; what a family's tensors are called there is said in its `public.py`."""
 
 from __future__ import annotations
 
 import argparse
 import io
-import itertools
 import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -29,31 +22,41 @@ from dεps.core.errors import UserError
 from dεps.core.files import write_atomic
 from dεps.core.tensors import not_finite
 from dεps.nets.files import MOST_CHANNELS, MOST_CLASSES
+from dεps.nets.layers import ElasticBatchNorm
 from dεps.nets.supernet import Supernet
-from dεps.spaces.space import SearchSpace
+from dεps.spaces.space import SearchSpace, families, family_module
 
-FAMILY = "mobilenet"
-#: decide the number of classes and of input channels
-CLASSIFIER, STEM = "classifier.linear.weight", "first_conv.conv.weight"
-BN_TENSORS = ("weight", "bias", "running_mean", "running_var")
 COUNTER = "num_batches_tracked"
 #: endings of checkpoints' names; those of the public nets have none
 SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin")
 #: where trainers keep the weights; the first that a file has is taken
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema", "ema")
-#: how far inside each other; a file may hold a mapping inside itself
+#: wrappers inside each other that are looked through; a file may hold a mapping inside itself
 DEEPEST = 3
 #: what wrapping a network puts before its names
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 #: what trainers keep beside the weights that is plain data and runs nothing: NumPy's scalars, such as the best
 #: accuracy, and parsed arguments
 _SCALARS = "?SU" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
-SAFE = [
-    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+SAFE: list[Any] = [
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     np.dtype,
     *(type(np.dtype(code)) for code in _SCALARS),
     argparse.Namespace,
 ]
+
+
+class Naming(Protocol):
+    """The module `public` of a family."""
+
+    def names(self, space: SearchSpace, kernel_transform: bool) -> Iterator[tuple[str, str]]:
+        """Our name of every tensor and its public one, in the public order; first the weight that reads the images."""
+        ...
+
+    def canonical(self, name: str) -> str:
+        """One form of a public name for all the forms that it has had."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Imported:
     """What came out of a checkpoint."""
 
     net: Supernet
-    #: keys that were expected and are not needed: BN's counters of batches
+    #: number of BN's batch counters, which are expected and not needed
     counters: int
     #: all other keys that were not used, as the file names them
     unused: tuple[str, ...]
@@ -72,36 +75,39 @@ class Imported:
 def import_checkpoint(path: Path, space: SearchSpace, bn_eps: float | None = None) -> Imported:
     """The supernet of a public checkpoint, `.safetensors` or as written by `torch.save`.
 
-    Code in the file is not run. Classes, input channels and whether kernels are transformed follow from the file. The
+    No code in the file is run. Classes, input channels and whether kernels are transformed follow from the file. The
     epsilon of batch normalisation does not: it is `bn_eps`, by default the space's (OFA's ProxylessNAS was trained
-    with 1e-3, that of DεpS with 1e-5; the wrong one costs accuracy and no error).
+    with 1e-3, that of DεpS with 1e-5; the wrong one costs accuracy and raises no error).
     Raises `UserError` where the file is damaged, holds more than plain data, or does not fit `space`.
     """
-    _check_family(space)
+    naming = _naming(space)
     if bn_eps is not None:
         if not 0 < bn_eps <= 1:
             raise UserError(f"--bn-eps is {bn_eps}; expected a positive number up to 1")
+        if "bn_eps" not in {field.name for field in fields(space)}:
+            raise UserError(f"--bn-eps is {bn_eps}; a space of the family {space.family} has no such choice")
         space = replace(space, bn_eps=bn_eps)
     tensors, others, taken = _state(_load(path), path)
-    found = _canonical_keys(tensors, path)
-    matrices = {_canonical(name) for ours, name in public_names(space, True).items() if ".transforms." in ours}
-    transform = not matrices.isdisjoint(found)
-    head, stem = space.head.features or space.head.expand, space.stem.width
-    classes = _size(found, tensors, CLASSIFIER, 0, f"classes×{head}", path)
-    channels = _size(found, tensors, STEM, 1, f"{stem}×channels×3×3", path)
+    keys = _Keys(path, tensors, naming)
+    matrices = [public for ours, public in naming.names(space, True) if ".transforms." in ours]
+    transform = any(public in keys for public in matrices)
+    names = dict(naming.names(space, transform))
+    first, *_, last = space.layers(space.largest(), 1, 1)
+    images = f"{first.outputs}×channels×{first.kernel}×{first.kernel}"
+    classes = keys.size(names["classifier.weight"], 0, f"classes×{last.inputs}")
+    channels = keys.size(next(iter(names.values())), 1, images)
     for size, most, what in ((classes, MOST_CLASSES, "classes"), (channels, MOST_CHANNELS, "input channels")):
         if size > most:
             raise UserError(f"{path} has {size:,} {what}; expected at most {most:,}")
     net = Supernet(space, classes, channels, transform)
     state, expected = {}, net.state_dict()
-    names = public_names(space, transform)
-    missing = [ours for ours, name in names.items() if _canonical(name) not in found]
+    missing = [ours for ours, public in names.items() if public not in keys]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         shape = _shape(expected[missing[0]])
         raise UserError(f"{path} has no {names[missing[0]]}{more}; the space {space.name} needs it, of shape {shape}")
-    for ours, name in names.items():
-        key = found.pop(_canonical(name))
+    for ours, public in names.items():
+        key = keys.take(public)
         tensor, wanted = tensors[key], expected[ours]
         if tensor.shape != wanted.shape:
             there = f"{path}: {key} has shape {_shape(tensor)}"
@@ -112,14 +118,14 @@ def import_checkpoint(path: Path, space: SearchSpace, bn_eps: float | None = Non
         if not_finite({key: tensor}):
             raise UserError(f"{path}: {key} has numbers that are not finite; expected the weights of a trained network")
     net.load_state_dict(state)
-    unused = [key for canonical, key in found.items() if not canonical.endswith(f".{COUNTER}")]
-    return Imported(net, len(found) - len(unused), (*unused, *others), taken)
+    unused = [key for key in keys.left() if not key.endswith(f".{COUNTER}")]
+    return Imported(net, len(keys.left()) - len(unused), (*unused, *others), taken)
 
 
 def export_checkpoint(net: Supernet, path: Path) -> None:
     """Write `net` as `{"state_dict": …}` in the newest public naming; the same network gives the same bytes.
 
-    Raises `UserError` where there is no public naming for its family.
+    Raises `UserError` where its family has no public naming.
     """
     buffer = io.BytesIO()  # a file's own name would go into its bytes
     torch.save({"state_dict": to_public(net)}, buffer)
@@ -139,8 +145,9 @@ def describe(imported: Imported) -> str:
     net, unused = imported.net, imported.unused
     parameters = sum(parameter.numel() for parameter in net.parameters())
     kernels = "with" if net.kernel_transform else "without"
+    eps = next(module.eps for module in net.modules() if isinstance(module, ElasticBatchNorm))
     text = f"{net.space.name}, {net.classes:,} classes, {net.channels} input channels, {parameters:,} parameters, "
-    text += f"{kernels} kernel transformation, BN epsilon {net.space.bn_eps:g}; "
+    text += f"{kernels} kernel transformation, BN epsilon {eps:g}; "
     text += f"{imported.taken}; " if imported.taken else ""
     text += f"not used: {imported.counters} BN counters"
     more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
@@ -148,90 +155,63 @@ def describe(imported: Imported) -> str:
 
 
 def to_public(net: Supernet) -> dict[str, Tensor]:
-    """The weights under their public names, with the counters of batches that strict loading asks for, at 0."""
-    _check_family(net.space)
+    """The weights under their public names, with the batch counters that strict loading asks for, at 0."""
     state, public = net.state_dict(), {}
-    for ours, name in public_names(net.space, net.kernel_transform).items():
+    for ours, name in _naming(net.space).names(net.space, net.kernel_transform):
         public[name] = state[ours].detach().cpu().contiguous()
         if name.endswith(".running_var"):
             public[name.removesuffix("running_var") + COUNTER] = torch.zeros((), dtype=torch.int64)
     return public
 
 
-def public_names(space: SearchSpace, kernel_transform: bool) -> dict[str, str]:
-    """Our name of every tensor of a supernet of `space`, and its public name, in the public order."""
-    return dict(_names(space, kernel_transform))
+def _naming(space: SearchSpace) -> Naming:
+    known = families("public")
+    if space.family not in known:
+        there = f"the space {space.name} is of the family {space.family}"
+        raise UserError(f"{there}; public checkpoints are supported for the family {', '.join(known)} only")
+    return cast(Naming, family_module(space.family, "public"))
 
 
-def _names(space: SearchSpace, kernel_transform: bool) -> Iterator[tuple[str, str]]:
-    yield from _conv_bn("body.stem", "first_conv")
-    kernels = [[3], *(stage.kernel for stage in space.stages for _ in range(stage.depth[-1]))]
-    for spec, choices in zip(space.blocks(space.largest()), kernels, strict=True):
-        ours, public = f"body.blocks.{spec.index}", f"blocks.{spec.index}.conv"
-        elastic = spec.expansion  # the static block's layers are plain ones, not wrapped once more
-        if elastic:
-            yield from _conv_bn(f"{ours}.expand", f"{public}.inverted_bottleneck", elastic)
-        yield from _conv_bn(f"{ours}.depthwise", f"{public}.depth_conv", elastic)
-        if kernel_transform:
-            for small, large in itertools.pairwise(choices):
-                yield f"{ours}.depthwise.transforms.to{small}", f"{public}.depth_conv.conv.{large}to{small}_matrix"
-        if spec.se:
-            for layer in ("reduce", "expand"):
-                for kind in ("weight", "bias"):
-                    yield f"{ours}.se.{layer}_{kind}", f"{public}.depth_conv.se.fc.{layer}.{kind}"
-        yield from _conv_bn(f"{ours}.project", f"{public}.point_linear", elastic)
-    if space.head.features:
-        yield from _conv_bn("body.final", "final_expand_layer")
-        yield "body.mix.weight", "feature_mix_layer.conv.weight"
-    else:
-        yield from _conv_bn("body.final", "feature_mix_layer")
-    for kind in ("weight", "bias"):
-        yield f"classifier.{kind}", f"classifier.linear.{kind}"
+class _Keys:
+    """A file's keys, by public names in whatever form."""
 
+    def __init__(self, path: Path, tensors: Mapping[str, Tensor], naming: Naming) -> None:
+        self.path, self.tensors, self.naming = path, tensors, naming
+        self.found: dict[str, str] = {}
+        for key in tensors:
+            first = self.found.setdefault(self._canonical(key), key)
+            if first != key:
+                raise UserError(f"{path} holds {first} and {key}, two names of one tensor; keep one")
 
-def _conv_bn(ours: str, public: str, elastic: bool = False) -> Iterator[tuple[str, str]]:
-    yield f"{ours}.weight", f"{public}.conv.conv.weight" if elastic else f"{public}.conv.weight"
-    for kind in BN_TENSORS:
-        yield f"{ours}_bn.{kind}", f"{public}.bn.bn.{kind}" if elastic else f"{public}.bn.{kind}"
+    def _canonical(self, key: str) -> str:
+        while key.startswith(PREFIXES):
+            key = key.partition(".")[2]
+        return self.naming.canonical(key)
 
+    def __contains__(self, public: str) -> bool:
+        return self._canonical(public) in self.found
 
-def _canonical(key: str) -> str:
-    """One name for all namings: as the oldest files have it."""
-    while key.startswith(PREFIXES):
-        key = key.partition(".")[2]
-    key = key.replace(".mobile_inverted_conv.", ".conv.")
-    key = key.replace(".conv.conv.weight", ".conv.weight")
-    return key.replace(".bn.bn.", ".bn.").replace(".linear.linear.", ".linear.")
+    def take(self, public: str) -> str:
+        """The file's key of a public name, which is not `left` any more."""
+        return self.found.pop(self._canonical(public))
 
+    def left(self) -> list[str]:
+        """The file's keys that were not taken."""
+        return list(self.found.values())
 
-def _canonical_keys(tensors: Mapping[str, Tensor], path: Path) -> dict[str, str]:
-    """The file's key of each canonical name."""
-    found: dict[str, str] = {}
-    for key in tensors:
-        first = found.setdefault(_canonical(key), key)
-        if first != key:
-            raise UserError(f"{path} holds {first} and {key}, two names of one tensor; keep one")
-    return found
-
-
-def _size(found: dict[str, str], tensors: dict[str, Tensor], name: str, dim: int, expected: str, path: Path) -> int:
-    """Size of a tensor in a dimension that the space leaves open."""
-    if name not in found:
-        raise UserError(f"{path} has no {name}; expected one of shape {expected}")
-    shape = tensors[found[name]].shape
-    if len(shape) != len(expected.split("×")) or not shape[dim]:
-        raise UserError(f"{path}: {found[name]} has shape {_shape(tensors[found[name]])}; expected {expected}")
-    return shape[dim]
+    def size(self, public: str, dim: int, expected: str) -> int:
+        """Size of a tensor in a dimension that the space leaves open."""
+        if public not in self:
+            raise UserError(f"{self.path} has no {public}; expected one of shape {expected}")
+        key = self.found[self._canonical(public)]
+        shape = self.tensors[key].shape
+        if len(shape) != len(expected.split("×")) or not shape[dim]:
+            raise UserError(f"{self.path}: {key} has shape {_shape(self.tensors[key])}; expected {expected}")
+        return shape[dim]
 
 
 def _shape(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "()"
-
-
-def _check_family(space: SearchSpace) -> None:
-    if space.family != FAMILY:
-        there = f"the space {space.name} is of the family {space.family}"
-        raise UserError(f"{there}; public checkpoints are supported for the family {FAMILY} only")
 
 
 # --- files ----------------------------------------------------------------------------------------------------

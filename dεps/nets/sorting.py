@@ -1,19 +1,20 @@
-"""Channel sorting: before subnets keep only the first channels, the most important ones must come first.
+"""Channel sorting: subnets keep only the first channels, so the most important ones must come first.
 
-Importance of a middle channel is the L1 norm of the weights that read it, in an inverted bottleneck the projection's
-(DεpS §3; OFA §3.1). The full model computes the same function afterwards. The optimizer's momentum is permuted with
-the weights.
+The importance of a channel is the L1 norm of the weights that read it, in an inverted bottleneck those of the
+projection (DεpS §3; OFA §3.1). Sorting leaves the function of the full model as it was. The optimizer's momentum is
+permuted with the weights. Which channels can be sorted is said by the modules (`dεps.nets.family.Sortable`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from dεps.nets.family import Sortable, SortableAxis
 from dεps.nets.supernet import Supernet
 
 Momentum = Callable[[nn.Parameter], Tensor | None]
@@ -23,7 +24,7 @@ Scope = Literal["groups", "all"]
 
 @torch.no_grad()
 def sort_channels(net: Supernet, momentum: Momentum = lambda parameter: None, scope: Scope = "groups") -> None:
-    """Sort every elastic block's middle channels, and SE hidden units, by importance, descending.
+    """Sort the middle channels of every elastic block, and SE hidden units, by descending importance.
 
     Args:
         net: changed in place.
@@ -32,25 +33,26 @@ def sort_channels(net: Supernet, momentum: Momentum = lambda parameter: None, sc
             E {3,4,6} within [0, width(4)) and [width(4), width(6)); "all" sorts globally, as OFA does on entering
             its first expand phase.
     """
-
-    def permute(tensor: Tensor, dim: int, order: Tensor) -> None:
-        tensors = [tensor]
-        if isinstance(tensor, nn.Parameter) and (buffer := momentum(tensor)) is not None:
-            tensors.append(buffer)
-        for each in tensors:
-            each.copy_(each.index_select(dim, order))
-
-    for axis in net.body.sortable():
+    for axis in sortable_axes(net):
         order = _order(axis.reader.abs().sum((0, 2, 3)), axis.borders if scope == "groups" else [])
         for tensor, dim in axis.tensors:
-            permute(tensor, dim, order)
+            buffer = momentum(tensor) if isinstance(tensor, nn.Parameter) else None
+            for each in (tensor,) if buffer is None else (tensor, buffer):
+                each.copy_(each.index_select(dim, order))
+
+
+def sortable_axes(net: nn.Module) -> Iterator[SortableAxis]:
+    """Every axis of the network that can be sorted; each must be sorted before the next one is asked for."""
+    for module in net.modules():
+        if isinstance(module, Sortable):
+            yield from module.sortable()
 
 
 def _order(importance: Tensor, borders: list[int]) -> Tensor:
-    """Stable descending order, within [0, b0), [b0, b1), … and the rest."""
+    """Channels by descending importance (channels,), stably, within [0, b0), [b0, b1), … and the rest."""
     edges = sorted({0, *borders, len(importance)})
-    parts = [
+    groups = [
         start + torch.argsort(importance[start:end], descending=True, stable=True)
         for start, end in itertools.pairwise(edges)
     ]
-    return torch.cat(parts)
+    return torch.cat(groups)

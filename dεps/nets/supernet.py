@@ -1,55 +1,28 @@
 """The supernet: one weight-shared network built from a `SearchSpace`, run as any of its archs.
 
 The arch is an argument of `forward`, not a state of the network: two archs can never be mixed up, and a step that
-trains four subnets is four calls. What a family's layers are is said in a module of its own.
+trains four subnets is four calls. The layers are those of the space's family, `dεps/nets/<family>/network.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from dεps.nets.layers import ElasticBatchNorm, SortableAxis, Stretch, part
-from dεps.nets.mobilenet.network import MobileNetBody
-from dεps.nets.resnet.network import ResNetBody
-from dεps.spaces.space import Arch, SearchSpace
-
-
-class Body(Protocol):
-    """A family's network without the classifier."""
-
-    features: int  # of the largest arch
-
-    def __call__(self, x: Tensor, arch: Arch) -> Tensor:
-        """Images (batch, channels, height, width) to features (batch, features of `arch`)."""
-        ...
-
-    def stretches(self, arch: Arch) -> Iterator[Stretch]:
-        """The same as ordinary layers with weights of their own, one stretch after the other."""
-        ...
-
-    def sortable(self) -> Iterator[SortableAxis]:
-        """All channels whose order is free; the caller permutes each before it asks for the next."""
-        ...
-
-    def residual_norms(self) -> Iterator[ElasticBatchNorm]:
-        """The last BN of each residual block."""
-        ...
-
-
-BODIES = {"mobilenet": MobileNetBody, "resnet": ResNetBody}
+from dεps.nets.family import Body, HasShortcut
+from dεps.nets.layers import slice_of
+from dεps.spaces.space import Arch, SearchSpace, family_module
 
 
 class Supernet(nn.Module):
     """All weights of a search space.
 
     Args:
-        space: the space that `forward` accepts archs from.
+        space: the space whose archs `forward` accepts.
         classes: number of classes.
         channels: number of input channels.
         kernel_transform: learn a linear map for each smaller kernel (OFA, RSS) instead of a plain centre crop.
@@ -62,7 +35,7 @@ class Supernet(nn.Module):
         super().__init__()
         self.choices = space  # the archs worth asking for; a method may train only a part of the space
         self.space, self.classes, self.channels, self.kernel_transform = space, classes, channels, kernel_transform
-        self.body: Body = BODIES[space.family](space, channels, kernel_transform)
+        self.body: Body = family_module(space.family, "network").Body(space, channels, kernel_transform)
         self.classifier = nn.Linear(self.body.features, classes)
         self._initialise(seed)
         self.to(memory_format=torch.channels_last)
@@ -84,14 +57,20 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor, arch: Arch, dropout: float = 0.0, generator: Generator | None = None) -> Tensor:
         """Logits (batch, classes) of images (batch, channels, height, width) under `arch`.
 
-        Dropout before the classifier is applied where `dropout` > 0, drawn from `generator`. The size of the images
-        need not be `arch.resolution`.
+        With `dropout` > 0, that share of the features is dropped before the classifier, drawn from `generator`. The
+        images may have another size than `arch.resolution`.
         """
         return self.classify(self.body(x, arch), dropout, generator)
 
     def classify(self, x: Tensor, dropout: float = 0.0, generator: Generator | None = None) -> Tensor:
-        """Logits (batch, classes) of what the body gave; see `forward`."""
+        """Logits (batch, classes) of the body's features (batch, features); see `forward`."""
         if dropout > 0.0:
             keep = torch.rand(x.shape, generator=generator, device=x.device) >= dropout
             x = x * keep / (1.0 - dropout)
-        return F.linear(x, part(self.classifier.weight, self.classes, x.shape[1]), self.classifier.bias)
+        return F.linear(x, slice_of(self.classifier.weight, self.classes, x.shape[1]), self.classifier.bias)
+
+    def residual_scales(self) -> Iterator[nn.Parameter]:
+        """γ of the last BN of each block with a shortcut: at zero, such a block is its shortcut alone."""
+        for module in self.modules():
+            if isinstance(module, HasShortcut) and (scale := module.residual_scale()) is not None:
+                yield scale

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from dεps.core.errors import UserError
@@ -133,7 +134,7 @@ class Layer(NamedTuple):
 class SearchSpace:
     """A family of archs; see `params/space/*.yaml` for the fields in use, and `dεps/nets/` for those of a family.
 
-    A family is a subclass named `Space` in a file of that folder, whose name is the value of the key `family`.
+    A family is a folder there, named by the key `family`; its `geometry.py` has a subclass named `Space`.
     """
 
     name: str
@@ -151,7 +152,7 @@ class SearchSpace:
             return cls
         family = data.get("family", cls.family)
         check_choice(family, families(), f"{where}.family")
-        return import_module(f"dεps.nets.{family}.geometry").Space
+        return family_module(family, "geometry").Space
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
@@ -436,9 +437,15 @@ class SearchSpace:
         )
 
 
-def families() -> list[str]:
-    """Allowed values of a space's key `family`."""
-    return sorted(path.parent.name for path in Path(__file__).parents[1].glob("nets/*/geometry.py"))
+def families(module: str = "geometry") -> list[str]:
+    """Names of the families with this module in their folder; with `geometry`, of all."""
+    folders = map(Path, import_module("dεps.nets").__path__)
+    return sorted({path.parent.name for folder in folders for path in folder.glob(f"*/{module}.py")})
+
+
+def family_module(family: str, module: str) -> ModuleType:
+    """A module out of a family's folder `dεps/nets/<family>/`."""
+    return import_module(f"dεps.nets.{family}.{module}")
 
 
 def strided(size: int, stride: int) -> int:

@@ -303,8 +303,8 @@ class Trainer:
             for parameter in self.net.parameters():
                 self._momentum(parameter).zero_()
         if phase.zero_gamma:
-            for norm in self.net.body.residual_norms():
-                nn.init.zeros_(norm.weight)
+            for scale in self.net.residual_scales():
+                nn.init.zeros_(scale)
 
     def _step(self, images: Tensor, labels: Tensor, phase: Phase) -> None:
         self.net.train()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dεps.nets.mobilenet.geometry import middle_width
-from dεps.nets.sorting import sort_channels
+from dεps.nets.sorting import sort_channels, sortable_axes
 from dεps.nets.supernet import Supernet
 from tests.conftest import load_space
 from tests.nets.test_supernet import IMAGE, randomised
@@ -18,7 +18,7 @@ def test_the_full_model_computes_the_same(name, scope):
     images = torch.randn(8, 3, IMAGE, IMAGE, generator=torch.Generator().manual_seed(0)).double()
     with torch.no_grad():
         before = net(images, space.largest())
-        axes = list(net.body.sortable())
+        axes = list(sortable_axes(net))
         weights = [axis.reader.clone() for axis in axes]
         sort_channels(net, scope=scope)
         assert not any(torch.equal(old, axis.reader) for old, axis in zip(weights, axes, strict=True))

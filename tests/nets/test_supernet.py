@@ -89,7 +89,7 @@ def _check_transformed(net, plain, arch) -> None:
     expected, found = {}, {parameter: parameter.grad for parameter in net.parameters()}
     net.zero_grad()  # or parts of parameters would be leaves of their own
     for conv, spec in zip(convs, net.space.blocks(arch), strict=True):
-        layer = net.body.blocks[spec.index].depthwise
+        layer = net.body.blocks[spec.place].depthwise
         sources = [layer.weight, *layer.transforms.values()]
         sliced = layer.sliced(spec.mid, spec.kernel)
         expected |= dict(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dεps.nets.extract import extract, plain_classifier
+from dεps.nets.extract import extract, stretches
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost
 from tests.conftest import NETWORKS, load_space
@@ -69,7 +69,7 @@ def test_closed_form_equals_a_count_on_the_built_network(name, archs):
         arch = space.sample(Random(seed))
         images = torch.zeros(1, 3, arch.resolution, arch.resolution, device="meta")
         shape, macs, params = images.shape, 0, 0
-        for stretch in [*net.body.stretches(arch), plain_classifier(net, arch)]:
+        for stretch in stretches(net, arch):
             key = (stretch.key, shape)  # equal layers on equal inputs are counted once
             if key not in known:
                 x = torch.zeros(shape, device="meta")

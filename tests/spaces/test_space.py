@@ -153,14 +153,14 @@ def test_no_arch_is_refused(text):
 
 def test_block_geometry_of_the_largest_micro_arch(micro):
     blocks = list(micro.blocks(micro.largest()))
-    assert [block.index for block in blocks] == list(range(10))
+    assert [block.place for block in blocks] == list(range(10))
     assert [block.stride for block in blocks] == [1, 2, 1, 1, 1, 1, 1, 2, 1, 1]
     assert [block.skip for block in blocks] == [True, False, True, True, False, True, True, False, True, True]
     assert [block.mid for block in blocks] == [8, 32, 64, 64, 64, 96, 96, 96, 160, 160]
 
 
 def test_block_indices_skip_inactive_blocks(micro):
-    assert [block.index for block in micro.blocks(micro.smallest())] == [0, 1, 4, 7]
+    assert [block.place for block in micro.blocks(micro.smallest())] == [0, 1, 4, 7]
 
 
 @pytest.mark.parametrize(

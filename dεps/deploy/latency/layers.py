@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from dεps.nets.extract import plain_classifier
-from dεps.nets.layers import Stretch
+from dεps.nets.extract import stretches
+from dεps.nets.family import Stretch
 from dεps.nets.supernet import Supernet
 from dεps.spaces.space import Arch, SearchSpace
 
@@ -43,8 +43,8 @@ class Layers:
     def kinds(self, arch: Arch) -> Iterator[Kind]:
         """Of `arch`, in the order of computation."""
         shape: Shape = (self.net.channels, arch.resolution, arch.resolution)
-        for stretch in [*self.net.body.stretches(arch), plain_classifier(self.net, arch)]:
-            kind = Kind(_without_place(stretch.key), shape)
+        for stretch in stretches(self.net, arch):
+            kind = Kind(stretch.kind, shape)
             if kind not in self._outputs:
                 self._meet(kind, stretch)
             yield kind
@@ -60,11 +60,6 @@ class Layers:
     def _meet(self, kind: Kind, stretch: Stretch) -> None:
         self.built[kind] = stretch.build().eval().to(memory_format=torch.channels_last)
         self._outputs[kind] = tuple(self.built[kind](torch.zeros(1, *kind.inputs)).shape[1:])
-
-
-def _without_place(key: Hashable) -> Hashable:
-    """A block's position in the supernet makes no difference to its time."""
-    return key._replace(index=0) if "index" in getattr(key, "_fields", ()) else key
 
 
 def _everywhere_alike(space: SearchSpace) -> Iterator[Arch]:

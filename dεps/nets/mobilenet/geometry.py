@@ -43,7 +43,7 @@ class Head:
 class BlockSpec(NamedTuple):
     """Geometry of one inverted bottleneck inside one arch: all that a builder or a cost model needs."""
 
-    index: int  # position in the supernet's flat list of blocks; 0 is the static block
+    place: int  # position in the supernet's flat list of blocks; 0 is the static block
     inputs: int
     mid: int
     outputs: int
@@ -94,7 +94,7 @@ class Space(SearchSpace):
                 mid = middle_width(width, block.expand)
                 stride = stage.stride if position == 0 else 1
                 yield BlockSpec(
-                    index=start + position,
+                    place=start + position,
                     inputs=width,
                     mid=mid,
                     outputs=stage.width,
@@ -113,7 +113,7 @@ class Space(SearchSpace):
         size = strided(arch.resolution, self.stem.stride)
         yield Layer(3, channels, self.stem.width, size)
         for block in self.blocks(arch):
-            slot = block.index - 1 if block.index else None
+            slot = block.place - 1 if block.place else None
             if block.expansion:
                 yield Layer(1, block.inputs, block.mid, size, slot=slot)
             size = strided(size, block.stride)

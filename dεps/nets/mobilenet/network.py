@@ -1,19 +1,21 @@
-"""The MobileNet family's network up to its features: stem, inverted bottlenecks, head."""
+"""Network of the MobileNet family up to its features: stem, inverted bottlenecks, head."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import cast
 
 from torch import Tensor, nn
 
+from dεps.nets.family import SortableAxis, Stretch
 from dεps.nets.layers import (
     ElasticBatchNorm,
     ElasticConv,
     ElasticDepthwise,
     ElasticSqueezeExcite,
-    SortableAxis,
-    Stretch,
+    Pool,
+    Residual,
     activate,
     activation,
 )
@@ -57,7 +59,7 @@ class ElasticBlock(nn.Module):
         y = self.project_bn(self.project(y, spec.outputs))
         return x + y if spec.skip else y
 
-    def plain(self, spec: BlockSpec) -> PlainBlock:
+    def plain(self, spec: BlockSpec) -> Residual:
         """The block as `spec` says, of ordinary layers."""
         layers: list[nn.Module] = []
         if spec.expansion:
@@ -66,48 +68,27 @@ class ElasticBlock(nn.Module):
         if spec.se:
             layers.append(self.se.plain(spec.mid, spec.se))
         layers += [self.project.plain(spec.mid, spec.outputs), self.project_bn.plain(spec.outputs)]
-        return PlainBlock(layers, spec.skip)
+        return Residual(*layers, skip=spec.skip)
 
     def sortable(self) -> Iterator[SortableAxis]:
-        """The middle channels, then the hidden units of squeeze-and-excite."""
+        """The middle channels; squeeze-and-excite has hidden units of its own."""
         if not self.largest.expansion:
             return
         # Every expand ratio but the smallest is a border that sorting must not cross: the smallest shrinks out of
         # the next one's leading channels, so those may mix, while later groups must stay behind it.
         borders = [middle_width(self.largest.inputs, ratio) for ratio in self.expands[1:]]
-        tensors = [(self.expand.weight, 0), (self.depthwise.weight, 0), (self.project.weight, 1)]
-        tensors += [*self.expand_bn.sortable(), *self.depthwise_bn.sortable()]
-        if self.largest.se:
-            se = self.se
-            tensors += [(se.reduce_weight, 1), (se.expand_weight, 0), (se.expand_bias, 0)]
-        yield SortableAxis(self.project.weight, borders, tensors)
-        if self.largest.se:
-            # Over their whole width, as the public code does, whatever groups the channels are sorted in.
-            hidden = [(se.reduce_weight, 0), (se.reduce_bias, 0), (se.expand_weight, 1)]
-            yield SortableAxis(se.expand_weight, [], hidden)
+        tensors = [*self.expand.by_output(), *self.expand_bn.by_channel()]
+        tensors += [*self.depthwise.by_channel(), *self.depthwise_bn.by_channel()]
+        tensors += self.se.by_channel() if self.largest.se else []
+        yield SortableAxis(self.project.weight, borders, [*tensors, *self.project.by_input()])
+
+    def residual_scale(self) -> nn.Parameter | None:
+        """γ of the projection's BN."""
+        return self.project_bn.weight if self.largest.skip else None
 
 
-class PlainBlock(nn.Module):
-    """Inverted bottleneck of fixed shape."""
-
-    def __init__(self, layers: list[nn.Module], skip: bool) -> None:
-        super().__init__()
-        self.layers, self.skip = nn.Sequential(*layers), skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.layers(x)
-        return x + y if self.skip else y
-
-
-class Pool(nn.Module):
-    """Global average, keeping the two spatial dimensions."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3), keepdim=True)
-
-
-class MobileNetBody(nn.Module):
-    """Images (batch, channels, height, width) to features (batch, features), under any arch of the space."""
+class Body(nn.Module):
+    """Features (batch, features) of images (batch, channels, height, width) under any arch of the space."""
 
     def __init__(self, space: Space, channels: int, kernel_transform: bool) -> None:
         super().__init__()
@@ -131,19 +112,23 @@ class MobileNetBody(nn.Module):
         stem, head = self.space.stem, self.space.head
         x = activate(self.stem_bn(self.stem(x, stem.width)), stem.act)
         for spec in self.space.blocks(arch):
-            x = self.blocks[spec.index](x, spec)
+            x = self._block(spec)(x, spec)
         x = activate(self.final_bn(self.final(x, head.expand)), head.act)
         x = x.mean((2, 3), keepdim=True)
         if head.features:
             x = activate(self.mix(x, head.features), head.act)
         return x.flatten(1)
 
+    def _block(self, spec: BlockSpec) -> ElasticBlock:
+        return cast(ElasticBlock, self.blocks[spec.place])
+
     def stretches(self, arch: Arch) -> Iterator[Stretch]:
-        """The body of `arch` as ordinary layers: stem, each block, head."""
+        """Stem, each block, and head of `arch` as ordinary layers."""
+        specs = list(self.space.blocks(arch))
         yield Stretch("stem", self._plain_stem)
-        for spec in self.space.blocks(arch):
-            yield Stretch(spec, partial(self.blocks[spec.index].plain, spec))
-        yield Stretch("head", partial(self._plain_head, spec.outputs))
+        for spec in specs:
+            yield Stretch(spec, partial(self._block(spec).plain, spec))
+        yield Stretch("head", partial(self._plain_head, specs[-1].outputs))
 
     def _plain_stem(self) -> nn.Module:
         stem, channels = self.space.stem, self.stem.weight.shape[1]
@@ -157,12 +142,3 @@ class MobileNetBody(nn.Module):
         if head.features:
             layers += [self.mix.plain(head.expand, head.features), activation(head.act)]
         return nn.Sequential(*layers, nn.Flatten())
-
-    def sortable(self) -> Iterator[SortableAxis]:
-        """All channels whose order is free; the caller permutes each before it asks for the next."""
-        for block in self.blocks:
-            yield from block.sortable()
-
-    def residual_norms(self) -> Iterator[ElasticBatchNorm]:
-        """The last BN of each block that has a skip."""
-        return (block.project_bn for block in self.blocks if block.largest.skip)

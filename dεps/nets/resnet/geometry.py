@@ -32,7 +32,7 @@ class StemSpec(NamedTuple):
 class BottleneckSpec(NamedTuple):
     """Geometry of one bottleneck inside one arch."""
 
-    index: int  # position in the supernet's flat list of blocks
+    place: int  # position in the supernet's flat list of blocks
     inputs: int
     mid: int
     outputs: int
@@ -101,7 +101,7 @@ class Space(SearchSpace):
         yield Layer(3, stem.mid, stem.outputs, size)
         size = strided(size, 2)
         for block in self.blocks(arch):
-            slot = self.stages[0].depth[-1] + block.index
+            slot = self.stages[0].depth[-1] + block.place
             yield Layer(1, block.inputs, block.mid, size, slot=slot)
             size = strided(size, block.stride)
             yield Layer(3, block.mid, block.mid, size, slot=slot)

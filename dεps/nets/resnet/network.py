@@ -1,33 +1,19 @@
-"""The ResNet-D family's network up to its features: stem and bottlenecks."""
+"""Network of the ResNet-D family up to its features: stem and bottlenecks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dεps.nets.layers import ElasticBatchNorm, ElasticConv, SortableAxis, Stretch
+from dεps.nets.family import Graph, SortableAxis, Stretch
+from dεps.nets.layers import ElasticConvBN, Residual
 from dεps.nets.resnet.geometry import BottleneckSpec, Space, StemSpec
 from dεps.spaces.space import Arch, make_divisible
-
-
-class ElasticConvBN(nn.Module):
-    """Convolution and BN over the first channels."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = ElasticConv(inputs, outputs, kernel, stride)
-        self.bn = ElasticBatchNorm(outputs)
-
-    def forward(self, x: Tensor, outputs: int) -> Tensor:
-        return self.bn(self.conv(x, outputs))
-
-    def plain(self, inputs: int, outputs: int) -> list[nn.Module]:
-        """The slice as ordinary layers."""
-        return [self.conv.plain(inputs, outputs), self.bn.plain(outputs)]
 
 
 class ElasticBottleneck(nn.Module):
@@ -66,9 +52,12 @@ class ElasticBottleneck(nn.Module):
     def sortable(self) -> Iterator[SortableAxis]:
         """The channels that the last 1×1 reads, then those that the 3×3 reads."""
         borders = [make_divisible(round(self.largest.outputs * ratio)) for ratio in self.expands[1:]]
-        for first, second in ((self.middle, self.restore), (self.reduce, self.middle)):
-            reader = second.conv.weight
-            yield SortableAxis(reader, borders, [(first.conv.weight, 0), *first.bn.sortable(), (reader, 1)])
+        for maker, reader in ((self.middle, self.restore), (self.reduce, self.middle)):
+            yield SortableAxis(reader.conv.weight, borders, [*maker.by_output(), *reader.by_input()])
+
+    def residual_scale(self) -> nn.Parameter:
+        """γ of the last BN."""
+        return self.restore.bn.weight
 
 
 class PlainBottleneck(nn.Module):
@@ -81,20 +70,13 @@ class PlainBottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.path(x) + self.shortcut(x))
 
-
-class Residual(nn.Module):
-    """The layers beside an identity."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Append path, shortcut, sum and ReLU."""
+        return graph.node("Relu", graph.node("Add", graph.add(self.path, x), graph.add(self.shortcut, x)))
 
 
-class ResNetBody(nn.Module):
-    """Images (batch, channels, height, width) to features (batch, width of the last stage), under any arch."""
+class Body(nn.Module):
+    """Features (batch, width of the last stage) of images (batch, channels, height, width), under any arch."""
 
     def __init__(self, space: Space, channels: int, kernel_transform: bool) -> None:
         super().__init__()
@@ -116,15 +98,18 @@ class ResNetBody(nn.Module):
         x = F.relu(self.stem_out(x, stem.outputs), inplace=True)
         x = F.max_pool2d(x, 3, 2, 1)
         for spec in self.space.blocks(arch):
-            x = self.blocks[spec.index](x, spec)
+            x = self._block(spec)(x, spec)
         return x.mean((2, 3))
 
+    def _block(self, spec: BottleneckSpec) -> ElasticBottleneck:
+        return cast(ElasticBottleneck, self.blocks[spec.place])
+
     def stretches(self, arch: Arch) -> Iterator[Stretch]:
-        """The body of `arch` as ordinary layers: stem, each block, pooling."""
+        """Stem, each block, and pooling of `arch` as ordinary layers."""
         stem = self.space.stem_spec(arch)
         yield Stretch(stem, partial(self._plain_stem, stem))
         for spec in self.space.blocks(arch):
-            yield Stretch(spec, partial(self.blocks[spec.index].plain, spec))
+            yield Stretch(spec, partial(self._block(spec).plain, spec))
         yield Stretch("pool", lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
 
     def _plain_stem(self, stem: StemSpec) -> nn.Module:
@@ -134,12 +119,3 @@ class ResNetBody(nn.Module):
             layers.append(Residual(*self.stem_residual.plain(stem.mid, stem.mid), nn.ReLU(inplace=True)))
         layers += [*self.stem_out.plain(stem.mid, stem.outputs), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
         return nn.Sequential(*layers)
-
-    def sortable(self) -> Iterator[SortableAxis]:
-        """All channels whose order is free; the caller permutes each before it asks for the next."""
-        for block in self.blocks:
-            yield from block.sortable()
-
-    def residual_norms(self) -> Iterator[ElasticBatchNorm]:
-        """The last BN of each bottleneck."""
-        return (block.restore.bn for block in self.blocks)
