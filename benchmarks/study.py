@@ -20,7 +20,7 @@ from unittest.mock import patch
 from PIL import Image
 
 from benchmarks.timing import Comparison, seconds_of
-from dεps.core.config import read_params
+from dεps.core.params import read_params
 from dεps.data.manifest import prepared_folder
 from dεps.sources.arrays import read_fashion_mnist_mini
 from dεps.tuning.objective import ShrinkPhase

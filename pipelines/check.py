@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.core.config import read_params
 from dεps.core.files import write_json
+from dεps.core.params import read_params
 from dεps.planning.check import check_params
 from dεps.workspace.stage import guarded
 

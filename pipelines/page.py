@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dεps.core.config import read_params
 from dεps.core.files import write_atomic
+from dεps.core.params import read_params
 from dεps.report.page import render
 from dεps.report.results import all_results
 from dεps.report.tables import EXPERIMENTS, PAGE

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dεps.core.config import selected
 from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
+from dεps.core.params import selected
 from dεps.data.splits import PreparedData
 from dεps.evaluation.accuracy import top1
 from dεps.evaluation.baseline import ReferenceConfig, logistic_regression

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.core.config import read_params
 from dεps.core.files import write_json
+from dεps.core.params import read_params
 from dεps.tracking.sync import instances, track
 from dεps.workspace.stage import guarded
 

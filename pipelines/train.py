@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.core.config import section
 from dεps.core.device import set_up
+from dεps.core.params import section
 from dεps.evaluation.inputs import load_data
 from dεps.methods import registry
 from dεps.spaces.space import SearchSpace

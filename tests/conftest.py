@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from dεps.core.config import structured
+from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
 from dεps.data.splits import PreparedData
 from dεps.planning.check import composed

@@ -29,7 +29,7 @@ def evaluate(
     supernet: Path, experiment: str | None, split: str, archs: tuple[str, ...], images: int | None, as_json: bool
 ) -> None:
     """Measure archs of a supernet file on an experiment's prepared data, BN recalibrated."""
-    from dεps.core.config import read_params
+    from dεps.core.params import read_params
     from dεps.evaluation.assess import assess, print_assessment
 
     result = assess(supernet, read_params(), experiment, split, archs, images)

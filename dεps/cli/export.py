@@ -47,7 +47,7 @@ def export(
     Chosen on validation among what search finds. The file holds classes, preprocessing, arch, cost and accuracies, and
     is compared with PyTorch before it is kept.
     """
-    from dεps.core.config import read_params
+    from dεps.core.params import read_params
     from dεps.deploy.export.command import Wish, print_exported
     from dεps.deploy.export.command import export as write
     from dεps.deploy.latency.timing import Conditions

@@ -42,7 +42,7 @@ def latency(
 
     The table of layers is kept and used again, by `deps export --max-latency-ms` too.
     """
-    from dεps.core.config import read_params
+    from dεps.core.params import read_params
     from dεps.deploy.latency.command import latency as measure
     from dεps.deploy.latency.command import print_latency
     from dεps.deploy.latency.timing import Conditions

@@ -25,7 +25,7 @@ def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | N
     OVERRIDES as for `deps params`, which are composed but not written; without any, params.yaml as it is, or the
     defaults where there is none. Wall time is predicted from a few steps on made-up images.
     """
-    from dεps.core.config import PARAMS, read_params
+    from dεps.core.params import PARAMS, read_params
     from dεps.planning.check import check_params, composed
     from dεps.planning.plan import plan_experiments
     from dεps.planning.show import FIGURE_FILES, print_plan, save_figure, to_json

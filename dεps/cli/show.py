@@ -10,7 +10,7 @@ import click
 def show(as_json: bool) -> None:
     """Print the results tables and where the report is."""
     if as_json:
-        from dεps.core.config import read_params
+        from dεps.core.params import read_params
         from dεps.report.results import to_json
 
         click.echo(to_json(read_params()))

@@ -12,67 +12,57 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import AfterValidator, Field
 from torch import Generator, Tensor
 
-from dεps.core.errors import UserError, check_numbers
+from dεps.core.errors import UserError
 from dεps.core.randomness import derive
+from dεps.core.schema import Probability, checked
 from dεps.data.folder import to_picture
 from dεps.data.splits import Split
 
-AUTO_AUGMENT = ("none", "imagenet", "cifar10")
 #: aspect ratios of a random resized crop (Szegedy et al., arXiv 1409.4842, §6)
 ASPECT = (3 / 4, 4 / 3)
 #: what AutoAugment shows where it moves an image away (arXiv 1805.09501, Appendix A: grey)
 FILL = 128
 
 
-@dataclass
+def _jitter(strengths: list[float]) -> list[float]:
+    good = len(strengths) == 4 and all(0 <= one <= 100 for one in strengths) and strengths[3] <= 0.5
+    if strengths and not good:
+        raise ValueError("expected [] or [brightness, contrast, saturation, hue], each 0 to 100, hue at most 0.5")
+    return strengths
+
+
+#: α of the beta distribution that a mixing ratio is drawn from; 0: no mixing
+Mixing = Annotated[float, Field(ge=0, le=1000)]
+
+
+@checked
 class AugmentConfig:
     """Augmentation of training images, in the order in which it is done."""
 
-    #: smallest share of the area in a random crop resized to the data's size (ImageNet: 0.08); 0: none
-    resized_crop: float = 0.0
+    #: smallest share of the image's area that a random crop keeps, before it is resized (ImageNet: 0.08); 0: no crop
+    resized_crop: Probability = 0.0
     #: mirror half of the images
     flip: bool = True
-    #: random crop after reflecting this many pixels at each border; 0: none
-    crop_padding: int = 4
-    #: learned policy (AutoAugment, arXiv 1805.09501): none, imagenet, cifar10
-    auto_augment: str = "none"
+    #: pixels by which each border is reflected before a random crop of the image's own size; 0: no crop
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 4
+    #: learned policy (AutoAugment, arXiv 1805.09501)
+    auto_augment: Literal["none", "imagenet", "cifar10"] = "none"
     #: strengths of brightness, contrast, saturation and hue; empty: none
-    color_jitter: list[float] = field(default_factory=list)
+    color_jitter: Annotated[list[float], AfterValidator(_jitter)] = field(default_factory=list)
     #: probability that a rectangle is replaced by the mean colour (arXiv 1708.04896)
-    random_erasing: float = 0.0
-    #: α of mixup (arXiv 1710.09412); 0: none
-    mixup: float = 0.0
-    #: α of CutMix (arXiv 1905.04899); 0: none. With mixup too, each batch draws one of them
-    cutmix: float = 0.0
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if not 0.0 <= self.resized_crop <= 1.0:
-            raise UserError(
-                f"{where}.resized_crop is {self.resized_crop}; expected a share of the area, up to 1, or 0 for none"
-            )
-        if not 0 <= self.crop_padding <= 64:
-            raise UserError(f"{where}.crop_padding is {self.crop_padding}; expected 0 to 64 pixels")
-        if self.auto_augment not in AUTO_AUGMENT:
-            raise UserError(f"{where}.auto_augment is {self.auto_augment!r}; allowed: {', '.join(AUTO_AUGMENT)}")
-        jitter = self.color_jitter
-        good = len(jitter) == 4 and all(0 <= value <= 100 for value in jitter) and jitter[3] <= 0.5
-        if jitter and not good:
-            expected = "[] or [brightness, contrast, saturation, hue], each 0 or more, hue at most 0.5"
-            raise UserError(f"{where}.color_jitter is {jitter}; expected {expected}")
-        if not 0.0 <= self.random_erasing <= 1.0:
-            raise UserError(f"{where}.random_erasing is {self.random_erasing}; expected a probability, 0 to 1")
-        for key in ("mixup", "cutmix"):
-            if getattr(self, key) < 0:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected α, 0 (none) or more")
-        check_numbers(self, where, mixup=(0, 1000), cutmix=(0, 1000))
+    random_erasing: Probability = 0.0
+    #: of mixup (arXiv 1710.09412)
+    mixup: Mixing = 0.0
+    #: of CutMix (arXiv 1905.04899); with mixup too, each batch draws one of them
+    cutmix: Mixing = 0.0
 
     def check_images(self, where: str, size: int, channels: int) -> None:
         """Raise `UserError` naming the key below `where` that images of this size and colour cannot be given."""

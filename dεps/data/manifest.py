@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dεps.core.config import check_plain
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
+from dεps.core.schema import check_plain
 from dεps.data.config import DatasetConfig, read_classes
 
 SPLITS = ("train", "validation", "test")

@@ -6,14 +6,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from dεps.core.errors import check_numbers
 from dεps.core.randomness import derive
+from dεps.core.schema import Images, checked
 from dεps.core.stopwatch import computing
 from dεps.data.augment import WHOLE, AugmentConfig, Part
 from dεps.data.batches import Normalise, plain_batches
@@ -179,16 +180,14 @@ def pareto_metrics(points: pd.DataFrame, column: str) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
 
 
-@dataclass
+@checked
 class PopulationConfig:
     """Random archs per MAC bucket (RSS, arXiv 2204.09210)."""
 
-    buckets: int = 5
-    per_bucket: int = 100
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        check_numbers(self, where, buckets=(1, 1000), per_bucket=(1, 10**5))
+    #: equal ranges of MACs between the smallest and the largest arch
+    buckets: Annotated[int, Field(ge=1, le=1000)] = 5
+    #: archs in each
+    per_bucket: Annotated[int, Field(ge=1, le=100_000)] = 100
 
 
 #: of a tilt: the last choice of several is e⁶ times as likely as the first, or the first as the last
@@ -242,15 +241,11 @@ def sample_population(
     return [(bucket, arch) for bucket, archs in enumerate(by_bucket) for arch in archs]
 
 
-@dataclass
+@checked
 class EvaluateConfig:
     """The `evaluate` section of an experiment."""
 
     #: training images for BN recalibration
-    recalibration_images: int = 2000
-    #: random archs per MAC bucket, measured on test (for the report) and on validation (for the predictor)
+    recalibration_images: Images = 2000
+    #: random archs, measured on test (for the report) and on validation (for the predictor)
     population: PopulationConfig = field(default_factory=PopulationConfig)
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        check_numbers(self, where, recalibration_images=(2, 10**9))

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Generator
 
-from dεps.core.config import selected
 from dεps.core.device import best_device, set_up
 from dεps.core.errors import UserError
+from dεps.core.params import selected
 from dεps.core.progress import progress
 from dεps.core.randomness import derive
 from dεps.data.splits import Split

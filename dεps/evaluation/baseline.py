@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from dεps.core.errors import check_numbers
 from dεps.core.randomness import python_rng
+from dεps.core.schema import Images, checked
 from dεps.core.stopwatch import computing
 from dεps.data.augment import resize
 from dεps.data.splits import PreparedData, Split
@@ -20,20 +21,16 @@ from dεps.data.splits import PreparedData, Split
 LARGEST, SHRUNK = 64, 32
 
 
-@dataclass
+@checked
 class ReferenceConfig:
     """The `reference` section of an experiment."""
 
     #: training images for the full model's BN recalibration
-    recalibration_images: int = 2000
-    #: at most so many training images for logistic regression
-    logistic_images: int = 10_000
-    logistic_iterations: int = 100
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        images = (2, 10**9)
-        check_numbers(self, where, recalibration_images=images, logistic_images=images, logistic_iterations=(2, 10**6))
+    recalibration_images: Images = 2000
+    #: training images for logistic regression, at most
+    logistic_images: Images = 10_000
+    #: iterations of its solver (L-BFGS), at most
+    logistic_iterations: Annotated[int, Field(ge=2, le=1_000_000)] = 100
 
 
 @computing()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.core.config import section
 from dεps.core.errors import UserError
+from dεps.core.params import section
 from dεps.data.augment import AugmentConfig
 from dεps.data.config import DatasetConfig
 from dεps.data.splits import PreparedData

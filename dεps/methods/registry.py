@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError
+from dεps.core.schema import structured
 from dεps.methods.base import Look, Method, MethodFile, Restricted, Setup
 
 #: files that methods are made from, which are none themselves

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError, check_numbers
 from dεps.core.files import replace_atomic
+from dεps.core.schema import structured
 from dεps.core.tensors import read_description, read_tensors, save_tensors
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost

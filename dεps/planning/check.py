@@ -12,17 +12,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from dεps.core.config import (
-    LISTS,
-    PARAMS,
-    check_names,
-    check_plain,
-    section,
-    selected,
-    structured,
-)
 from dεps.core.errors import UserError
 from dεps.core.files import write_atomic
+from dεps.core.params import PARAMS, SELECTION, check_names, section, selected
+from dεps.core.schema import check_plain, structured
 from dεps.data.config import DatasetConfig
 from dεps.deploy.export.config import ExportConfig
 from dεps.evaluation.accuracy import EvaluateConfig
@@ -77,7 +70,7 @@ def check_params(params: dict[str, Any]) -> None:
         if key not in TOP_LEVEL:
             raise UserError(f"{key} is no known key; allowed: {', '.join(TOP_LEVEL)}")
     check_names(section(params, "experiments"), "experiments")
-    for key in LISTS:
+    for key in SELECTION:
         selected(params, key)
     if not isinstance(params.get("launch"), str) or not params["launch"].strip():
         raise UserError(f"launch is {params.get('launch')!r}; expected a command, python or torchrun with its options")

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from dεps.core.config import read_params, section, structured
 from dεps.core.errors import UserError
+from dεps.core.params import read_params, section
 from dεps.core.randomness import python_rng
+from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.methods import full_model, registry

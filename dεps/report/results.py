@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from dεps.core.config import check_plain, section, selected, structured
 from dεps.core.errors import UserError
 from dεps.core.files import read_json, read_numbers, read_records
+from dεps.core.params import section, selected
+from dεps.core.schema import check_plain, structured
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import remarks

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dεps.core.config import read_params
+from dεps.core.params import read_params
 from dεps.deploy.export.config import macs_text
 from dεps.report.results import Results, all_results
 from dεps.report.style import label

@@ -8,29 +8,28 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from dεps.core.errors import check_numbers
+from dεps.core.schema import Images, checked
 from dεps.core.stopwatch import computing
 from dεps.spaces.encoding import translate
 from dεps.spaces.space import Arch, SearchSpace
 
 
-@dataclass
+@checked
 class SearchConfig:
     """The `search` section of an experiment."""
 
-    population: int = 100
-    generations: int = 50
+    #: archs of a generation
+    population: Annotated[int, Field(ge=4, le=100_000)] = 100
+    generations: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     #: archs of the front that are measured on validation, evenly spread over its MACs
-    measured: int = 8
-    recalibration_images: int = 2000
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        check_numbers(self, where, population=(4, 10**5), generations=(1, 10**6), measured=(1, 10**5))
-        check_numbers(self, where, recalibration_images=(2, 10**9))
+    measured: Annotated[int, Field(ge=1, le=100_000)] = 8
+    #: training images for BN recalibration
+    recalibration_images: Images = 2000
 
 
 #: genomes int (n, genes) to one number each (n,)

@@ -11,51 +11,47 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from dεps.core.errors import UserError, check_numbers
+from dεps.core.errors import UserError
 from dεps.core.files import replace_atomic
 from dεps.core.hashing import digest
 from dεps.core.optimizer import Adam
 from dεps.core.randomness import derive
+from dεps.core.schema import DISTINCT, checked
 from dεps.core.stopwatch import computing
 from dεps.core.tensors import read_description, read_tensors, save_tensors
 from dεps.spaces.space import SearchSpace
 
 State = dict[str, np.ndarray]
+Regressor = Literal["ridge", "gaussian_process", "boosting", "mlp"]
 #: archs from which the Gaussian process learns its kernel; the time that takes grows with their cube
 KERNEL_ARCHS = 500
 
 
-@dataclass
+@checked
 class PredictConfig:
     """The `predict` section of an experiment."""
 
     #: regressors to choose from by cross-validation
-    candidates: list[str] = field(default_factory=lambda: [*FITTERS])
-    folds: int = 5
-    #: of the MLP, to the end of this section
-    hidden: int = 400
-    layers: int = 3
-    epochs: int = 100
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        there = self.candidates
-        if not there or len(set(there)) != len(there) or not set(there) <= set(FITTERS):
-            raise UserError(f"{where}.candidates is {there}; expected a list of some of: {', '.join(FITTERS)}")
-        check_numbers(self, where, folds=(2, 100))
-        check_numbers(self, where, hidden=(1, 10**4), layers=(1, 100), epochs=(1, 10**6), batch_size=(1, 10**9))
-        if self.learning_rate <= 0:
-            raise UserError(f"{where}.learning_rate is {self.learning_rate}; expected a positive number")
-        check_numbers(self, where, learning_rate=(0, 10**3), weight_decay=(0, 10**3))
+    candidates: Annotated[list[Regressor], Field(min_length=1), DISTINCT] = field(default_factory=lambda: [*FITTERS])
+    #: parts of the measured archs; each is predicted once by a regressor that was fitted to the others
+    folds: Annotated[int, Field(ge=2, le=100)] = 5
+    #: width of the MLP's hidden layers
+    hidden: Annotated[int, Field(ge=1, le=10_000)] = 400
+    #: number of them
+    layers: Annotated[int, Field(ge=1, le=100)] = 3
+    #: of the MLP's training by Adam, as are the keys below
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    #: archs of a step
+    batch_size: Annotated[int, Field(ge=1, le=10**9)] = 256
+    learning_rate: Annotated[float, Field(gt=0, le=1000)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 1e-4
 
 
 @dataclass(frozen=True)

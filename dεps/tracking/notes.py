@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from dεps.core.config import section
+from dεps.core.params import section
 from dεps.deploy.export.config import macs_text
 from dεps.tracking.changes import CHANGED_TAG
 from dεps.tracking.views import (

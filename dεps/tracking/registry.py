@@ -14,9 +14,9 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from dεps.core.config import section, selected
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
+from dεps.core.params import section, selected
 from dεps.data.manifest import read_manifest
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import worse_than

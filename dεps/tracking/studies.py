@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Metric
 
-from dεps.core.config import section, selected
 from dεps.core.files import read_numbers
+from dεps.core.params import section, selected
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.tracking.describe import describe_run
 from dεps.tracking.notes import study_note, trial_note

@@ -19,9 +19,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from dεps.core.config import selected
 from dεps.core.files import read_json, read_numbers, read_records
 from dεps.core.hashing import SHORT, sha256
+from dεps.core.params import selected
 from dεps.data.manifest import read_manifest
 from dεps.tracking import place
 from dεps.tracking.changes import changed

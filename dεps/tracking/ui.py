@@ -11,8 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from dεps.core.config import read_params
 from dεps.core.errors import UserError
+from dεps.core.params import read_params
 from dεps.data.manifest import read_manifest
 from dεps.tracking.store import MlflowException, Store
 from dεps.tracking.sync import TRAIN, instances

@@ -18,10 +18,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dεps.core.config import section
 from dεps.core.errors import UserError
 from dεps.core.files import write_atomic, write_json
 from dεps.core.hashing import digest, file_hash
+from dεps.core.params import section
 from dεps.core.progress import ProgressBar
 from dεps.evaluation import parallel
 from dεps.nets.files import save_supernet

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
-from dεps.core.errors import UserError
+from pydantic import Field
+
+from dεps.core.schema import checked
 
 
-@dataclass
+@checked
 class FullModelConfig:
     """Which states of the trunk to keep."""
 
-    #: shares of all epochs; the end is always kept
-    keep: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75])
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        for share in self.keep:
-            if not 0.0 < share <= 1.0:
-                raise UserError(f"{where}.keep holds {share}; expected shares of the epochs, above 0 up to 1")
+    #: shares of all epochs after which a state is kept; the end is always kept
+    keep: list[Annotated[float, Field(gt=0, le=1)]] = field(default_factory=lambda: [0.25, 0.5, 0.75])
 
     def epochs(self, total: int) -> list[int]:
         """The epochs after which a state is kept, ascending."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from dεps.core.config import LARGEST_SEED
 from dεps.core.errors import UserError, check_numbers
+from dεps.core.params import LARGEST_SEED
 from dεps.methods import registry
 from dεps.methods.base import LARGEST
 from dεps.training.trunk import FullModelConfig

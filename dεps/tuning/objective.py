@@ -15,11 +15,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dεps.core.config import section
 from dεps.core.device import best_device, set_up
 from dεps.core.errors import UserError
 from dεps.core.files import write_json
 from dεps.core.hashing import digest, file_hash
+from dεps.core.params import section
 from dεps.core.progress import ProgressBar
 from dεps.evaluation.accuracy import EvaluateConfig, measured, pareto_metrics
 from dεps.evaluation.inputs import load_data, recalibration

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 
-from dεps.core.config import read_params, section, selected, structured
 from dεps.core.device import visible_gpus
 from dεps.core.errors import UserError
+from dεps.core.params import read_params, section, selected
+from dεps.core.schema import structured
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.objective import STAGE, ShrinkPhase

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dεps.core.config import section
 from dεps.core.hashing import digest
+from dεps.core.params import section
 
 #: the trunk appears beside the methods, as the full model trained on its own
 FULL_MODEL = "full_model"

@@ -18,8 +18,9 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from dεps.core.config import check_references, read_params, section, selected, structured
 from dεps.core.errors import UserError
+from dεps.core.params import read_params, section, selected
+from dεps.core.schema import check_plain, structured
 from dεps.data.config import DatasetConfig
 from dεps.spaces.space import SearchSpace, check_choice
 from dεps.workspace.project import groups
@@ -102,7 +103,7 @@ def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: 
         if isinstance(value, dict) and not whole and there and isinstance(config[key], DictConfig):
             _take_over(config[key], value, file, full, may_be_new)
         else:
-            check_references(value, f"{file}: {full}")
+            check_plain(value, f"{file}: {full}", final=True)
             with open_dict(config):
                 config[key] = value
 

@@ -13,13 +13,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from dεps.core.errors import check_numbers
+from pydantic import Field
+
 from dεps.core.files import replace_atomic
 from dεps.core.hashing import SHORT, digest, file_hash, sha256
+from dεps.core.schema import checked
 
 #: modules that only show, store or compose: what they do changes no result
 ASIDE = (
@@ -33,18 +34,14 @@ ASIDE = (
 )
 
 
-@dataclass
+@checked
 class CheckpointConfig:
     """The `checkpoint` section of params: how much work an interruption may cost. It changes no result."""
 
     #: training saves its state after every so many epochs …
-    epochs: int = 1
+    epochs: Annotated[int, Field(ge=1, le=10**9)] = 1
     #: … and every long stage saves what it has after so many seconds, within an epoch too
-    seconds: float = 300.0
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        check_numbers(self, where, epochs=(1, 10**9), seconds=(0, 10**9))
+    seconds: Annotated[float, Field(ge=0, le=10**9)] = 300.0
 
 
 def work_key(*determinants: object) -> str:

@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from dεps.core.config import LARGEST_SEED, check_names, read_params, section, structured
 from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory, one_line
 from dεps.core.files import output_folder, write_json
+from dεps.core.params import LARGEST_SEED, check_names, read_params, section
+from dεps.core.schema import structured
 from dεps.core.stopwatch import computed
 from dεps.data.manifest import prepared_folder
 from dεps.workspace.locks import exclusive

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError
+from dεps.core.schema import structured
 from dεps.data.augment import AugmentConfig
 from dεps.data.batches import Normalise, plain_batches, training_batches
 from dεps.data.config import DatasetConfig
@@ -273,16 +273,16 @@ def test_an_unreadable_image_is_named_in_one_line(drawn, tmp_path, workers):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"resized_crop": 1.5}, r"a\.resized_crop is 1\.5; expected a share"),
+        ({"resized_crop": 1.5}, r"a\.resized_crop is 1\.5; expected 0 to 1$"),
         ({"resized_crop": float("nan")}, r"a\.resized_crop is nan; expected a finite number"),
         ({"auto_augment": "svhn"}, r"a\.auto_augment is 'svhn'; allowed: none, imagenet, cifar10"),
         ({"color_jitter": [0.4]}, r"a\.color_jitter is \[0\.4\]; expected \[\] or \[brightness, contrast"),
         ({"color_jitter": [0.4, 0.4, 0.4, 0.6]}, r"a\.color_jitter is .* hue at most 0\.5"),
         ({"color_jitter": [-0.1, 0.4, 0.4, 0.1]}, r"a\.color_jitter is \[-0\.1"),
         ({"color_jitter": [float("nan"), 0, 0, 0]}, r"a\.color_jitter\[0\] is nan"),
-        ({"random_erasing": 2}, r"a\.random_erasing is 2\.0; expected a probability"),
-        ({"mixup": -1}, r"a\.mixup is -1\.0; expected α"),
-        ({"cutmix": -1}, r"a\.cutmix is -1\.0; expected α"),
+        ({"random_erasing": 2}, r"a\.random_erasing is 2; expected 0 to 1$"),
+        ({"mixup": -1}, r"a\.mixup is -1; expected 0 to 1,000"),
+        ({"cutmix": -1}, r"a\.cutmix is -1; expected 0 to 1,000"),
         ({"crop_padding": 65}, r"a\.crop_padding is 65; expected 0 to 64"),
     ],
 )

@@ -393,7 +393,7 @@ def test_classes_with_blanks_and_classes_that_are_not_there(images, tmp_path):
     ],
 )
 def test_splits_are_different_folders(splits, message):
-    from dεps.core.config import structured
+    from dεps.core.schema import structured
 
     data = {"name": "n", "source": "image_folder", "root": "x", "image_size": 28, "channels": 1, "splits": splits}
     assert message in refusal(lambda: structured(DatasetConfig, data, "dataset"), "dataset.splits")

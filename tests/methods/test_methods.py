@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError
+from dεps.core.schema import structured
 from dεps.methods import full_model, registry
 from dεps.methods.base import Setup
 from dεps.methods.losses import CrossEntropy, Distillation, InPlaceDistillation

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from dεps.core.config import read_params
 from dεps.core.errors import UserError
+from dεps.core.params import read_params
 from dεps.evaluation.accuracy import named_archs
 from dεps.nets.files import save_supernet
 from dεps.nets.supernet import Supernet

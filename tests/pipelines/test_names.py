@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dεps.core.config import structured
 from dεps.core.files import read_records, write_json
+from dεps.core.schema import structured
 from dεps.evaluation.accuracy import top1
 from dεps.evaluation.inputs import load_data, recalibration
 from dεps.nets.files import load_supernet

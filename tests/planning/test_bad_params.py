@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dεps.core.config import read_params, structured
 from dεps.core.errors import UserError
+from dεps.core.params import read_params
+from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
 from dεps.methods import registry
 from dεps.planning.check import SCHEMAS, check_params, compose_params

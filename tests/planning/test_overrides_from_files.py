@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dεps.core.config import LONGEST_KEY, check_plain, read_params
 from dεps.core.errors import UserError
+from dεps.core.params import read_params
+from dεps.core.schema import LONGEST_KEY, check_plain
 from dεps.planning.check import compose_params
 from dεps.workspace.presets import _take_over
 from tests.conftest import ROOT

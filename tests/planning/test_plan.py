@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError
 from dεps.core.randomness import python_rng
+from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
 from dεps.methods import full_model, registry
 from dεps.planning.check import check_params, composed

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from dεps.core.config import read_params
 from dεps.core.files import output_folder, write_json
+from dεps.core.params import read_params
 from dεps.evaluation.accuracy import named_archs
 from dεps.report.results import Results, all_results
 from dεps.report.tables import EXPERIMENTS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dεps.core.config import read_params
+from dεps.core.params import read_params
 from dεps.report.kinds import kinds
 from dεps.report.page import slug
 from dεps.report.provenance import runs

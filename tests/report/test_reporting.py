@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from dεps.core.config import read_params
 from dεps.core.errors import UserError
 from dεps.core.files import write_json
+from dεps.core.params import read_params
 from dεps.deploy.export.config import macs_text
 from dεps.methods.registry import looks
 from dεps.report.drawing import mean_std

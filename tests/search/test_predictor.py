@@ -1,4 +1,5 @@
 from random import Random
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from dεps.core.errors import UserError
+from dεps.core.schema import structured
 from dεps.search.crossvalidation import tau
-from dεps.search.predictor import FITTERS, PredictConfig, fit, load_predictor, predict, save_predictor
+from dεps.search.predictor import FITTERS, PredictConfig, Regressor, fit, load_predictor, predict, save_predictor
 from dεps.spaces.encoding import encode_genomes
 
 
@@ -138,7 +140,20 @@ def test_arrays_of_another_size_or_name_are_refused(micro, measured, tmp_path):
                 load_predictor(path, micro, config)
 
 
-@pytest.mark.parametrize("value", [[], ["ridge", "ridge"], ["oracle"]])
-def test_candidates_are_checked(value):
-    with pytest.raises(UserError, match=r"p\.candidates is .*; expected a list of some of: ridge, gaussian_process, b"):
-        PredictConfig(candidates=value).check("p")
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], r"candidates is \[\]; expected a non-empty list of some of: ridge, gaussian_process, boosting, mlp$"),
+        (["ridge", "ridge"], r"candidates is \['ridge', 'ridge'\]; expected different values$"),
+        (["oracle"], r"candidates\[0\] is 'oracle'; allowed: ridge, gaussian_process, boosting, mlp$"),
+    ],
+)
+def test_candidates_are_checked(value, message):
+    with pytest.raises(UserError, match=rf"^PredictConfig\.{message}"):
+        PredictConfig(candidates=value)
+    with pytest.raises(UserError, match=rf"^p\.{message}"):
+        structured(PredictConfig, {"candidates": value}, "p")
+
+
+def test_candidates_are_the_regressors_that_there_are():
+    assert PredictConfig().candidates == list(get_args(Regressor)) == list(FITTERS)

@@ -3,8 +3,8 @@ from random import Random
 
 import pytest
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError
+from dεps.core.schema import structured
 from dεps.evaluation.accuracy import named_archs
 from dεps.nets.mobilenet.geometry import middle_width, squeeze_width
 from dεps.spaces.cost import arch_cost

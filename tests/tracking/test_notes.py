@@ -3,7 +3,7 @@ from pathlib import Path
 
 import yaml
 
-from dεps.core.config import section
+from dεps.core.params import section
 from dεps.planning.check import composed
 from dεps.tracking.notes import experiment_tags, run_note, trial_note
 from dεps.tracking.views import VIEW_TAG

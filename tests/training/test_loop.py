@@ -483,7 +483,7 @@ def test_a_state_of_another_space_is_refused(micro, data):
     ],
 )
 def test_impossible_values_are_refused(key, value):
-    from dεps.core.config import structured
+    from dεps.core.schema import structured
 
     with pytest.raises(UserError, match=rf"train\.{key} is"):
         structured(TrainConfig, {"epochs": 4, key: value}, "train")

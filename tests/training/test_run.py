@@ -52,7 +52,7 @@ def undisturbed(prepared, tmp_path, monkeypatch) -> dict[str, bytes]:
 
 
 def trained() -> Path:
-    from dεps.core.config import read_params
+    from dεps.core.params import read_params
 
     context = Context("full_model", "quick", None, 0, read_params())
     out = context.folder("full_model")

@@ -154,5 +154,5 @@ def test_a_journal_outlives_its_folder(tmp_path):
 
 @pytest.mark.parametrize(("key", "value"), [("epochs", 0), ("seconds", -1.0)])
 def test_bad_values_are_named(key, value):
-    with pytest.raises(UserError, match=rf"checkpoint\.{key} is {value}"):
-        CheckpointConfig(**{key: value}).check("checkpoint")
+    with pytest.raises(UserError, match=rf"^CheckpointConfig\.{key} is {value}; expected "):
+        CheckpointConfig(**{key: value})

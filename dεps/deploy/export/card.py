@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError, check_numbers
+from dεps.core.schema import structured
 from dεps.data.folder import shorter_side
 
 FORMAT = "deps-workbench/1"

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from dεps.core.config import section, selected
 from dεps.core.device import best_device, set_up
 from dεps.core.errors import UserError
+from dεps.core.params import section, selected
 from dεps.data.splits import PreparedData
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import candidates, known_test_top1, most_accurate, read_front

@@ -4,60 +4,60 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
-from dεps.core.errors import UserError, check_numbers
+from pydantic import AfterValidator, Field
+
+from dεps.core.errors import UserError
+from dεps.core.schema import checked
 
 #: what a budget can be called: part of a file's name, and an alias in MLflow
 BUDGET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 #: names that MLflow keeps for itself
 TAKEN = re.compile(r"latest|v\d+")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
-MOST_MACS, MOST_BUDGETS = 1e15, 100
+MOST_MACS = 1e15
 
 
-@dataclass
+def _name(text: str) -> str:
+    if not BUDGET_NAME.fullmatch(text) or TAKEN.fullmatch(text):
+        raise ValueError("expected a word of small letters, digits, _ and -, but not latest or v1")
+    return text
+
+
+@checked
 class Budget:
     """What one exported subnet may cost."""
 
     #: of the file, and of the alias in MLflow
-    name: str
+    name: Annotated[str, AfterValidator(_name)]
     #: up to 1 a share of the way from the space's least MACs (all kernels at their smallest) to its most, above it MACs
-    max_macs: float
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if not BUDGET_NAME.fullmatch(self.name) or TAKEN.fullmatch(self.name):
-            expected = "a word of small letters, digits, _ and -, but not latest or v1"
-            raise UserError(f"{where}.name is {self.name!r}; expected {expected}")
-        if not 0 < self.max_macs <= MOST_MACS:
-            raise UserError(f"{where}.max_macs is {self.max_macs}; expected a share above 0 up to 1, or MACs")
+    max_macs: Annotated[float, Field(gt=0, le=MOST_MACS)]
 
     def macs(self, least: int, most: int) -> int:
         """In MACs, for a space whose archs have `least` to `most`."""
         return least + int(self.max_macs * (most - least)) if self.max_macs <= 1 else int(self.max_macs)
 
 
-def _default() -> list[Budget]:
-    return [Budget("small", 0.1), Budget("medium", 0.3), Budget("large", 1.0)]
+def _names(budgets: list[Budget]) -> list[Budget]:
+    names = [budget.name for budget in budgets]
+    if len(set(names)) != len(names):
+        raise ValueError("expected different names")
+    return budgets
 
 
-@dataclass
+@checked
 class ExportConfig:
     """Which subnets stage `export` writes."""
 
-    budgets: list[Budget] = field(default_factory=_default)
+    budgets: Annotated[list[Budget], Field(min_length=1, max_length=100), AfterValidator(_names)] = field(
+        default_factory=lambda: [Budget("small", 0.1), Budget("medium", 0.3), Budget("large", 1.0)]
+    )
     #: archs of the front that are measured on validation for a budget, beside those that search has measured
-    candidates: int = 3
-    #: at most so many test images tell whether an ONNX file computes what PyTorch does
-    check_images: int = 2000
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        names = [budget.name for budget in self.budgets]
-        if not 1 <= len(names) <= MOST_BUDGETS or len(set(names)) != len(names):
-            raise UserError(f"{where}.budgets has the names {names}; expected 1 to {MOST_BUDGETS}, all different")
-        check_numbers(self, where, candidates=(1, 10**5), check_images=(1, 10**9))
+    candidates: Annotated[int, Field(ge=1, le=100_000)] = 3
+    #: test images that tell whether an ONNX file computes what PyTorch does, at most
+    check_images: Annotated[int, Field(ge=1, le=10**9)] = 2000
 
 
 def parse_macs(text: str, where: str) -> int:

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError
 from dεps.core.files import replace_atomic
+from dεps.core.schema import structured
 from dεps.core.tensors import read_description, read_tensors, save_tensors
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.onnx.file import Comparison, compare, mismatch, save_onnx

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dεps.core.config import section, structured
 from dεps.core.device import set_up
 from dεps.core.errors import UserError
+from dεps.core.params import section
+from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.deploy.latency.layers import Layers

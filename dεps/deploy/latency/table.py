@@ -16,11 +16,11 @@ import numpy as np
 from scipy.stats import kendalltau
 from torch import nn
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError, check_numbers
 from dεps.core.files import read_json, write_json
 from dεps.core.hashing import digest
 from dεps.core.randomness import python_rng
+from dεps.core.schema import structured
 from dεps.deploy.latency.layers import Layers
 from dεps.deploy.latency.timing import Conditions, latencies, runner
 from dεps.nets.extract import extract

@@ -1,7 +1,7 @@
 import pytest
 
-from dεps.core.config import structured
 from dεps.core.errors import UserError
+from dεps.core.schema import structured
 from dεps.deploy.export.config import Budget, ExportConfig, macs_text, parse_macs
 
 
