@@ -9,10 +9,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from benchmarks.timing import SPEEDUP, Comparison, in_turn, seconds_of
-from benchmarks.toys import MadeUp, sandwich_trainer
+from benchmarks.toys import made_up, sandwich_trainer
 from dεps.data.augment import AugmentConfig
 from dεps.data.batches import Normalise, training_batches
 from dεps.data.folder import to_picture
+from dεps.data.splits import PreparedData
 
 SIZE, PADDING = 32, 4
 
@@ -20,7 +21,7 @@ SIZE, PADDING = 32, 4
 class _Pictures(Dataset):
     """Images one by one, as torchvision's own datasets give them."""
 
-    def __init__(self, data: MadeUp) -> None:
+    def __init__(self, data: PreparedData) -> None:
         self.images, self.labels = data.train.images.numpy(), data.train.labels
         self.transform = v2.Compose(
             [
@@ -39,7 +40,7 @@ class _Pictures(Dataset):
         return self.transform(to_picture(self.images[index])), int(self.labels[index])
 
 
-def _epochs(data: MadeUp, batch: int) -> Callable[[], None]:
+def _epochs(data: PreparedData, batch: int) -> Callable[[], None]:
     """One epoch after the other of our batches."""
     epoch = iter(range(1_000_000))
     config = AugmentConfig(flip=True, crop_padding=PADDING)
@@ -53,7 +54,7 @@ def _epochs(data: MadeUp, batch: int) -> Callable[[], None]:
 
 def against_loader(images: int, batch: int, rounds: int) -> Comparison:
     """Epochs of images of 32 px: flip, reflected crop, normalise."""
-    data = MadeUp(images, SIZE)
+    data = made_up(images, SIZE)
     loader = DataLoader(_Pictures(data), batch, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True)
 
     def theirs() -> None:
@@ -70,7 +71,7 @@ def against_loader(images: int, batch: int, rounds: int) -> Comparison:
 def share_of_step(space: str, batch: int, rounds: int) -> Comparison:
     """Making a batch against the training step it is for."""
     trainer, images, labels = sandwich_trainer(space, batch)
-    data = MadeUp(8 * batch, trainer.space.resolution[-1], trainer.net.channels)
+    data = made_up(8 * batch, trainer.space.resolution[-1], trainer.net.channels)
     epoch = _epochs(data, batch)
     epoch()
     trainer._step(images, labels, trainer.phases[-1])

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.timing import SPEEDUP, Comparison, in_turn
-from benchmarks.toys import MadeUp
+from benchmarks.toys import made_up
 from dεps.data.batches import Normalise
 from dεps.evaluation.accuracy import RECALIBRATION_BATCH, Recalibration, accuracies
 from dεps.nets.extract import extract
@@ -39,8 +39,8 @@ class Population:
     def __init__(self, space: str, archs: int, images: Images) -> None:
         self.space = load_space(space)
         channels = 1 if space == "mbv3_micro" else 3
-        self.data = MadeUp(images.recalibration, self.space.resolution[-1], channels)
-        self.splits = [MadeUp(n, self.space.resolution[-1], channels).train for n in images[1:] if n]
+        self.data = made_up(images.recalibration, self.space.resolution[-1], channels)
+        self.splits = [made_up(n, self.space.resolution[-1], channels).train for n in images[1:] if n]
         self.net = Supernet(self.space, 10, channels, seed=0)
         rng = Random(0)
         self.archs = sorted((self.space.sample(rng) for _ in range(archs)), key=str)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
 from dεps.core.schema import check_plain
@@ -77,3 +79,17 @@ def _wrong(manifest: dict[str, Any]) -> str | None:
     if not all(isinstance(counts.get(split), int) and counts[split] > 0 for split in SPLITS):
         return "images"
     return None if all(isinstance(hashes.get(split), str) for split in SPLITS) else "sha256"
+
+
+def pixel_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel of uint8 (…, channels), in units of 1 = white, from exact counts."""
+    channels = pixels.shape[-1]
+    values = np.arange(256, dtype=np.float64) / 255
+    mean, std = [], []
+    for channel in range(channels):
+        counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
+        average = float(counts @ values / counts.sum())
+        mean.append(round(average, 6))
+        # A channel of one value has nothing to scale.
+        std.append(round(float(np.sqrt(counts @ (values - average) ** 2 / counts.sum())), 6) or 1.0)
+    return mean, std

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from dεps.core.errors import UserError
 from dεps.core.tensors import read_tensors
+from dεps.data.arrays import Pair, checked
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, to_picture
 from dεps.data.manifest import read_manifest
@@ -57,12 +60,53 @@ class Split:
 class PreparedData:
     """The output folder of stage `prepare`; splits are loaded when first asked for.
 
-    Raises `UserError` where the data was prepared with another `config`.
+    Raises `UserError` where the data was prepared with another `config`. `from_arrays` takes what is in memory.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what it is made of, as `manifest.json` says.
+        workers: processes that decode and augment images while others are trained on; 0: none.
     """
 
     def __init__(self, folder: Path, config: DatasetConfig) -> None:
-        self.folder, self.config = folder, config
+        self.folder, self.config, self.workers = folder, config, config.workers
         self.manifest = read_manifest(folder, config)
+
+    @staticmethod
+    def from_arrays(
+        train: Pair,
+        validation: Pair,
+        test: Pair | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        name: str = "arrays",
+        duplicates: str = "error",
+        workers: int = 0,
+    ) -> PreparedData:
+        """Data from arrays of NumPy or torch, copied: all as a stage would have prepared them.
+
+        Args:
+            train: images and labels to learn from, with at least one image of each class. Images are uint8, squares,
+                (n, size, size), (n, size, size, channels) or (n, channels, size, size), grey (1) or RGB (3), white 255;
+                labels are whole numbers from 0, (n,).
+            validation: what everything that chooses may look at; of the same size and channels, as is `test`.
+            test: for numbers that are reported, nothing else; None: `data.test` is an error.
+            classes: names in the order of the labels; default: "0", "1", … up to the largest label in `train`.
+            name: label in tables and exported files.
+            duplicates: "error", or "allow": whether an image may be in two splits.
+            workers: processes for augmentation that works image by image.
+
+        Raises `UserError`, one line that names the split, for anything else: no value is clipped, no image dropped.
+
+        >>> PreparedData.from_arrays((images, labels), validation=(other_images, other_labels))
+        """
+        found = checked({"train": train, "validation": validation, "test": test}, classes, name, duplicates)
+        size, channels, count = (found.manifest["size"], found.manifest["channels"], len(found.manifest["classes"]))
+        splits = {
+            split: Split(found.labels[split], images, None, None, size, channels, count)
+            for split, images in found.images.items()
+        }
+        return InMemory(splits, found.manifest, workers)
 
     @property
     def classes(self) -> list[str]:
@@ -117,3 +161,16 @@ class PreparedData:
         if self.config.root is None:
             raise UserError(f"{self.folder} was prepared from files, but dataset.root is not set; {CURE}")
         return tuple(files)
+
+
+class InMemory(PreparedData):
+    """Data of splits that are there already, by name, and a manifest that fits them."""
+
+    def __init__(self, splits: Mapping[str, Split], manifest: dict[str, Any], workers: int = 0) -> None:
+        self.folder, self.manifest, self.workers = Path(manifest["name"]), manifest, workers
+        self.splits = dict(splits)
+
+    def _load(self, name: str) -> Split:
+        if name not in self.splits:
+            raise UserError(f"the data {self.folder} has no {name} split; give one to PreparedData.from_arrays")
+        return self.splits[name]

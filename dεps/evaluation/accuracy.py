@@ -57,7 +57,7 @@ class Recalibration:
             Normalise.of(data, device),
             batch_size=RECALIBRATION_BATCH,
             indices=self.indices,
-            workers=data.config.workers,
+            workers=data.workers,
             size=size,
             augment=self.augment,
         )
@@ -131,7 +131,7 @@ def correct(
                 Normalise.of(data, device),
                 batch_size=batch,
                 indices=_share(len(split), batch, part),
-                workers=data.config.workers,
+                workers=data.workers,
                 size=size,
             )
             rights.append(trie.correct(batches, batch))

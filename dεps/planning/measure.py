@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,7 @@ import torch
 from dεps.core.device import best_device, set_up
 from dεps.core.progress import ProgressBar
 from dεps.core.randomness import python_rng
-from dεps.data.config import DatasetConfig
-from dεps.data.splits import PreparedData, Split
+from dεps.data.splits import InMemory, PreparedData, Split
 from dεps.methods.base import Method, Phase, Term
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import SearchSpace
@@ -57,22 +55,21 @@ class _Cut:
         return self.method.terms(min(self.phase.start + step, last), rng)
 
 
-class _Noise(PreparedData):
-    """Random images held in memory, with the interface of prepared data."""
-
-    def __init__(self, images: int, classes: int, size: int, channels: int) -> None:
-        self.folder, self.config = Path(), DatasetConfig("noise", "fashion_mnist_mini", size, channels, workers=0)
-        self.manifest = {
-            "classes": [str(number) for number in range(classes)],
-            "channels": channels,
-            "size": size,
-            "mean": [0.5] * channels,
-            "std": [0.25] * channels,
-        }
-        generator = torch.Generator().manual_seed(0)
-        pixels = torch.randint(0, 256, (images, size, size, channels), dtype=torch.uint8, generator=generator)
-        labels = torch.randint(0, classes, (images,), generator=generator)
-        self.train = self.validation = Split(labels, pixels, None, None, size, channels, classes)
+def _noise(images: int, classes: int, size: int, channels: int) -> PreparedData:
+    """Random images."""
+    manifest = {
+        "name": "noise",
+        "classes": [str(number) for number in range(classes)],
+        "channels": channels,
+        "size": size,
+        "mean": [0.5] * channels,
+        "std": [0.25] * channels,
+    }
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, size, size, channels), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, classes, (images,), generator=generator)
+    split = Split(labels, pixels, None, None, size, channels, classes)
+    return InMemory({"train": split, "validation": split}, manifest)
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ class Measuring:
         """
         batch = self._images(method, planned)
         size = self.space.resolution[-1]
-        data = _Noise(batch * (self.steps + 1), self.classes, size, self.channels)
+        data = _noise(batch * (self.steps + 1), self.classes, size, self.channels)
         config = replace(self.config, batch_size=batch, validate_every=10**9, teacher_recalibration=CPU_IMAGES)
         marks: list[tuple[float, int]] = []
 

@@ -19,6 +19,7 @@ from dεps.core.hashing import sha256
 from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, Listings, to_array
+from dεps.data.manifest import pixel_statistics
 from dεps.sources.arrays import Arrays, read_fashion_mnist_mini, read_torchvision
 from dεps.sources.copies import Copies, array_copies, check_shared, file_copies, shared
 from dεps.workspace.resume import Checkpoints
@@ -227,7 +228,7 @@ def _write_manifest(
     twice: int,
     out: Path,
 ) -> dict:
-    mean, std = _statistics(pixels)
+    mean, std = pixel_statistics(pixels)
     counts = {split: np.bincount(values, minlength=len(classes)).tolist() for split, values in labels.items()}
     manifest = {
         "source": config.source,
@@ -248,17 +249,3 @@ def _write_manifest(
     }
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return manifest
-
-
-def _statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation per channel, in units of 1 = white, from exact integer sums."""
-    channels = pixels.shape[-1]
-    values = np.arange(256, dtype=np.float64) / 255
-    mean, std = [], []
-    for channel in range(channels):
-        counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
-        average = float(counts @ values / counts.sum())
-        mean.append(round(average, 6))
-        # A channel of one value has nothing to scale.
-        std.append(round(float(np.sqrt(counts @ (values - average) ** 2 / counts.sum())), 6) or 1.0)
-    return mean, std

@@ -250,7 +250,7 @@ class Trainer:
             seed=self.seed,
             epoch=epoch,
             start=first,
-            workers=self.data.config.workers,
+            workers=self.data.workers,
             size=[self._resolution(epoch * self.steps_per_epoch + step) for step in range(self.steps_per_epoch)],
             part=self.part,
         )

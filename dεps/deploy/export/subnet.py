@@ -63,6 +63,6 @@ def comparison_batches(
         Normalise.of(data),
         batch_size=evaluation_batch(net.space, data.channels, torch.device("cpu")),
         indices=torch.arange(min(len(split), images)),
-        workers=data.config.workers,
+        workers=data.workers,
         size=arch.resolution,
     )
