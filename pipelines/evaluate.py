@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dεps.core.console import say
 from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
 from dεps.core.randomness import python_rng
@@ -74,7 +75,7 @@ def work(context: Context, out: Path) -> None:
         "population/median_top1": round(float(np.median(buckets.test_top1)), 4),
     }
     write_json(out / "metrics.json", metrics)
-    print(
+    say(
         f"{context.label}: test top-1 mean {metrics['pareto/mean_top1']:.2f} %, "
         f"smallest {metrics['pareto/smallest_top1']:.2f} %, largest {metrics['pareto/largest_top1']:.2f} %"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dεps.core.console import say
 from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
 from dεps.core.hashing import sha256
@@ -68,11 +69,11 @@ def work(context: Context, out: Path) -> None:
         smaller = [other for other in chosen if macs[str(chosen[other])] < card.macs]
         worse = {other: found for other in smaller if (found := _against(right[arch], right[chosen[other]]))}
         models[name] = {**facts, **vars(card), "worse_than": worse, "onnx": comparison.to_json()}
-        print(f"{context.label}: {name} {', '.join(map(card.accuracy, ('val', 'test')))}")
+        say(f"{context.label}: {name} {', '.join(map(card.accuracy, ('val', 'test')))}")
         for line in worse_than(models[name]):
-            print(f"{context.label}: {name} {line}")
+            say(f"{context.label}: {name} {line}")
     write_json(out / "models.json", models)
-    print(f"{context.label}: ONNX Runtime agrees with PyTorch")
+    say(f"{context.label}: ONNX Runtime agrees with PyTorch")
 
 
 def _against(larger: list[np.ndarray], smaller: list[np.ndarray]) -> dict[str, dict[str, float | bool]]:
@@ -90,7 +91,7 @@ def _asked(context: Context, front: pd.DataFrame, limits: dict[str, int], count:
     least = int(front.macs.min())
     missed = [name for name, limit in limits.items() if limit < least]
     if 0 < len(missed) < len(limits):
-        print(f"{context.label}: no arch under {', '.join(missed)}; the least is {least:,} MACs")
+        say(f"{context.label}: no arch under {', '.join(missed)}; the least is {least:,} MACs")
     kept = {name: limit for name, limit in limits.items() if name not in missed} or limits
     where = ".".join(context.keys("export", "budgets"))
     return {name: candidates(front, limit, count, f"{where}: {name}") for name, limit in kept.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dεps.core.console import say
 from dεps.core.files import write_atomic
 from dεps.core.params import read_params
 from dεps.report.page import render
@@ -13,7 +14,7 @@ from dεps.workspace.stage import guarded
 def main() -> None:
     """Write the page from results, and from the figures that stage `report` has drawn of them."""
     write_atomic(PAGE, render(all_results(read_params()), EXPERIMENTS))
-    print(f"report: {PAGE}")
+    say(f"report: {PAGE}")
 
 
 if __name__ == "__main__":

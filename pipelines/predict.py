@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dεps.core.console import say
 from dεps.core.device import set_up
 from dεps.core.errors import UserError
 from dεps.core.files import write_json
@@ -64,7 +65,7 @@ def work(context: Context, out: Path) -> None:
         metrics[f"predictor/{name}_rmse_points"] = agreement(values, accuracy)["rmse_points"]
         metrics[f"predictor/{name}_chosen"] = int(name == found.chosen)
     write_json(out / "metrics.json", {**metrics, "predictor/archs": len(table), "predictor/folds": config.folds})
-    print(
+    say(
         f"{context.label}: {found.chosen.replace('_', ' ')}; Kendall τ {taus.mean():.2f} ± {taus.std(ddof=1):.2f} over "
         f"{config.folds} folds of {len(table)} archs, MACs alone {metrics['predictor/macs_kendall_tau']:.2f}, "
         f"ceiling {metrics['predictor/ceiling_kendall_tau']:.2f}"

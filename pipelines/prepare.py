@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dεps.core.progress import progress
+from dεps.core.console import progress, say
 from dεps.data.config import DatasetConfig
 from dεps.sources.prepare import prepare
 from dεps.workspace.resume import Checkpoints, work_folder, work_key
@@ -24,8 +24,8 @@ def work(context: Context, out: Path) -> None:
     manifest = prepare(config, out, progress, keeping)
     counts = ", ".join(f"{count:,} {split}" for split, count in manifest["images"].items())
     if twice := manifest["shared_images"]:
-        print(f"{context.label}: {twice:,} images are in two splits, which dataset.duplicates allows")
-    print(f"{context.label}: {counts}, {len(manifest['classes'])} classes")
+        say(f"{context.label}: {twice:,} images are in two splits, which dataset.duplicates allows")
+    say(f"{context.label}: {counts}, {len(manifest['classes'])} classes")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dεps.core.console import say
 from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
 from dεps.core.params import selected
@@ -70,7 +71,7 @@ def work(context: Context, out: Path) -> None:
         for key in metrics
         if key.endswith("_top1")
     ]
-    print(f"{context.label}: {', '.join(shown).replace('_', ' ')} on test")
+    say(f"{context.label}: {', '.join(shown).replace('_', ' ')} on test")
 
 
 if __name__ == "__main__":

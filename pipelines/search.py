@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dεps.core.console import say
 from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
 from dεps.core.randomness import derive
@@ -71,7 +72,7 @@ def work(context: Context, out: Path) -> None:
     error = agreement(both.predicted / 100, both.measured / 100)
     metrics = {"search/front_size": len(table), "search/best_val_top1": float(both.measured.max())}
     write_json(out / "metrics.json", metrics | {f"search/{key}": value for key, value in error.items()})
-    print(
+    say(
         f"{context.label}: {len(table)} archs on the front, {len(both)} measured, "
         f"predicted off by {error['rmse_points']:.2f} points (RMSE)"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dεps.core.console import say
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.objective import STAGE, ShrinkPhase, clean
@@ -34,7 +35,7 @@ def work(context: Context, out: Path) -> None:
     clean(plan)
     if "tune/best_val_top1" in summary:
         text = verdict(summary)
-        print(
+        say(
             f"{context.label}: {summary['tune/trials']} trials, best {summary['tune/best_val_top1']:.2f} % mean on "
             f"validation, default {summary.get('tune/default_val_top1', float('nan')):.2f} %; branching saved "
             f"{summary['tune/saved_percent']:.0f} % of the compute{text and f'; {text}'}"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from dεps.core.console import say
+
 
 @click.command()
 @click.argument("model", type=click.Path(dir_okay=False, path_type=Path))
@@ -22,8 +24,8 @@ def classify(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> 
 
     found = guesses(model, images, top)
     if as_json:
-        click.echo(to_json(list(found)))
+        say(to_json(list(found)))
         return
     for guess in found:
         pairs = zip(guess.classes, guess.probabilities, strict=True)
-        click.echo(f"{guess.image}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in pairs))
+        say(f"{guess.image}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in pairs))

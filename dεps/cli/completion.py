@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from dεps.core.console import say
+
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -17,4 +19,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     For bash: eval "$(deps completion bash)", for zsh the same; for fish: deps completion fish | source.
     """
     if kind := get_completion_class(shell):
-        click.echo(kind(ctx.find_root().command, {}, "deps", "_DEPS_COMPLETE").source())
+        say(kind(ctx.find_root().command, {}, "deps", "_DEPS_COMPLETE").source())

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dεps.cli._names import complete_experiment
+from dεps.core.console import say
 
 
 @click.command()
@@ -34,6 +35,6 @@ def evaluate(
 
     result = assess(supernet, read_params(), experiment, split, archs, images)
     if as_json:
-        click.echo(result.to_json())
+        say(result.to_json())
     else:
         print_assessment(result)

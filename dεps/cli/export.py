@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dεps.cli._names import complete_experiment
+from dεps.core.console import say
 
 
 @click.command()
@@ -55,6 +56,6 @@ def export(
     wish = Wish(max_macs, max_latency_ms, arch, Conditions(engine, threads, batch), table)
     result = write(read_params(), experiment, method, seed, wish, format_, out)
     if as_json:
-        click.echo(result.to_json())
+        say(result.to_json())
     else:
         print_exported(result)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from dεps.core.console import say
 from dεps.core.errors import UserError
 
 
@@ -21,4 +22,4 @@ def export_checkpoint(supernet: Path, out: Path) -> None:
         raise UserError(f"{out} would replace the supernet; name another file")
     net = load_supernet(supernet)
     export_(net, out)
-    click.echo(f"{out}: {net.space.name}, {net.classes:,} classes, {net.channels} input channels")
+    say(f"{out}: {net.space.name}, {net.classes:,} classes, {net.channels} input channels")

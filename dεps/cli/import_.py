@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dεps.cli._names import complete_space
+from dεps.core.console import say
 from dεps.core.errors import UserError
 
 
@@ -42,4 +43,4 @@ def import_(file: Path, space: str, out: Path | None, bn_eps: float | None) -> N
         raise UserError(f"{out} would replace the checkpoint; name another file with --out")
     imported = import_checkpoint(file, load_space(space), bn_eps)
     save_supernet(imported.net, out)
-    click.echo(f"{out}: {describe(imported)}")
+    say(f"{out}: {describe(imported)}")

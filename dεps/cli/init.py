@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from dεps.core.console import say
+
 
 @click.command()
 @click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
@@ -21,13 +23,11 @@ def init(folder: Path, upgrading: bool) -> None:
     _, params = unchecked([], template() / "params")
     if not upgrading:
         files = create(folder, params)
-        click.echo(f"{folder}: {len(files)} files; go on with: git init && dvc repro")
+        say(f"{folder}: {len(files)} files; go on with: git init && dvc repro")
         return
     missing, differ = upgrade(folder, params)
-    click.echo(f"{folder / VERSION}: the installed version; 'dvc repro' makes all results anew")
+    say(f"{folder / VERSION}: the installed version; 'dvc repro' makes all results anew")
     if missing:
-        click.echo(f"written, since missing: {', '.join(missing)}")
+        say(f"written, since missing: {', '.join(missing)}")
     if differ:
-        click.echo(
-            f"not as this version has them: {', '.join(differ)}; to take its own, move them away and call this again"
-        )
+        say(f"not as this version has them: {', '.join(differ)}; to take its own, move them away and call this again")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dεps.cli._names import complete_experiment
+from dεps.core.console import say
 
 
 @click.command()
@@ -51,6 +52,6 @@ def latency(
     params = read_params() if experiment else None
     result = measure(params, experiment, space, classes, channels, conditions, out, archs, unseen, again)
     if as_json:
-        click.echo(result.to_json())
+        say(result.to_json())
     else:
         print_latency(result)

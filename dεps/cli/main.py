@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 
 import click
 
-from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory, one_line
+from dεps.core.console import complain
+from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory
 
 #: commands by section, in the order of the help; what is in none comes last
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -103,7 +104,7 @@ class _Group(click.Group):
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(one_line(message), err=True)
+    complain(message)
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dεps.cli._names import complete_override
+from dεps.core.console import say
 
 
 @click.command()
@@ -18,4 +19,4 @@ def params(overrides: tuple[str, ...]) -> None:
 
     composed = compose_params(overrides)
     shape = " × ".join(f"{key} {', '.join(map(str, composed[key]))}" for key in ("names", "methods", "seeds"))
-    click.echo(f"params.yaml: {shape}")
+    say(f"params.yaml: {shape}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dεps.cli._names import complete_override
+from dεps.core.console import say
 from dεps.core.errors import UserError
 
 
@@ -39,7 +40,7 @@ def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | N
         check_params(params)
     plans = plan_experiments(params, steps)
     if as_json:
-        click.echo(to_json(plans))
+        say(to_json(plans))
     else:
         print_plan(plans)
     if figure:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from dεps.core.console import say
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print all metrics as JSON instead of tables.")
@@ -13,7 +15,7 @@ def show(as_json: bool) -> None:
         from dεps.core.params import read_params
         from dεps.report.results import to_json
 
-        click.echo(to_json(read_params()))
+        say(to_json(read_params()))
     else:
         from dεps.report.tables import print_results
 

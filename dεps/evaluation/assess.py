@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Generator
 
+from dεps.core.console import progress, say, show_table
 from dεps.core.device import best_device, set_up
 from dεps.core.errors import UserError
 from dεps.core.params import selected
-from dεps.core.progress import progress
 from dεps.core.randomness import derive
 from dεps.data.splits import Split
 from dεps.evaluation.accuracy import EvaluateConfig, accuracies, named_archs
@@ -127,20 +127,11 @@ def _some(split: Split, images: int | None) -> Split:
 
 def print_assessment(result: Assessment) -> None:
     """A table on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if Console().is_terminal else 120)
-    table = Table()
-    table.add_column("arch", overflow="fold", style="cyan")
-    for heading in ("MACs (M)", "params (M)", "top-1 (%)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in result.archs:
-        table.add_row(row.name, f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.2f}", f"{row.top1:.2f}")
-    title = f"{result.supernet} on {result.experiment}, {result.images:,} {result.split} images"
-    console.print(title, highlight=False)
-    console.print(table)
+    number = {"justify": "right", "no_wrap": True}
+    columns = {"arch": {"overflow": "fold", "style": "cyan"}, "MACs (M)": number, "params (M)": number}
+    rows = [(row.name, f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.2f}", f"{row.top1:.2f}") for row in result.archs]
     note = f"BN recalibrated on {result.recalibration_images:,} training images."
     if result.mean_pareto_top1 is not None:
         note = f"Mean Pareto accuracy: {result.mean_pareto_top1:.2f} %. {note}"
-    console.print(note, highlight=False)
+    say(f"{result.supernet} on {result.experiment}, {result.images:,} {result.split} images")
+    show_table(rows, columns | {"top-1 (%)": number}, note=note)

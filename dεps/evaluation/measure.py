@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from dεps.core.console import progress, say
 from dεps.core.device import best_device
 from dεps.core.errors import UserError
 from dεps.core.hashing import digest, file_hash
-from dεps.core.progress import progress
 from dεps.evaluation import parallel
 from dεps.evaluation.accuracy import Recalibration
 from dεps.spaces.space import Arch
@@ -50,7 +50,7 @@ def measure_each(
     left = distinct.keys() - finished.keys()
     parallel.wait()  # before any process writes: all must see the same
     if leads() and len(left) < len(distinct):
-        print(f"{context.label}: goes on after {len(distinct) - len(left)} of {len(distinct)} archs")
+        say(f"{context.label}: goes on after {len(distinct) - len(left)} of {len(distinct)} archs")
 
     def rows(names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         for start in range(0, len(names), TOGETHER):

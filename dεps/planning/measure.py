@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dεps.core.console import ProgressBar
 from dεps.core.device import best_device, set_up
-from dεps.core.progress import ProgressBar
 from dεps.core.randomness import python_rng
 from dεps.data.splits import InMemory, PreparedData, Split
 from dεps.methods.base import Method, Phase, Term

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from dεps.core.console import show_table
 from dεps.core.files import replace_atomic
 from dεps.planning.plan import ExperimentPlan
 
@@ -32,25 +33,16 @@ def save_figure(plans: Sequence[ExperimentPlan], path: Path) -> None:
 
 def print_plan(plans: Sequence[ExperimentPlan]) -> None:
     """A table an experiment, on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
     from dεps.report.style import label
 
-    console = Console(width=None if Console().is_terminal else 120)
     for plan in plans:
         title = f"{plan.name}: {plan.dataset}, {plan.space}, {plan.images:,} training images, {plan.classes:,} classes"
-        table = Table(title=f"{title}, batches of {plan.batch_size}", title_justify="left")
-        table.add_column("method", no_wrap=True, style="cyan")
-        table.add_column("epochs", justify="right")
-        table.add_column("phases (epochs)")
-        table.add_column("subnets a step")
-        table.add_column("training (MACs)", justify="right")
-        table.add_column("× DεpS", justify="right")
-        if plan.device:
-            table.add_column("time here", justify="right")
-        if plan.published:
-            table.add_column("published GPU-h (× DεpS)", justify="right")
+        number = {"justify": "right"}
+        columns = {"method": {"no_wrap": True, "style": "cyan"}, "epochs": number, "phases (epochs)": {}}
+        columns |= {"subnets a step": {}, "training (MACs)": number, "× DεpS": number}
+        columns |= {"time here": number} if plan.device else {}
+        columns |= {"published GPU-h (× DεpS)": number} if plan.published else {}
+        rows = []
         for method in plan.methods:
             relative, hours = plan.relative(method), plan.published.get(method.method)
             row = [
@@ -64,9 +56,8 @@ def print_plan(plans: Sequence[ExperimentPlan]) -> None:
             row += [duration(method.seconds)] if plan.device else []
             if plan.published:
                 row.append("–" if hours is None else f"{hours:,.0f} ({hours / plan.published['deps']:.2f})")
-            table.add_row(*row)
-        console.print(table)
-        console.print(notes(plan), highlight=False, soft_wrap=False)
+            rows.append(row)
+        show_table(rows, columns, f"{title}, batches of {plan.batch_size}", notes(plan))
 
 
 def notes(plan: ExperimentPlan) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dεps.core.console import say, show_table
 from dεps.core.params import read_params
 from dεps.deploy.export.config import macs_text
 from dεps.report.results import Results, all_results
@@ -209,16 +210,8 @@ def latex(frame: pd.DataFrame, title: str) -> str:
 
 def print_results() -> None:
     """Every selected experiment's table on the terminal, and the page's path."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if Console().is_terminal else 120)
     for results in all_results(read_params()):
         frame = summary(results)
-        table = Table(title=caption(results), title_justify="left")
-        for column in frame.columns:
-            table.add_column(column, justify="left" if column == "method" else "right")
-        for row in frame.to_numpy().tolist():
-            table.add_row(*map(str, row))
-        console.print(table)
-    console.print(f"report: {PAGE}", highlight=False)
+        columns = {column: {"justify": "left" if column == "method" else "right"} for column in frame.columns}
+        show_table([list(map(str, row)) for row in frame.to_numpy().tolist()], columns, caption(results))
+    say(f"report: {PAGE}")

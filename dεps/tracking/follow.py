@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from dεps.core.console import warn
 from dεps.workspace.address import reason, tracking_uri
 from dεps.workspace.identity import RunIdentity
 from dεps.workspace.live import WARNED, read_live
@@ -76,7 +77,7 @@ def main() -> None:
 
 def _warn(error: Exception) -> None:
     why = reason(error, tracking_uri())
-    print(f"warning: MLflow is not followed ({why}); 'deps track' completes its store", file=sys.stderr, flush=True)
+    warn(f"MLflow is not followed ({why}); 'deps track' completes its store")
     with suppress(OSError):  # the training is gone
         os.write(sys.stdout.fileno(), WARNED)
 

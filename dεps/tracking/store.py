@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +32,7 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy import create_engine  # noqa: E402
 from sqlalchemy.pool import NullPool  # noqa: E402
 
+from dεps.core.console import say  # noqa: E402
 from dεps.tracking.changes import dvc_experiment  # noqa: E402
 from dεps.tracking.moved import ARTIFACTS, mend  # noqa: E402
 from dεps.workspace.address import local_uri, root, tracking_uri  # noqa: E402
@@ -122,7 +122,7 @@ class Store:
                 self.client = _Client(MlflowClient(self.uri), watch)
                 self.client.search_experiments(max_results=1)
                 if self.uri == local_uri() and (mended := mend(root())):
-                    print(f"MLflow: this folder was another; {mended} addresses of artifacts mended", file=sys.stderr)
+                    say(f"MLflow: this folder was another; {mended} addresses of artifacts mended")
         else:
             with watch.call():
                 _reach(self.uri)

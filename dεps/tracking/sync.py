@@ -7,7 +7,6 @@ whose hash is there already is left alone.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from dεps.core.console import say, warn
 from dεps.core.files import read_json, read_numbers, read_records
 from dεps.core.hashing import SHORT, sha256
 from dεps.core.params import selected
@@ -242,9 +242,9 @@ def track(params: dict[str, Any], uri: str | None = None) -> bool:
     result = outcome[0] if outcome else TimeoutError(f"no answer in {watch.seconds:.0f} s")
     if isinstance(result, MlflowException | OSError | SQLAlchemyError):
         why = reason(result, uri)
-        print(f"warning: MLflow was not brought up to date ({why}); 'deps track' tries again", file=sys.stderr)
+        warn(f"MLflow was not brought up to date ({why}); 'deps track' tries again")
         return False
     if isinstance(result, Exception):
         raise result
-    print(f"track: {result[0]} runs in {masked(uri, uri)}, {result[1]} new or changed")
+    say(f"track: {result[0]} runs in {masked(uri, uri)}, {result[1]} new or changed")
     return True

@@ -8,9 +8,9 @@ import sys
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
-import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from dεps.core.console import say
 from dεps.core.errors import UserError
 from dεps.core.params import read_params
 from dεps.data.manifest import read_manifest
@@ -42,10 +42,10 @@ def print_links(base: str, params: dict[str, Any], uri: str) -> None:
         experiments = comparison(params, Store(uri))
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(f"MLflow at {masked(uri, uri)} cannot be used ({reason(error, uri)})") from None
-    click.echo(f"MLflow of {masked(uri, uri)}: {base}")
+    say(f"MLflow of {masked(uri, uri)}: {base}")
     for name, links in experiments.items():
         for what, link in links.items():
-            click.echo(f"  {name}, {what}: {base}/{link}")
+            say(f"  {name}, {what}: {base}/{link}")
 
 
 def comparison(params: dict[str, Any], store: Store) -> dict[str, dict[str, str]]:

@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 import torch
 
+from dεps.core.console import ProgressBar, say
 from dεps.core.errors import UserError
 from dεps.core.files import write_atomic, write_json
 from dεps.core.hashing import digest, file_hash
 from dεps.core.params import section
-from dεps.core.progress import ProgressBar
 from dεps.evaluation import parallel
 from dεps.nets.files import save_supernet
 from dεps.training.loop import Record, Trainer
@@ -65,7 +65,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
         if not parallel.total(int(not whole), trainer.part):
             break
         if leads():
-            print(f"{context.label}: an epoch to keep was lost or damaged meanwhile; it is trained again")
+            say(f"{context.label}: an epoch to keep was lost or damaged meanwhile; it is trained again")
     else:
         raise UserError(f"{folder} loses what is written there; see to its disk, and run the stage again")
     parallel.leave()
@@ -194,7 +194,7 @@ def branch(context: Context, label: str, trainer: Trainer, state: Path | None = 
                 f"{trunk} is of other params or data than params.yaml names; 'dvc repro {stage}' makes it anew"
             )
         trainer.restore(snapshot)
-        print(f"{label}: branches from the full model after epoch {len(trainer.history)}")
+        say(f"{label}: branches from the full model after epoch {len(trainer.history)}")
     return trainer.macs
 
 
@@ -210,7 +210,7 @@ def resume(saver: Saver) -> None:
             if path and path.name[:12] == states[-1].name[:12]
             else "; a state after that is lost or damaged, and made again"
         )
-        print(f"{saver.label}: {where}{lost}")
+        say(f"{saver.label}: {where}{lost}")
 
 
 def epoch_file(folder: Path, epoch: int) -> Path:

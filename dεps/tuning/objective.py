@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 import torch
 
+from dεps.core.console import ProgressBar, say
 from dεps.core.device import best_device, set_up
 from dεps.core.errors import UserError
 from dεps.core.files import write_json
 from dεps.core.hashing import digest, file_hash
 from dεps.core.params import section
-from dεps.core.progress import ProgressBar
 from dεps.evaluation.accuracy import EvaluateConfig, measured, pareto_metrics
 from dεps.evaluation.inputs import load_data, recalibration
 from dεps.methods import deps, full_model, registry
@@ -158,7 +158,7 @@ class ShrinkPhase:
         metrics = pareto_metrics(points, "val_top1")
         outcome.accuracy, outcome.smallest, outcome.largest = (metrics[key] for key in ("mean", "smallest", "largest"))
         outcome.points = points[["name", "macs", "val_top1"]].to_dict("records")
-        print(f"{label}: validation top-1 mean {outcome.accuracy:.2f} %, {outcome.train_tmacs:.3f} TMACs", flush=True)
+        say(f"{label}: validation top-1 mean {outcome.accuracy:.2f} %, {outcome.train_tmacs:.3f} TMACs")
         shutil.rmtree(folder.parent, ignore_errors=True)
         return outcome
 

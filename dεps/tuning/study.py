@@ -9,7 +9,6 @@ so one worker gives the same study with and without interruption.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import uuid
@@ -28,6 +27,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from dεps.core.console import warn
 from dεps.core.errors import DivergenceError, UserError
 from dεps.core.randomness import derive
 from dεps.tuning.config import TuningConfig
@@ -220,7 +220,7 @@ class _Run:
                 raise
             self.trial.set_user_attr(DIVERGED, True)
             self.study.tell(self.trial, state=TrialState.FAIL)
-            print(f"warning: {error}; the trial has failed", file=sys.stderr)
+            warn(f"{error}; the trial has failed")
             return
         self._note(outcome, projected=outcome.train_tmacs)
         values = [outcome.accuracy, outcome.train_tmacs]

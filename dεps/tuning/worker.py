@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+from dεps.core.console import say, warn
 from dεps.core.device import visible_gpus
 from dεps.core.errors import UserError
 from dεps.core.params import read_params, section, selected
@@ -34,7 +35,7 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
 
 def _tune(context: Context, phase: ShrinkPhase, workers: int, trials: int, url: str) -> None:
     plan, study = phase.plan, open_study(phase.plan, open_storage(url))
-    print(f"study {plan.name} in {masked(url)}: {count_finished(study)} of {trials} trials finished")
+    say(f"study {plan.name} in {masked(url)}: {count_finished(study)} of {trials} trials finished")
     if workers == 1:
         work(plan, study, phase, trials)
     else:
@@ -50,19 +51,19 @@ def _tune(context: Context, phase: ShrinkPhase, workers: int, trials: int, url: 
                 process.wait()  # Ctrl-C has reached them too
             raise
         if any(codes):
-            print(f"{sum(map(bool, codes))} of {workers} workers failed", file=sys.stderr)
+            warn(f"{sum(map(bool, codes))} of {workers} workers failed")
     finished = count_finished(study)
     if finished < trials:
         raise UserError(f"{finished} of {trials} trials are finished; the same command goes on with the others")
     confirm(plan, study, phase.again, trials)  # what several workers have not done yet
     table, _ = study_tables(plan, study, trials)
     summary = summarise(phase.config, table, phase.full_model_tmacs(), confirmation_table(plan, study, trials))
-    print("\n".join(f"{key.removeprefix('tune/').replace('_', ' ')}: {value:g}" for key, value in summary.items()))
-    print(verdict(summary))
+    say("\n".join(f"{key.removeprefix('tune/').replace('_', ' ')}: {value:g}" for key, value in summary.items()))
+    say(verdict(summary))
     if phase.config.trials:
-        print(f"'dvc repro' writes runs/{context.experiment}/{STAGE}/ from the first {phase.config.trials} trials")
+        say(f"'dvc repro' writes runs/{context.experiment}/{STAGE}/ from the first {phase.config.trials} trials")
     else:
-        print(
+        say(
             f"to make it a result of 'dvc repro': deps params experiment=[{context.experiment}] "
             f"experiments.{context.experiment}.tuning.trials={trials}"
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Timer
 from typing import IO, Any
 
+from dεps.core.console import warn
 from dεps.core.errors import UserError
 from dεps.workspace.address import patience, tracking_uri
 from dεps.workspace.identity import RunIdentity, git_commit
@@ -121,7 +122,7 @@ class LiveRun:
             self.process.kill()
             said, _ = self.process.communicate()
         if self.process.returncode and WARNED not in said:
-            print("warning: MLflow did not answer in time; 'deps track' completes its store", file=sys.stderr)
+            warn("MLflow did not answer in time; 'deps track' completes its store")
 
     def _write(self, line: dict[str, Any]) -> None:
         self.file.write(json.dumps(line, ensure_ascii=False) + "\n")

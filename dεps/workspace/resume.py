@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from dεps.core.console import say, warn
 from dεps.core.files import replace_atomic
 from dεps.core.hashing import SHORT, digest, file_hash, sha256
 from dεps.core.schema import checked
@@ -28,7 +29,7 @@ ASIDE = (
     "dεps.planning.check",
     "dεps.workspace.live",
     "dεps.planning",
-    "dεps.core.progress",
+    "dεps.core.console",
     "dεps.report",
     "dεps.tracking",
 )
@@ -68,7 +69,7 @@ def work_folder(parent: Path, key: str, label: str, lead: bool = True) -> Path:
     if lead:
         others = [path for path in parent.glob("*") if path.name != key]
         if others:
-            print(f"{label}: starts anew; what was unfinished had other parameters, data or code")
+            say(f"{label}: starts anew; what was unfinished had other parameters, data or code")
         for path in others:
             _remove(path)
         for path in (parent, parent / key):
@@ -126,7 +127,7 @@ class Checkpoints:
             if self.is_intact(path):
                 yield int(path.name.partition("-")[0]), path
             else:
-                print(f"warning: {path} is damaged; the one before it is used", file=sys.stderr)
+                warn(f"{path} is damaged; the one before it is used")
 
     @staticmethod
     def is_intact(path: Path) -> bool:

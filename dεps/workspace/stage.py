@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory, one_line
+from dεps.core.console import complain, say
+from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory
 from dεps.core.files import output_folder, write_json
 from dεps.core.params import LARGEST_SEED, check_names, read_params, section
 from dεps.core.schema import structured
@@ -131,7 +132,7 @@ def _make_room(context: Context) -> None:
         path = context.state(kind)
         for folder in (STATE, STATE / kind, path.parent.parent, path.parent):
             if folder.is_file():
-                print(f"{context.label}: {folder} is a file where a folder belongs; it is removed")
+                say(f"{context.label}: {folder} is a file where a folder belongs; it is removed")
                 folder.unlink()
         if kind in ("scratch", "resume") and path.is_file():
             path.unlink()
@@ -198,7 +199,7 @@ def guarded(work: Callable[[], None]) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(one_line(message), file=sys.stderr)
+    complain(message)
     return code
 
 

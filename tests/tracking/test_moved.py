@@ -85,12 +85,12 @@ def test_a_folder_that_moves_keeps_artifacts_and_models(project, monkeypatch, ca
         folder = folder.rename(folder.with_name(name))
         monkeypatch.chdir(folder)
         assert track(params())
-        out, err = capfd.readouterr()
+        out = capfd.readouterr().out
         assert "0 new or changed" in out
         # of an experiment, the one that MLflow makes itself, 2 runs, a logged model, a version's two
-        assert "this folder was another; 7 addresses of artifacts mended" in err
+        assert "this folder was another; 7 addresses of artifacts mended" in out
         check(Store())
-        assert "mended" not in capfd.readouterr().err
+        assert "mended" not in capfd.readouterr().out
     assert not folder.with_name("plain").exists()  # nothing was written where the folder was
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dεps.core.console import say
 from dεps.core.device import best_device, set_up
 from dεps.core.errors import UserError
 from dεps.core.params import section, selected
@@ -172,20 +173,18 @@ def _context(params: dict[str, Any], experiment: str, method: str | None, seed: 
 def print_exported(result: Exported) -> None:
     """What was written, in a few lines."""
     card, check = result.card, result.comparison
-    print(f"{result.path}: {card.experiment} {card.method}-{card.seed}, {len(card.classes)} classes of {card.data}")
-    print(f"  arch        {card.arch}")
-    print(f"  cost        {macs_text(card.macs)} MACs, {card.params:,} parameters")
-    print(f"  accuracy    {', '.join(filter(None, map(card.accuracy, ('val', 'test'))))}")
+    say(f"{result.path}: {card.experiment} {card.method}-{card.seed}, {len(card.classes)} classes of {card.data}")
+    say(f"  arch        {card.arch}")
+    say(f"  cost        {macs_text(card.macs)} MACs, {card.params:,} parameters")
+    say(f"  accuracy    {', '.join(filter(None, map(card.accuracy, ('val', 'test'))))}")
     if (other := result.smaller) is not None:
         gain = f"{other.gain:+.2f} ± {other.gain_std_error:.2f} points, paired"
-        print(
-            f"  noise       {macs_text(other.macs)} MACs may do as well: {other.val_top1:.2f} % on validation ({gain})"
-        )
-        print(f"              with --arch {other.arch}")
+        say(f"  noise       {macs_text(other.macs)} MACs may do as well: {other.val_top1:.2f} % on validation ({gain})")
+        say(f"              with --arch {other.arch}")
     if result.latency is not None:
         latency = result.latency
-        print(f"  latency     {latency.measured_ms:.3f} ms, predicted {latency.predicted_ms:.3f} ms ({latency.of})")
-    print(
+        say(f"  latency     {latency.measured_ms:.3f} ms, predicted {latency.predicted_ms:.3f} ms ({latency.of})")
+    say(
         f"  checked     {check.images:,} validation images: same top-1 as PyTorch, "
         f"logits within {check.max_logit_difference:.1e}"
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dεps.core.console import say
 from dεps.core.device import set_up
 from dεps.core.errors import UserError
 from dεps.core.params import section
@@ -113,11 +114,11 @@ def _net(
 def print_latency(result: LatencyResult) -> None:
     """What was measured, and the archs' latencies."""
     table = result.table
-    print(f"{result.path}: {table.space}, {len(table.layers)} kinds of layers, batch {table.batch}")
-    print(f"  {table.runtime}; networks as extracted")
-    print(
+    say(f"{result.path}: {table.space}, {len(table.layers)} kinds of layers, batch {table.batch}")
+    say(f"  {table.runtime}; networks as extracted")
+    say(
         f"  error on {table.unseen_archs} unseen archs: median {table.median_error_percent:.1f} %, "
         f"90th percentile {table.p90_error_percent:.1f} %, Kendall's τ {table.kendall_tau:.2f}"
     )
     for arch, milliseconds in result.archs.items():
-        print(f"  {milliseconds:8.3f} ms  {Arch.parse(arch)}")
+        say(f"  {milliseconds:8.3f} ms  {Arch.parse(arch)}")

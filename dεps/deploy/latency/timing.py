@@ -14,8 +14,8 @@ import onnxruntime
 import torch
 from torch import nn
 
+from dεps.core.console import progress
 from dεps.core.device import best_device
-from dεps.core.progress import progress
 from dεps.deploy.onnx.graph import INPUT, to_onnx
 from dεps.deploy.onnx.session import open_session
 from dεps.spaces.space import check_choice

@@ -1,0 +1,129 @@
+"""All that people see: lines on stdout, warnings and progress on stderr, tables.
+
+rich is imported where it is used only: it takes longer to start than most commands.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dεps.core.errors import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+T = TypeVar("T")
+#: seconds between two lines of progress where there is no terminal
+LINE_EVERY = 20.0
+#: columns of a table where there is no terminal
+WIDTH = 120
+
+
+def say(text: str) -> None:
+    """Print on stdout, at once: its reader may be a log file."""
+    print(text, flush=True)
+
+
+def warn(text: str) -> None:
+    """Print one line on stderr that begins with "warning: "."""
+    complain(f"warning: {text}")
+
+
+def complain(text: str) -> None:
+    """Print one line on stderr, odd characters as escapes."""
+    print(one_line(text), file=sys.stderr, flush=True)
+
+
+def show_table(
+    rows: Iterable[Sequence[str]],
+    columns: Mapping[str, Mapping[str, Any]],
+    title: str | None = None,
+    note: str | None = None,
+) -> None:
+    """Print a table on stdout, with a title above it and a note below it.
+
+    Args:
+        rows: cells of each row.
+        columns: options of each column for rich's `add_column`, by its heading.
+        title: text above.
+        note: text below.
+    """
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for heading, options in columns.items():
+        table.add_column(heading, **options)
+    for row in rows:
+        table.add_row(*row)
+    console = _console()
+    console.print(table)
+    if note:
+        console.print(note, highlight=False)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if Console().is_terminal else WIDTH)
+
+
+def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
+    """Pass `items` through while showing how many of `total` are done."""
+    with ProgressBar(label, total) as bar:
+        for item in items:
+            yield item
+            bar.advance()
+
+
+class ProgressBar:
+    """A bar on a terminal, now and then a line elsewhere, with an estimate of the time left."""
+
+    def __init__(self, label: str, total: int, done: int = 0) -> None:
+        self.label, self.total, self.done, self.first = label, total, done, done
+        self.started = self.printed = time.monotonic()
+        self.bar = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+            self.bar = Progress(*columns, *times, console=Console(stderr=True))
+            self.task = self.bar.add_task(label, total=total, completed=done)
+
+    def __enter__(self) -> ProgressBar:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def advance(self, steps: int = 1) -> None:
+        """Count so many more as done."""
+        self.done += steps
+        now = time.monotonic()
+        if self.bar:
+            self.bar.advance(self.task, steps)
+        elif now - self.printed > LINE_EVERY:
+            self.printed = now
+            left = (now - self.started) / (self.done - self.first) * (self.total - self.done)
+            self.note(f"{self.label}: {self.done}/{self.total}, {left:.0f} s left")
+
+    def note(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self.bar:
+            self.bar.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
