@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.timing import Comparison, seconds_of
 from dεps.core.params import read_params
 from dεps.data.manifest import prepared_folder
-from dεps.sources.arrays import read_fashion_mnist_mini
+from dεps.sources import fashion_mnist_mini
 from dεps.tuning.objective import ShrinkPhase
 from dεps.tuning.storage import open_storage, storage_url
 from dεps.tuning.study import open_study
@@ -70,7 +70,7 @@ def _copy(epochs: int, images: int, trials: int, sampler_seed: int) -> Iterator[
 def _write_images(root: Path, counts: dict[str, int]) -> None:
     """So many of the embedded images, in folders: on drawn ones trials end alike, and none is pruned."""
     shutil.rmtree(root)
-    arrays, classes = read_fashion_mnist_mini()
+    arrays, classes = fashion_mnist_mini.read(), fashion_mnist_mini.CLASSES
     for split, count in counts.items():
         for number, (pixels, label) in enumerate(zip(*(array[:count] for array in arrays[split]), strict=True)):
             folder = root / split / classes[label].replace("/", " ")

@@ -18,6 +18,10 @@ class UserError(Exception):
         super().__init__(one_line(message))
 
 
+class AbsentError(UserError):
+    """Data that are not where they should be, and that nothing is to fetch."""
+
+
 class DivergenceError(UserError):
     """A training whose numbers are not finite any more."""
 

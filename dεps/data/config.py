@@ -1,4 +1,7 @@
-"""The `dataset` section of an experiment's params."""
+"""The `dataset` section of an experiment's params: the keys that all data sources share.
+
+Which sources exist, and what each makes of these keys, is checked where sources are known: `dεps.sources.registry`.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,12 @@ from typing import Any, ClassVar
 
 from dεps.core.errors import UserError, check_numbers, is_odd
 
-SOURCES = ("fashion_mnist_mini", "torchvision", "image_folder")
-TORCHVISION = ("fashion_mnist", "cifar10", "cifar100")
 DUPLICATES = ("error", "allow")
 
 
 @dataclass
 class SplitFolders:
-    """Names of the split folders of an image folder; null: held out of train."""
+    """What the source calls each split: a folder's name, or one that torchvision knows; null: held out of train."""
 
     train: str = "train"
     validation: str | None = "validation"
@@ -28,25 +29,26 @@ class SplitFolders:
         named = {key: name for key, name in vars(self).items() if name is not None}
         for key, name in named.items():
             if not name.strip() or name.startswith(".") or "/" in name or "\\" in name or is_odd(name):
-                raise UserError(f"{where}.{key} is {name!r}; expected the name of a folder in dataset.root")
+                raise UserError(f"{where}.{key} is {name!r}; expected the name of a split or of its folder")
         for (one, name), (other, again) in itertools.combinations(named.items(), 2):
             if name == again:
-                raise UserError(f"{where}.{one} and {where}.{other} are both {name!r}; expected different folders")
+                raise UserError(f"{where}.{one} and {where}.{other} are both {name!r}; expected different splits")
 
 
 @dataclass
 class DatasetConfig:
     """Where images come from and in which form they are kept; one YAML in `params/dataset/`."""
 
-    #: label in tables; for torchvision also which data set
+    #: label in tables; for source torchvision also which data set
     name: str
+    #: a file in `dεps/sources/`
     source: str
     #: side in pixels; other images are resized (shorter side) and centre-cropped. Not "size": DVC's run cache would
     #: ignore the key, and restore images of another size
     image_size: int
     #: 1 (grey) or 3 (RGB)
     channels: int
-    #: image_folder: a directory or .zip; torchvision: where the official files are or go
+    #: where the images are: a directory or .zip, or where official files are or go
     root: str | None = None
     #: the centre crop's share of the resized shorter side; on ImageNet methods are compared at 0.875
     crop: float = 1.0
@@ -64,6 +66,10 @@ class DatasetConfig:
     #: splits whose pixels would take more than this stay files, decoded by workers while training
     in_memory_limit_mb: int = 2048
     workers: int = 2
+    #: whether the source may fetch what is not in `root`
+    download: bool = True
+    #: keys that only this source has
+    options: dict[str, Any] = field(default_factory=dict)
 
     #: former names of keys
     renamed: ClassVar[dict[str, str]] = {"size": "image_size"}
@@ -82,18 +88,13 @@ class DatasetConfig:
         """
         keys = ("source", "name", "image_size", "channels", "crop", "holdout", "holdout_seed", "duplicates")
         classes = "a list" if self.classes else "all"
-        return {**{key: getattr(self, key) for key in keys}, "classes": classes, "splits": dict(vars(self.splits))}
+        facts = {key: getattr(self, key) for key in keys} | {"classes": classes, "splits": dict(vars(self.splits))}
+        return facts | ({"options": dict(self.options)} if self.options else {})
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""
         if not self.name.strip():
             raise UserError(f"{where}.name is empty; expected a label for tables")
-        if self.source not in SOURCES:
-            raise UserError(f"{where}.source is {self.source!r}; allowed: {', '.join(SOURCES)}")
-        if self.source == "torchvision" and self.name not in TORCHVISION:
-            raise UserError(f"{where}.name is {self.name!r}; allowed: {', '.join(TORCHVISION)}")
-        if self.source != "fashion_mnist_mini" and not self.root:
-            raise UserError(f"{where}.root is not set; expected the path of the images ({self.source})")
         if self.channels not in (1, 3):
             raise UserError(f"{where}.channels is {self.channels}; allowed: 1, 3")
         if not 8 <= self.image_size <= 1024:

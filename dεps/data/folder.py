@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dεps.core.errors import UserError, is_odd
+from dεps.core.errors import AbsentError, UserError, is_odd
 from dεps.core.hashing import digest, sha256
 from dεps.data.config import SplitFolders, read_classes
 
@@ -88,7 +88,7 @@ class ImageFolder:
         if self.root.is_file():
             self._zip()
         elif not self._is_dir:
-            raise UserError(f"{self.root} does not exist; expected a folder or a .zip with <split>/<class>/ images")
+            raise AbsentError(f"{self.root} does not exist; expected a folder or a .zip with <split>/<class>/ images")
 
     @cached_property
     def contents(self) -> Contents:
@@ -314,7 +314,9 @@ class ImageFolder:
         Raises `UserError` naming the file where it is missing, truncated or no image.
         """
         try:
-            with Image.open(io.BytesIO(self.content(name)), "r", FORMATS) as picture:
+            # Folders of images have no .ppm, but data sets that a source knows by name do.
+            formats = ("PPM",) if name.endswith(".ppm") else FORMATS
+            with Image.open(io.BytesIO(self.content(name)), "r", formats) as picture:
                 _check_size(picture)
                 return _as_seen(picture, _mode(channels))
         except UserError:

@@ -23,6 +23,7 @@ from dεps.evaluation.baseline import ReferenceConfig
 from dεps.methods import registry
 from dεps.search.nsga2 import SearchConfig
 from dεps.search.predictor import PredictConfig
+from dεps.sources.registry import source_of
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
 from dεps.training.loop import LONGEST, TrainConfig
@@ -99,6 +100,7 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         key: structured(schema, section(params, "experiments", name, key), f"{where}.{key}")
         for key, schema in SCHEMAS.items()
     }
+    source_of(checked["dataset"], f"{where}.dataset")
     size = checked["dataset"].image_size
     if checked["space"].resolution[-1] != size:
         there = checked["space"].resolution

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from dεps.core.errors import UserError
+from dεps.core.errors import AbsentError, UserError
 from dεps.core.params import read_params, section
 from dεps.core.randomness import python_rng
 from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
-from dεps.data.manifest import prepared_folder, read_manifest
+from dεps.data.manifest import SPLITS, prepared_folder, read_manifest
 from dεps.methods import full_model, registry
 from dεps.methods.base import Method, Phase, Setup
 from dεps.planning.measure import Measuring
 from dεps.report.published import COST_DATASET, dataset_of, training_costs
-from dεps.sources.arrays import read_fashion_mnist_mini
-from dεps.sources.prepare import listed
+from dεps.sources.prepare import divided
+from dεps.sources.registry import source_of
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import Arch, SearchSpace
 from dεps.training.loop import TrainConfig
@@ -227,24 +227,16 @@ def training_set(config: DatasetConfig, experiment: str) -> tuple[int, int]:
         with suppress(UserError):  # of an older or a damaged one
             manifest = read_manifest(path.parent, config)
             return manifest["images"]["train"], len(manifest["classes"])
-    if config.source == "fashion_mnist_mini":
-        arrays, names = read_fashion_mnist_mini()
-        return len(arrays["train"][0]), len(names)
-    if config.source == "image_folder" and config.location().exists():
-        _, listings, names, _ = listed(config)
-        return len(listings["train"]), len(names)
+    with suppress(AbsentError):
+        found = divided(config)
+        return len(found.listings["train"]), len(found.classes)
     images, classes = config.train_images, config.class_count
     for key, value in (("train_images", images), ("class_count", classes)):
         if not value:
             full, where = f"experiments.{experiment}.dataset", config.location()
             raise UserError(f"{full}.{key} is not set and {where} is not there; set it, or {full}.root")
-    return round(images * _left(config)), classes
-
-
-def _left(config: DatasetConfig) -> float:
-    """Share of the training images that is left when validation, and a test split that is null, are held out."""
-    both = config.source == "image_folder" and config.splits.test is None
-    return (1.0 - config.holdout) ** (2 if both else 1)
+    held_out = len(SPLITS) - len(source_of(config).own_splits())
+    return round(images * (1.0 - config.holdout) ** held_out), classes
 
 
 def _count(

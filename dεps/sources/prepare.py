@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save
@@ -19,12 +21,12 @@ from dεps.core.hashing import sha256
 from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, Listings, to_array
-from dεps.data.manifest import pixel_statistics
-from dεps.sources.arrays import Arrays, read_fashion_mnist_mini, read_torchvision
+from dεps.data.manifest import SPLITS, pixel_statistics
+from dεps.sources.base import Arrays
 from dεps.sources.copies import Copies, array_copies, check_shared, file_copies, shared
+from dεps.sources.registry import source_of
 from dεps.workspace.resume import Checkpoints
 
-SPLITS = ("train", "validation", "test")
 Progress = Callable[[Iterable, str, int], Iterable]
 #: (split, hash of its files) to where its decoded images are kept for a later process, if anywhere
 Keeping = Callable[[str, str], Checkpoints | None]
@@ -39,61 +41,68 @@ def prepare(
     out: Path,
     progress: Progress = lambda items, label, total: items,
     keeping: Keeping = lambda split, source: None,
-) -> dict:
+) -> dict[str, Any]:
     """Write the prepared data set to the existing folder `out` and return its manifest.
 
     With `keeping`, decoded images are kept for a later process, should this one be interrupted.
     """
-    if config.source == "image_folder":
-        folder, listings, classes, copies = listed(config)
-        counts = {split: [label for _, label in items] for split, items in listings.items()}
-        pixels = sum(map(len, counts.values())) * config.image_size**2 * config.channels
+    found = divided(config, config.download)
+    listings, images = found.listings, found.images
+    if isinstance(images, ImageFolder):
+        pixels = sum(map(len, listings.values())) * config.image_size**2 * config.channels
         if pixels > config.in_memory_limit_mb * 2**20:
-            return _prepare_files(config, folder, listings, classes, copies, out, progress, keeping)
-        arrays = {split: _decode(folder, items, config, split, progress, keeping) for split, items in listings.items()}
+            return _prepare_files(config, images, found, out, progress, keeping)
+        arrays = {split: _decode(images, items, config, split, progress, keeping) for split, items in listings.items()}
     else:
-        given, classes = _read_arrays(config)
-        names = {split: [f"{split}/{row}" for row in range(len(labels))] for split, (_, labels) in given.items()}
-        listings = {split: list(zip(names[split], map(int, given[split][1]), strict=True)) for split in given}
-        copies = array_copies(given)
-        listings = _divide(listings, classes, copies, config)
-        given = {split: _resize(images, labels, config) for split, (images, labels) in given.items()}
+        given = {split: _resize(pixels, labels, config) for split, (pixels, labels) in images.items()}
         arrays = {split: _rows(given, items) for split, items in listings.items()}
-    hashes = {split: _write(out / f"{split}.safetensors", images, labels) for split, (images, labels) in arrays.items()}
+    hashes = {split: _write(out / f"{split}.safetensors", *pair) for split, pair in arrays.items()}
     labels = {split: labels for split, (_, labels) in arrays.items()}
-    twice = len(shared(listings, copies))
-    return _write_manifest(config, classes, labels, arrays["train"][0], hashes, "tensor", twice, out)
+    return _write_manifest(config, found, labels, arrays["train"][0], hashes, "tensor", out)
 
 
-def listed(config: DatasetConfig) -> tuple[ImageFolder, Listings, list[str], Copies]:
-    """An image folder divided into splits, nothing decoded.
+@dataclass(frozen=True)
+class Divided:
+    """A source divided into train, validation and test, nothing decoded or resized.
 
-    Returns the folder, files and labels of each split, class names, and which files are copies. Raises `UserError`.
+    Attributes:
+        classes, listings, images: as in `Found`, but with all three splits.
+        held_out: the splits that the source does not have itself; they were taken from train.
+        copies: which images are equal.
     """
-    folder = ImageFolder(config.location(), config.crop)
-    listings, classes = folder.splits(config.splits, config.classes)
-    copies = file_copies(folder, [name for items in listings.values() for name, _ in items], config.workers)
-    return folder, _divide(listings, classes, copies, config), classes, copies
+
+    classes: list[str]
+    listings: Listings
+    images: ImageFolder | Arrays
+    held_out: list[str]
+    copies: Copies
 
 
-def _divide(listings: Listings, classes: list[str], copies: Copies, config: DatasetConfig) -> Listings:
-    """The source's splits, checked, and those that it lacks held out of train."""
-    _check_counts(config, len(listings["train"]), len(classes))
-    check_shared(listings, copies, config)
-    return _hold_out(listings, config, classes, copies)
+def divided(config: DatasetConfig, download: bool = False) -> Divided:
+    """The images of each split.
+
+    Raises `AbsentError` where the images are not there and not to be downloaded, else `UserError`.
+    """
+    found = source_of(config).find(download)
+    found.check(config.root or config.source)
+    _check_counts(config, len(found.listings["train"]), len(found.classes))
+    if isinstance(found.images, ImageFolder):
+        names = [name for items in found.listings.values() for name, _ in items]
+        copies = file_copies(found.images, names, config.workers)
+    else:
+        copies = array_copies(found.images)
+    check_shared(found.listings, copies, config)
+    listings = _hold_out(found.listings, config, found.classes, copies)
+    missing = [split for split in SPLITS if split not in found.listings]
+    return Divided(found.classes, listings, found.images, missing, copies)
 
 
 def _rows(arrays: Arrays, items: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """The images and labels of one split, which lie in one split of the source."""
+    """Images and labels of one split, all of which lie in one split of the source."""
     (origin,) = {name.partition("/")[0] for name, _ in items}
     rows = [int(name.partition("/")[2]) for name, _ in items]
-    return tuple(values[rows] for values in arrays[origin])
-
-
-def _read_arrays(config: DatasetConfig) -> tuple[Arrays, list[str]]:
-    if config.source == "fashion_mnist_mini":
-        return read_fashion_mnist_mini()
-    return read_torchvision(config.name, config.location())
+    images, labels = arrays[origin]
+    return images[rows], labels[rows]
 
 
 def _check_counts(config: DatasetConfig, images: int, classes: int) -> None:
@@ -187,17 +196,10 @@ def _restore(images: np.ndarray, checkpoints: Checkpoints) -> int:
 
 
 def _prepare_files(
-    config: DatasetConfig,
-    folder: ImageFolder,
-    listings: Listings,
-    classes: list[str],
-    copies: Copies,
-    out: Path,
-    progress: Progress,
-    keeping: Keeping,
-) -> dict:
+    config: DatasetConfig, folder: ImageFolder, found: Divided, out: Path, progress: Progress, keeping: Keeping
+) -> dict[str, Any]:
     hashes, labels = {}, {}
-    for split, items in listings.items():
+    for split, items in found.listings.items():
         names = "".join(f"{name}\n" for name, _ in items).encode()
         (out / f"{split}.files.txt").write_bytes(names)
         labels[split] = np.array([label for _, label in items], np.int64)
@@ -206,10 +208,10 @@ def _prepare_files(
         # What no file says that is hashed here: other images may have the same names.
         form = json.dumps([config.image_size, config.channels, config.crop, [folder.size(name) for name, _ in items]])
         hashes[split] = sha256(names + data + form.encode())
-    train = listings["train"]
+    train = found.listings["train"]
     chosen = python_rng(0, "statistics").sample(train, min(len(train), STATISTICS_SAMPLE))
     sample, _ = _decode(folder, chosen, config, "train (mean and standard deviation)", progress, keeping)
-    return _write_manifest(config, classes, labels, sample, hashes, "files", len(shared(listings, copies)), out)
+    return _write_manifest(config, found, labels, sample, hashes, "files", out)
 
 
 def _write(path: Path, images: np.ndarray, labels: np.ndarray) -> str:
@@ -220,16 +222,15 @@ def _write(path: Path, images: np.ndarray, labels: np.ndarray) -> str:
 
 def _write_manifest(
     config: DatasetConfig,
-    classes: list[str],
+    found: Divided,
     labels: dict[str, np.ndarray],
     pixels: np.ndarray,
     hashes: dict[str, str],
     form: str,
-    twice: int,
     out: Path,
-) -> dict:
+) -> dict[str, Any]:
     mean, std = pixel_statistics(pixels)
-    counts = {split: np.bincount(values, minlength=len(classes)).tolist() for split, values in labels.items()}
+    counts = {split: np.bincount(values, minlength=len(found.classes)).tolist() for split, values in labels.items()}
     manifest = {
         "source": config.source,
         "name": config.name,
@@ -237,15 +238,17 @@ def _write_manifest(
         "size": config.image_size,
         "crop": config.crop,
         "channels": config.channels,
-        "classes": classes,
+        "classes": found.classes,
         "images": {split: int(sum(values)) for split, values in counts.items()},
         "images_total": int(sum(map(sum, counts.values()))),
         "per_class": counts,
         "mean": mean,
         "std": std,
         "sha256": hashes,
-        "shared_images": twice,
+        "shared_images": len(shared(found.listings, found.copies)),
         "params": config.facts(),
     }
+    if found.held_out:
+        manifest["held_out"] = found.held_out
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return manifest

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
 import json
 import pickle
 import shutil
 import struct
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -31,8 +28,6 @@ from dεps.data.splits import PreparedData
 from dεps.nets.files import load_supernet, save_supernet
 from dεps.nets.public import export_checkpoint, import_checkpoint
 from dεps.nets.supernet import Supernet
-from dεps.sources import arrays as sources
-from dεps.sources.arrays import OfficialFile, read_torchvision
 from dεps.sources.prepare import prepare
 from dεps.spaces.space import SearchSpace
 from dεps.training.snapshot import Snapshot, load_snapshot, save_snapshot
@@ -355,93 +350,6 @@ def test_a_file_that_unpacks_to_much_is_not_read(images, tmp_path, monkeypatch):
 def test_too_many_entries_are_not_read(images, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "MOST_ENTRIES", 10)
     refusal(prepared_from(zipped(images, tmp_path / "images.zip"), tmp_path), "images.zip")
-
-
-# --- official files --------------------------------------------------------------------------------------------
-
-
-def tarred(members: dict[str, bytes], link: str | None = None) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-        if link:
-            info = tarfile.TarInfo(link)
-            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            archive.addfile(info)
-    return buffer.getvalue()
-
-
-RECORD = bytes(3073)
-CLASSES = {"x/batches.meta.txt": b"a\nb\n"}
-WHOLE = tarred({"x/data.bin": RECORD, "x/test.bin": RECORD, **CLASSES})
-BAD_TARS = {
-    "cut short": WHOLE[: len(WHOLE) // 2],
-    "no gzip": b"text",
-    "empty": b"",
-    "no members": tarred({}),
-    "no test": tarred({"x/data.bin": RECORD, **CLASSES}),
-    "no images": tarred({"x/data.bin": b"", "x/test.bin": b"", **CLASSES}),
-    "half a record": tarred({"x/data.bin": RECORD[:100], "x/test.bin": RECORD, **CLASSES}),
-    "a label too large": tarred({"x/data.bin": b"\x09" + RECORD[1:], "x/test.bin": RECORD, **CLASSES}),
-    "no class names": tarred({"x/data.bin": RECORD, "x/test.bin": RECORD}),
-    "class names in no UTF-8": tarred({"x/data.bin": RECORD, "x/test.bin": RECORD, "x/batches.meta.txt": b"\xff"}),
-    "a link instead of images": tarred({"x/test.bin": RECORD, **CLASSES}, "x/data.bin"),
-    "too many members": tarred({f"x/{number}": b"" for number in range(200)}),
-    "a member that is too large": tarred({"x/data.bin": RECORD * 40, "x/test.bin": RECORD, **CLASSES}),
-}
-
-
-@pytest.fixture
-def official(tmp_path, monkeypatch):
-    """Puts files in place of the official ones, whose MD5 they have."""
-    monkeypatch.setattr(sources, "LARGEST_MEMBER", 100_000)
-
-    def install(kind: str, contents: dict[str, bytes]) -> None:
-        known = [OfficialFile(n, "https://example.invalid", hashlib.md5(c).hexdigest()) for n, c in contents.items()]
-        monkeypatch.setattr(sources, f"_{kind}_files", lambda *_: known)
-        for name, content in contents.items():
-            (tmp_path / name).write_bytes(content)
-
-    return install
-
-
-@pytest.mark.parametrize("what", BAD_TARS)
-def test_damaged_cifar_archives(official, tmp_path, what):
-    official("cifar", {"cifar.tar.gz": BAD_TARS[what]})
-    refusal(lambda: read_torchvision("cifar10", tmp_path), "cifar.tar.gz")
-
-
-def test_the_archive_without_damage_is_read(official, tmp_path):
-    official("cifar", {"cifar.tar.gz": WHOLE})
-    assert read_torchvision("cifar10", tmp_path)[1] == ["a", "b"]
-
-
-IMAGES, LABELS = gzip.compress(bytes(16 + 3 * 784)), gzip.compress(bytes(8 + 3))
-# images and labels; named, since gzip's bytes hold the time, which differs between processes that run the tests
-BAD_IDX = {
-    "empty": (b"", LABELS),
-    "no gzip": (b"text", LABELS),
-    "images cut short": (IMAGES[:20], LABELS),
-    "images with a wrong sum": (IMAGES[:-8] + bytes(8), LABELS),
-    "labels cut short": (IMAGES, LABELS[:12]),
-    "half an image": (gzip.compress(bytes(16 + 700)), LABELS),
-    "less than a header": (gzip.compress(b"12"), LABELS),
-    "a label too few": (IMAGES, gzip.compress(bytes(8 + 2))),
-    "no labels": (IMAGES, gzip.compress(bytes(8))),
-    "a label too large": (IMAGES, gzip.compress(bytes(8) + b"\x00\x01\x0a")),
-    "larger than allowed": (gzip.compress(bytes(200_000)), LABELS),
-}
-
-
-@pytest.mark.parametrize("what", BAD_IDX)
-def test_damaged_idx_files(official, tmp_path, what):
-    images, labels = BAD_IDX[what]
-    files = {f"{part}-images-idx3-ubyte.gz": images for part in ("train", "t10k")}
-    official("fashion", files | {f"{part}-labels-idx1-ubyte.gz": labels for part in ("train", "t10k")})
-    refusal(lambda: read_torchvision("fashion_mnist", tmp_path), "ubyte.gz")
 
 
 # --- networks and states ---------------------------------------------------------------------------------------

@@ -387,7 +387,7 @@ def test_classes_with_blanks_and_classes_that_are_not_there(images, tmp_path):
     [
         ({"test": "validation"}, "splits.validation and dataset.splits.test are both 'validation'"),
         ({"validation": "train"}, "splits.train and dataset.splits.validation are both 'train'"),
-        ({"test": "a/b"}, "splits.test is 'a/b'; expected the name of a folder"),
+        ({"test": "a/b"}, "splits.test is 'a/b'; expected the name of a split"),
         ({"train": ".."}, "splits.train is '..'"),
         ({"train": " "}, "splits.train is ' '"),
     ],

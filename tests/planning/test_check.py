@@ -109,7 +109,7 @@ def test_imagenet100_has_a_list_of_its_classes(tmp_path):
 
 
 def test_a_cpu_preset_asks_for_its_images(tmp_path):
-    with pytest.raises(UserError, match=r"experiments\.cifar10_cpu\.dataset\.root is not set; it has no default"):
+    with pytest.raises(UserError, match=r"experiments\.cifar10_cpu\.dataset\.root is not set; expected the path of"):
         compose(tmp_path, "experiment=[cifar10_cpu]")
 
 
@@ -172,7 +172,10 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
         ("experiments.tiny.train.epochs=1", r"experiments\.tiny is no known key; allowed: quick"),
         ("experiments.quick.train.epochs=ten", r"train\.epochs: Value 'ten'"),
         ("experiments.quick.dataset.class_count=0", r"dataset\.class_count is 0; expected 1 or more, or null"),
-        ("experiments.quick.dataset.source=web", r"dataset\.source is 'web'; allowed: fashion_mnist_mini, torchvision"),
+        (
+            "experiments.quick.dataset.source=web",
+            r"dataset\.source is 'web'; allowed: fashion_mnist_mini, image_folder",
+        ),
         ("+experiments.quick.extra=1", r"experiments\.quick\.extra is no known key; allowed: dataset"),
         ("+extra=1", r"extra is no known key"),
         ("not an override", r"override 'not an override' is not understood"),

@@ -13,9 +13,10 @@ from safetensors.numpy import load_file
 
 from dεps.data.config import DatasetConfig, SplitFolders
 from dεps.data.folder import ImageFolder
-from dεps.sources import prepare as preparing
+from dεps.sources import torchvision
+from dεps.sources.base import Found
 from dεps.sources.copies import array_copies, file_copies, shared
-from dεps.sources.prepare import listed, prepare
+from dεps.sources.prepare import divided, prepare
 from tests.conftest import draw_image_folder, zipped
 from tests.tools.refusals import refusal
 
@@ -47,7 +48,7 @@ def test_equal_files_in_two_splits_are_an_error_unless_allowed(images, tmp_path,
 def test_a_split_folder_that_is_a_link_to_another_is_an_error(images, tmp_path):
     shutil.rmtree(images / "test")
     (images / "test").symlink_to(images / "validation")
-    message = refusal(lambda: listed(config_of(images)), "'validation/class0/000.png' and 'test/class0/000.png'")
+    message = refusal(lambda: divided(config_of(images)), "'validation/class0/000.png' and 'test/class0/000.png'")
     assert "6 images are in two splits" in message
 
 
@@ -78,11 +79,12 @@ def test_files_of_other_sizes_are_not_opened(tmp_path, monkeypatch, as_zip):
 
 def test_copies_are_held_out_together(tmp_path):
     root = draw_image_folder(tmp_path / "images", {"train": 40}, classes=3)
-    plain = listed(config_of(root, splits=SplitFolders("train", None, None), holdout=0.25))[1]
+    plain = divided(config_of(root, splits=SplitFolders("train", None, None), holdout=0.25)).listings
     for number in range(0, 40, 2):  # copies, some of them with another label
         shutil.copy(root / f"train/class0/{number:03d}.png", root / f"train/class0/z{number}.png")
         shutil.copy(root / f"train/class1/{number:03d}.png", root / f"train/class2/z{number}.png")
-    _, listings, _, same = listed(config_of(root, splits=SplitFolders("train", None, None), holdout=0.25))
+    found = divided(config_of(root, splits=SplitFolders("train", None, None), holdout=0.25))
+    listings, same = found.listings, found.copies
     assert len(same) == 80
     assert shared(listings, same) == []
     assert sum(map(len, listings.values())) == 160
@@ -94,7 +96,7 @@ def test_a_class_of_copies_alone_cannot_be_held_out(tmp_path):
     root = draw_image_folder(tmp_path / "images", {"train": 10}, classes=2)
     for path in sorted((root / "train/class1").iterdir())[1:]:
         shutil.copy(root / "train/class1/000.png", path)
-    message = refusal(lambda: listed(config_of(root, splits=SplitFolders("train", None, None))), "class1")
+    message = refusal(lambda: divided(config_of(root, splits=SplitFolders("train", None, None))), "class1")
     assert "too few images in train (1)" in message
 
 
@@ -103,7 +105,7 @@ def test_arrays_are_compared_too(tmp_path, monkeypatch):
     labels = np.arange(30) % 3
     arrays = {"train": (images[:24], labels[:24]), "test": (np.concatenate([images[24:], images[5:6]]), labels[:7])}
     assert array_copies(arrays) == {"train/5": "train/5", "test/6": "train/5"}
-    monkeypatch.setattr(preparing, "_read_arrays", lambda config: (arrays, ["a", "b", "c"]))
+    monkeypatch.setattr(torchvision.Source, "find", lambda *_: Found.of_arrays(arrays, ["a", "b", "c"]))
     config = DatasetConfig("cifar10", "torchvision", 28, 1, "downloads", holdout=0.25)
     message = refusal(lambda: prepare(config, tmp_path), "'train/5' and 'test/6'")
     assert message.startswith("downloads: 1 image is")

@@ -1,0 +1,404 @@
+"""Torchvision's classification data sets by name, such as `name: cifar10` or `name: oxford_iiit_pet`.
+
+Torchvision's own class downloads and reads each of them; this file knows only what the classes do not have in common:
+how each is asked for a split, and whether its images are files. Images that are files are decoded as those of an image
+folder are, at any size, and stay files where they are many; the others arrive as arrays.
+
+CIFAR's official files are pickles, which torchvision opens only after their MD5 has matched the published one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dεps.core.errors import AbsentError, UserError, is_odd
+from dεps.core.schema import checked
+from dεps.data.folder import ImageFolder
+from dεps.data.manifest import SPLITS
+from dεps.sources.base import DataSource, Found
+
+#: what a data set may have been fetched as: such files in `root` are not downloaded again
+ARCHIVES = (".gz", ".tgz", ".zip", ".tar", ".bz2", ".xz", ".mat")
+ALIKE = {"train": True, "test": False}
+TRAIN_VAL_TEST = {name: name for name in ("train", "val", "test")}
+TRAIN_TEST = {name: name for name in ("train", "test")}
+TRAIN_VAL = {name: name for name in ("train", "val")}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What sets one of torchvision's classes apart from the others.
+
+    Attributes:
+        splits: its names of splits, and what `argument` is for each; empty where all images are one set.
+        argument: the keyword that chooses a split.
+        train, validation, test: which of `splits` each is unless params say otherwise; None: held out of train.
+        versions: for `options.version`: a keyword, and its value for each name; the first name is the default.
+        files: (path, label) of every image of an instance, for classes that take no `loader`.
+        first: the lowest label.
+        downloads: whether torchvision can fetch it.
+    """
+
+    splits: Mapping[str, Any]
+    argument: str = "split"
+    train: str = "train"
+    validation: str | None = None
+    test: str | None = "test"
+    versions: tuple[str, Mapping[str, Any]] | None = None
+    files: Callable[[Any], Iterable[tuple[Any, Any]]] | None = None
+    first: int = 0
+    downloads: bool = True
+
+    def split(self, split: str, asked: str | None) -> str | None:
+        """The class's name for a split of ours, where params ask for `asked`; None: held out."""
+        return getattr(self, split) if asked == split else asked
+
+
+def _opened(dataset: Any) -> Iterable[tuple[Any, Any]]:
+    for row in range(len(dataset)):
+        image, label = dataset[row]  # Pillow has read no pixels yet
+        with image:
+            yield image.filename, label
+
+
+def _pets(dataset: Any) -> Iterable[tuple[Any, Any]]:
+    of_species = dataset._target_types == ["binary-category"]
+    return zip(dataset._images, dataset._bin_labels if of_species else dataset._labels, strict=True)
+
+
+_MNIST = Kind(ALIKE, "train")
+_WHOLE = Kind({}, test=None)
+_EMNIST = {name: name for name in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")}
+_YEARS = ("2021_train", "2021_train_mini", "2021_valid", "2019", "2018", "2017")
+KINDS: dict[str, Kind] = {
+    "CIFAR10": _MNIST,
+    "CIFAR100": _MNIST,
+    "CLEVRClassification": Kind(TRAIN_VAL, test="val", first=3),
+    "Caltech101": Kind({}, test=None, files=_opened),
+    "Caltech256": Kind({}, test=None, files=_opened),
+    "Country211": Kind({name: name for name in ("train", "valid", "test")}, validation="valid"),
+    "DTD": Kind(TRAIN_VAL_TEST, validation="val", versions=("partition", {str(n): n for n in range(1, 11)})),
+    "EMNIST": Kind(ALIKE, "train", versions=("split", _EMNIST)),
+    "EuroSAT": _WHOLE,
+    "FER2013": Kind(TRAIN_TEST, downloads=False),
+    "FGVCAircraft": Kind(
+        {**TRAIN_VAL_TEST, "trainval": "trainval"},
+        validation="val",
+        versions=("annotation_level", {name: name for name in ("variant", "family", "manufacturer")}),
+    ),
+    "FashionMNIST": _MNIST,
+    "Flowers102": Kind(TRAIN_VAL_TEST, validation="val"),
+    "Food101": Kind(TRAIN_TEST),
+    "GTSRB": Kind(TRAIN_TEST, files=lambda dataset: dataset._samples),
+    "INaturalist": Kind({name: name for name in _YEARS}, "version", train="2021_train", test="2021_valid"),
+    "Imagenette": Kind(TRAIN_VAL, test="val", versions=("size", {name: name for name in ("full", "320px", "160px")})),
+    "KMNIST": _MNIST,
+    "MNIST": _MNIST,
+    "OxfordIIITPet": Kind(
+        {name: name for name in ("trainval", "test")},
+        train="trainval",
+        versions=("target_types", {"breed": "category", "species": "binary-category"}),
+        files=_pets,
+    ),
+    "PCAM": Kind(TRAIN_VAL_TEST, validation="val"),
+    "Places365": Kind(
+        {name: name for name in ("train-standard", "train-challenge", "val")},
+        train="train-standard",
+        test="val",
+        versions=("small", {"256px": True, "full": False}),
+    ),
+    "QMNIST": _MNIST,
+    "RenderedSST2": Kind(TRAIN_VAL_TEST, validation="val"),
+    "SEMEION": _WHOLE,
+    "STL10": Kind(TRAIN_TEST),
+    "SUN397": _WHOLE,
+    "SVHN": Kind({name: name for name in ("train", "extra", "test")}),
+    "StanfordCars": Kind(TRAIN_TEST, downloads=False),
+    "USPS": _MNIST,
+}
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+BY_NAME = {_plain(name): name for name in KINDS}
+
+
+@checked
+class Options:
+    """Keys of `dataset.options`."""
+
+    #: which form of a data set that has several, such as EMNIST's letters; null: the first that the error lists
+    version: str | None = None
+
+
+class Source(DataSource):
+    """One of torchvision's data sets, named by `dataset.name`: capitals, - and _ do not matter."""
+
+    Options = Options
+    unused = ("classes",)
+
+    def check(self, where: str) -> None:
+        """Name, splits and version, without importing torchvision."""
+        if (name := BY_NAME.get(_plain(self.config.name))) is None:
+            hint = "; images in folders: source image_folder" if "image" in _plain(self.config.name) else ""
+            raise UserError(
+                f"{where}.name is {self.config.name!r}; of torchvision's data sets those with one class an image can "
+                f"be used: {', '.join(KINDS)}{hint}"
+            )
+        self.name, self.kind = name, KINDS[name]
+        for split, asked in vars(self.config.splits).items():
+            known = self.kind.split(split, asked)
+            if known is not None and asked != split and known not in self.kind.splits:
+                allowed = ", ".join(self.kind.splits) or split
+                raise UserError(f"{where}.splits.{split} is {asked!r}; {name} has: {allowed}; null: held out of train")
+        taken = [known for split in self.own_splits() if (known := self._known(split))]
+        if twice := [known for known in taken if taken.count(known) > 1]:
+            raise UserError(f"{where}.splits take '{twice[0]}' of {name} twice; expected different splits")
+        versions = self.kind.versions[1] if self.kind.versions else {}
+        if (version := self.options.version) is not None and version not in versions:
+            allowed = f"allowed: {', '.join(versions)}" if versions else f"{name} has none, set null"
+            raise UserError(f"{where}.options.version is {version!r}; {allowed}")
+
+    def _known(self, split: str) -> str | None:
+        return self.kind.split(split, getattr(self.config.splits, split))
+
+    def own_splits(self) -> tuple[str, ...]:
+        """By what is known of the class and what params ask of it."""
+        return tuple(split for split in SPLITS if self._known(split) is not None)
+
+    def find(self, download: bool) -> Found:
+        """Everything through torchvision's class; what is not in `root` is downloaded first, where that is allowed."""
+        datasets = {split: self._open(split, download) for split in self.own_splits()}
+        files = {split: self._files(dataset) for split, dataset in datasets.items()}
+        if all(found is not None for found in files.values()):
+            return self._of_files(datasets, {split: found for split, found in files.items() if found is not None})
+        arrays = {split: self._array(dataset) for split, dataset in datasets.items()}
+        return Found.of_arrays(arrays, self._classes(datasets, max(int(values.max()) for _, values in arrays.values())))
+
+    # --- opening ---
+
+    def _make(self, folder: Path, split: str, download: bool) -> Any:
+        from torchvision import datasets
+
+        kind, cls = self.kind, getattr(datasets, self.name)
+        arguments: dict[str, Any] = {"root": str(folder.absolute())}
+        if kind.splits:
+            arguments[kind.argument] = kind.splits[self._known(split) or split]
+        if kind.versions:
+            key, values = kind.versions
+            arguments[key] = values[self.options.version or next(iter(values))]
+        if kind.downloads:
+            arguments["download"] = download
+        if _takes_loader(cls):
+            arguments["loader"] = os.fspath  # an image is then its path
+        return cls(**arguments)
+
+    def _open(self, split: str, download: bool) -> Any:
+        root = self.config.location()
+        reason = "no such folder"
+        if root.is_dir():
+            try:
+                return self._make(root, split, download=False)
+            except Exception as error:
+                self._check_packages(error)
+                if not _is_absent(error):
+                    raise self._unreadable(error) from None
+                reason = _first_line(error)
+        where = f"dataset.name {self.config.name}: torchvision's {self.name} is not in {root} ({reason})"
+        by_hand = f"put its files there, as torchvision.datasets.{self.name} expects them"
+        if not self.kind.downloads:
+            raise AbsentError(f"{where} and cannot be downloaded by it; {by_hand}")
+        if not download:
+            raise AbsentError(f"{where}; set dataset.download to true, or {by_hand}")
+        try:
+            self._download(split, root)
+        except Exception as error:
+            self._check_packages(error)
+            raise UserError(f"{where}, and the download failed ({_first_line(error)}); {by_hand}") from None
+        try:
+            return self._make(root, split, download=False)
+        except Exception as error:
+            raise self._unreadable(error) from None
+
+    def _download(self, split: str, root: Path) -> None:
+        """Into a folder beside, and from there into `root`: half of an archive never looks like a data set."""
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as name:
+            folder = Path(name)
+            for pattern in ("*", "*/*", "*/raw/*"):
+                for path in root.glob(pattern):
+                    inside = path.relative_to(root)
+                    if path.name.endswith(ARCHIVES) and path.is_file() and not inside.parts[0].startswith("."):
+                        (folder / inside).parent.mkdir(parents=True, exist_ok=True)
+                        (folder / inside).symlink_to(path.absolute())
+            self._make(folder, split, download=True)
+            _move(folder, root)
+
+    def _check_packages(self, error: Exception) -> None:
+        """Raise `UserError` naming the package that torchvision needs for this data set and does not find."""
+        named = re.search(r"pip install '?([\w-]+)", str(error)) or re.search(r"have (\w+) installed", str(error))
+        package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else named and named[1]
+        if package:
+            raise UserError(
+                f"dataset.name {self.config.name}: torchvision's {self.name} needs the package {package}, which is not "
+                f"installed; pip install {package}"
+            ) from None
+
+    def _unreadable(self, error: Exception) -> UserError:
+        cure = "remove its files, and they are downloaded again"
+        root = self.config.location()
+        return UserError(
+            f"dataset.name {self.config.name}: torchvision's {self.name} in {root} cannot be read "
+            f"({type(error).__name__}: {_first_line(error)}); {cure}"
+        )
+
+    # --- reading ---
+
+    def _files(self, dataset: Any) -> list[tuple[str, int]] | None:
+        """Path and label of every image that is a file; None where images are arrays."""
+        try:
+            if self.kind.files:
+                found = list(self.kind.files(dataset))
+            elif _takes_loader(type(dataset)):
+                found = [dataset[row] for row in range(len(dataset))]
+            else:
+                return None
+        except Exception as error:
+            self._check_packages(error)
+            raise self._unreadable(error) from None
+        return [(os.fspath(path), self._label(label)) for path, label in found]
+
+    def _of_files(self, datasets: Mapping[str, Any], files: Mapping[str, list[tuple[str, int]]]) -> Found:
+        root = self.config.location().absolute()
+        listings = {}
+        for split, items in files.items():
+            # Sorted: some classes list files in the order in which the disk happens to hold them.
+            listings[split] = sorted(
+                ((self._inside(path, root), label) for path, label in items), key=lambda i: i[::-1]
+            )
+        highest = max((label for items in files.values() for _, label in items), default=0)
+        return Found(self._classes(datasets, highest), listings, ImageFolder(self.config.location(), self.config.crop))
+
+    def _inside(self, path: str, root: Path) -> str:
+        name = os.path.relpath(path, root).replace(os.sep, "/")
+        if name.startswith("../") or is_odd(name):
+            raise UserError(f"dataset.name {self.config.name}: {path!r} is no usable name of an image; rename it")
+        return name
+
+    def _array(self, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 (n, height, width, 1 or 3) and labels int64 (n,) of one split."""
+        images, labels = None, np.empty(len(dataset), np.int64)
+        try:
+            for row in range(len(dataset)):
+                image, label = dataset[row]
+                labels[row] = self._label(label)
+                pixels = _pixels(image)
+                if images is None:
+                    images = np.empty((len(dataset), *pixels.shape), np.uint8)
+                if pixels.shape != images.shape[1:]:
+                    raise ValueError(f"image {row} has the shape {pixels.shape}, image 0 {images.shape[1:]}")
+                images[row] = pixels
+        except UserError:
+            raise
+        except Exception as error:
+            self._check_packages(error)
+            raise self._unreadable(error) from None
+        if images is None:
+            raise UserError(f"dataset.name {self.config.name}: torchvision's {self.name} holds no images in a split")
+        return images, labels
+
+    def _label(self, label: Any) -> int:
+        """A class's number, from 0. Raises `UserError` for labels that are anything else."""
+        if isinstance(label, bool) or not isinstance(label, int | np.integer):
+            raise UserError(
+                f"dataset.name {self.config.name}: torchvision's {self.name} labels an image {label!r}; expected the "
+                "number of one class"
+            )
+        return int(label) - self._first
+
+    @property
+    def _first(self) -> int:
+        return 1 if self.options.version == "letters" else self.kind.first
+
+    def _classes(self, datasets: Mapping[str, Any], highest: int) -> list[str]:
+        """Names in the order of the labels, the numbers themselves where torchvision has no names.
+
+        Raises `UserError` where splits differ: some classes number what they find in each split's own folder.
+        """
+        found = {split: self._names(dataset) for split, dataset in datasets.items()}
+        for split, names in found.items():
+            if names != found["train"]:
+                other = sorted(set(names or ()) ^ set(found["train"] or ())) or ["the order"]
+                raise UserError(
+                    f"dataset.name {self.config.name}: split '{split}' of torchvision's {self.name} has other classes "
+                    f"than train (such as {other[0]}); expected a whole data set in {self.config.location()}"
+                )
+        return found["train"] or [str(label + self._first) for label in range(highest + 1)]
+
+    def _names(self, dataset: Any) -> list[str] | None:
+        attributes = ["classes", "categories", "all_categories"]
+        if self.options.version == "species":
+            attributes = ["bin_classes"]
+        for attribute in attributes:
+            if names := getattr(dataset, attribute, None):
+                names = [", ".join(name) if isinstance(name, tuple) else str(name) for name in names]
+                return names[self._first :]
+        return None
+
+    @staticmethod
+    def example(folder: Path) -> dict[str, Any]:
+        """EuroSAT in small: noise in ten classes, which torchvision does not divide into splits."""
+        rng = np.random.default_rng(0)
+        for label in ("Forest", "River"):
+            (folder / "eurosat/2750" / label).mkdir(parents=True)
+            for number in range(8):
+                pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / "eurosat/2750" / label / f"{label}_{number}.jpg")
+        return {"name": "eurosat", "root": str(folder), "image_size": 32, "channels": 3, "holdout": 0.25}
+
+
+def _takes_loader(cls: type) -> bool:
+    return "loader" in inspect.signature(cls).parameters
+
+
+def _is_absent(error: Exception) -> bool:
+    """Whether torchvision says that (part of) a data set is not there, or not what was published."""
+    says = isinstance(error, RuntimeError) and re.search("not found|not present|not exist|corrupted", str(error))
+    return isinstance(error, FileNotFoundError) or bool(says)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].partition(" You can ")[0].rstrip(".")
+
+
+def _move(source: Path, target: Path) -> None:
+    """Everything in `source` into `target`, but for links to what is there already."""
+    for entry in source.iterdir():
+        there = target / entry.name
+        if entry.is_symlink():
+            continue
+        if entry.is_dir() and there.is_dir():
+            _move(entry, there)
+        else:
+            entry.replace(there)
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """uint8 (height, width, 1 or 3) of a grey or RGB picture."""
+    if image.mode not in ("L", "RGB"):
+        raise ValueError(f"an image in mode {image.mode}; expected L or RGB")
+    pixels = np.asarray(image)
+    return pixels[..., None] if image.mode == "L" else pixels
