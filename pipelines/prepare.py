@@ -25,7 +25,7 @@ def work(context: Context, out: Path) -> None:
     counts = ", ".join(f"{count:,} {split}" for split, count in manifest["images"].items())
     if held := manifest.get("held_out"):
         share = f"{100 * config.holdout:g} % of train{' each' if held[1:] else ''}, seed {config.holdout_seed}"
-        print(f"{context.label}: {' and '.join(held)} held out ({share}), since the source has none")
+        say(f"{context.label}: {' and '.join(held)} held out ({share}), since the source has none")
     if twice := manifest["shared_images"]:
         say(f"{context.label}: {twice:,} images are in two splits, which dataset.duplicates allows")
     say(f"{context.label}: {counts}, {len(manifest['classes'])} classes")
