@@ -55,6 +55,7 @@ def unchecked(overrides: Sequence[str], config_dir: Path | None = None) -> tuple
         chosen = [str(override.input_line) for override in parsed if override not in values]
         with initialize_config_dir(str(config_dir.resolve()), version_base=None):
             config = compose("config", overrides=chosen)
+            _add_methods(config, values, config_dir)
         for file in files:
             _take_over(config, read_params(Path(file), "expected a file of values, such as a study's best.yaml"), file)
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
@@ -82,6 +83,17 @@ def _is_value(override: Override, config_dir: Path) -> bool:
     """Whether it sets a key of the composed config; others choose files, or are Hydra's own."""
     others = override.package is not None or override.is_hydra_override() or override.is_sweep_override()
     return not others and not (config_dir / override.key_or_group).is_dir()
+
+
+def _add_methods(config: DictConfig, values: Sequence[Override], config_dir: Path) -> None:
+    """Give each experiment the methods that `methods=[…]` selects, where it lacks one that `params/method/` has."""
+    selections = [override.value() for override in values if override.key_or_group == "methods"]
+    there = {path.stem for path in (config_dir / "method").glob("*.yaml")}
+    for name in selections[-1] if selections and isinstance(selections[-1], list) else ():
+        for experiment in config.experiments.values() if isinstance(name, str) and name in there else ():
+            if name not in experiment.methods:
+                with open_dict(experiment.methods):
+                    experiment.methods[name] = compose(f"method/{name}").method
 
 
 def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: str = "", new: bool = False) -> None:

@@ -16,7 +16,8 @@ from dεps.methods.losses import CrossEntropy, Distillation, InPlaceDistillation
 from dεps.planning.check import composed
 from dεps.spaces.encoding import translate
 from dεps.spaces.space import Block, SearchSpace
-from tests.conftest import load_space
+from dεps.workspace.presets import unchecked
+from tests.conftest import ROOT, load_space
 
 
 @pytest.fixture
@@ -272,7 +273,9 @@ def test_stages_without_a_choice_keep_what_they_have():
 
 
 def test_bignas_by_its_own_paper(setup):
-    params = yaml.safe_load(Path("params/method/bignas_paper.yaml").read_text())["bignas_paper"]
+    params = unchecked(["methods=[bignas_paper]"], ROOT / "params")[0]["experiments"]["quick"]["methods"][
+        "bignas_paper"
+    ]
     setup = replace(setup, epochs=360, steps_per_epoch=10, warmup_epochs=0, learning_rate=0.256)
     (phase,) = registry.build(params, "methods.m", setup).phases()
     assert phase.zero_gamma
@@ -397,8 +400,7 @@ def test_each_method_has_params_of_its_own_name(name):
     file = Path(f"params/method/{name}.yaml")
     assert file.exists() != (name in ("full_model", "standalone"))
     if file.exists():
-        own = yaml.safe_load(file.read_text())
-        assert {key: value["method"] for key, value in own.items()} == {name: name}
+        assert yaml.safe_load(file.read_text())["method"] == name
 
 
 def test_methods_are_asked_without_torch():

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dεps.core.errors import UserError
 from dεps.planning.check import composed
 from dεps.workspace.presets import unchecked
 from tests.conftest import ROOT
@@ -21,7 +22,7 @@ PRESETS = sorted(path.stem for path in (PARAMS / "experiment").glob("*.yaml"))
 BASES = sorted(path.stem for path in (PARAMS / "base").glob("*.yaml"))
 BUILT_UPON = [
     path.relative_to(PARAMS).with_suffix("")
-    for group in ("space", "dataset", "tuning")
+    for group in ("space", "dataset", "tuning", "method")
     for path in sorted((PARAMS / group).glob("*.yaml"))
     if "defaults:" in path.read_text()
 ]
@@ -70,7 +71,8 @@ def test_a_group_that_builds_on_another_says_only_what_differs(name, tmp_path):
     said = yaml.safe_load((PARAMS / f"{name}.yaml").read_text())
     defaults = said.pop("defaults")
     (groups / f"{name}.yaml").write_text(yaml.safe_dump({"defaults": defaults}))
-    base = unchecked([f"{group}@experiments.quick.{group}={choice}"], groups)[0]["experiments"]["quick"][group]
+    place = f"+{group}@experiments.quick.{group}" if group == "method" else f"{group}@experiments.quick.{group}"
+    base = unchecked([f"{place}={choice}"], groups)[0]["experiments"]["quick"][group]
     own = yaml.safe_load((PARAMS / "experiment/quick.yaml").read_text()).get(group, {})
     assert [where for where, value in leaves(said) if at(base, where) == value and at(own, where) == "absent"] == []
 
@@ -114,3 +116,34 @@ def test_published_numbers_in_a_head_are_those_of_the_papers(name):
         assert given == ", ".join(
             f"{LABELS[method]} {hours}" for method, hours in sorted(costs.items(), key=lambda item: int(item[1]))
         )
+
+
+@pytest.fixture
+def extra(tmp_path):
+    """Groups with a method that no preset lists."""
+    groups = tmp_path / "params"
+    shutil.copytree(PARAMS, groups)
+    (groups / "method/slow_rss.yaml").write_text("defaults: [rss, _self_]\nepochs_ratio: 9.0\n")
+    return groups
+
+
+def test_a_method_that_no_preset_lists_is_added_where_it_is_selected(extra):
+    overrides = ["experiment=[quick,cifar10]", "methods=[deps,slow_rss]"]
+    params = unchecked([*overrides, "experiments.quick.methods.slow_rss.epochs_ratio=2.0"], extra)[0]
+    assert params["methods"] == ["deps", "slow_rss"]
+    plain = unchecked(["experiment=[quick,cifar10]"], extra)[0]["experiments"]
+    for name, ratio in (("quick", 2.0), ("cifar10", 9.0)):
+        methods = params["experiments"][name]["methods"]
+        usual = yaml.safe_load((PARAMS / "method/rss.yaml").read_text())  # the presets' values are of their own methods
+        assert methods.pop("slow_rss") == {**usual, "epochs_ratio": ratio}
+        assert methods == plain[name]["methods"]
+
+
+def test_without_a_selection_only_the_listed_methods_run(extra):
+    assert "slow_rss" not in unchecked([], extra)[1]
+
+
+@pytest.mark.parametrize("name", ["nope", "../experiment/quick", "base"])
+def test_a_selected_method_without_a_file_is_refused(extra, name):
+    with pytest.raises(UserError, match=r"^methods holds .* but there is no 'experiments.quick.methods."):
+        composed([f"methods=[deps,{name}]"], extra)
