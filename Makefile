@@ -41,7 +41,7 @@ ui: $(VENV)/ready ## MLflow UI over the local store, on 127.0.0.1, and links to 
 	deps ui --port $${PORT:-5000}
 
 clean: ## remove results and the store, but not the environment
-	rm -rf runs .state mlflow.db mlartifacts reports/tracked.json reports/checked.json
+	rm -rf runs .state mlflow.db mlartifacts reports/tracked.json reports/checked
 
 # Exact versions from requirements.lock; the package itself is installed in place.
 $(VENV)/ready: requirements.lock pyproject.toml

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from dεps.core.console import progress, say
+from dεps.core.hashing import digest
 from dεps.data.config import DatasetConfig
 from dεps.sources.prepare import prepare
-from dεps.workspace.resume import Checkpoints, work_folder, work_key
+from dεps.workspace.decides import code_hash
+from dεps.workspace.resume import Checkpoints, work_folder
 from dεps.workspace.stage import Context, run
 
 
@@ -16,9 +18,8 @@ def work(context: Context, out: Path) -> None:
     config, parent = context.section(DatasetConfig, "dataset"), context.state("resume")
 
     def keeping(split: str, files: str) -> Checkpoints:
-        folder = work_folder(
-            parent / split, work_key(config.image_size, config.channels, config.crop, files), context.label
-        )
+        key = digest([config.image_size, config.channels, config.crop, files, code_hash("prepare")])
+        folder = work_folder(parent / split, key, context.label)
         return Checkpoints(folder, context.checkpoint().seconds, keep=None)
 
     manifest = prepare(config, out, progress, keeping)

@@ -15,7 +15,7 @@ from dεps.core.hashing import digest, file_hash
 from dεps.evaluation import parallel
 from dεps.evaluation.accuracy import Recalibration
 from dεps.spaces.space import Arch
-from dεps.workspace.resume import Journal, work_folder, work_key
+from dεps.workspace.resume import Journal, work_folder
 from dεps.workspace.stage import Context, leads
 
 #: archs that are measured together; what they share is computed once, what is finished with them is kept at once
@@ -42,7 +42,7 @@ def measure_each(
     part = parallel.part()
     data, seen = digest(manifest["sha256"]), (len(images.indices), repr(images.augment))
     where = best_device().type
-    key = work_key(context.label, context.seed, file_hash(supernet), data, seen, torch.__version__, where)
+    key = context.work_key(file_hash(supernet), data, seen, torch.__version__, where)
     journal = Journal(work_folder(context.state("resume"), key, context.label, leads()), part.number)
     parallel.wait()
     distinct = {str(arch): arch for arch in archs}

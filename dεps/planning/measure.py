@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,12 +14,10 @@ from dεps.core.device import best_device, set_up
 from dεps.core.randomness import python_rng
 from dεps.data.splits import InMemory, PreparedData, Split
 from dεps.methods.base import Method, Phase, Term
+from dεps.planning.training_plan import MethodPlan, PhasePlan
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import SearchSpace
 from dεps.training.loop import TrainConfig, Trainer
-
-if TYPE_CHECKING:
-    from dεps.planning.plan import MethodPlan, PhasePlan
 
 #: images of a measured step: as many as take so many MACs on a CPU, but not fewer than CPU_IMAGES
 CPU_MACS, CPU_IMAGES, CUDA_IMAGES = 4_000_000_000, 4, 512

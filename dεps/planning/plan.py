@@ -21,6 +21,7 @@ from dεps.data.manifest import SPLITS, prepared_folder, read_manifest
 from dεps.methods import full_model, registry
 from dεps.methods.base import Method, Phase, Setup
 from dεps.planning.measure import Measuring
+from dεps.planning.training_plan import MethodPlan, PhasePlan
 from dεps.report.published import COST_DATASET, dataset_of, training_costs
 from dεps.sources.prepare import divided
 from dεps.sources.registry import source_of
@@ -35,57 +36,6 @@ if TYPE_CHECKING:
 
 #: phases with more steps are costed by SAMPLE of them, evenly spaced
 EXACT_STEPS, SAMPLE = 5000, 1000
-
-
-@dataclass(frozen=True)
-class PhasePlan:
-    """One phase of one method; epochs count from 0."""
-
-    name: str
-    start: float
-    end: float
-    #: networks that a step trains, the full model among them
-    subnets: int
-    macs: int
-    #: standard error of `macs`; 0 where every step was counted
-    error: float
-    #: the full model learns in every step, beside or without subnets
-    full: bool
-    #: a frozen full model teaches
-    teacher: bool
-    #: weight of the subnets' losses: (epoch, weight), from start to end; empty where no subnet learns
-    weights: tuple[tuple[float, float], ...]
-    seconds: float | None = None
-
-    @property
-    def epochs(self) -> float:
-        """Its length."""
-        return self.end - self.start
-
-
-@dataclass(frozen=True)
-class MethodPlan:
-    """One method, the full model's training that it branches from included."""
-
-    method: str
-    phases: tuple[PhasePlan, ...]
-    #: first epochs that a kept state of the trunk saves
-    branch: float = 0.0
-
-    @property
-    def epochs(self) -> float:
-        """All of them."""
-        return self.phases[-1].end
-
-    @property
-    def macs(self) -> int:
-        """Training cost: MACs of every forward and backward."""
-        return sum(phase.macs for phase in self.phases)
-
-    @property
-    def seconds(self) -> float | None:
-        """Predicted wall time of the steps; None where not measured."""
-        return None if self.phases[0].seconds is None else sum(phase.seconds for phase in self.phases)
 
 
 @dataclass(frozen=True)

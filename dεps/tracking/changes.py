@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from functools import cache
 
 from dεps.core.errors import UserError
-from dεps.workspace.identity import FULL_MODEL, SECTIONS, STANDALONE, RunIdentity, flatten
+from dεps.workspace.decides import run_sections
+from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, flatten
 
 #: tags of a run: its name in `dvc exp show`, and its params that are not the preset's
 EXPERIMENT_TAG, CHANGED_TAG = "dvc_experiment", "changed"
@@ -25,7 +26,7 @@ def changed(identity: RunIdentity) -> dict[str, str]:
     preset = _preset(identity.experiment)
     if preset is None:
         return {}
-    sections = {key: preset[key] for key in SECTIONS}
+    sections = {key: preset[key] for key in run_sections()}
     if identity.method != FULL_MODEL and not identity.method.startswith(f"{STANDALONE}-"):
         sections["method"] = preset["methods"].get(identity.method, {})
     usual, own = flatten(sections), {key: value for key, value in identity.params.items() if key != "seed"}

@@ -27,9 +27,10 @@ from dεps.evaluation import parallel
 from dεps.nets.files import save_supernet
 from dεps.training.loop import Record, Trainer
 from dεps.training.snapshot import load_snapshot, write_snapshot
+from dεps.workspace.decides import values
 from dεps.workspace.identity import FULL_MODEL, run_identity, training_facts
 from dεps.workspace.live import LiveRun
-from dεps.workspace.resume import Checkpoints, work_folder, work_key
+from dεps.workspace.resume import Checkpoints, work_folder
 from dεps.workspace.stage import Context, leads
 
 #: how often a training is made again whose kept epochs vanish while it runs
@@ -46,8 +47,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     """
     trainer.label = context.label
     identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
-    own = [*_determinants(context, method), sorted(keep)]
-    key = work_key(identity.tags["data_hash"], *own, trainer.device.type)
+    key = context.work_key(identity.tags["data_hash"], sorted(keep), torch.__version__, trainer.device.type)
     folder = context.state("resume") / key
     if leads():
         work_folder(folder.parent, key, context.label)
@@ -96,12 +96,6 @@ def _train(saver: Saver, live: LiveRun | None) -> None:
                 live.log(record)
                 saver.told = len(trainer.history)
             bar.note(f"{saver.label}: {describe(record, trainer)}")
-
-
-def _determinants(context: Context, method: str) -> list[object]:
-    """All that decides what training computes, beside the data and the code."""
-    own = context.params["experiments"][context.experiment]
-    return [context.seed, own["space"], own["train"], method, own["methods"].get(method), torch.__version__]
 
 
 class Saver:
@@ -176,7 +170,7 @@ class Saver:
 def origin(params: dict[str, Any], experiment: str, trainer: Trainer) -> str:
     """What the full model's trajectory depends on, beside the code: a hash of seed, space, training and data."""
     own = section(params, "experiments", experiment)
-    return digest([trainer.seed, own["space"], own["train"], trainer.data.manifest["sha256"]])
+    return digest([trainer.seed, *values("standalone", own).values(), trainer.data.manifest["sha256"]])
 
 
 def branch(context: Context, label: str, trainer: Trainer, state: Path | None = None) -> int:

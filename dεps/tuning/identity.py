@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from dεps.core.hashing import digest
+from dεps.workspace.decides import STAGES
 
 STAGE = "tune"
-#: sections that its results depend on, beside `tuning`
-_SECTIONS = ("space", "train", "full_model", "evaluate")
 
 
 def study_digest(experiment: str, own: Mapping[str, Any], data_hash: str) -> str:
     """The identity of an experiment's study; `own` is the experiment's section of params."""
-    return digest([experiment, STAGE, own["tuning"], [own[name] for name in _SECTIONS], data_hash])
+    others = [own[name] for name in STAGES[STAGE].section_names() if name != "tuning"]
+    return digest([experiment, STAGE, own["tuning"], others, data_hash])

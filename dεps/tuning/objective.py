@@ -32,13 +32,12 @@ from dεps.training.run import Saver, branch, describe, epoch_file, resume
 from dεps.training.trunk import FullModelConfig
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.study import Outcome, Plan, Report
+from dεps.workspace.decides import code_hash, values
 from dεps.workspace.identity import FULL_MODEL
 from dεps.workspace.resume import Checkpoints, work_folder
 from dεps.workspace.stage import STATE, Context
 
 STAGE = "tune"
-#: sections of the experiment that decide what a trial gives, beside `tuning`
-SECTIONS = ("space", "train", "full_model")
 
 
 class ShrinkPhase:
@@ -63,12 +62,13 @@ class ShrinkPhase:
     def plan(self) -> Plan:
         """The study that this objective belongs to; its name depends on all that decides its results."""
         own = section(self.context.params, *self.context.keys())
-        images = self.evaluate.recalibration_images
-        decides = [self.config.determinants(), [own[name] for name in SECTIONS], images, torch.__version__]
+        # Of its own section only what trials depend on: more of them are the same study.
+        params = {**values(STAGE, own), "tuning": self.config.determinants()}
+        decides: list[object] = [params, torch.__version__]
         # With its trunk: one that older code has left is that of another study.
         trunk = self.context.folder(FULL_MODEL, str(self.seed)) / "trunk"
         decides += [best_device().type, [file_hash(path) for path in sorted(trunk.glob("epoch-*.safetensors"))]]
-        key = digest([*decides, self.data.manifest["sha256"], code_hash()])
+        key = digest([*decides, self.data.manifest["sha256"], code_hash(STAGE)])
         name = f"{self.context.experiment}-{key}"
         state = STATE / STAGE / self.context.experiment / key
         return Plan(name, self.config, state, self.config.limit_tmacs(self.full_model_tmacs()))
@@ -184,23 +184,6 @@ class ShrinkPhase:
     def _outcome(self, trainer: Trainer, first: int, start: int) -> Outcome:
         total = trainer.history[-1]["cost/train_tmacs"]
         return Outcome(total, round((trainer.macs - start) / 1e12, 6), history=trainer.history[first:])
-
-
-#: code that decides what a trial gives
-CODE = (
-    *(
-        f"{folder}/**/*"
-        for folder in ("core", "data", "spaces", "workspace", "nets", "evaluation", "training", "tuning")
-    ),
-    *(f"methods/{name}" for name in ("base", "bignas", "deps", "full_model", "losses", "registry", "schedule")),
-)
-
-
-def code_hash() -> str:
-    """Of all files of `CODE`: results of other code are no part of the same study."""
-    package = Path(__file__).parent.parent
-    files = sorted({path for name in CODE for path in package.glob(f"{name}.py")})
-    return digest([path.read_text("utf-8") for path in files])
 
 
 def clean(plan: Plan) -> None:

@@ -13,13 +13,12 @@ from typing import Any
 
 from dεps.core.hashing import digest
 from dεps.core.params import section
+from dεps.workspace.decides import STAGES, run_sections
 
 #: the trunk appears beside the methods, as the full model trained on its own
 FULL_MODEL = "full_model"
 #: and so does each arch that is trained alone, as `standalone-<arch>`
 STANDALONE = "standalone"
-#: sections of an experiment that a run's results depend on, beside its own method
-SECTIONS = ("dataset", "space", "train", "evaluate", "predict", "search")
 MAX_VALUE = 6000  # MLflow refuses longer parameters
 
 
@@ -49,7 +48,7 @@ def run_identity(
 ) -> RunIdentity:
     """Identity of a run from the whole of `params.yaml` and the data's manifest."""
     own = section(params, "experiments", experiment)
-    sections: dict[str, Any] = {name: own[name] for name in SECTIONS if name in own}
+    sections: dict[str, Any] = {name: own[name] for name in run_sections() if name in own}
     if method.startswith(f"{STANDALONE}-"):
         sections["method"] = {"method": STANDALONE, "arch": method.removeprefix(f"{STANDALONE}-")}
     elif method != FULL_MODEL:
@@ -81,7 +80,7 @@ def training_facts(
     own = section(params, "experiments", experiment)
     return {
         "dataset": digest(manifest["sha256"]),
-        "train": digest(own["train"]),
+        **{name: digest(own[name]) for name in STAGES["train"].sections if name != "space"},
         f"methods.{method}": digest(own["methods"].get(method)),
         "seed": seed,
     }

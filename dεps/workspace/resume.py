@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,19 +19,8 @@ from pydantic import Field
 
 from dεps.core.console import say, warn
 from dεps.core.files import replace_atomic
-from dεps.core.hashing import SHORT, digest, file_hash, sha256
+from dεps.core.hashing import SHORT, file_hash, sha256
 from dεps.core.schema import checked
-
-#: modules that only show, store or compose: what they do changes no result
-ASIDE = (
-    "dεps.cli.main",
-    "dεps.planning.check",
-    "dεps.workspace.live",
-    "dεps.planning",
-    "dεps.core.console",
-    "dεps.report",
-    "dεps.tracking",
-)
 
 
 @checked
@@ -43,22 +31,6 @@ class CheckpointConfig:
     epochs: Annotated[int, Field(ge=1, le=10**9)] = 1
     #: … and every long stage saves what it has after so many seconds, within an epoch too
     seconds: Annotated[float, Field(ge=0, le=10**9)] = 300.0
-
-
-def work_key(*determinants: object) -> str:
-    """Hash of plain data that decides a result, together with the code that this process has loaded."""
-    return digest([*determinants, loaded_code()])
-
-
-def loaded_code() -> str:
-    """Hash of all modules of the project that are loaded and can change results."""
-    files = set()
-    for name, module in list(sys.modules.items()):
-        path = getattr(module, "__file__", None)
-        own = name.split(".")[0] in ("dεps", "pipelines") or name == "__main__"
-        if own and path and not name.startswith(ASIDE) and path.endswith(".py"):
-            files.add(Path(path))
-    return digest(sorted(map(file_hash, files)))
 
 
 def work_folder(parent: Path, key: str, label: str, lead: bool = True) -> Path:

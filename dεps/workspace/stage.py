@@ -27,10 +27,12 @@ from typing import Any, NoReturn, TypeVar
 from dεps.core.console import complain, say
 from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory
 from dεps.core.files import output_folder, write_json
+from dεps.core.hashing import digest
 from dεps.core.params import LARGEST_SEED, check_names, read_params, section
 from dεps.core.schema import structured
 from dεps.core.stopwatch import computed
 from dεps.data.manifest import prepared_folder
+from dεps.workspace.decides import STAGES, code_hash, values
 from dεps.workspace.locks import exclusive
 from dεps.workspace.resume import CheckpointConfig
 
@@ -80,6 +82,16 @@ class Context:
     def folder(self, stage: str, instance: str | None = None) -> Path:
         """Output of a stage: this instance's, or a named one's."""
         return Path("runs") / self.experiment / stage / (self.instance if instance is None else instance)
+
+    def work_key(self, *more: object) -> str:
+        """Key of this instance's unfinished work: a hash of all that decides its result, and of `more` plain data.
+
+        Work of other params or other code is never gone on with.
+        """
+        own, decides = section(self.params, *self.keys()), STAGES[self.stage]
+        method = section(self.params, *self.keys("methods", str(self.method))) if decides.method else {}
+        code = code_hash(self.stage, method.get("method"))
+        return digest([self.label, values(self.stage, own), method, code, *more])
 
     def state(self, kind: str, suffix: str = "") -> Path:
         """This instance's path below `.state/<kind>`."""

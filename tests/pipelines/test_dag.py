@@ -2,13 +2,14 @@
 
 import ast
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dεps.workspace.identity import SECTIONS
+from dεps.workspace import decides
 from tests.conftest import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -23,7 +24,7 @@ def test_a_new_clone_tracks():
 
 def test_the_check_is_never_taken_from_dvcs_cache_of_runs():
     """DVC leaves keys named size and nfiles out of what that cache compares; stages of kept outputs are not in it."""
-    assert STAGES["check"]["outs"] == [{"reports/checked.json": {"persist": True}}]
+    assert STAGES["check"]["outs"] == [{"reports/checked": {"persist": True}}]
 
 
 def test_the_lock_holds_no_experiment_that_is_not_here():
@@ -33,63 +34,84 @@ def test_the_lock_holds_no_experiment_that_is_not_here():
     assert {re.split("[@-]", name)[1] for name in stages if "@" in name} <= presets
 
 
-def module_file(module: str) -> Path | None:
-    path = ROOT.joinpath(*module.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.exists() and candidate.stat().st_size:
-            return candidate
-    return None
-
-
-def imports(file: Path) -> set[str]:
-    """Modules imported anywhere in the file, inside functions too."""
-    found = set()
+def imports(file: Path) -> set[Path]:
+    """Files of the project that a file imports anywhere, inside functions and for types too."""
+    found: set[Path] = set()
     for node in ast.walk(ast.parse(file.read_text())):
+        names = []
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {module for module in found if module.split(".")[0] in ("dεps", "pipelines")}
-
-
-def by_name(file: Path) -> list[Path]:
-    """Modules that a file imports by a name from params."""
-    if file.parts[-2:] == ("methods", "registry.py"):
-        return list(file.parent.glob("*.py"))
-    return list(ROOT.glob("dεps/nets/*/geometry.py")) if file.parts[-2:] == ("spaces", "space.py") else []
+            names = [f"{node.module}.{alias.name}" for alias in node.names] + [str(node.module)]
+        for name in names:
+            path = ROOT.joinpath(*name.split("."))
+            found |= {one for one in (path.with_suffix(".py"), path / "__init__.py") if one.exists()}
+    return {path for path in found if path.relative_to(ROOT).parts[0] in ("dεps", "pipelines") and path.stat().st_size}
 
 
 def closure(script: Path) -> set[str]:
+    """All files of the project that a script runs, but for those that are found by a name in params."""
     seen: set[Path] = set()
     todo = [script]
     while todo:
         file = todo.pop()
         if file not in seen:
             seen.add(file)
-            todo += [path for module in imports(file) if (path := module_file(module))]
-            todo += [path for path in by_name(file) if path.stat().st_size]
+            todo += imports(file)
     return {file.relative_to(ROOT).as_posix() for file in seen}
 
 
-def covered(deps: list[str]) -> set[str]:
-    """Python files that a stage's deps name, folders expanded."""
-    files = set()
-    for dep in deps:
-        path = ROOT / dep
-        if path.is_dir() and dep.startswith("dεps"):
-            files |= {f.relative_to(ROOT).as_posix() for f in path.rglob("*.py") if f.stat().st_size}
-        elif dep.endswith(".py"):
-            files.add(dep)
-    return files
-
-
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_are_the_folders_of_the_import_closure(stage):
-    declared, actual = covered(STAGES[stage]["deps"]), closure(ROOT / "pipelines" / f"{stage}.py")
-    assert sorted(actual - declared) == [], "imported, but not under deps"
-    unused = [dep for dep in STAGES[stage]["deps"] if dep.startswith("dεps/") and not covered([dep]) & actual]
-    assert unused == [], "under deps, but not imported"
+def test_deps_are_the_folders_that_the_script_imports_from(stage):
+    deps = [dep for dep in STAGES[stage]["deps"] if dep.startswith("dεps")]
+    used = {"/".join(file.split("/")[:2]) for file in closure(ROOT / "pipelines" / f"{stage}.py")} - {"pipelines"}
+    used = {folder for folder in used if folder.startswith("dεps/")}
+    if stage in decides.STAGES:
+        used -= {"dεps/methods"}  # whose code is compared below
+    if "dεps/spaces" in used:
+        used |= {"dεps/nets"}  # a space's family is found by its name
+    if deps != ["dεps"]:
+        assert sorted(used - set(deps)) == [], "imported, but not under deps"
+        assert sorted(set(deps) - used) == [], "under deps, but not imported"
+
+
+@pytest.mark.parametrize("stage", decides.STAGES)
+def test_dvc_yaml_says_what_decides_a_stage(stage):
+    said, own = decides.STAGES[stage], STAGES[stage]
+    where = "experiments.${item.experiment}."
+    params = [*said.top, *(where + section for section in said.sections)]
+    params += [where + "methods.${item.method}"] if said.method else []
+    assert own["params"] == params
+    code = [f"pipelines/{stage}.py", *sorted(f"dεps/{folder}" for folder in said.code)]
+    if said.methods:
+        code.append(f"reports/checked/${{item.experiment}}/{stage}{'-${item.method}' * said.method}.json")
+    code += ["reports/checked/params.json"] if stage == "prepare" else []
+    assert own["deps"] == [*code, *(f"runs/${{item.experiment}}/{path}" for path in said.inputs)]
+
+
+@pytest.mark.parametrize("stage", [stage for stage, said in decides.STAGES.items() if said.methods])
+def test_code_of_methods_that_a_stage_runs_is_among_what_decides(stage):
+    run = {file for file in closure(ROOT / "pipelines" / f"{stage}.py") if file.startswith("dεps/methods/")}
+    named = {path.relative_to(ROOT).as_posix() for path in decides.method_files(*decides.STAGES[stage].methods)}
+    assert run == named
+
+
+def test_an_edit_of_a_method_changes_the_code_of_that_method_only(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "dεps/methods", tmp_path / "dεps/methods")
+    monkeypatch.setattr(decides, "PACKAGE", tmp_path / "dεps")
+    decides.method_files.cache_clear()
+    names = [path.stem for path in sorted((tmp_path / "dεps/methods").glob("*.py"))]
+
+    def hashes() -> dict[str, str]:
+        return {name: decides.hash_of(decides.method_files("registry", name)) for name in names}
+
+    before = hashes()
+    edited = tmp_path / "dεps/methods/rss.py"
+    edited.write_text(edited.read_text() + "# edited\n")
+    after = hashes()
+    decides.method_files.cache_clear()
+    assert {name for name in names if before[name] != after[name]} == {"rss", "rss_short"}
 
 
 def test_there_is_one_script_a_stage():
@@ -105,18 +127,3 @@ def test_drawing_never_retrains():
 def test_only_evaluation_reads_test_data():
     readers = {path.stem for path in (ROOT / "pipelines").glob("*.py") if "data.test" in path.read_text()}
     assert readers == {"evaluate", "reference", "export"}
-
-
-def test_a_method_depends_on_its_own_params_only():
-    own = [key for key in STAGES["train"]["params"] if "methods" in key]
-    assert own == ["experiments.${item.experiment}.methods.${item.method}"]
-
-
-def test_identity_covers_every_section_that_a_methods_stages_use():
-    used = {
-        key.removeprefix("experiments.${item.experiment}.").split(".")[0]
-        for stage in ("prepare", "train", "evaluate", "predict", "search")
-        for key in STAGES[stage]["params"]
-        if "methods" not in key
-    }
-    assert used == set(SECTIONS)

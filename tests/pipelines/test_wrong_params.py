@@ -44,7 +44,8 @@ def test_a_name_written_by_hand_deletes_nothing_and_runs_nothing(clone, name, st
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text("hours of work")
     (clone.folder / "reports").mkdir(exist_ok=True)
-    (clone.folder / "reports/checked.json").write_text("{}")  # of an earlier run, so that -s finds it
+    (clone.folder / "reports/checked").mkdir(exist_ok=True)
+    (clone.folder / "reports/checked/params.json").write_text("{}")  # of an earlier run, so that -s finds it
     params = yaml.safe_load(before)
     path.write_text(yaml.safe_dump(params | {"names": [name], "experiments": {name: params["experiments"]["quick"]}}))
     code, output = dvc(clone, "repro", *stages)

@@ -10,12 +10,10 @@ from dεps.core.errors import UserError
 from dεps.planning.check import compose_params
 from dεps.training import run as runner
 from dεps.tuning import objective
-from dεps.tuning.objective import CODE, code_hash
 from dεps.tuning.worker import tune as tune_command
 from dεps.workspace.stage import Context
 from pipelines import evaluate, full_model, train, tune
 from tests.conftest import ROOT
-from tests.pipelines.test_dag import closure
 
 OVERRIDES = [
     "dataset@experiments.quick.dataset=image_folder",
@@ -207,14 +205,6 @@ def test_unusable_storage_starts_nothing(workspace):
     with pytest.raises(UserError, match=r"no database URL"):
         tune_command("quick", 4, 3, "nonsense")
     assert not Path(".state/tune").exists() or not list(Path(".state/tune").rglob("*.lock"))
-
-
-def test_a_studys_name_depends_on_all_code_that_decides():
-    package = ROOT / "dεps"
-    named = {path.relative_to(ROOT).as_posix() for name in CODE for path in package.glob(f"{name}.py")}
-    imported = closure(package / "tuning/objective.py")
-    assert {file for file in imported - named if "/methods/" not in file} == set()
-    assert len(code_hash()) == 16
 
 
 def test_a_studys_name_depends_on_params_and_data(workspace):

@@ -1,15 +1,11 @@
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from dεps.core.errors import UserError
-from dεps.workspace.resume import CheckpointConfig, Checkpoints, Journal, loaded_code, work_folder, work_key
-from tests.conftest import ROOT
+from dεps.workspace.resume import CheckpointConfig, Checkpoints, Journal, work_folder
 
 
 def save(checkpoints: Checkpoints, number: int) -> None:
@@ -91,32 +87,6 @@ def test_work_of_another_key_is_removed_and_said(tmp_path, capsys):
     work_folder(tmp_path, "b", "train")
     assert not first.exists()
     assert "train: starts anew" in capsys.readouterr().out
-
-
-def test_the_key_depends_on_parameters_and_code(tmp_path, monkeypatch):
-    assert work_key(1, {"a": 2}) == work_key(1, {"a": 2}) != work_key(1, {"a": 3})
-    module = type(sys)("dεps.made_up")
-    module.__file__ = str(tmp_path / "made_up.py")
-    Path(module.__file__).write_text("x = 1")
-    before = loaded_code()
-    monkeypatch.setitem(sys.modules, "dεps.made_up", module)
-    one = loaded_code()
-    Path(module.__file__).write_text("x = 2")
-    assert len({before, one, loaded_code()}) == 3
-    monkeypatch.delitem(sys.modules, "dεps.made_up")
-    monkeypatch.setitem(sys.modules, "dεps.report.made_up", module)
-    assert loaded_code() == before
-
-
-def test_the_key_is_the_same_in_every_process():
-    command = [sys.executable, "-c", "import dεps.training.loop, dεps.workspace.resume as r; print(r.work_key(1))"]
-    keys = {
-        subprocess.run(
-            command, env={**os.environ, "PYTHONHASHSEED": seed}, cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout
-        for seed in "123"
-    }
-    assert len(keys) == 1
 
 
 def test_a_journal_gives_back_what_was_added(tmp_path):

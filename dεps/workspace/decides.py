@@ -1,0 +1,150 @@
+"""What decides each stage's result: its code, its params and what it reads of other stages, said once.
+
+The identity of a run, the key under which interrupted work is kept, a trunk's origin, a study's digest and the test of
+`dvc.yaml` all follow from `STAGES`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dεps.core.hashing import sha256
+
+PACKAGE = Path(__file__).resolve().parents[1]
+#: stages that every run of a method goes through: their sections of params are the run's
+RUN = ("prepare", "train", "evaluate", "predict", "search")
+#: where stage `check` writes the hash of methods' code, by experiment and stage (and method)
+METHODS_CODE = "{}/{}.json"
+#: floors that every stage stands on
+_GROUND = ("core", "data", "workspace")
+_NETS = ("spaces", "nets")
+
+
+@dataclass(frozen=True)
+class Decides:
+    """What decides the result of one stage."""
+
+    #: folders of `dεps/` with the code that it runs; methods' code is apart, file by file
+    code: tuple[str, ...]
+    #: sections of the experiment's params, perhaps with a key in them
+    sections: tuple[str, ...] = ()
+    #: keys at the top of params.yaml
+    top: tuple[str, ...] = ()
+    #: files of `dεps/methods/` that it runs, beside the one that its instance is named after
+    methods: tuple[str, ...] = ()
+    #: whether it trains the method that its instance is named after
+    method: bool = False
+    #: results of other stages, below `runs/<experiment>/`, as dvc.yaml writes them
+    inputs: tuple[str, ...] = ()
+
+    def section_names(self) -> tuple[str, ...]:
+        """The sections as such, each once."""
+        return tuple(dict.fromkeys(section.split(".")[0] for section in self.sections))
+
+
+_INSTANCE = "${item.method}-${item.seed}"
+_SUPERNET = f"train/{_INSTANCE}/supernet.safetensors"
+_TRAINING = (*_GROUND, *_NETS, "evaluation", "training")
+#: how images are prepared for a batch normalisation's statistics
+_RECALIBRATION = ("train.augment", "train.recalibrate_on")
+
+STAGES: dict[str, Decides] = {
+    "prepare": Decides((*_GROUND, "sources"), ("dataset",)),
+    "full_model": Decides(_TRAINING, ("space", "train", "full_model"), methods=("full_model",), inputs=("prepare",)),
+    "standalone": Decides(_TRAINING, ("space", "train"), methods=("standalone",), inputs=("prepare",)),
+    "reference": Decides(
+        (*_GROUND, *_NETS, "evaluation"),
+        (*_RECALIBRATION, "reference"),
+        ("seeds", "standalone"),
+        inputs=("prepare", "full_model", "standalone"),
+    ),
+    "train": Decides(
+        _TRAINING,
+        ("space", "train"),
+        methods=("registry",),
+        method=True,
+        inputs=("prepare", "full_model/${item.seed}/trunk"),
+    ),
+    "evaluate": Decides(
+        (*_GROUND, *_NETS, "evaluation"), ("space", *_RECALIBRATION, "evaluate"), inputs=("prepare", _SUPERNET)
+    ),
+    "predict": Decides(
+        (*_GROUND, *_NETS, "search"),
+        ("space", "predict"),
+        inputs=(f"evaluate/{_INSTANCE}/population.csv", f"evaluate/{_INSTANCE}/pareto.csv"),
+    ),
+    "search": Decides(
+        (*_GROUND, *_NETS, "evaluation", "search"),
+        ("space", "predict", *_RECALIBRATION, "search"),
+        inputs=("prepare", _SUPERNET, f"predict/{_INSTANCE}/predictor.safetensors"),
+    ),
+    "export": Decides(
+        (*_GROUND, *_NETS, "evaluation", "search", "deploy"),
+        ("space", *_RECALIBRATION, "search.recalibration_images", "export"),
+        inputs=("prepare", _SUPERNET, f"search/{_INSTANCE}/front.csv"),
+    ),
+    "tune": Decides(
+        (*_TRAINING, "tuning"),
+        ("space", "train", "full_model", "evaluate.recalibration_images", "tuning"),
+        methods=("deps", "full_model", "registry"),
+        inputs=("prepare", "full_model"),
+    ),
+}
+
+
+def run_sections() -> tuple[str, ...]:
+    """Sections of an experiment's params that a run's results depend on, beside its own method."""
+    return tuple(dict.fromkeys(name for stage in RUN for name in STAGES[stage].section_names()))
+
+
+def values(stage: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a stage's sections in an experiment's params `own`; None for what is not there."""
+
+    def value(path: str) -> Any:
+        found: Any = own
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
+    return {path: value(path) for path in STAGES[stage].sections}
+
+
+def code_hash(stage: str, method: str | None = None) -> str:
+    """SHA-256 of all code that decides the stage's result: its folders, its methods, and the file of `method`."""
+    decides = STAGES[stage]
+    files = {path for folder in decides.code for path in (PACKAGE / folder).rglob("*.py")}
+    files |= set(method_files(*decides.methods, *([method] if method else [])))
+    return hash_of(files)
+
+
+def hash_of(files: Iterable[Path]) -> str:
+    """SHA-256 over the content of files and their names in the package."""
+    content = sorted((path.relative_to(PACKAGE).as_posix(), path.read_bytes()) for path in files)
+    return sha256(b"".join(name.encode() + b"\0" + text + b"\0" for name, text in content))
+
+
+@cache
+def method_files(*names: str) -> tuple[Path, ...]:
+    """Files of `dεps/methods/` that those methods are made of: their own, and what these import from there."""
+    folder, files, todo = PACKAGE / "methods", set[Path](), list(names)
+    while todo:
+        path = folder / f"{todo.pop()}.py"
+        if path.is_file() and path not in files:
+            files.add(path)
+            todo += _imported(path)
+    return tuple(sorted(files))
+
+
+def _imported(path: Path) -> Iterable[str]:
+    """Names of files of the same folder that a file of `dεps/methods/` imports."""
+    package = f"{PACKAGE.name}.methods"
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == package:
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}."):
+            yield node.module.removeprefix(f"{package}.")
