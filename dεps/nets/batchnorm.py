@@ -1,10 +1,10 @@
-"""BN statistics of a subnet, computed anew.
+"""Computes the BN statistics of a subnet anew, from training images.
 
-Subnets share BN statistics that fit none of them, so before an arch is evaluated they become those of training images
-(OFA's procedure; BigNAS §3.3 finds it necessary). The public code averages the statistics of batches, each normalised
-by its own; a last batch of one image then weighs like one of 200, and later layers depend on how images were cut into
-batches. Here the statistics of each layer are those of all images together, and the next layer sees images that are
-normalised by them: one pass over all images at once, whatever the batches are.
+Subnets share BN statistics that fit none of them, so each arch gets its own before it is evaluated (OFA's procedure;
+BigNAS §3.3 finds it necessary). The public code averages the statistics of batches, each normalised by its own: a last
+batch of one image then counts as much as one of 200, and later layers depend on how the images were cut into batches.
+Here each layer gets the statistics of all images together, and the next layer sees images normalised by them, as in one
+pass over all images at once, whatever the batches.
 
     batch 1 ── conv ── BN ✕            every batch up to the first BN without statistics
     batch 2 ── conv ── BN ✕   ─→ BN's mean and variance over both
@@ -16,21 +16,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
-#: values a channel that are added up in float32 before float64 takes over; torch's own batch normalisation adds up all
-#: of them: over the 2.5 million of 200 images at 112 px a CPU's variance is off by 0.2 %
+#: number of values per channel that are summed in float32 before float64 takes over; torch's own batch normalisation
+#: sums all of them that way, and over the 2.5 million of 200 images at 112 px a CPU's variance is off by 0.2 %
 ADDED = 1024
 
 
-class Moments(NamedTuple):
-    """Mean and variance (divided by the count) of so many values of each channel, float64 (channels,)."""
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance (divided by `count`), both float64 (channels,), of `count` values per channel."""
 
     count: int
     mean: Tensor
@@ -38,16 +41,18 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> Moments:
-        """Those of (batch, channels, height, width)."""
+        """Moments of x (batch, channels, height, width)."""
         at_once = len(x) if x.is_cuda else max(1, ADDED // x[0, 0].numel())
         return cls.together([_moments(some) for some in x.split(at_once)])
 
     @classmethod
     def together(cls, parts: Sequence[Moments]) -> Moments:
-        """Those of all values of `parts`."""
+        """Moments of all the values that `parts` are moments of."""
         total = sum(part.count for part in parts)
-        mean = sum(part.mean * (part.count / total) for part in parts)
-        return cls(total, mean, sum((part.variance + (part.mean - mean) ** 2) * (part.count / total) for part in parts))
+        zero = torch.zeros_like(parts[0].mean)
+        mean = sum((part.mean * (part.count / total) for part in parts), zero)
+        spread = ((part.variance + (part.mean - mean) ** 2) * (part.count / total) for part in parts)
+        return cls(total, mean, sum(spread, zero))
 
 
 def _moments(x: Tensor) -> Moments:
@@ -57,24 +62,32 @@ def _moments(x: Tensor) -> Moments:
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Ordinary batch normalisation; while it is `unsettled` a forward ends here, raising `Reached`."""
+    """Ordinary batch normalisation of input (batch, channels, height, width).
+
+    While it is `unsettled`, a forward pass stops here by raising `Reached`.
+    """
 
     unsettled = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         if self.unsettled:
-            raise Reached(self, Moments.of(x))
-        return super().forward(x)
+            raise Reached(self, Moments.of(input))
+        return super().forward(input)
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Running mean and running variance, (channels,) each."""
+        return cast(tuple[Tensor, Tensor], (self.running_mean, self.running_var))
 
     def settle(self, moments: Moments) -> None:
         """Take over these statistics."""
-        self.running_mean.copy_(moments.mean)
-        self.running_var.copy_(moments.variance)
+        mean, variance = self.statistics()
+        mean.copy_(moments.mean)
+        variance.copy_(moments.variance)
         self.unsettled = False
 
 
 class Reached(Exception):  # noqa: N818 - no error
-    """A forward has come to a layer whose statistics are not known yet; with those of its own images."""
+    """A forward pass has come to a BN without statistics; carries the moments of what it would have normalised."""
 
     def __init__(self, layer: BatchNorm, moments: Moments) -> None:
         super().__init__()
@@ -82,14 +95,15 @@ class Reached(Exception):  # noqa: N818 - no error
 
 
 def batch_norms(net: nn.Module) -> list[BatchNorm]:
-    """All layers of a network that `settle` gives statistics."""
+    """All BN layers of a plain network."""
     return [module for module in net.modules() if isinstance(module, BatchNorm)]
 
 
 def settle(layers: nn.Module, batches: Iterable[Tensor], threads: int = 1) -> list[Tensor]:
-    """Give each BN in `layers` the statistics of all `batches` together; what `layers`, in eval mode, make of each.
+    """Give each BN in `layers` the statistics of all `batches` together; return the output for each batch.
 
-    `layers` run once more for each BN in them, so a whole network is better given stretch by stretch (`recalibrate`).
+    `layers` must be in eval mode. They run once more for each BN in them, so for a whole network use `recalibrate`,
+    which goes stretch by stretch.
     """
     norms, batches, counts = batch_norms(layers), list(batches), dict[BatchNorm, int]()
 
@@ -102,26 +116,25 @@ def settle(layers: nn.Module, batches: Iterable[Tensor], threads: int = 1) -> li
     for norm in norms:
         norm.unsettled = True
     try:
-        while True:
-            outcomes = list(in_order(outcome, batches, threads))
-            if isinstance(outcomes[0], Tensor):
-                break
-            layer, moments = outcomes[0].layer, Moments.together([reached.moments for reached in outcomes])
+        outcomes = list(in_order(outcome, batches, threads))
+        while reached := [one for one in outcomes if isinstance(one, Reached)]:
+            layer, moments = reached[0].layer, Moments.together([one.moments for one in reached])
             layer.settle(moments)
             counts[layer] = moments.count
+            outcomes = list(in_order(outcome, batches, threads))
     finally:
         for norm in norms:
             norm.unsettled = False
-    # As in training: images are normalised by their own variance, and the variance of a sample is kept.
+    # As in training: images are normalised by their own variance, while the stored one is unbiased.
     for norm, count in counts.items():
-        norm.running_var.mul_(count / max(1, count - 1))
-    return outcomes
+        norm.statistics()[1].mul_(count / max(1, count - 1))
+    return [one for one in outcomes if isinstance(one, Tensor)]
 
 
 def recalibrate(stretches: Iterable[nn.Module], batches: Iterable[Tensor], threads: int = 1) -> None:
-    """Give each BN in `stretches`, which follow each other, the statistics of all `batches` of images together.
+    """Give each BN in consecutive `stretches` the statistics of all `batches` of images together.
 
-    Holds what one stretch makes of all images.
+    Keeps one stretch's outputs for all images in memory.
     """
     for stretch in stretches:
         batches = settle(stretch, batches, threads)
@@ -139,9 +152,9 @@ def fold(net: nn.Module) -> None:
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """What `work` makes of each item, in their order; without gradients. Each thread computes on one core.
+    """Results of `work` on each item, in the items' order, without gradients; each thread computes on one core.
 
-    So the bits of a result do not depend on how many there are, and small layers are not shared among cores.
+    So the bits of a result do not depend on the number of threads, and small layers are not split among cores.
     """
     if threads == 1:
         with torch.no_grad():
@@ -149,7 +162,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterat
         return
 
     def one(item: T) -> R:
-        with torch.no_grad():  # which is a state of each thread
+        with torch.no_grad():  # each thread has its own mode
             return work(item)
 
     cores = torch.get_num_threads()

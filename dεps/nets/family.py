@@ -87,7 +87,7 @@ class Graph(Protocol):
         """Append a layer that reads `x`, one of torch's own or a `WritesOnnx`; the value that it makes."""
         ...
 
-    def node(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Append one operator of ONNX; the value that it makes."""
         ...
 

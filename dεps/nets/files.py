@@ -1,4 +1,4 @@
-"""Supernet files: weights as safetensors, with everything needed to build the network in the metadata."""
+"""Reads and writes supernet files: weights as safetensors, and in the header everything needed to build the network."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import SearchSpace
 
-#: what a network can have
+#: limits against headers that would fill the memory
 MOST_CLASSES, MOST_CHANNELS = 100_000, 1024
 
 
 @dataclass
 class _Description:
-    """In a supernet file's header."""
+    """Header of a supernet file."""
 
     choices: dict[str, Any]
     space: dict[str, Any]
     classes: int
     channels: int
     kernel_transform: bool
-    #: what the training depended on, as `dεps.workspace.identity.training_facts` says; none of weights from elsewhere
+    #: what the training depended on, as `dεps.workspace.identity.training_facts` says; None for weights from elsewhere
     trained: dict[str, Any] | None = None
 
     def check(self, where: str) -> None:
@@ -41,7 +41,7 @@ def save_supernet(
 ) -> None:
     """Write `net` so that `load_supernet` needs nothing else; the same network gives the same bytes.
 
-    `choices` is the part of the space whose archs were trained; default: all of it. `trained` says what the training
+    `choices` is the part of the space whose archs were trained, by default all of it; `trained` is what the training
     depended on, for `trained_with`.
     """
     description = {
@@ -56,13 +56,13 @@ def save_supernet(
 
 
 def load_supernet(path: Path) -> Supernet:
-    """The network of a file. Raises `UserError` naming it where it is missing, damaged or of another form."""
+    """The supernet of a file. Raises `UserError` naming the file where it is missing, damaged or of another kind."""
     cure = "run the stage that writes it"
     tensors, described = read_tensors(path, "supernet", cure), read_description(path, "supernet", "supernet", cure)
     description = structured(_Description, described, str(path))
     space = structured(SearchSpace, description.space, f"{path}: space")
     choices = structured(SearchSpace, description.choices, f"{path}: choices")
-    # Before memory is taken for what a damaged description may say.
+    # First, because a damaged description could ask for any amount of memory.
     needed = arch_cost(space, space.largest(), description.classes, description.channels).params
     if needed > sum(tensor.numel() for tensor in tensors.values()):
         raise UserError(f"{path} does not fit its own description: that needs {needed:,} weights; {cure} again")
@@ -76,6 +76,6 @@ def load_supernet(path: Path) -> Supernet:
 
 
 def trained_with(path: Path) -> dict[str, Any]:
-    """What a supernet file says its training depended on; empty where it says nothing. Raises `UserError`."""
+    """What the training of a supernet file depended on; empty where the file does not say. Raises `UserError`."""
     described = read_description(path, "supernet", "supernet", "run the stage that writes it")
     return structured(_Description, described, str(path)).trained or {}

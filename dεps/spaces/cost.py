@@ -1,7 +1,8 @@
-"""MACs and parameters of an arch in closed form, and the training cost of a schedule.
+"""Counts MACs and parameters of an arch from its geometry, without building it.
 
-MACs (the papers' "FLOPs") count convolutions and linear layers, squeeze-and-excite included; BN, activations and
-pooling are free. A training step costs three forward passes: one forward, and twice that for the backward.
+MACs (multiply-accumulates; the papers' "FLOPs") are those of convolutions and linear layers, squeeze-and-excite
+included; BN, activations and pooling are free. A training step costs three forward passes: the forward, and twice as
+much for the backward.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from dεps.spaces.space import Arch, SearchSpace
 
-#: forward + backward, in units of one forward pass
+#: cost of forward and backward together, in forward passes
 FORWARD_BACKWARD = 3
 
 
@@ -36,5 +37,5 @@ def arch_cost(space: SearchSpace, arch: Arch, classes: int, channels: int = 3) -
 
 
 def macs_counter(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[Arch], int]:
-    """A function that gives the MACs of an arch and remembers them."""
+    """Function that returns the MACs of an arch and remembers them."""
     return cache(lambda arch: arch_cost(space, arch, classes, channels).macs)

@@ -1,6 +1,7 @@
-"""Whole populations of archs as integer arrays (n, genes): their encodings, their MACs, their form in another space.
+"""Encodes whole populations of archs at once, counts their MACs, and translates them into another space.
 
-A genome's genes are those of `SearchSpace.genes`; each function says the same as its counterpart for one arch.
+A population is an integer array (n, genes), a genome per row, with the genes of `SearchSpace.genes`. Each function here
+agrees with its counterpart for a single arch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dεps.spaces.space import SearchSpace, Stage
 
 
 class _StageGenes(NamedTuple):
-    """Where a stage's genes are."""
+    """Positions of a stage's genes in a genome."""
 
     stage: Stage
     depth: int
@@ -33,7 +34,7 @@ def _stage_genes(space: SearchSpace) -> Iterator[_StageGenes]:
 
 
 def encode_genomes(space: SearchSpace, genomes: np.ndarray) -> np.ndarray:
-    """Encodings float32 (n, features), each row as `space.encode` gives it."""
+    """Encodings float32 (n, features) of genomes (n, genes); each row equals `space.encode` of that arch."""
     columns = []
     for stage, depth_gene, blocks in _stage_genes(space):
         depth = np.asarray(stage.depth)[genomes[:, depth_gene]]
@@ -48,10 +49,11 @@ def encode_genomes(space: SearchSpace, genomes: np.ndarray) -> np.ndarray:
 
 
 def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that gives the MACs int64 (n,) of genomes, as `dεps.spaces.cost.arch_cost` counts them.
+    """Function from genomes (n, genes) to MACs int64 (n,), equal to `dεps.spaces.cost.arch_cost`.
 
-    What a block costs depends on its own choices, the resolution and the widths, so a table of the archs that make the
-    same choice everywhere holds it for all. Raises `ValueError` for a coupled space; see `translate`.
+    A block's cost depends only on its own choices, the resolution and the widths, so the archs that choose the same
+    everywhere give a table that covers all archs. Raises `ValueError` for a coupled space; `translate` its genomes
+    first.
     """
     if space.coupled:
         raise ValueError("a coupled space's expand genes mean nothing; translate to the whole space")
@@ -85,9 +87,9 @@ def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Call
 
 
 def translate(source: SearchSpace, target: SearchSpace) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that turns genomes of `source` into those of `target`, of which it is a part.
+    """Function from genomes (n, genes) of `source` to those of `target`, for a `source` that is part of `target`.
 
-    Genes of inactive blocks become 0, as `to_genome` has them.
+    Genes of inactive blocks become 0, as `to_genome` writes them.
     """
     alike = [(source.resolution, target.resolution), *zip(source.width_choices, target.width_choices, strict=True)]
     pairs = list(zip(_stage_genes(source), _stage_genes(target), strict=True))
@@ -100,7 +102,7 @@ def translate(source: SearchSpace, target: SearchSpace) -> Callable[[np.ndarray]
             depth = np.asarray(old.depth)[genomes[:, old_depth]]
             result[:, new_depth] = _positions(old.depth, new.depth)[genomes[:, old_depth]]
             kernels, expands = _positions(old.kernel, new.kernel), _positions(old.expand, new.expand)
-            # The part may be less deep.
+            # `source` may be less deep.
             pairs_of_blocks = zip(old_blocks, new_blocks, strict=False)
             for position, ((kernel, expand), (to_kernel, to_expand)) in enumerate(pairs_of_blocks):
                 chosen = genomes[:, expand]

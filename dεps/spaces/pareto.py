@@ -1,4 +1,4 @@
-"""Fronts of accuracy over cost, and the numbers that sum them up."""
+"""Finds Pareto fronts of accuracy over cost, and sums them up in one number."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 
 def mean_pareto_accuracy(macs: Sequence[float], accuracy: Sequence[float]) -> float:
-    """Area under accuracy over MACs through the points (trapezoids), divided by the MAC range.
+    """Area below the line through the points (MACs, accuracy), divided by the range of MACs.
 
-    This is how the DεpS paper's "mean Pareto accuracy" comes out of its published points; a plain mean does not give
-    it. Points are sorted by MACs; raises `ValueError` for fewer than two different ones.
+    This reproduces the DεpS paper's "mean Pareto accuracy" from its published points; a plain mean does not. The order
+    of the points is of no account. Raises `ValueError` where fewer than two have different MACs.
     """
     points = sorted(zip(macs, accuracy, strict=True))
     width = points[-1][0] - points[0][0] if points else 0
@@ -21,7 +21,7 @@ def mean_pareto_accuracy(macs: Sequence[float], accuracy: Sequence[float]) -> fl
 
 
 def front(cost: Sequence[float], accuracy: Sequence[float]) -> list[int]:
-    """Indices of the points that no other beats (cheaper and at least as accurate), by ascending cost."""
+    """Indices, by ascending cost, of the points to which no other is both cheaper and at least as accurate."""
     best, chosen = float("-inf"), []
     for index in sorted(range(len(cost)), key=lambda i: (cost[i], -accuracy[i])):
         if accuracy[index] > best:

@@ -43,6 +43,12 @@ class Block(NamedTuple):
     def __str__(self) -> str:
         return f"k{self.kernel}e{self.expand:g}"
 
+    @classmethod
+    def parse(cls, text: str) -> Block:
+        """The inverse of `str(block)`. Raises `ValueError` where `text` is no block."""
+        kernel, expand = _numbers(r"k(\d+)e([\d.]+)", text)
+        return cls(int(kernel), _number(expand))
+
 
 @dataclass(frozen=True, slots=True)
 class Arch:
@@ -73,19 +79,22 @@ class Arch:
         *parts, resolution = text.split("_")
         widths = parts.pop()[1:].split("-") if parts and parts[-1].startswith("w") else []
         try:
-            blocks = [
-                [re.fullmatch(r"k(\d+)e([\d.]+)", block).groups() for block in part.split("-") if part != _SKIPPED]
-                for part in parts
-            ]
-            size = int(re.fullmatch(r"r(\d+)", resolution).group(1))
-            stages = tuple(tuple(Block(int(k), _number(e)) for k, e in stage) for stage in blocks)
-            return cls(stages, size, tuple(map(_number, widths)))
-        except (AttributeError, ValueError):
+            stages = tuple(tuple(Block.parse(block) for block in part.split("-") if part != _SKIPPED) for part in parts)
+            (size,) = _numbers(r"r(\d+)", resolution)
+            return cls(stages, int(size), tuple(map(_number, widths)))
+        except ValueError:
             raise UserError(f"{text!r} is no arch; expected a form like k3e6-k5e3_k7e4_r32") from None
 
 
 #: stands for a stage without active blocks
 _SKIPPED = "x"
+
+
+def _numbers(form: str, text: str) -> tuple[str, ...]:
+    """What the groups of the form hold. Raises `ValueError` where the text is of another."""
+    if found := re.fullmatch(form, text):
+        return found.groups()
+    raise ValueError(text)
 
 
 def _number(text: str) -> float:

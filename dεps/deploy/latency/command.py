@@ -1,4 +1,4 @@
-"""`deps latency`: measure the layers of a space here, and predict what archs take."""
+"""`deps latency`: measures the layers of a space on this machine, and predicts the latency of archs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dεps.spaces.space import Arch, SearchSpace
 
 @dataclass(frozen=True)
 class LatencyResult:
-    """A table, where it is kept, and the latencies that were asked for."""
+    """A table, its file, and the latencies that were asked for."""
 
     table: LatencyTable
     path: Path
@@ -32,7 +32,7 @@ class LatencyResult:
     archs: dict[str, float]
 
     def to_json(self) -> str:
-        """As one JSON object; the table's layers are in its file."""
+        """One JSON object, without the table's layers, which are in its file."""
         return json.dumps({"table": str(self.path), **as_dict(self.table), "archs": self.archs}, indent=1)
 
 
@@ -48,18 +48,18 @@ def latency(
     unseen: int,
     again: bool,
 ) -> LatencyResult:
-    """The table of an experiment's space, or of a named one: the one kept, or measured now.
+    """Latencies of archs of an experiment's space, or of a named one, from the table on file or one measured now.
 
     Args:
-        params: content of `params.yaml`, where `experiment` is given.
-        experiment: decides space, and, unless given, classes and channels.
-        space: name of a space in `params/space`.
-        classes, channels: of the networks; by default those of the data, or 10 and 3.
-        conditions: what is measured.
-        out: the table's file; default: below `.state/latency`.
-        archs: whose latency is predicted, as `SearchSpace.named` understands them.
-        unseen: archs for the error.
-        again: measure even where there is a table.
+        params: content of `params.yaml`; needed with `experiment`.
+        experiment: decides the space and, unless given, classes and channels.
+        space: name of a space in `params/space`, instead of an experiment.
+        classes, channels: of the networks; by default those of the experiment's data, else 10 and 3.
+        conditions: engine, threads and batch.
+        out: the table's file; by default one below `.state/latency`.
+        archs: archs to predict, as `SearchSpace.named` understands them.
+        unseen: number of archs to measure the error on.
+        again: measure even where there is a table on file.
     """
     conditions.check()
     set_up()
@@ -73,7 +73,7 @@ def latency(
 def table_for(
     net: Supernet, conditions: Conditions, path: Path | None = None, unseen: int = 50, again: bool = False
 ) -> tuple[LatencyTable, Path]:
-    """The table kept in `path`, or measured now and kept there; and the path."""
+    """The table in `path`, or one measured now and written there; and the path."""
     own, path = path is None, path or default_path(net, conditions)
     if path.suffix != ".json":
         raise UserError(f"{path} is no name for a latency table; expected one that ends in .json")
@@ -83,7 +83,7 @@ def table_for(
         except UserError:
             if not own:
                 raise
-            return table_for(net, conditions, None, unseen, again=True)  # it is no loss
+            return table_for(net, conditions, None, unseen, again=True)  # nobody named it, so nobody misses it
         if table.conditions != conditions or table.runtime != conditions.runtime:
             raise UserError(f"{path} is of {table.runtime}, batch {table.batch}; 'deps latency --again' measures anew")
         return table, path
@@ -95,13 +95,13 @@ def table_for(
 def _net(
     params: dict[str, Any] | None, experiment: str | None, space: str | None, classes: int | None, channels: int | None
 ) -> Supernet:
-    """A supernet with any weights: they make no difference to the time."""
-    if (experiment is None) == (space is None):
-        raise UserError("one of EXPERIMENT and --space is needed: whose archs are measured")
-    if space is not None:
+    """A supernet with initial weights, which make no difference to the time."""
+    if space is not None and experiment is None:
         from dεps.workspace.presets import load_space
 
         return Supernet(load_space(space), classes or 10, channels or 3)
+    if experiment is None or space is not None:
+        raise UserError("one of EXPERIMENT and --space is needed: whose archs are measured")
     own = section(params or {}, "experiments", experiment)
     key = f"experiments.{experiment}"
     found = structured(SearchSpace, section(own, "space"), f"{key}.space")
@@ -112,7 +112,7 @@ def _net(
 
 
 def print_latency(result: LatencyResult) -> None:
-    """What was measured, and the archs' latencies."""
+    """Print what was measured, and the latency of each arch."""
     table = result.table
     say(f"{result.path}: {table.space}, {len(table.layers)} kinds of layers, batch {table.batch}")
     say(f"  {table.runtime}; networks as extracted")

@@ -1,4 +1,4 @@
-"""The distinct layers of a space: what an arch's latency is made of."""
+"""Finds the distinct layers of a space, which the latency of every arch is made of."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from dεps.nets.family import Stretch
 from dεps.nets.supernet import Supernet
 from dεps.spaces.space import Arch, SearchSpace
 
-#: of one image
+#: shape of one image, or of what a layer makes of it; without the batch
 Shape = tuple[int, ...]
 
 
 class Kind(NamedTuple):
-    """A stretch of layers, and what it reads; equal kinds take equally long, wherever they stand."""
+    """A stretch of layers and the shape that it reads; equal kinds take equally long, wherever they stand."""
 
     key: Hashable
     inputs: Shape
 
     def __str__(self) -> str:
-        key = self.key if isinstance(self.key, str) else f"{type(self.key).__name__} {' '.join(map(str, self.key))}"
-        return f"{key} of {'×'.join(map(str, self.inputs))}"
+        key, fields = self.key, self.key if isinstance(self.key, tuple) else ()
+        text = f"{type(key).__name__} {' '.join(map(str, fields))}" if fields else str(key)
+        return f"{text} of {'×'.join(map(str, self.inputs))}"
 
 
 class Layers:
-    """The kinds of layers of archs of a supernet, whose weights stand for any.
+    """Kinds of layers of a supernet's archs; weights make no difference to the time.
 
-    Each kind is built once, when it is first met, to learn the shape of what it gives.
+    Each kind is built once, when it is first met, to learn the shape of its output.
     """
 
     def __init__(self, net: Supernet) -> None:
@@ -41,7 +42,7 @@ class Layers:
         self._outputs: dict[Kind, Shape] = {}
 
     def kinds(self, arch: Arch) -> Iterator[Kind]:
-        """Of `arch`, in the order of computation."""
+        """Kinds that `arch` is made of, in the order of computation."""
         shape: Shape = (self.net.channels, arch.resolution, arch.resolution)
         for stretch in stretches(self.net, arch):
             kind = Kind(stretch.kind, shape)
@@ -63,9 +64,9 @@ class Layers:
 
 
 def _everywhere_alike(space: SearchSpace) -> Iterator[Arch]:
-    """Archs with the same choice of kernel and expand in every block, at the least and the greatest depths.
+    """Archs that choose the same kernel and expand ratio in every block, at the smallest and the largest depths.
 
-    What a block is depends on its own choices and on what all blocks share, so together they have every kind.
+    A block depends only on its own choices and on what all blocks share, so together these archs have every kind.
     """
     kernels = range(max(len(stage.kernel) for stage in space.stages))
     expands = range(max(len(stage.expand) for stage in space.stages))

@@ -1,7 +1,8 @@
-"""A table of how long each kind of layer takes on this machine; an arch's latency is a fit of their sum.
+"""Measures how long each kind of layer takes on this machine, and predicts an arch's latency from their sum.
 
-OFA's way (arXiv 1908.09791, §3.2, after ProxylessNAS). A call costs something of its own, and layers that follow each
-other are a little faster, or slower, than alone; both are fitted to a few whole archs. Others tell the error.
+This is OFA's way (arXiv 1908.09791, §3.2, after ProxylessNAS). A call has a cost of its own, and layers in a row run a
+little faster or slower than each alone; an offset and a scale, fitted to a few whole archs, account for both. The error
+is measured on other archs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -29,15 +30,15 @@ from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch
 from dεps.workspace.stage import STATE
 
-#: whole archs that the fit sees
+#: number of whole archs that offset and scale are fitted to
 FITTED = 24
-#: bytes that the archs which are measured together may take
+#: bytes that archs measured together may take
 MEMORY = 2**31
 
 
 @dataclass
 class LatencyTable:
-    """Milliseconds of every kind of layer, and of a whole arch `offset_ms + scale * sum`."""
+    """Milliseconds of every kind of layer; a whole arch takes `offset_ms + scale * sum of its layers`."""
 
     space: str
     classes: int
@@ -45,11 +46,11 @@ class LatencyTable:
     engine: str
     threads: int
     batch: int
-    #: engine, version and device that were measured
+    #: engine, its version, device and threads, in words
     runtime: str
     offset_ms: float
     scale: float
-    #: on archs that the fit has not seen
+    #: number of archs, not among the fitted ones, on which the next three figures were measured
     unseen_archs: int
     median_error_percent: float
     p90_error_percent: float
@@ -64,11 +65,11 @@ class LatencyTable:
 
     @property
     def conditions(self) -> Conditions:
-        """What was measured under."""
+        """Conditions of the measurement."""
         return Conditions(self.engine, self.threads, self.batch)
 
     def predict(self, layers: Layers, arch: Arch) -> float:
-        """Milliseconds of a call. Raises `UserError` where the table lacks a kind of layer."""
+        """Milliseconds per call of `arch`. Raises `UserError` where the table lacks a kind of layer."""
         try:
             return self.offset_ms + self.scale * sum(self.layers[str(kind)] for kind in layers.kinds(arch))
         except KeyError as error:
@@ -80,7 +81,7 @@ class LatencyTable:
 
 
 def load_table(path: Path, net: Supernet) -> LatencyTable:
-    """A table of the net's space. Raises `UserError` naming the file where it is none, or of another."""
+    """The table in a file. Raises `UserError` naming the file where it holds none, or that of another space."""
     table = structured(LatencyTable, read_json(path, "'deps latency'"), str(path))
     for key, own in (("space", net.space.name), ("classes", net.classes), ("channels", net.channels)):
         if getattr(table, key) != own:
@@ -89,21 +90,21 @@ def load_table(path: Path, net: Supernet) -> LatencyTable:
 
 
 def default_path(net: Supernet, conditions: Conditions) -> Path:
-    """Where a table is kept that nobody named: by all that it depends on, runtime and processor too."""
+    """Default file of a table, named by all that it depends on, runtime and processor included."""
     own = [dataclasses.asdict(net.space), net.classes, net.channels, dataclasses.asdict(conditions), conditions.runtime]
     return STATE / "latency" / f"{net.space.name}-{digest(own)}.json"
 
 
 def measure_table(net: Supernet, conditions: Conditions, unseen: int = 50) -> LatencyTable:
-    """Measure every kind of layer, fit to whole archs, and say the error on `unseen` others.
+    """Measure every kind of layer, fit offset and scale to whole archs, and measure the error on `unseen` others.
 
-    All archs are random but for the smallest and the largest, which the fit sees; seconds on a CPU for a small space.
+    All archs are random but for the smallest and the largest, which are fitted. A small space takes seconds.
     """
     layers = Layers(net)
     layers.meet_all()
     kinds = list(layers.built)
     runners = [runner(layers.built[kind], kind.inputs, conditions) for kind in kinds]
-    # A call costs something whatever is in it, which an arch pays once.
+    # A call has a cost of its own, whatever it computes; an arch pays it once.
     runners.append(runner(nn.Identity(), (1,), conditions))
     *alone, call = latencies(runners, conditions, f"latency: {len(kinds)} kinds of layers")
     times = {str(kind): round(max(0.0, float(time - call)), 6) for kind, time in zip(kinds, alone, strict=True)}
@@ -115,7 +116,7 @@ def measure_table(net: Supernet, conditions: Conditions, unseen: int = 50) -> La
     offset, scale = _fit(sums[:fitted], whole[:fitted])
     predicted, true = offset + scale * sums[fitted:], whole[fitted:]
     error = 100 * np.abs(predicted - true) / true
-    tau = kendalltau(predicted, true).statistic if len(set(predicted)) > 1 else 0.0
+    tau = cast(float, kendalltau(predicted, true)[0]) if len(set(predicted)) > 1 else 0.0
     return LatencyTable(
         space=net.space.name,
         classes=net.classes,
@@ -133,7 +134,7 @@ def measure_table(net: Supernet, conditions: Conditions, unseen: int = 50) -> La
 
 
 def measure_archs(net: Supernet, archs: Iterable[Arch], conditions: Conditions) -> np.ndarray:
-    """Milliseconds a call (n,) of whole extracted archs."""
+    """Milliseconds per call (n,) of whole extracted archs."""
     archs, found = list(archs), []
     for number, some in enumerate(_together(net, archs), 1):
         shapes = [(net.channels, arch.resolution, arch.resolution) for arch in some]
@@ -146,15 +147,15 @@ def measure_archs(net: Supernet, archs: Iterable[Arch], conditions: Conditions) 
 
 
 def _together(net: Supernet, archs: list[Arch]) -> Iterator[list[Arch]]:
-    """Archs in portions that fit the memory."""
+    """Archs in portions that fit into `MEMORY`."""
     params = arch_cost(net.space, net.space.largest(), net.classes, net.channels).params
-    count = max(2, MEMORY // (16 * params))  # weights in float32, twice, and room for what they work with
+    count = max(2, MEMORY // (16 * params))  # weights in float32, twice, and as much again for activations
     for start in range(0, len(archs), count):
         yield archs[start : start + count]
 
 
 def _archs(net: Supernet, count: int) -> list[Arch]:
-    """Different archs: the largest, the smallest, then random ones."""
+    """Up to `count` different archs: the largest, the smallest, then random ones."""
     rng = python_rng(0, "latency")
     found = {net.space.largest(): None, net.space.smallest(): None}
     for _ in range(20 * count):
@@ -165,7 +166,7 @@ def _archs(net: Supernet, count: int) -> list[Arch]:
 
 
 def _fit(sums: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
-    """Offset and scale with the least squares of relative errors; no negative scale."""
+    """Offset and scale, not negative, with the least squared relative error of `offset + scale * sums` (n,)."""
     weights = 1 / whole
     matrix = np.stack([np.ones_like(sums), sums], axis=1) * weights[:, None]
     (offset, scale), *_ = np.linalg.lstsq(matrix, np.ones_like(whole), rcond=None)
@@ -173,5 +174,5 @@ def _fit(sums: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
 
 
 def as_dict(table: LatencyTable) -> dict[str, Any]:
-    """What is said of a table: all but its layers."""
+    """Everything of a table but its layers, as plain data."""
     return {key: value for key, value in dataclasses.asdict(table).items() if key != "layers"}

@@ -1,4 +1,4 @@
-"""How long networks take here: interleaved, repeated, by a fixed number of threads."""
+"""Measures how long networks take on this machine: in turn, repeatedly, with a fixed number of threads."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from dεps.deploy.onnx.session import open_session
 from dεps.spaces.space import check_choice
 
 ENGINES = ("onnxruntime", "torch")
-#: seconds of one sample, which is of as many calls as fit; the clock's own cost vanishes in it
+#: seconds of one sample, which holds as many calls as fit; long enough for the clock's own cost to vanish
 SAMPLE = 2e-3
-#: samples of each network: at most, and at least where they would take longer than PATIENCE seconds in all
+#: samples per network: at most, and at least; as few as that where more would take longer than PATIENCE seconds in all
 ROUNDS, FEWEST_ROUNDS, PATIENCE = 25, 7, 60.0
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a latency is of, beside the network."""
+    """What a latency depends on, beside the network."""
 
     #: one of ENGINES: ONNX Runtime on the CPU, or PyTorch, eager, on the GPU where there is one
     engine: str = "onnxruntime"
     threads: int = 1
-    #: images of one call
+    #: images per call
     batch: int = 1
 
     def check(self, where: str = "--engine") -> None:
@@ -43,19 +43,19 @@ class Conditions:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device that computes."""
         return best_device() if self.engine == "torch" else torch.device("cpu")
 
     @property
     def runtime(self) -> str:
-        """Engine and version, device, threads: what a table is only valid for."""
+        """Engine, its version, device and threads in words; a table holds for these only."""
         version = onnxruntime.__version__ if self.engine == "onnxruntime" else torch.__version__
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else cpu_name()
         return f"{self.engine} {version} on {name}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
 def cpu_name() -> str:
-    """The processor's name, as far as the system says it."""
+    """Name of the processor, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -64,7 +64,7 @@ def cpu_name() -> str:
 
 
 def runner(net: nn.Module, shape: tuple[int, ...], conditions: Conditions) -> Callable[[], object]:
-    """A function that runs a plain network once, on one made-up batch of inputs of that shape each."""
+    """Function that runs a plain network once, on a random batch of inputs of that shape."""
     images = torch.rand(conditions.batch, *shape, generator=torch.Generator().manual_seed(0))
     if conditions.engine == "onnxruntime":
         session = open_session(to_onnx(net, shape).SerializeToString(), conditions.threads, spinning=False)
@@ -83,9 +83,9 @@ def runner(net: nn.Module, shape: tuple[int, ...], conditions: Conditions) -> Ca
 
 
 def latencies(runners: Sequence[Callable[[], object]], conditions: Conditions, label: str) -> np.ndarray:
-    """Milliseconds a call (n,): the median of up to ROUNDS samples of each.
+    """Milliseconds per call (n,): for each runner the median of up to ROUNDS samples.
 
-    All are measured in each round, in turn, so that what slows the machine down for a while slows all alike.
+    Every round measures all of them in turn, so that whatever slows the machine down for a while slows all alike.
     """
     synchronise = torch.cuda.synchronize if conditions.device.type == "cuda" else lambda: None
     with _threads(conditions.threads):
@@ -101,14 +101,14 @@ def latencies(runners: Sequence[Callable[[], object]], conditions: Conditions, l
 
 
 def _warm_up(run: Callable[[], object], synchronise: Callable[[], None]) -> float:
-    """Seconds a call, roughly."""
+    """Seconds per call, roughly."""
     for _ in range(3):
         run()
     return min(_sample(run, 1, synchronise) for _ in range(3))
 
 
 def _sample(run: Callable[[], object], count: int, synchronise: Callable[[], None]) -> float:
-    """Seconds a call."""
+    """Seconds per call, over `count` calls."""
     synchronise()
     start = time.perf_counter()
     for _ in range(count):

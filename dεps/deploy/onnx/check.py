@@ -1,4 +1,4 @@
-"""ONNX files that others have made, looked at before a runtime opens them: it takes whatever memory a file asks for."""
+"""Checks ONNX files made by others before a runtime opens them, which would take whatever memory a file asks for."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from dεps.deploy.export.card import ModelCard
 from dεps.deploy.onnx.session import LARGEST_MODEL, read_content
 
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
-#: what exported models consist of, and what optimisers, quantisers and other exporters make of it; nothing that repeats
-#: itself, or whose size a few bytes decide
+#: operators of exported models, and those that optimisers, quantisers and other exporters turn them into; no loops, and
+#: none with a result whose size a few bytes decide
 LAYERS = (
     "Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DequantizeLinear Div Dropout Flatten Gemm "
     "GlobalAveragePool HardSigmoid HardSwish Identity LogSoftmax MatMul Max MaxPool Min Mul QLinearConv QLinearMatMul "
     "QuantizeLinear ReduceMean Relu Reshape Sigmoid Softmax Squeeze Sub Transpose Unsqueeze"
 )
-#: numbers that a layer may make of one image; the stem makes as many of the largest
+#: numbers that a layer may make of one image; the stem makes that many of the largest image
 LARGEST_RESULT = 2**26
-#: numbers that say a shape
+#: numbers in a weight that may stand for a shape
 LARGEST_SHAPE = 16
 
 
 def read_model(path: Path) -> tuple[bytes, str, ModelCard]:
-    """An image classifier's file, the name of its input, and its card; nothing of it is run.
+    """Bytes of an image classifier's file, the name of its input, and its card; nothing in it is run.
 
-    Raises `UserError` naming the file where it is none: another input than float32 images as the card says, another
-    first output than numbers, a layer that is not among `LAYERS` or makes too much, weights in other files, of a size
-    that the file does not hold, or not finite.
+    Raises `UserError` naming the file where its input is not float32 images as the card says, its first output is no
+    numbers, a layer is not among `LAYERS` or makes too much, or weights are in other files, shorter than they claim, or
+    not finite.
     """
     content = read_content(path)
     try:
@@ -66,7 +66,7 @@ def read_model(path: Path) -> tuple[bytes, str, ModelCard]:
 
 
 def _takes(value: ValueInfoProto, wanted: list[str | int]) -> bool:
-    """Whether an input is float32 of that shape; what the file leaves open fits, and the batch must be."""
+    """Whether an input is float32 of that shape; sizes that the file leaves open fit, and the batch must be open."""
     kind = value.type.tensor_type
     sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
     if kind.elem_type != TensorProto.FLOAT or len(sizes) != len(wanted):
@@ -89,7 +89,7 @@ def _own(attribute: AttributeProto) -> Iterable[TensorProto]:
 
 
 def _check(tensor: TensorProto, path: Path) -> None:
-    """Raise `UserError` where a tensor is not in the file as its size says, or not finite."""
+    """Raise `UserError` where a tensor is in another file, shorter than it claims, or not finite."""
     if tensor.data_location == TensorProto.EXTERNAL:
         raise UserError(f"{path} keeps '{tensor.name}' in another file; expected one that holds all its weights")
     size = int(np.prod([int(dim) for dim in tensor.dims], dtype=object))
@@ -105,12 +105,12 @@ def _check(tensor: TensorProto, path: Path) -> None:
 
 
 def _check_results(model: ModelProto, images: str, card: ModelCard, path: Path) -> None:
-    """Raise `UserError` where a layer makes more numbers of one image than `LARGEST_RESULT`, or nobody knows how many.
+    """Raise `UserError` where a layer makes more than `LARGEST_RESULT` numbers of one image, or an unknown number.
 
-    Takes weights and claimed shapes out of `model`.
+    Removes weights and claimed shapes from `model`.
     """
     graph = model.graph
-    # Of weights only the sizes count, and copies take time; small ones may be shapes.
+    # Only the sizes of weights matter, and copying them takes time; small ones may stand for a shape.
     large = [tensor for tensor in graph.initializer if math.prod(tensor.dims) > LARGEST_SHAPE]
     inputs = {images: (TensorProto.FLOAT, (1, *card.shape))} | {one.name: (one.data_type, one.dims) for one in large}
     for tensor in large:
@@ -129,6 +129,6 @@ def _check_results(model: ModelProto, images: str, card: ModelCard, path: Path) 
     for node in graph.node:
         for name in filter(None, node.output):
             sizes = [dim.dim_value for dim in shapes[name].dim] if name in shapes else [0]
-            # Python's numbers: a product of 64 bits overflows.
+            # Python's integers, because a product in 64 bits can overflow.
             if not all(size > 0 for size in sizes) or math.prod(sizes) > LARGEST_RESULT:
                 raise UserError(f"{path} is damaged: '{name}' would have an impossible size")

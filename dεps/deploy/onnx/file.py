@@ -1,4 +1,4 @@
-"""ONNX files that compute what PyTorch does: each is compared right after it was written."""
+"""Writes ONNX files, and compares each with PyTorch right after it was written."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from dεps.deploy.export.card import ModelCard
 from dεps.deploy.onnx.graph import INPUT, to_onnx
 from dεps.deploy.onnx.session import open_session
 
-#: between two logits of the same image, where logits are up to 10; for larger ones in proportion
+#: largest difference between two logits of the same image, where logits are up to 10; in proportion where larger
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """PyTorch and ONNX Runtime on the same images."""
+    """PyTorch against another runtime on the same images."""
 
     images: int
     torch_top1: float  # percent
-    file_top1: float
-    #: images whose top-1 is another, though it is no tie within the tolerance
+    file_top1: float  # percent
+    #: number of images with another top-1, ties within the tolerance aside
     different_top1: int
     max_logit_difference: float
-    #: what was allowed
+    #: largest difference that was allowed
     tolerance: float
 
     @property
     def same(self) -> bool:
-        """Whether both compute the same."""
+        """Whether both compute the same, within the tolerance."""
         return self.different_top1 == 0 and self.max_logit_difference <= self.tolerance
 
     def to_json(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Comparison:
 
 
 def save_onnx(net: nn.Module, card: ModelCard, path: Path, images: Iterable[tuple[Tensor, Tensor]]) -> Comparison:
-    """Write the plain network with its metadata, and compare what was written on batches of (images, labels).
+    """Write the plain network with its card, and compare the file with PyTorch on batches of (images, labels).
 
     The same network and card give the same bytes. Raises `UserError`, and leaves no file, where the two differ.
     """
@@ -70,7 +70,7 @@ def save_onnx(net: nn.Module, card: ModelCard, path: Path, images: Iterable[tupl
 
 
 def mismatch(comparison: Comparison, runtime: str) -> str:
-    """What is wrong with a model that does not compute the same."""
+    """How two runtimes differ, in words."""
     return (
         f"{runtime} and PyTorch differ by {comparison.max_logit_difference:.1e} in a logit (allowed: "
         f"{comparison.tolerance:.0e}) and in the top-1 of {comparison.different_top1} of {comparison.images} images"
@@ -82,7 +82,7 @@ def mismatch(comparison: Comparison, runtime: str) -> str:
 def compare(
     net: nn.Module, session: InferenceSession | nn.Module, images: Iterable[tuple[Tensor, Tensor]]
 ) -> Comparison:
-    """Logits and top-1 of `net` and of the other model, each computed by one thread of the CPU."""
+    """Compare `net` with another model on batches of (images, labels), each run by one thread of the CPU."""
     own, other, labels = [], [], []
     net = net.cpu().eval()
     with _one_thread():
@@ -116,7 +116,7 @@ def _comparison(own: np.ndarray, other: np.ndarray, labels: np.ndarray) -> Compa
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """So that the last bits of a logit do not depend on how many cores there are."""
+    """One thread inside, so that the last bits of a logit do not depend on the number of cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

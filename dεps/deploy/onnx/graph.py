@@ -86,7 +86,7 @@ class GraphBuilder:
         known = ", ".join(kind.__name__ for kind in self.writers)
         raise UserError(f"a layer {type(layer).__name__} cannot be written as ONNX; there is a form for: {known}")
 
-    def node(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Append one operator; the name of its result."""
         name = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
@@ -100,8 +100,8 @@ class GraphBuilder:
         return name
 
     def constant(self, value: float) -> str:
-        """Append a number as a weight without dimensions; its name."""
-        return self.weight(np.float32(value).reshape(()), "constant")
+        """Append a number as a weight of shape (1,); its name."""
+        return self.weight(np.array([value], np.float32), "constant")
 
     def rename(self, old: str, new: str) -> None:
         """Give the value `old`, which the last node makes, another name."""

@@ -1,27 +1,30 @@
-"""Models in ONNX Runtime, on the CPU."""
+"""Opens models in ONNX Runtime, on the CPU."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import onnxruntime
-from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime import (
+    InferenceSession,
+    SessionOptions,  # pyright: ignore[reportAttributeAccessIssue] - compiled, without stubs
+)
 
 from dεps.core.errors import UserError
 
-onnxruntime.set_default_logger_severity(4)  # what it warns of comes again as the exception
-#: no file of this project's models is larger
+onnxruntime.set_default_logger_severity(4)  # what it would log comes as an exception too
+#: bytes of a file; no model of this project is larger
 LARGEST_MODEL = 2**31
 
 
 def open_session(
     model: Path | bytes, threads: int = 1, spinning: bool = True, name: Path | str = "the model"
 ) -> InferenceSession:
-    """A model to be run by so many threads; 0: as many as there are cores.
+    """Session of a model, run by so many threads; 0: as many as there are cores.
 
-    With `spinning` its threads wait for the next call on their cores, at the expense of other sessions.
+    With `spinning`, its threads occupy their cores while they wait for the next call, at the expense of other sessions.
 
-    Raises `UserError` naming the file, or the `name` of what no file holds, where it is missing or none.
+    Raises `UserError` naming the file, or `name` for a model in memory, where it is missing or no model.
     """
     options = SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -37,7 +40,7 @@ def open_session(
 
 
 def read_content(path: Path) -> bytes:
-    """All of a model's file. Raises `UserError` where it cannot be read, or is larger than any of this kind."""
+    """All bytes of a model's file. Raises `UserError` where it cannot be read, or is larger than any model here."""
     try:
         if not path.is_file() and path.exists():
             raise UserError(f"{path} is no file; 'deps export' writes such files")

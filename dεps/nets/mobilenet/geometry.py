@@ -15,7 +15,7 @@ from dεps.spaces.space import ACTIVATIONS, Arch, Layer, SearchSpace, check_choi
 
 @dataclass
 class Stem:
-    """First convolution, 3×3."""
+    """First convolution, 3×3, with BN."""
 
     width: int
     stride: int
@@ -24,7 +24,7 @@ class Stem:
 
 @dataclass
 class Static:
-    """The block after the stem that every arch shares: depthwise 3×3 and projection, expand ratio 1."""
+    """Block after the stem, the same in every arch: depthwise 3×3 and projection, with expand ratio 1."""
 
     width: int
     act: str
@@ -33,7 +33,7 @@ class Static:
 
 @dataclass
 class Head:
-    """1×1 to `expand` channels with BN, global pooling, and an optional 1×1 to `features` without BN (0: none)."""
+    """1×1 to `expand` channels with BN, global pooling, then a 1×1 to `features` without BN (0: no such layer)."""
 
     expand: int
     features: int
@@ -41,7 +41,7 @@ class Head:
 
 
 class BlockSpec(NamedTuple):
-    """Geometry of one inverted bottleneck inside one arch: all that a builder or a cost model needs."""
+    """Geometry of one inverted bottleneck inside one arch: channels, and what it is made of."""
 
     place: int  # position in the supernet's flat list of blocks; 0 is the static block
     inputs: int
@@ -57,7 +57,7 @@ class BlockSpec(NamedTuple):
 
 @dataclass(kw_only=True)
 class Space(SearchSpace):
-    """A space of the MobileNet family."""
+    """Search space of the MobileNet family."""
 
     stem: Stem
     static: Static
@@ -109,9 +109,10 @@ class Space(SearchSpace):
             start += stage.depth[-1]
 
     def layers(self, arch: Arch, classes: int, channels: int) -> Iterator[Layer]:
-        """Every convolution and linear layer of `arch`."""
+        """Every convolution and linear layer of `arch`, in the order of computation."""
         size = strided(arch.resolution, self.stem.stride)
         yield Layer(3, channels, self.stem.width, size)
+        width = self.stem.width
         for block in self.blocks(arch):
             slot = block.place - 1 if block.place else None
             if block.expansion:
@@ -122,18 +123,19 @@ class Space(SearchSpace):
                 yield Layer(1, block.mid, block.se, 1, bn=False, bias=True, slot=slot)
                 yield Layer(1, block.se, block.mid, 1, bn=False, bias=True, slot=slot)
             yield Layer(1, block.mid, block.outputs, size, slot=slot)
+            width = block.outputs
         head = self.head
-        yield Layer(1, block.outputs, head.expand, size)
+        yield Layer(1, width, head.expand, size)
         if head.features:
             yield Layer(1, head.expand, head.features, 1, bn=False)
         yield Layer(1, head.features or head.expand, classes, 1, bn=False, bias=True)
 
 
 def middle_width(inputs: int, expand: float) -> int:
-    """Channels inside an inverted bottleneck."""
+    """Number of channels between the expansion and the projection of an inverted bottleneck."""
     return make_divisible(round(inputs * expand))
 
 
 def squeeze_width(mid: int) -> int:
-    """Hidden channels of a squeeze-and-excite layer over `mid` channels."""
+    """Number of hidden channels of squeeze-and-excite over `mid` channels."""
     return make_divisible(mid // 4)

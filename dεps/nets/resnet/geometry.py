@@ -16,7 +16,7 @@ from dεps.spaces.space import Arch, Layer, SearchSpace, check_ratios, check_wid
 
 @dataclass
 class Stem:
-    """3×3 stride 2 to half of `width`, the skippable residual at that width, 3×3 to `width`, max-pool 3/2."""
+    """3×3 of stride 2 to half of `width`, a residual 3×3 that may be skipped, 3×3 to `width`, max-pool 3/2."""
 
     width: int
 
@@ -42,10 +42,10 @@ class BottleneckSpec(NamedTuple):
 
 @dataclass(kw_only=True)
 class Space(SearchSpace):
-    """A space of the ResNet family. Its first stage is the stem's residual, of depth 0 or 1."""
+    """Search space of the ResNet family. Its first stage is the stem's residual, of depth 0 or 1."""
 
     stem: Stem
-    #: choices of the width multiplier: one for the stem's middle, one for its output, one for each further stage
+    #: choices of each width multiplier; the stem's middle, its output, and every further stage have one each
     width_mult: list[float]
 
     def check(self, where: str) -> None:
@@ -67,16 +67,16 @@ class Space(SearchSpace):
 
     @property
     def width_choices(self) -> list[list[float]]:
-        """For the stem's middle, its output, and each stage but the stem's own."""
+        """Choices of the multipliers for the stem's middle, its output, and each stage but the stem's own."""
         return [self.width_mult] * (1 + len(self.stages))
 
     def top(self, depth: int | None = None, kernel: int | None = None, expand: int | None = None) -> SearchSpace:
-        """As for other spaces; widths open together with the expand ratios."""
+        """As in other spaces; width multipliers open together with the expand ratios."""
         space = super().top(depth, kernel, expand)
         return space if expand is None else replace(space, width_mult=self.width_mult[-expand:])
 
     def stem_spec(self, arch: Arch) -> StemSpec:
-        """The stem of `arch`."""
+        """Geometry of the stem of `arch`."""
         middle, out = (make_divisible(self.stem.width * width) for width in arch.widths[:2])
         return StemSpec(make_divisible(middle // 2), out, bool(arch.stages[0]))
 
@@ -93,13 +93,13 @@ class Space(SearchSpace):
             start += stage.depth[-1]
 
     def layers(self, arch: Arch, classes: int, channels: int) -> Iterator[Layer]:
-        """Every convolution and linear layer of `arch`."""
+        """Every convolution and linear layer of `arch`, in the order of computation."""
         size, stem = strided(arch.resolution, 2), self.stem_spec(arch)
         yield Layer(3, channels, stem.mid, size)
         if stem.residual:
             yield Layer(3, stem.mid, stem.mid, size, slot=0)
         yield Layer(3, stem.mid, stem.outputs, size)
-        size = strided(size, 2)
+        size, width = strided(size, 2), stem.outputs
         for block in self.blocks(arch):
             slot = self.stages[0].depth[-1] + block.place
             yield Layer(1, block.inputs, block.mid, size, slot=slot)
@@ -108,4 +108,5 @@ class Space(SearchSpace):
             yield Layer(1, block.mid, block.outputs, size, slot=slot)
             if block.projection:
                 yield Layer(1, block.inputs, block.outputs, size, slot=slot)
-        yield Layer(1, block.outputs, classes, 1, bn=False, bias=True)
+            width = block.outputs
+        yield Layer(1, width, classes, 1, bn=False, bias=True)
