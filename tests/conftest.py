@@ -22,7 +22,7 @@ from dεps.planning.check import composed
 from dεps.sources.prepare import prepare
 from dεps.spaces.space import SearchSpace
 
-pytest_plugins = ["tests.tools.browser", "tests.tools.postgresql"]
+pytest_plugins = ["tests.tools.browser", "tests.tools.postgresql", "tests.tools.spaces"]
 ROOT = Path(__file__).resolve().parent.parent
 #: every space that is not just another with more resolutions
 SPACES = sorted(path.stem for path in (ROOT / "params/space").glob("*.yaml") if not path.stem.endswith("_elastic"))

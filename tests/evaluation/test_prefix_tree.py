@@ -10,10 +10,7 @@ from dεps.evaluation.prefix_tree import Trie
 from dεps.nets.batchnorm import batch_norms, in_order, recalibrate
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
-from dεps.workspace.presets import load_space
-
-SPACES = [pytest.param(load_space(name), id=name) for name in ("mbv3_micro", "resnet50d_224")]
-
+from tests.tools.spaces import family_spaces
 
 SIZE = 24
 
@@ -35,7 +32,7 @@ def logits(trie: Trie, batch: torch.Tensor) -> list[torch.Tensor]:
     return [found[number] for number in range(trie.archs)]
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", family_spaces(), indirect=True)
 def test_archs_together_give_what_each_gives_alone(space):
     net, archs = Supernet(space, 4, 1, seed=1).double(), some(space)
     *seen, unseen = (batch.double() for batch in images())
@@ -51,7 +48,7 @@ def test_archs_together_give_what_each_gives_alone(space):
         assert torch.equal(logits(alone, unseen)[0], found)
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", family_spaces(), indirect=True)
 def test_the_bits_do_not_depend_on_the_number_of_threads(space):
     before = torch.get_num_threads()
     net, archs, (*seen, unseen) = Supernet(space, 4, 1, seed=1), some(space, 2), images(5)
@@ -76,7 +73,7 @@ def test_what_archs_begin_with_alike_exists_once(micro):
     assert together == sum(alone) - 3  # root, stem and static block
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", family_spaces(), indirect=True)
 def test_no_stretch_changes_its_input(space):
     net = Supernet(space, 4, 1)
     (x,) = images(1)

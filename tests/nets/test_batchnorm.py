@@ -9,6 +9,7 @@ from dεps.nets.batchnorm import Moments, batch_norms, recalibrate, settle
 from dεps.nets.extract import PlainNet, extract
 from dεps.nets.supernet import Supernet
 from tests.conftest import load_space
+from tests.tools.spaces import family_spaces
 
 
 def images(count: int, side: int = 12) -> torch.Tensor:
@@ -29,10 +30,12 @@ CUTS = [(200, 200), (201, 200), (399, 200), (99, 7), (65, 64), (9, 1)]
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "batch"), [*(("mbv3_micro", *cut) for cut in CUTS), ("resnet50d_224", 65, 32)]
+    ("space", "count", "batch"),
+    [*(("mbv3_micro", *cut) for cut in CUTS), *((name, 65, 32) for name in family_spaces())],
+    indirect=["space"],
 )
-def test_statistics_are_those_of_one_pass_over_all_images(name, count, batch):
-    net = Supernet(load_space(name), 4, 1, seed=1)
+def test_statistics_are_those_of_one_pass_over_all_images(space, count, batch):
+    net = Supernet(space, 4, 1, seed=1)
     arch, x = net.space.smallest(), images(count)
     found, expected = extract(net, arch).eval(), one_pass(extract(net, arch), x)
     recalibrate(found.body, x.split(batch))

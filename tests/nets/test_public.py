@@ -17,7 +17,7 @@ from dεps.nets.files import load_supernet, save_supernet
 from dεps.nets.layers import ElasticBatchNorm
 from dεps.nets.public import WRAPPERS, describe, export_checkpoint, import_checkpoint, to_public
 from dεps.nets.supernet import Supernet
-from dεps.spaces.space import make_divisible
+from dεps.spaces.space import families, make_divisible
 from tests.conftest import load_space
 
 CLASSES = 6
@@ -504,10 +504,12 @@ def test_a_missing_file_is_named(micro, tmp_path):
 
 def test_other_families_are_refused(tmp_path):
     space = load_space("resnet50d_224")
-    line = "the space resnet50d_224 is of the family resnet; public checkpoints are supported for the family mobilenet"
+    known = ", ".join(families("public"))
     with pytest.raises(UserError) as caught:
         import_checkpoint(tmp_path / "none.pth", space)
-    assert str(caught.value) == f"{line} only"
+    assert str(caught.value) == (
+        f"the space resnet50d_224 is of the family resnet; public checkpoints are supported for the family {known} only"
+    )
     with pytest.raises(UserError, match="is of the family resnet"):
         export_checkpoint(Supernet(space, 2), tmp_path / "out.pth")
     assert not list(tmp_path.iterdir())

@@ -8,12 +8,12 @@ from dεps.nets.sorting import sort_channels, sortable_axes
 from dεps.nets.supernet import Supernet
 from tests.conftest import load_space
 from tests.nets.test_supernet import IMAGE, randomised
+from tests.tools.spaces import family_spaces
 
 
-@pytest.mark.parametrize("name", ["mbv3_micro", "mbv3_224", "resnet50d_224"])
+@pytest.mark.parametrize("space", [*family_spaces(), "mbv3_224"], indirect=True)
 @pytest.mark.parametrize("scope", ["groups", "all"])
-def test_the_full_model_computes_the_same(name, scope):
-    space = load_space(name)
+def test_the_full_model_computes_the_same(space, scope):
     net = randomised(space, dtype=torch.float64).eval()
     images = torch.randn(8, 3, IMAGE, IMAGE, generator=torch.Generator().manual_seed(0)).double()
     with torch.no_grad():
@@ -55,8 +55,9 @@ def test_hidden_units_of_squeeze_and_excite_are_sorted_over_their_whole_width(sc
     assert torch.equal(block.se.reduce_weight[:, :4], before["reduce_weight"][order][:, moved])
 
 
-def test_momentum_follows_its_weights(micro):
-    net = randomised(micro)
+@pytest.mark.parametrize("space", family_spaces(), indirect=True)
+def test_momentum_follows_its_weights(space):
+    net = randomised(space)
     # Momentum equal to the weights must still equal them after sorting.
     buffers = {parameter: parameter.detach().clone() for parameter in net.parameters()}
     sort_channels(net, buffers.get)

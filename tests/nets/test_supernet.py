@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from dεps.nets.extract import extract
+from dεps.nets.layers import ElasticDepthwise
 from dεps.nets.supernet import Supernet
-from tests.conftest import NETWORKS, load_space
+from tests.conftest import NETWORKS
+from tests.tools.spaces import PLAIN, family_spaces
 
 #: a side for test images: elasticity does not depend on it
 IMAGE = 16
@@ -28,31 +30,36 @@ def images(count, channels=3, seed=None) -> torch.Tensor:
     return torch.randn(count, channels, IMAGE, IMAGE, generator=seed or torch.Generator().manual_seed(0))
 
 
-#: archs a space: the larger ones are made of the same layers
-ARCHS = {name: 50 if name in ("mbv3_micro", "resnet50d_224") else 10 for name in NETWORKS}
-VARIANTS = [(name, on) for name in NETWORKS for on in (False, True) if not (on and name.startswith("resnet"))]
+def archs_of(space) -> int:
+    """Larger spaces of a family are made of the same layers."""
+    return 50 if space.name in family_spaces() else 10
 
 
-@pytest.mark.parametrize(("name", "kernel_transform"), VARIANTS)
-def test_elastic_equals_extracted(name, kernel_transform):
-    space = load_space(name)
+@pytest.fixture(params=[False, True], ids=["crop", "transform"])
+def kernel_transform(request, space) -> bool:
+    if request.param and all(len(stage.kernel) == 1 for stage in space.stages):
+        pytest.skip("no elastic kernels")
+    return request.param
+
+
+@pytest.mark.parametrize("space", [*NETWORKS, PLAIN], indirect=True)
+def test_elastic_equals_extracted(space, kernel_transform):
     net = randomised(space, kernel_transform)
     for training in (False, True):
         net.train(training)
         batch = images(8)
         with torch.no_grad():
-            for seed in range(ARCHS[name]):
+            for seed in range(archs_of(space)):
                 arch = space.sample(Random(seed))
                 torch.testing.assert_close(extract(net, arch)(batch), net(batch, arch), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "kernel_transform"), VARIANTS)
-def test_gradients_equal_the_extracted_ones_and_are_zero_elsewhere(name, kernel_transform):
-    space = load_space(name)
+@pytest.mark.parametrize("space", [*NETWORKS, PLAIN], indirect=True)
+def test_gradients_equal_the_extracted_ones_and_are_zero_elsewhere(space, kernel_transform):
     net = randomised(space, kernel_transform).train()
     # A net whose weights are the other's gradients: extracted, it has the gradients of the slices.
     gradients, batch = Supernet(space, 10), images(8)
-    for seed in range(ARCHS[name]):
+    for seed in range(archs_of(space)):
         arch = space.sample(Random(seed))
         plain = extract(net, arch)
         plain(batch).square().sum().backward()
@@ -63,7 +70,7 @@ def test_gradients_equal_the_extracted_ones_and_are_zero_elsewhere(name, kernel_
         net(batch, arch).square().sum().backward()
         expected = {key: parameter.grad for key, parameter in plain.named_parameters()}
         if kernel_transform:
-            _check_transformed(net, plain, arch)
+            _check_transformed(net, plain, arch, batch)
             expected = {key: gradient for key, gradient in expected.items() if gradient.shape[-1] == 1}
         own = {key: parameter.grad for key, parameter in net.named_parameters()}
         for key, parameter in gradients.named_parameters():
@@ -83,15 +90,14 @@ def _close(found, expected) -> None:
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1.0)
 
 
-def _check_transformed(net, plain, arch) -> None:
+def _check_transformed(net, plain, arch, batch) -> None:
     """Depthwise weights and transformations: the plain gradient, taken back through the transformation."""
     convs = [m for m in plain.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1]
     expected, found = {}, {parameter: parameter.grad for parameter in net.parameters()}
-    net.zero_grad()  # or parts of parameters would be leaves of their own
-    for conv, spec in zip(convs, net.space.blocks(arch), strict=True):
-        layer = net.body.blocks[spec.place].depthwise
+    net.zero_grad()  # or slices of parameters would be leaves of their own
+    for conv, (layer, channels, kernel) in zip(convs, _depthwise_calls(net, arch, batch), strict=True):
         sources = [layer.weight, *layer.transforms.values()]
-        sliced = layer.sliced(spec.mid, spec.kernel)
+        sliced = layer.sliced(channels, kernel)
         expected |= dict(
             zip(sources, torch.autograd.grad(sliced, sources, conv.weight.grad, allow_unused=True), strict=True)
         )
@@ -102,6 +108,21 @@ def _check_transformed(net, plain, arch) -> None:
             _close(found[source], gradient)
     for parameter, gradient in found.items():
         parameter.grad = gradient
+
+
+@torch.no_grad()
+def _depthwise_calls(net, arch, batch) -> list[tuple[ElasticDepthwise, int, int]]:
+    """Each depthwise layer that `arch` uses, with its channels and its kernel, in the order of computation."""
+    calls = []
+
+    def note(layer, inputs, output):
+        calls.append((layer, inputs[0].shape[1], inputs[1]))
+
+    hooks = [m.register_forward_hook(note) for m in net.modules() if isinstance(m, ElasticDepthwise)]
+    net(batch, arch)
+    for hook in hooks:
+        hook.remove()
+    return calls
 
 
 def test_kernel_transform_starts_as_the_centre_crop(micro):

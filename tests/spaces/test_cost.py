@@ -9,6 +9,7 @@ from dεps.nets.extract import extract, stretches
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost
 from tests.conftest import NETWORKS, load_space
+from tests.tools.spaces import PLAIN
 
 
 @pytest.mark.parametrize(
@@ -59,10 +60,11 @@ def parameters(net: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "archs"), [*((name, 200 if "micro" in name else 40) for name in NETWORKS), ("mbv3_224_elastic", 20)]
+    ("space", "archs"),
+    [*((name, 200 if "micro" in name else 40) for name in NETWORKS), (PLAIN, 200), ("mbv3_224_elastic", 20)],
+    indirect=["space"],
 )
-def test_closed_form_equals_a_count_on_the_built_network(name, archs):
-    space = load_space(name)
+def test_closed_form_equals_a_count_on_the_built_network(space, archs):
     net = Supernet(space, classes=10).eval().to("meta")
     known: dict[tuple, tuple[int, int, torch.Size]] = {}
     for seed in range(archs):
@@ -83,9 +85,8 @@ def test_closed_form_equals_a_count_on_the_built_network(name, archs):
             assert (macs, params) == (counted_macs(plain, images), parameters(plain))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_elastic_network_does_no_more_work_than_that(name):
-    space = load_space(name)
+@pytest.mark.parametrize("space", [*NETWORKS, PLAIN], indirect=True)
+def test_the_elastic_network_does_no_more_work_than_that(space):
     net = Supernet(space, classes=10).eval().to("meta")
     for seed in range(10):
         arch = space.sample(Random(seed))

@@ -6,7 +6,8 @@ import pytest
 from dεps.spaces.cost import macs_counter
 from dεps.spaces.encoding import encode_genomes, macs_of_genomes, translate
 from dεps.spaces.space import SearchSpace
-from tests.conftest import SPACES, load_space
+from tests.conftest import SPACES
+from tests.tools.spaces import PLAIN
 
 
 def drawn(space: SearchSpace, count: int = 60) -> list:
@@ -19,17 +20,15 @@ def genomes_of(space: SearchSpace, archs: list) -> np.ndarray:
     return np.array([space.to_genome(arch) for arch in archs])
 
 
-@pytest.mark.parametrize("name", SPACES)
-def test_encoding_many_is_encoding_each(name):
-    space = load_space(name)
+@pytest.mark.parametrize("space", [*SPACES, PLAIN], indirect=True)
+def test_encoding_many_is_encoding_each(space):
     archs = drawn(space)
     codes = encode_genomes(space, genomes_of(space, archs))
     assert np.array_equal(codes, np.array([space.encode(arch) for arch in archs], np.float32))
 
 
-@pytest.mark.parametrize("name", SPACES)
-def test_macs_of_many_are_the_macs_of_each(name):
-    space = load_space(name)
+@pytest.mark.parametrize("space", [*SPACES, PLAIN], indirect=True)
+def test_macs_of_many_are_the_macs_of_each(space):
     archs = drawn(space)
     macs, macs_of = macs_of_genomes(space, 100)(genomes_of(space, archs)), macs_counter(space, 100)
     assert macs.tolist() == [macs_of(arch) for arch in archs]
@@ -47,9 +46,8 @@ def test_a_coupled_space_has_to_be_translated_first(micro):
         macs_of_genomes(coupled, 10)
 
 
-@pytest.mark.parametrize("name", SPACES)
-def test_translation_keeps_the_arch(name):
-    space = load_space(name)
+@pytest.mark.parametrize("space", [*SPACES, PLAIN], indirect=True)
+def test_translation_keeps_the_arch(space):
     parts = [space, space.restrict(expand=[space.stages[-1].expand[-1]]), space.top(depth=1)]
     if all(len(stage.depth) == len(stage.expand) for stage in space.stages):
         parts.append(space.couple([stage.kernel[-1] for stage in space.stages]))

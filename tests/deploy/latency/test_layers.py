@@ -7,6 +7,7 @@ from dεps.deploy.latency.layers import Layers
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
 from tests.conftest import load_space
+from tests.tools.spaces import family_spaces
 
 
 @pytest.mark.parametrize("name", ["mbv3_micro", "mbv3_micro_64"])
@@ -36,10 +37,11 @@ def test_a_family_with_widths():
     assert sum("pool" in str(kind) for kind in layers.built) == 2
 
 
+@pytest.mark.parametrize("space", family_spaces(), indirect=True)
 @torch.no_grad()
-def test_the_kinds_of_an_arch_in_turn_are_the_arch(net_and_arch):
-    net, arch = net_and_arch
-    layers, x = Layers(net), torch.rand(2, 1, 28, 28)
+def test_the_kinds_of_an_arch_in_turn_are_the_arch(space):
+    net, arch = Supernet(space, 4, channels=1), space.sample(random.Random(3))
+    layers, x = Layers(net), torch.rand(2, 1, arch.resolution, arch.resolution)
     expected = extract(net, arch).eval()(x)
     for kind in layers.kinds(arch):
         assert tuple(x.shape[1:]) == kind.inputs
@@ -48,6 +50,13 @@ def test_the_kinds_of_an_arch_in_turn_are_the_arch(net_and_arch):
     assert x.shape == expected.shape
 
 
-@pytest.fixture
-def net_and_arch(micro):
-    return Supernet(micro, 4, channels=1), micro.sample(random.Random(3))
+@pytest.mark.parametrize("space", family_spaces(), indirect=True)
+def test_all_kinds_of_a_family_are_met(space):
+    part = space.top(expand=1)  # one width, where widths are elastic
+    layers = Layers(Supernet(part, 4, channels=1))
+    layers.meet_all()
+    known = set(layers.built)
+    for seed in range(20):
+        assert set(layers.kinds(part.sample(random.Random(seed)))) <= known
+    blocks = sum(stage.depth[-1] for stage in part.stages)
+    assert len(known) < (1 + blocks) * max(len(stage.kernel) for stage in part.stages) + 3  # places do not count

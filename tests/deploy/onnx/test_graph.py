@@ -12,7 +12,8 @@ from dεps.deploy.onnx.session import open_session
 from dεps.nets.batchnorm import BatchNorm
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
-from tests.conftest import load_space
+from dεps.spaces.cost import arch_cost
+from tests.tools.spaces import family_spaces
 
 
 def perturbed(net: nn.Module) -> nn.Module:
@@ -39,12 +40,12 @@ def difference(net: nn.Module, shape: tuple[int, ...]) -> float:
     return worst
 
 
-@pytest.mark.parametrize("name", ["mbv3_micro", "mbv3_micro_64", "proxyless_224", "resnet50d_224"])
-def test_it_computes_what_pytorch_does(name):
-    space = load_space(name)
+@pytest.mark.parametrize("space", [*family_spaces(), "mbv3_micro_64", "proxyless_224"], indirect=True)
+def test_it_computes_what_pytorch_does(space):
     net = Supernet(space, 7, channels=3, seed=1)
-    archs = [space.smallest()] if name == "resnet50d_224" else [space.smallest(), space.sample(random.Random(1))]
-    for arch in archs:
+    archs = [space.smallest(), *(space.sample(random.Random(seed)) for seed in range(2))]
+    # A large arch has more of the same layers.
+    for arch in [arch for arch in archs if arch == archs[0] or arch_cost(space, arch, 7).macs < 1e9]:
         assert difference(perturbed(extract(net, arch)), (3, arch.resolution, arch.resolution)) < 1e-5
 
 
@@ -54,7 +55,8 @@ def test_pooling_at_an_odd_border(side):
         assert difference(nn.Sequential(layer, nn.Flatten()), (5, side, side)) < 1e-6
 
 
-def test_the_same_network_gives_the_same_bytes_and_no_paths(net):
+def test_the_same_network_gives_the_same_bytes_and_no_paths(micro):
+    net = Supernet(micro, 4, channels=1, seed=1)
     texts = {to_onnx(extract(net, net.space.largest()), (1, 28, 28)).SerializeToString() for _ in range(2)}
     assert len(texts) == 1
     assert b".py" not in texts.pop()
@@ -67,3 +69,27 @@ def test_a_network_without_layers():
 def test_a_layer_without_a_form_is_named():
     with pytest.raises(UserError, match="a layer GELU cannot be written as ONNX"):
         to_onnx(nn.Sequential(nn.GELU()), (3,))
+    with pytest.raises(UserError, match="a convolution padded with 'same', zeros cannot be written as ONNX"):
+        to_onnx(nn.Conv2d(3, 3, 3, padding="same"), (3, 8, 8))
+
+
+class Doubled(nn.Module):
+    """Writes itself."""
+
+    def forward(self, x):
+        return x + x
+
+    def to_onnx(self, graph, x):
+        return graph.node("Add", x, x)
+
+
+class Tripled(Doubled):
+    """Computes something else than it writes."""
+
+    def forward(self, x):
+        return 3 * x
+
+
+def test_a_module_writes_itself():
+    assert difference(nn.Sequential(Doubled(), nn.ReLU(), Doubled()), (3,)) == 0
+    assert difference(Tripled(), (3,)) > 0.3  # which is why every file is compared
