@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from dεps.core.console import say
@@ -18,13 +17,13 @@ from dεps.evaluation.accuracy import (
     EvaluateConfig,
     measured,
     named_archs,
-    pareto_metrics,
     sample_population,
 )
 from dεps.evaluation.inputs import load_data, load_net, recalibration
 from dεps.evaluation.measure import measure_each
 from dεps.spaces.cost import macs_counter
 from dεps.spaces.space import SearchSpace
+from dεps.workspace.outputs import METRICS, PARETO, POPULATION, SUPERNET, evaluated
 from dεps.workspace.stage import Context, run
 from dεps.workspace.tables import weights_stamp
 
@@ -37,7 +36,7 @@ def work(context: Context, out: Path) -> None:
         context.section(SearchSpace, "space"),
         load_data(context),
     )
-    weights = context.folder("train") / "supernet.safetensors"
+    weights = context.folder("train") / SUPERNET
     net = load_net(weights, data, context).to(best_device())
     images = recalibration(context, data, config.recalibration_images)
     macs_of = macs_counter(space, len(data.classes), data.channels)
@@ -61,20 +60,10 @@ def work(context: Context, out: Path) -> None:
     buckets = table[table.kind == "population"].drop(columns="kind").rename(columns={"group": "bucket"})
     # The arch with the smallest kernels is measured beside the points: the sandwich trains it in every step.
     pareto.insert(1, "pareto", pareto.name.isin(net.choices.pareto_archs()))
-    pareto.to_csv(out / "pareto.csv", index=False)
-    buckets.to_csv(out / "population.csv", index=False)
-    points = pareto[pareto.pareto]
-    test = pareto_metrics(points, "test_top1")
-    metrics = {
-        "pareto/mean_top1": test["mean"],
-        "pareto/mean_val_top1": pareto_metrics(points, "val_top1")["mean"],
-        "pareto/smallest_top1": test["smallest"],
-        "pareto/largest_top1": test["largest"],
-        "pareto/smallest_macs": int(points.macs.iloc[0]),
-        "pareto/largest_macs": int(points.macs.iloc[-1]),
-        "population/median_top1": round(float(np.median(buckets.test_top1)), 4),
-    }
-    write_json(out / "metrics.json", metrics)
+    PARETO.write(pareto, out)
+    POPULATION.write(buckets, out)
+    metrics = evaluated(pareto[pareto.pareto], buckets)
+    write_json(out / METRICS, metrics)
     say(
         f"{context.label}: test top-1 mean {metrics['pareto/mean_top1']:.2f} %, "
         f"smallest {metrics['pareto/smallest_top1']:.2f} %, largest {metrics['pareto/largest_top1']:.2f} %"

@@ -22,6 +22,7 @@ from dεps.evaluation.noise import difference
 from dεps.search.nsga2 import SearchConfig
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
+from dεps.workspace.outputs import MODELS, SUPERNET
 from dεps.workspace.stage import Context, run
 from dεps.workspace.tables import weights_stamp
 
@@ -31,7 +32,7 @@ def work(context: Context, out: Path) -> None:
     set_up()
     config, space = context.section(ExportConfig, "export"), context.section(SearchSpace, "space")
     count, data = context.section(SearchConfig, "search").recalibration_images, load_data(context)
-    weights, front = context.folder("train") / "supernet.safetensors", read_front(context, space)
+    weights, front = context.folder("train") / SUPERNET, read_front(context, space)
     net = load_net(weights, data, context).to(best_device())
     ends = [arch_cost(space, arch, net.classes, net.channels).macs for arch in (space.smallest(), space.largest())]
     limits = {budget.name: budget.macs(*ends) for budget in config.budgets}
@@ -72,7 +73,7 @@ def work(context: Context, out: Path) -> None:
         say(f"{context.label}: {name} {', '.join(map(card.accuracy, ('val', 'test')))}")
         for line in worse_than(models[name]):
             say(f"{context.label}: {name} {line}")
-    write_json(out / "models.json", models)
+    write_json(out / MODELS, models)
     say(f"{context.label}: ONNX Runtime agrees with PyTorch")
 
 

@@ -19,6 +19,7 @@ from dεps.search.crossvalidation import agreement, cross_validate, taus_by_fold
 from dεps.search.predictor import PredictConfig, fit, save_predictor
 from dεps.spaces.encoding import encode_genomes
 from dεps.spaces.space import Arch, SearchSpace
+from dεps.workspace.outputs import METRICS, PREDICTIONS, PREDICTOR, SUPERNET
 from dεps.workspace.stage import Context, run
 from dεps.workspace.tables import check_weights, read_table
 
@@ -38,7 +39,7 @@ def work(context: Context, out: Path) -> None:
     config, space = context.section(PredictConfig, "predict"), context.section(SearchSpace, "space")
     tables = [_measured(context.folder("evaluate") / f"{name}.csv", space) for name in ("population", "pareto")]
     for own in tables:
-        check_weights(own, context.folder("evaluate"), context.folder("train") / "supernet.safetensors")
+        check_weights(own, context.folder("evaluate"), context.folder("train") / SUPERNET)
     table = pd.concat(tables).drop_duplicates("arch").reset_index(drop=True)
     if len(table) < 2 * config.folds:
         raise UserError(
@@ -51,11 +52,11 @@ def work(context: Context, out: Path) -> None:
     model, stamp = fit(found.chosen, codes, accuracy, config, context.seed), ""
     if "weights" in table:
         stamp = str(table.weights.iloc[0])
-    save_predictor(model, out / "predictor.safetensors", space, config, stamp)
+    save_predictor(model, out / PREDICTOR, space, config, stamp)
     predicted, taus = found.of_the_choice()
     rows = {"arch": table.arch, "macs": table.macs, "fold": found.fold, "measured": accuracy * 100}
     rows |= {"predicted": predicted * 100} | {name: values * 100 for name, values in found.predicted.items()}
-    pd.DataFrame(rows).to_csv(out / "predictions.csv", index=False, float_format="%.4f")
+    PREDICTIONS.write(pd.DataFrame(rows), out)
     both = agreement(predicted, accuracy)
     metrics = _spread("kendall_tau", taus) | {f"predictor/{key}": both[key] for key in ("spearman", "rmse_points")}
     metrics |= _spread("macs_kendall_tau", taus_by_fold(table.macs.to_numpy(), accuracy, found.fold))
@@ -64,7 +65,7 @@ def work(context: Context, out: Path) -> None:
         metrics |= _spread(f"{name}_kendall_tau", found.taus[name])
         metrics[f"predictor/{name}_rmse_points"] = agreement(values, accuracy)["rmse_points"]
         metrics[f"predictor/{name}_chosen"] = int(name == found.chosen)
-    write_json(out / "metrics.json", {**metrics, "predictor/archs": len(table), "predictor/folds": config.folds})
+    write_json(out / METRICS, {**metrics, "predictor/archs": len(table), "predictor/folds": config.folds})
     say(
         f"{context.label}: {found.chosen.replace('_', ' ')}; Kendall τ {taus.mean():.2f} ± {taus.std(ddof=1):.2f} over "
         f"{config.folds} folds of {len(table)} archs, MACs alone {metrics['predictor/macs_kendall_tau']:.2f}, "

@@ -17,6 +17,8 @@ from dεps.evaluation.baseline import ReferenceConfig, logistic_regression
 from dεps.evaluation.inputs import load_data, load_net, recalibration
 from dεps.spaces.cost import arch_cost
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, standalone_method
+from dεps.workspace.outputs import METRICS, SUPERNET
+from dεps.workspace.outputs import STANDALONE as STANDALONE_TABLE
 from dεps.workspace.stage import Context, run
 
 
@@ -24,7 +26,7 @@ def measure(
     context: Context, stage: str, instance: str, text: str, data: PreparedData, images: int, seed: int
 ) -> dict[str, object]:
     """Name, cost and test top-1 (percent, unrounded) of the arch called `text` in a stage's supernet."""
-    weights = context.folder(stage, instance) / "supernet.safetensors"
+    weights = context.folder(stage, instance) / SUPERNET
     method = stage if stage == FULL_MODEL else standalone_method(text)
     net = load_net(weights, data, context, method, seed).to(best_device())
     arch = net.space.named(text, STANDALONE)
@@ -59,13 +61,13 @@ def work(context: Context, out: Path) -> None:
     alone = selected(context.params, "standalone")
     rows = [measured(STANDALONE, text, seed, f"{text}-{seed}") for text in alone for seed in seeds]
     table = pd.DataFrame(rows)
-    table.to_csv(out / "standalone.csv", index=False, float_format="%.4f")
+    STANDALONE_TABLE.write(table, out)
     metrics = mean_and_std("full_model", full)
     for name, own in table.groupby("name", sort=False):
         metrics |= mean_and_std(f"{name}_alone", own.test_top1.tolist())
     baseline = logistic_regression(data, config)
     metrics["reference/logistic_regression_top1"] = round(baseline, 4)
-    write_json(out / "metrics.json", metrics)
+    write_json(out / METRICS, metrics)
     shown = [
         f"{key.removeprefix('reference/').removesuffix('_top1')} {metrics[key]:.2f} %"
         for key in metrics

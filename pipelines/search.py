@@ -19,6 +19,7 @@ from dεps.search.predictor import PredictConfig, load_predictor, predict
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.encoding import encode_genomes, macs_of_genomes, translate
 from dεps.spaces.space import SearchSpace
+from dεps.workspace.outputs import FRONT, METRICS, PREDICTOR, SUPERNET
 from dεps.workspace.stage import Context, run
 from dεps.workspace.tables import weights_stamp
 
@@ -31,8 +32,8 @@ def work(context: Context, out: Path) -> None:
         context.section(SearchSpace, "space"),
         load_data(context),
     )
-    weights = context.folder("train") / "supernet.safetensors"
-    path, stamp = context.folder("predict") / "predictor.safetensors", weights_stamp(weights)
+    weights = context.folder("train") / SUPERNET
+    path, stamp = context.folder("predict") / PREDICTOR, weights_stamp(weights)
     model = load_predictor(path, space, context.section(PredictConfig, "predict"), stamp)
     net = load_net(weights, data, context).to(best_device())
     # A method may have trained a part of the space only; predictor and cost know the whole.
@@ -67,11 +68,11 @@ def work(context: Context, out: Path) -> None:
         for arch, predicted, macs in found
     ]
     table = pd.DataFrame(rows)
-    table.to_csv(out / "front.csv", index=False)
+    FRONT.write(table, out)
     both = table.dropna()
     error = agreement(both.predicted / 100, both.measured / 100)
     metrics = {"search/front_size": len(table), "search/best_val_top1": float(both.measured.max())}
-    write_json(out / "metrics.json", metrics | {f"search/{key}": value for key, value in error.items()})
+    write_json(out / METRICS, metrics | {f"search/{key}": value for key, value in error.items()})
     say(
         f"{context.label}: {len(table)} archs on the front, {len(both)} measured, "
         f"predicted off by {error['rmse_points']:.2f} points (RMSE)"

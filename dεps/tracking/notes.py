@@ -17,7 +17,7 @@ from dεps.tracking.changes import CHANGED_TAG
 from dεps.tracking.views import (
     KIND,
     METHOD_KIND,
-    SUMMARY,
+    RANKING,
     VIEW_TAG,
     charts_link,
     image_link,
@@ -27,17 +27,17 @@ from dεps.tracking.views import (
 )
 from dεps.tuning.verdict import verdict
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
+from dεps.workspace.outputs import FRONT, PARETO, POPULATION
 
 NOTE_TAG = "mlflow.note.content"
 #: digest of the note that is in the store: it is written anew only when it would be another one
 PART_TAG = "deps.part.note"
 #: a run's own params, as overrides for `deps params +from=`
 PARAMS_FOLDER = "params"
-PARETO = "figures/pareto.png"
+PARETO_FIGURE = "figures/pareto.png"
 #: in the place of ids and of the command that checks out the commit
 EXPERIMENT, RUN, COMMIT = "--experiment--", "--run--", "--commit--\n"
 _METHODS = Path(__file__).resolve().parent.parent / "methods"
-_HEADINGS = ("mean Pareto top-1 (%)", "smallest (%)", "largest (%)", "training (TMACs)")
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,16 @@ def run_note(
     if table := _results(metrics):
         paragraphs.append(table)
     if figures:
-        paragraphs.append(f"![Pareto points]({image_link(RUN, PARETO)})")
+        paragraphs.append(f"![Pareto points]({image_link(RUN, PARETO_FIGURE)})")
     file = f"{identity.name}.yaml"
     # What is trained alone is measured by one instance for all.
     instance = f"{stages[-1]}@{identity.experiment}-{identity.name}"
     target = instance if kind == METHOD_KIND else f"reference@{identity.experiment}"
     paragraphs.append(_again(identity.experiment, file, [f"dvc repro {target}"], _same(identity)))
     files = {"supernet/supernet.safetensors": "weights", "train/history.jsonl": "training records"}
-    for stage, table in (("evaluate", "pareto.csv"), ("evaluate", "population.csv"), ("search", "front.csv")):
+    for stage, table in ((table.stage, table.file) for table in (PARETO, POPULATION, FRONT)):
         files |= {f"{stage}/{table}": table.removesuffix(".csv")} if stage in stages else {}
-    files |= {PARETO: "figures"} if figures else {}
+    files |= {PARETO_FIGURE: "figures"} if figures else {}
     links = (f"[{title}]({run_link(EXPERIMENT, RUN, path)})" for path, title in files.items())
     paragraphs.append(f"**Files**: {', '.join(links)}. {_comparison(EXPERIMENT)}.")
     return Note(kind, tuple(paragraphs), _overrides(params, identity), file)
@@ -159,7 +159,7 @@ def experiment_tags(
     if results.exists():
         paragraphs.append(results.read_text("utf-8"))
     if run_id and (results.parent / "pareto.png").exists():
-        paragraphs.append(f"![Pareto points]({image_link(run_id, PARETO)})")
+        paragraphs.append(f"![Pareto points]({image_link(run_id, PARETO_FIGURE)})")
     choice = f"experiment=[{name}] methods=[{','.join(params['methods'])}] seeds={seeds_list(params)}"
     paragraphs.append(f"Made by\n\n```\ndeps params {choice}\ndvc repro\n```")
     paragraphs.append("Exact parameters of each run are among its artifacts, and how to make it again in its note.")
@@ -214,11 +214,11 @@ def _overrides(params: Mapping[str, Any], identity: RunIdentity) -> str:
 
 
 def _results(metrics: Mapping[str, float]) -> str:
-    there = [(heading, metrics[key]) for heading, key in zip(_HEADINGS, SUMMARY, strict=True) if key in metrics]
+    there = [metric for metric in RANKING if metric.key in metrics]
     if not there:
         return ""
-    rows = ["| " + " | ".join(cells) + " |" for cells in ([h for h, _ in there], ["---:"] * len(there))]
-    values = " | ".join(f"{value:.3f}" if "TMACs" in heading else f"{value:.2f}" for heading, value in there)
+    rows = ["| " + " | ".join(cells) + " |" for cells in ([one.heading for one in there], ["---:"] * len(there))]
+    values = " | ".join(f"{metrics[one.key]:.{one.decimals}f}" for one in there)
     table = "\n".join([*rows, f"| {values} |"])
     ends = [metrics.get(f"pareto/{size}_macs") for size in ("smallest", "largest")]
     if None in ends:

@@ -22,6 +22,7 @@ from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import worse_than
 from dεps.tracking.store import Store
 from dεps.workspace.identity import digest, run_identity
+from dεps.workspace.outputs import MODELS
 from dεps.workspace.stage import Context
 
 STAGE = "export"
@@ -67,10 +68,10 @@ def sync_models(params: dict[str, Any], store: Store) -> int:
 
 def _exported(context: Context) -> list[_Model]:
     folder = context.folder(STAGE)
-    if not (folder / "models.json").exists():
+    if not (folder / MODELS).exists():
         return []
     models = []
-    found = read_json(folder / "models.json", "the stage 'export'")
+    found = read_json(folder / MODELS, "the stage 'export'")
     for step, (budget, facts) in enumerate(found.items()):
         where = f"{folder / 'models.json'}: {budget}"
         if not isinstance(facts, dict) or not isinstance(facts.get("sha256"), str):

@@ -23,7 +23,7 @@ from dεps.tracking.notes import study_note, trial_note
 from dεps.tracking.store import Store, record_metrics
 from dεps.tuning.identity import STAGE, study_digest
 from dεps.workspace.identity import RunIdentity, digest, flatten, git_commit, run_identity
-from dεps.workspace.tables import read_table, read_trials
+from dεps.workspace.outputs import BEST, STUDY, SUMMARY, TRIAL_CURVES, TRIALS
 
 METHOD = "deps"
 CONTENT = "deps.part.tune"
@@ -42,12 +42,9 @@ def sync_studies(params: dict[str, Any], store: Store) -> tuple[int, int]:
     runs = changed = 0
     for experiment in selected(params, "names"):
         folder = Path("runs") / experiment / STAGE
-        if not (folder / "trials.csv").exists() or not len(trials := read_trials(folder / "trials.csv")):
+        if not (folder / TRIALS.file).exists() or not len(trials := TRIALS.read(folder)):
             continue
-        manifest, curves = (
-            read_manifest(prepared_folder(experiment)),
-            read_table(folder / "curves.csv", ["trial", "epoch"]),
-        )
+        manifest, curves = read_manifest(prepared_folder(experiment)), TRIAL_CURVES.read(folder)
         study = _study_identity(params, experiment, manifest)
         parent, new = _sync_parent(params, store, study, folder)
         changed += new
@@ -93,11 +90,8 @@ def _trials(
 
 def _sync_parent(params: dict[str, Any], store: Store, identity: RunIdentity, folder: Path) -> tuple[str, bool]:
     figures = sorted((Path("reports") / "experiments" / identity.experiment).glob("tuning*.png"))
-    files = [
-        folder / name
-        for name in ("trials.csv", "points.csv", "curves.csv", "importance.csv", "confirmation.csv", "best.yaml")
-    ]
-    summary = read_numbers(folder / "summary.json")
+    files = [folder / name for name in (*(table.file for table in STUDY), BEST)]
+    summary = read_numbers(folder / SUMMARY)
     content = digest([summary, *(path.read_bytes().hex() for path in (*files, *figures))])
     run = store.find(identity)
     note = study_note(params, identity, summary)
@@ -148,4 +142,4 @@ def _sync_trial(
 
 
 def _time(folder: Path) -> int:
-    return int((folder / "trials.csv").stat().st_mtime * 1000)
+    return int((folder / TRIALS.file).stat().st_mtime * 1000)

@@ -33,6 +33,7 @@ from dεps.tracking.studies import sync_studies
 from dεps.workspace.address import masked, patience, reason, tracking_uri
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, git_commit, run_identity, standalone_method
 from dεps.workspace.live import read_live
+from dεps.workspace.outputs import HISTORY, METRICS, SUPERNET
 from dεps.workspace.stage import Context
 
 TRAIN = "train"
@@ -59,7 +60,7 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
     runs = changed = 0
     newest: dict[str, str] = {}
     for context in instances(params):
-        if not (context.folder(context.stage) / "history.jsonl").exists():
+        if not (context.folder(context.stage) / HISTORY).exists():
             continue
         manifest = read_manifest(context.data_folder())
         identity = run_identity(params, context.experiment, _method(context), context.seed, manifest)
@@ -117,15 +118,15 @@ def _stages(context: Context) -> tuple[str, ...]:
 
 def _parts(context: Context) -> Iterator[Part]:
     folder = context.folder(context.stage)
-    weights = folder / "supernet.safetensors"
-    yield Part(TRAIN, None, (folder / "history.jsonl", *([weights] if weights.exists() else [])))
+    weights = folder / SUPERNET
+    yield Part(TRAIN, None, (folder / HISTORY, *([weights] if weights.exists() else [])))
     metrics = context.folder("reference", f"{context.stage}/{context.instance}.json")
     if metrics.exists():
         yield Part("reference", metrics, ())
     for stage in _stages(context)[1:]:
         results = context.folder(stage)
-        if (results / "metrics.json").exists():
-            yield Part(stage, results / "metrics.json", tuple(sorted(results.glob("*.csv"))))
+        if (results / METRICS).exists():
+            yield Part(stage, results / METRICS, tuple(sorted(results.glob("*.csv"))))
     figures = Path("reports") / "experiments" / context.experiment
     if images := tuple(sorted(figures.glob("*.png"))):
         yield Part("figures", None, images)
@@ -134,8 +135,8 @@ def _parts(context: Context) -> Iterator[Part]:
 def _sync_run(store: Store, context: Context, identity: RunIdentity, manifest: dict[str, Any]) -> tuple[str, bool]:
     """Bring one run up to date: its id, and whether anything was new."""
     folder = context.folder(context.stage)
-    history = read_records(folder / "history.jsonl", "epoch")
-    times = _times(context, identity, folder / "history.jsonl")
+    history = read_records(folder / HISTORY, "epoch")
+    times = _times(context, identity, folder / HISTORY)
     parts = {part.name: (part, part.hash()) for part in _parts(context)}
     metrics = [metric for record in history for metric in record_metrics(record, times(record))]
     run = store.find(identity)

@@ -13,9 +13,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from dεps.tracking.changes import CHANGED_TAG, EXPERIMENT_TAG
+from dεps.workspace.outputs import SHOWN, TRAIN_COST
 
 #: the metrics that rank methods: by the first one the table is sorted
-SUMMARY = ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1", "cost/train_tmacs")
+RANKING = tuple(metric for metric in SHOWN if metric.std is None)
+SUMMARY = tuple(metric.key for metric in RANKING)
 #: of a run that is a row of the comparison; others are the full model, archs alone, studies and their trials
 KIND, METHOD_KIND = "kind", "method"
 #: of the saved view, in links to it
@@ -29,7 +31,7 @@ _CURVES = {
     "training": [["train/loss_full", "train/loss_subnets"], ["train/subnet_weight"], ["train/learning_rate"]],
 }
 #: methods differ in length and in subnets a step, so that their epochs do not compare
-_OVER_COST = {"xAxisKey": "metric", "selectedXAxisMetricKey": SUMMARY[-1]}
+_OVER_COST = {"xAxisKey": "metric", "selectedXAxisMetricKey": TRAIN_COST.key}
 _OVER_EPOCHS = {"xAxisKey": "step", "selectedXAxisMetricKey": ""}
 
 
@@ -68,7 +70,7 @@ def _state() -> dict[str, Any]:
 
 def _charts() -> list[dict[str, Any]]:
     """Accuracy over cost, a bar chart of each summary metric, then the curves. MLflow names them by their metrics."""
-    axes = {"xaxis": {"key": SUMMARY[-1], "type": "METRIC"}, "yaxis": {"key": SUMMARY[0], "type": "METRIC"}}
+    axes = {"xaxis": {"key": TRAIN_COST.key, "type": "METRIC"}, "yaxis": {"key": SUMMARY[0], "type": "METRIC"}}
     charts = [_chart("SCATTER", "comparison", "scatter") | axes | {"runsCountToCompare": 100}]
     charts += [_chart("BAR", "comparison", metric) | {"metricKey": metric} for metric in SUMMARY]
     for section, curves in _CURVES.items():

@@ -30,6 +30,7 @@ from dεps.training.snapshot import load_snapshot, write_snapshot
 from dεps.workspace.decides import values
 from dεps.workspace.identity import FULL_MODEL, run_identity, training_facts
 from dεps.workspace.live import LiveRun
+from dεps.workspace.outputs import CURVES, HISTORY, SUMMARY, SUPERNET
 from dεps.workspace.resume import Checkpoints, work_folder
 from dεps.workspace.stage import Context, leads
 
@@ -73,7 +74,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
         return
     out.mkdir(parents=True, exist_ok=True)
     facts = training_facts(context.params, context.experiment, method, context.seed, trainer.data.manifest)
-    save_supernet(trainer.net, out / "supernet.safetensors", trainer.method.space, facts)
+    save_supernet(trainer.net, out / SUPERNET, trainer.method.space, facts)
     _write_history(trainer.history, out)
     live.finish()
 
@@ -231,7 +232,7 @@ def describe(record: Record, trainer: Trainer) -> str:
 
 
 def _write_history(history: list[Record], out: Path) -> None:
-    write_atomic(out / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+    write_atomic(out / HISTORY, "".join(json.dumps(record) + "\n" for record in history))
     curves = pd.DataFrame(history).drop(columns="phases", errors="ignore")
-    curves.to_csv(out / "curves.csv", index=False, float_format="%.6g")
-    write_json(out / "summary.json", {key: value for key, value in history[-1].items() if "/" in key})
+    CURVES.write(curves, out)
+    write_json(out / SUMMARY, {key: value for key, value in history[-1].items() if "/" in key})

@@ -34,6 +34,7 @@ from dεps.tuning.config import TuningConfig
 from dεps.tuning.study import Outcome, Plan, Report
 from dεps.workspace.decides import code_hash, values
 from dεps.workspace.identity import FULL_MODEL
+from dεps.workspace.outputs import SUPERNET
 from dεps.workspace.resume import Checkpoints, work_folder
 from dεps.workspace.stage import STATE, Context
 
@@ -164,8 +165,8 @@ class ShrinkPhase:
 
     def _measure(self, trainer: Trainer, folder: Path, seed: int) -> pd.DataFrame:
         """The Pareto points on validation, from the file that stage `evaluate` would get."""
-        save_supernet(trainer.net, folder / "supernet.safetensors", trainer.method.space)
-        net = load_supernet(folder / "supernet.safetensors").to(best_device())
+        save_supernet(trainer.net, folder / SUPERNET, trainer.method.space)
+        net = load_supernet(folder / SUPERNET).to(best_device())
         images = recalibration(self.context, self.data, self.evaluate.recalibration_images, seed)
         splits = {"val": self.data.validation}
         points = net.choices.pareto_archs()

@@ -22,6 +22,15 @@ from dεps.tuning.config import SEARCHED, TuningConfig
 from dεps.tuning.draw import POINT
 from dεps.tuning.study import FINISHED, OPTIONS, OUTCOME, Plan
 from dεps.tuning.verdict import paired_gain, verdict
+from dεps.workspace.outputs import (
+    BEST,
+    CONFIRMATION,
+    IMPORTANCE,
+    SUMMARY,
+    TRIAL_CURVES,
+    TRIAL_POINTS,
+    TRIALS,
+)
 
 #: fewer complete trials say nothing about what matters
 ENOUGH = 5
@@ -41,15 +50,15 @@ def write(
     """
     config = plan.config
     table, curves = study_tables(plan, study, config.trials)
-    table.to_csv(out / "trials.csv", index=False, float_format="%.6g")
-    points_table(finished_trials(study, config.trials)).to_csv(out / "points.csv", index=False)
-    curves.to_csv(out / "curves.csv", index=False, float_format="%.6g")
-    importances(config, table).to_csv(out / "importance.csv", index=False, float_format="%.4f")
+    TRIALS.write(table, out)
+    TRIAL_POINTS.write(points_table(finished_trials(study, config.trials)), out)
+    TRIAL_CURVES.write(curves, out)
+    IMPORTANCE.write(importances(config, table), out)
     best = table[table.best].iloc[0].to_dict() if table.best.any() else None
-    confirmation.to_csv(out / "confirmation.csv", index=False)
+    CONFIRMATION.write(confirmation, out)
     summary = summarise(config, table, full_model_tmacs, confirmation)
-    write_atomic(out / "best.yaml", best_yaml(config, experiment, best, summary))
-    write_json(out / "summary.json", summary)
+    write_atomic(out / BEST, best_yaml(config, experiment, best, summary))
+    write_json(out / SUMMARY, summary)
     return summary
 
 

@@ -11,8 +11,9 @@ from dεps.core.errors import UserError
 from dεps.core.files import read_json
 from dεps.deploy.export.config import macs_text
 from dεps.spaces.space import SearchSpace
+from dεps.workspace.outputs import FRONT, MODELS, PARETO, POPULATION, SUPERNET
 from dεps.workspace.stage import Context
-from dεps.workspace.tables import CURE, check_weights, read_table, weights_stamp
+from dεps.workspace.tables import CURE, check_weights, weights_stamp
 
 
 def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
@@ -20,15 +21,15 @@ def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
 
     Raises `UserError` where it is missing, naming the command that makes it, or holds archs that the space has not.
     """
-    path = context.folder("search") / "front.csv"
+    path = context.folder("search") / FRONT.file
     if not path.exists():
         instance = f"search@{context.experiment}-{context.instance}"
         raise UserError(f"{path} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
-    front = read_table(path, ["macs", "params", "predicted"], ["arch"])
+    front = FRONT.read(path.parent)
     for arch in front.arch:
         if not space.writes(arch):
             raise UserError(f"{path} holds {arch!r}, no arch of {space.name}; {CURE}")
-    check_weights(front, path, context.folder("train") / "supernet.safetensors")
+    check_weights(front, path, context.folder("train") / SUPERNET)
     front["measured"] = pd.to_numeric(front["measured"], errors="coerce") if "measured" in front else float("nan")
     return front
 
@@ -86,19 +87,19 @@ def known_test_top1(context: Context, arch: str, val_top1: float) -> float | Non
 
     A measurement counts only where it is of the weights that are there, and its accuracy on validation is `val_top1`.
     """
-    weights = context.folder("train") / "supernet.safetensors"
+    weights = context.folder("train") / SUPERNET
     stamp = weights_stamp(weights) if weights.exists() else None
-    path = context.folder("export") / "models.json"
+    path = context.folder("export") / MODELS
     if path.exists():
         for model in read_json(path, "the stage 'export'").values():
             own = isinstance(model, dict) and (model.get("arch"), model.get("val_top1")) == (arch, val_top1)
             own = own and model.get("weights", stamp) == stamp
             if own and isinstance(model.get("test_top1"), float):
                 return model["test_top1"]
-    for name in ("pareto.csv", "population.csv"):
-        path = context.folder("evaluate") / name
-        if path.exists():
-            table = read_table(path, ["val_top1", "test_top1"], ["arch"])
+    folder = context.folder("evaluate")
+    for kind in (PARETO, POPULATION):
+        if (folder / kind.file).exists():
+            table = kind.read(folder)
             if "weights" in table:
                 table = table[table.weights == stamp]
             if len(rows := table[(table.arch == arch) & (table.val_top1.round(4) == val_top1)]):

@@ -30,6 +30,7 @@ from dεps.nets.supernet import Supernet
 from dεps.search.nsga2 import SearchConfig
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, check_choice
+from dεps.workspace.outputs import SUPERNET
 from dεps.workspace.stage import Context
 
 
@@ -94,7 +95,7 @@ def export(
     if out is not None and out.suffix != SUFFIXES[format]:
         raise UserError(f"--out is {out}; expected a file name that ends in {SUFFIXES[format]}")
     context = _context(params, experiment, method, seed)
-    weights = context.folder("train") / "supernet.safetensors"
+    weights = context.folder("train") / SUPERNET
     if not weights.exists():
         instance = f"train@{experiment}-{context.instance}"
         raise UserError(f"{weights} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")

@@ -22,6 +22,7 @@ from dεps.search.nsga2 import SearchConfig, search
 from dεps.search.predictor import PredictConfig, load_predictor, predict
 from dεps.spaces.encoding import encode_genomes, translate
 from dεps.spaces.space import Arch
+from dεps.workspace.outputs import PREDICTOR, SUPERNET
 from dεps.workspace.stage import Context
 from dεps.workspace.tables import weights_stamp
 
@@ -62,11 +63,11 @@ def fastest_enough(
     where there is none.
     """
     conditions.check()
-    predictor = context.folder("predict") / "predictor.safetensors"
+    predictor = context.folder("predict") / PREDICTOR
     if not predictor.exists():
         instance = f"predict@{context.experiment}-{context.instance}"
         raise UserError(f"{predictor} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
-    stamp = weights_stamp(context.folder("train") / "supernet.safetensors")
+    stamp = weights_stamp(context.folder("train") / SUPERNET)
     model = load_predictor(predictor, net.space, context.section(PredictConfig, "predict"), stamp)
     net = deepcopy(net).cpu()
     known, path = table_for(net, conditions, table)

@@ -1,0 +1,147 @@
+"""What stages write, said once: each file, the columns that readers count on, and each metric with its unit.
+
+Writers, the report, exports and MLflow take names from here. A new metric of stage `evaluate` is one entry of
+`EVALUATED`: the stage writes it, MLflow logs it, and with `shown` it is a column of the results table and of MLflow's
+comparison of methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from dεps.spaces.pareto import mean_pareto_accuracy
+from dεps.workspace.tables import read_table
+
+#: of a training, in its stage's folder
+SUPERNET, HISTORY, SUMMARY = "supernet.safetensors", "history.jsonl", "summary.json"
+#: of every other stage that has numbers of its own
+METRICS = "metrics.json"
+PREDICTOR = "predictor.safetensors"
+MODELS = "models.json"
+BEST = "best.yaml"
+
+
+class Table(NamedTuple):
+    """A CSV file of a stage: the columns that its readers count on. It may have more."""
+
+    stage: str
+    file: str
+    #: finite numbers
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+    may_be_empty: bool = False
+    #: how numbers with a point are written; None: to the last bit
+    format: str | None = None
+
+    @property
+    def name(self) -> str:
+        """`<stage>/<file>`, as figures name what they show."""
+        return f"{self.stage}/{self.file}"
+
+    def write(self, table: pd.DataFrame, out: Path) -> None:
+        """Write the stage's `table` into its folder `out`. Raises `KeyError` where it lacks a column."""
+        if missing := [name for name in (*self.numbers, *self.texts) if name not in table]:
+            raise KeyError(f"{self.name} has no column '{missing[0]}'")
+        table.to_csv(out / self.file, index=False, float_format=self.format)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The table in a stage's folder. Raises `UserError` naming the file where it is missing or damaged."""
+        return read_table(folder / self.file, self.numbers, self.texts, self.may_be_empty)
+
+
+#: of a training: one row an epoch, for `dvc plots`
+CURVES = Table("train", "curves.csv", ("epoch",), format="%.6g")
+_MEASURED = ("macs", "params", "val_top1", "test_top1")
+#: Pareto points (`pareto` is true) and the arch with the least of everything
+PARETO = Table("evaluate", "pareto.csv", ("pareto", *_MEASURED), ("name", "arch"))
+#: random archs
+POPULATION = Table("evaluate", "population.csv", ("bucket", *_MEASURED), ("arch",))
+#: each measured arch, predicted by what has not seen it; percent
+PREDICTIONS = Table("predict", "predictions.csv", ("macs", "measured", "predicted"), ("arch",), format="%.4f")
+#: archs found by search; `measured` in percent, empty where not measured
+FRONT = Table("search", "front.csv", ("macs", "params", "predicted"), ("arch",))
+#: archs trained alone, one row an arch and seed
+STANDALONE = Table(
+    "reference",
+    "standalone.csv",
+    ("seed", "macs", "params", "test_top1"),
+    ("standalone", "name", "arch"),
+    format="%.4f",
+)
+#: of the study: its trials …
+TRIALS = Table(
+    "tune", "trials.csv", ("trial", "train_tmacs", "own_tmacs", "feasible", "front", "best"), ("state",), True, "%.6g"
+)
+#: … their Pareto points …
+TRIAL_POINTS = Table("tune", "points.csv", ("trial", "macs", "val_top1"), ("name",), may_be_empty=True)
+#: … their records, one an epoch that each trained itself …
+TRIAL_CURVES = Table("tune", "curves.csv", ("trial", "epoch"), may_be_empty=True, format="%.6g")
+#: … how much of the variance each option explains …
+IMPORTANCE = Table("tune", "importance.csv", ("accuracy", "cost"), ("option",), True, "%.4f")
+#: … and the default and the best trial on seeds that did not choose
+CONFIRMATION = Table(
+    "tune",
+    "confirmation.csv",
+    ("seed", *(f"{side}_val_{size}top1" for side in ("default", "best") for size in ("", "smallest_", "largest_"))),
+    may_be_empty=True,
+)
+STUDY = (TRIALS, TRIAL_POINTS, TRIAL_CURVES, IMPORTANCE, CONFIRMATION)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a run: its key in files and in MLflow, and how people read it."""
+
+    key: str
+    title: str
+    #: from the Pareto points and the population that stage `evaluate` has measured; None: another stage writes it
+    of: Callable[[pd.DataFrame, pd.DataFrame], float] | None = None
+    unit: Literal["%", "MACs", "TMACs", "τ"] = "%"
+    decimals: int = 2
+    better: Literal["higher", "lower"] = "higher"
+    #: a column of the results table and of MLflow's comparison, in the order here
+    shown: bool = False
+    #: its sample standard deviation over folds is another metric of that key
+    std: str | None = None
+
+    @property
+    def heading(self) -> str:
+        """Of a table's column."""
+        return f"{self.title} {self.unit}" if self.unit == "τ" else f"{self.title} ({self.unit})"
+
+
+def _mean_top1(split: str) -> Callable[[pd.DataFrame, pd.DataFrame], float]:
+    return lambda points, _: mean_pareto_accuracy(points.macs.tolist(), points[f"{split}_top1"].tolist())
+
+
+EVALUATED = (
+    Metric("pareto/mean_top1", "mean Pareto top-1", _mean_top1("test"), shown=True),
+    Metric("pareto/mean_val_top1", "mean Pareto top-1, validation", _mean_top1("val")),
+    Metric("pareto/smallest_top1", "smallest", lambda points, _: points.test_top1.iloc[0], shown=True),
+    Metric("pareto/largest_top1", "largest", lambda points, _: points.test_top1.iloc[-1], shown=True),
+    Metric("pareto/smallest_macs", "smallest", lambda points, _: points.macs.iloc[0], "MACs", 0, "lower"),
+    Metric("pareto/largest_macs", "largest", lambda points, _: points.macs.iloc[-1], "MACs", 0, "lower"),
+    Metric("population/median_top1", "median of the population", lambda _, archs: archs.test_top1.median()),
+)
+TRAIN_COST = Metric("cost/train_tmacs", "training", None, "TMACs", 3, "lower", shown=True)
+TAU = Metric("predictor/kendall_tau", "predictor", None, "τ", shown=True, std="predictor/kendall_tau_std")
+#: columns of the results table, in this order
+SHOWN = (*(metric for metric in EVALUATED if metric.shown), TRAIN_COST, TAU)
+
+
+def evaluated(points: pd.DataFrame, population: pd.DataFrame) -> dict[str, float | int]:
+    """The metrics of stage `evaluate`, from the rows of `PARETO` that are Pareto points, and of `POPULATION`.
+
+    Percent and other measures to four decimals; MACs as whole numbers.
+    """
+    found: dict[str, float | int] = {}
+    for metric in EVALUATED:
+        if metric.of:
+            value = metric.of(points, population)
+            found[metric.key] = int(value) if metric.unit == "MACs" else round(float(value), 4)
+    return found
