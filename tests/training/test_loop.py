@@ -147,7 +147,7 @@ def test_the_teacher_normalises_as_asked_for(micro, data, train_mode):
 
 
 def test_blocks_begin_as_the_identity_where_gamma_is_zero(micro, data):
-    runs = [trainer(micro, data, method="bignas", zero_gamma=zero) for zero in (True, False)]
+    runs = [trainer(micro, data, method="bignas_paper", zero_gamma=zero) for zero in (True, False)]
     for run in runs:
         run._enter(run.phases[0])
     for zero, run in zip((True, False), runs, strict=True):
