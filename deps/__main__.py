@@ -20,6 +20,9 @@ def settle_encodings() -> None:
 def main() -> None:
     """Run the command line."""
     settle_encodings()
+    from dεps.core.process import begin
+
+    begin()
     from dεps.cli.main import main as deps
 
     deps(prog_name="deps")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from dεps.core.files import output_folder, write_json
 from dεps.core.params import read_params
+from dεps.core.process import guarded
 from dεps.planning.check import check_params
 from dεps.workspace.decides import METHODS_CODE, PACKAGE, STAGES, hash_of, method_files
-from dεps.workspace.stage import STATE, guarded
+from dεps.workspace.stage import STATE
 
 DONE = Path("reports/checked")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dεps.core.console import say
 from dεps.core.files import write_atomic
 from dεps.core.params import read_params
+from dεps.core.process import guarded
 from dεps.report.page import render
 from dεps.report.results import all_results
 from dεps.report.tables import EXPERIMENTS, PAGE
-from dεps.workspace.stage import guarded
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dεps.core.files import write_json
 from dεps.core.params import read_params
+from dεps.core.process import guarded
 from dεps.tracking.sync import instances, track
-from dεps.workspace.stage import guarded
 
 #: an output that git does not keep, or a new clone whose results equal those in dvc.lock would have no MLflow store
 DONE = Path("reports/tracked.json")

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
+from dεps.core.process import settle
 from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
 from dεps.data.splits import PreparedData
@@ -22,6 +23,7 @@ from dεps.planning.check import composed
 from dεps.sources.prepare import prepare
 from dεps.spaces.space import SearchSpace
 
+settle()  # as programs do before anything else
 pytest_plugins = ["tests.tools.browser", "tests.tools.postgresql", "tests.tools.spaces"]
 ROOT = Path(__file__).resolve().parent.parent
 #: every space that is not just another with more resolutions

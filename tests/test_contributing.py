@@ -47,7 +47,7 @@ def copy(tmp_path):
 
 def call(folder: Path, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    command = [sys.executable, "-m", "dεps.cli.main", *arguments]
+    command = [sys.executable, "-m", "deps", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -84,7 +84,7 @@ def test_a_wrong_option_of_the_new_method_is_one_line(copy):
     put_files(section("A method"), copy)
     override = "experiments.quick.methods.extremes.smallest_weight=-1"
     arguments = [*commands(section("A method"))[0][1:], override]
-    command = [sys.executable, "-m", "dεps.cli.main", *arguments]
+    command = [sys.executable, "-m", "deps", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 2

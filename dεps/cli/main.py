@@ -7,7 +7,6 @@ what it needs when the command runs, so that `deps --help` answers at once.
 
 from __future__ import annotations
 
-import signal
 import sys
 from functools import cache
 from importlib import import_module
@@ -16,8 +15,8 @@ from typing import Any, NoReturn
 
 import click
 
-from dεps.core.console import complain
-from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory
+from dεps.core.errors import exit_line
+from dεps.core.process import guarded
 
 #: commands by section, in the order of the help; what is in none comes last
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -76,43 +75,25 @@ class _Group(click.Group):
             formatter.write_dl(EXIT_CODES)
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_fail("terminated", 128 + number)))
-        try:
-            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}) or 0)
-        except (KeyboardInterrupt, click.Abort):
-            code = _fail("interrupted", 130)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            code = error.exit_code
-        except click.ClickException as error:
-            context = getattr(error, "ctx", None)
-            hint = f"; see '{context.command_path} --help'" if context else ""
-            code = _fail(f"error: {error.format_message().rstrip('.')}{hint}", error.exit_code)
-        except UserError as error:
-            code = _fail(f"error: {error}", 2)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            code = _fail(OUT_OF_MEMORY, 2)
-        except OSError as error:
-            if error.errno is None:
-                raise
-            code = _fail(f"error: {error.filename or 'writing failed'}: {error.strerror}", 2)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        sys.exit(code)
+        code = guarded(lambda: super(_Group, self).main(*args, **kwargs | {"standalone_mode": False}), _exit_line)
+        sys.exit(code or 0)
 
 
-def _fail(message: str, code: int) -> int:
-    complain(message)
-    return code
+def _exit_line(error: BaseException) -> tuple[str, int] | None:
+    """As `exit_line`, of click's errors too."""
+    if isinstance(error, click.Abort):  # in the place of KeyboardInterrupt
+        return "interrupted", 130
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return "", error.exit_code
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        hint = f"; see '{context.command_path} --help'" if context else ""
+        return f"error: {error.format_message().rstrip('.')}{hint}", error.exit_code
+    return exit_line(error)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="deps-workbench")
 def main() -> None:
     """Train and compare once-for-all supernets."""
-
-
-if __name__ == "__main__":
-    main()

@@ -37,7 +37,20 @@ def is_odd(text: str) -> bool:
     return _ODD.search(text) is not None
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def exit_line(error: BaseException) -> tuple[str, int] | None:
+    """What a program says in one line of an error that ends it, and its exit code; None of an error of the program."""
+    if isinstance(error, UserError):
+        return f"error: {error}", 2
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY, 2
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"error: {error.filename or 'writing failed'}: {error.strerror}", 2
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python, torch or a GPU has run out of memory; torch's errors are known by name, without importing it."""
     signs = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of CUDA, of its libraries
     own = type(error).__name__ == "OutOfMemoryError" or any(sign in str(error) for sign in signs)

@@ -13,7 +13,6 @@ import io
 import math
 import os
 import stat
-import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -41,9 +40,6 @@ SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test",
 #: what no image set for training holds, but an archive or file made to exhaust memory may
 LARGEST_FILE, MOST_PIXELS, MOST_ENTRIES, LONGEST_SIDES = 256 * 2**20, 80_000_000, 10_000_000, 100
 _READ = f"expected {', '.join(EXTENSIONS)}"
-# Such images are refused, by an error of one line; damaged EXIF data says nothing about the pixels.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", module=r"PIL\..*", category=UserWarning)
 #: per split, file names and labels
 Listings = dict[str, list[tuple[str, int]]]
 

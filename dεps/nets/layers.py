@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -53,8 +54,11 @@ def activation(act: str) -> nn.Module:
 
 # --- slices -----------------------------------------------------------------------------------------------------
 
-# Torch warns of gradients laid out unlike their parameter, which is what a slice of a larger gradient is.
-warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+
+@cache
+def _expect_slices() -> None:
+    """Silence torch's warning of gradients laid out unlike their parameter, as a slice of a larger gradient is."""
+    warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
 
 
 class _Slice(NamedTuple):
@@ -84,6 +88,7 @@ def slice_of(parameter: Tensor, *sizes: int) -> Tensor:
     if own is None or own.gradient is not gradient or own.address != parameter.data_ptr():
         leaf = _view(parameter, sizes)
         if leaf is not parameter:
+            _expect_slices()
             leaf = leaf.detach().requires_grad_()
             leaf.grad = _view(gradient, sizes)
         own = known[sizes] = _Slice(leaf, gradient, parameter.data_ptr())

@@ -7,40 +7,25 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Before mlflow is imported: a server that does not answer must cost seconds, not minutes. The one retry is for a kept
-# connection that the server has closed; it comes at once, and never later because a server asks for patience.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
-os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")
-os.environ.setdefault("PGCONNECT_TIMEOUT", "4")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it would print the store's password
-warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
+from google.protobuf.json_format import ParseError
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
-from google.protobuf.json_format import ParseError  # noqa: E402
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from sqlalchemy import create_engine  # noqa: E402
-from sqlalchemy.pool import NullPool  # noqa: E402
-
-from dεps.core.console import say  # noqa: E402
-from dεps.tracking.changes import dvc_experiment  # noqa: E402
-from dεps.tracking.moved import ARTIFACTS, mend  # noqa: E402
-from dεps.workspace.address import local_uri, root, tracking_uri  # noqa: E402
-from dεps.workspace.identity import RunIdentity  # noqa: E402
-from dεps.workspace.locks import locked  # noqa: E402
-
-for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
-    logging.getLogger(name).setLevel(logging.ERROR)
+from dεps.core.console import say
+from dεps.tracking.changes import dvc_experiment
+from dεps.tracking.moved import ARTIFACTS, mend
+from dεps.workspace.address import local_uri, root, tracking_uri
+from dεps.workspace.identity import RunIdentity
+from dεps.workspace.locks import locked
 
 IDENTITY_TAG = "deps.identity"
 BATCH = 900  # MLflow takes at most 1,000 metrics a call
@@ -114,6 +99,8 @@ class Store:
     """Runs of this project in one MLflow store."""
 
     def __init__(self, uri: str | None = None, watch: Watch | None = None) -> None:
+        for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
+            logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri or tracking_uri()
         watch = watch or Watch(math.inf)
         if self.uri.startswith("sqlite:"):

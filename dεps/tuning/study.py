@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
@@ -34,9 +34,6 @@ from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
 from dεps.tuning.storage import DAMAGED, GRACE, HEARTBEAT, masked
 from dεps.workspace.locks import is_held, locked
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 ACTIVE = (*FINISHED, TrialState.RUNNING)
@@ -96,6 +93,7 @@ def pruner(config: TuningConfig) -> BasePruner:
 
 def open_study(plan: Plan, storage: RDBStorage) -> optuna.Study:
     """The study, made with its points on first use: by one process, whoever else comes at the same time."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     directions = ["maximize", "minimize"][: len(plan.config.objectives)]
     with _turn(plan):
         try:

@@ -11,6 +11,7 @@ from dεps.core.console import say, warn
 from dεps.core.device import visible_gpus
 from dεps.core.errors import UserError
 from dεps.core.params import read_params, section, selected
+from dεps.core.process import begin, guarded
 from dεps.core.schema import structured
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
@@ -19,7 +20,7 @@ from dεps.tuning.outputs import study_tables, summarise
 from dεps.tuning.storage import VARIABLE, masked, open_storage, storage_url, watched
 from dεps.tuning.study import count_finished, open_study, work
 from dεps.tuning.verdict import verdict
-from dεps.workspace.stage import Context, guarded
+from dεps.workspace.stage import Context
 
 
 def tune(experiment: str | None, workers: int, trials: int | None, storage: str | None) -> None:
@@ -92,6 +93,7 @@ def _prepare(experiment: str | None, trials: int | None) -> tuple[Context, int]:
 
 def main() -> None:
     """One worker among several: the study is there, the storage in the environment."""
+    begin()
     parser = argparse.ArgumentParser(description="One worker of a study, as `deps tune --workers` starts it.")
     parser.add_argument("experiment")
     parser.add_argument("trials", type=int)

@@ -8,14 +8,11 @@ as durations and locks, lies below `.state/`.
 from __future__ import annotations
 
 import argparse
-import gc
 import io
 import os
 import re
 import resource
 import shutil
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,11 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from dεps.core.console import complain, say
-from dεps.core.errors import OUT_OF_MEMORY, UserError, is_out_of_memory
+from dεps.core.console import say
+from dεps.core.errors import UserError
 from dεps.core.files import output_folder, write_json
 from dεps.core.hashing import digest
 from dεps.core.params import LARGEST_SEED, check_names, read_params, section
+from dεps.core.process import guarded
 from dεps.core.schema import structured
 from dεps.core.stopwatch import computed
 from dεps.data.manifest import prepared_folder
@@ -109,16 +107,12 @@ def run(
 
     Exits with 2 and one line on stderr for an error that the user can mend, with 130 on Ctrl-C.
     """
-    if not gc.isenabled():  # `pipelines` has switched it off for the imports
-        gc.enable()
-        gc.freeze()  # modules stay: the collector need not look at them again
     parser = _Parser(description=f"Stage {stage}: one instance, as dvc.yaml calls it.")
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=_seed if name == "seed" else _name)
-    values = vars(parser.parse_args(argv))
 
     def instance() -> None:
-        context = Context(stage, **values, params=read_params())
+        context = Context(stage, **vars(parser.parse_args(argv)), params=read_params())
         section(context.params, *context.keys())
         context.checkpoint()
         if not leads():
@@ -154,7 +148,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        sys.exit(_fail(f"error: {message}; see --help", 2))
+        raise UserError(f"{message}; see --help")
 
 
 def _name(text: str) -> str:
@@ -175,44 +169,6 @@ def _seed(text: str) -> int:
 def leads() -> bool:
     """Whether this process writes the results: the only one, or the first of those that `torchrun` starts."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def guarded(work: Callable[[], None]) -> None:
-    """Do `work`; an error that the user can mend becomes one line and exit code 2.
-
-    Ctrl-C ends with 130, and a request to terminate, as from a cluster's scheduler, with 143: both clean up first.
-    """
-    own = os.getpid()
-
-    def terminate(number: int, frame: object) -> None:
-        if os.getpid() != own:  # a process that decodes images: it is not it that reports
-            os._exit(128 + number)
-        sys.exit(_fail("terminated", 128 + number))
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        work()
-    except UserError as error:
-        sys.exit(_fail(f"error: {error}", 2))
-    except KeyboardInterrupt:
-        sys.exit(_fail("interrupted", 130))
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        sys.exit(_fail(OUT_OF_MEMORY, 2))
-    except OSError as error:
-        if error.errno is None:
-            raise
-        sys.exit(_fail(f"error: {error.filename or 'writing failed'}: {error.strerror}", 2))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _fail(message: str, code: int) -> int:
-    complain(message)
-    return code
 
 
 def _note_duration(context: Context, started: float) -> None:

@@ -149,7 +149,7 @@ def test_commands_on_params_that_are_none(project, what, command):
 
 
 def test_output_that_nobody_reads_is_no_error(project):
-    command = [sys.executable, "-m", "dεps.cli.main", "plan", "--steps", "0", "methods=[deps]"]
+    command = [sys.executable, "-m", "deps", "plan", "--steps", "0", "methods=[deps]"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True)
     process.stdout.close()
     assert "Traceback" not in process.stderr.read()

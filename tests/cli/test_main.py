@@ -124,7 +124,7 @@ def test_show_without_results_is_one_line(tmp_path, monkeypatch):
 
 def started(folder, *arguments):
     """A command in a process of its own that Ctrl-C reaches, even where a shell runs the tests in the background."""
-    command = [sys.executable, "-m", "dεps.cli.main", *arguments]
+    command = [sys.executable, "-m", "deps", *arguments]
     default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         command, env=environment(), cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=default

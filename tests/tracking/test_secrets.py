@@ -57,11 +57,11 @@ def test_no_file_and_no_line_holds_a_password(tmp_path):
     own |= {"DEPS_FOLLOW_AFTER": "0"}
     commands = [
         STEP,
-        ["-m", "dεps.cli.main", "track"],
+        ["-m", "deps", "track"],
         ["-m", "pipelines.track"],
-        ["-m", "dεps.cli.main", "tune", "--trials", "9"],
-        ["-m", "dεps.cli.main", "plan", "--steps", "0", "methods=[deps]"],
-        ["-m", "dεps.cli.main", "params", "methods=[deps]"],
+        ["-m", "deps", "tune", "--trials", "9"],
+        ["-m", "deps", "plan", "--steps", "0", "methods=[deps]"],
+        ["-m", "deps", "params", "methods=[deps]"],
     ]
     for command in commands:
         done = subprocess.run(
