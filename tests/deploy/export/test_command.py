@@ -69,7 +69,8 @@ def test_test_accuracy_is_looked_up_and_never_measured(project, data):
     val_top1 = exported("--arch", "smallest")["val_top1"]
     Path("runs/quick/prepare/test.safetensors").unlink()
     for measured, stated in ((val_top1, 12.5), (val_top1 + 1, None)):  # the other one is of other weights
-        table = pd.DataFrame([{"arch": arch, "val_top1": measured, "test_top1": 12.5}])
+        row = {"bucket": 0, "arch": arch, "macs": 1, "params": 1, "val_top1": measured, "test_top1": 12.5}
+        table = pd.DataFrame([row])
         table.to_csv("runs/quick/evaluate/deps-0/population.csv", index=False)
         assert exported("--arch", "smallest")["test_top1"] == stated
 
