@@ -168,7 +168,7 @@ def _naming(space: SearchSpace) -> Naming:
     known = families("public")
     if space.family not in known:
         there = f"the space {space.name} is of the family {space.family}"
-        raise UserError(f"{there}; public checkpoints are supported for the family {', '.join(known)} only")
+        raise UserError(f"{there}; there are names of public checkpoints for: {', '.join(known)}")
     return cast(Naming, family_module(space.family, "public"))
 
 

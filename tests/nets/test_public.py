@@ -19,6 +19,7 @@ from dεps.nets.public import WRAPPERS, describe, export_checkpoint, import_chec
 from dεps.nets.supernet import Supernet
 from dεps.spaces.space import families, make_divisible
 from tests.conftest import load_space
+from tests.tools.spaces import PLAIN
 
 CLASSES = 6
 NAMINGS = ("new", "older", "oldest")
@@ -502,14 +503,14 @@ def test_a_missing_file_is_named(micro, tmp_path):
         assert refused(tmp_path / name, micro) == " is no file, but a pipe or a device"
 
 
-def test_other_families_are_refused(tmp_path):
-    space = load_space("resnet50d_224")
+@pytest.mark.parametrize("space", [PLAIN], indirect=True)
+def test_families_without_public_names_are_refused(space, tmp_path):
     known = ", ".join(families("public"))
     with pytest.raises(UserError) as caught:
         import_checkpoint(tmp_path / "none.pth", space)
     assert str(caught.value) == (
-        f"the space resnet50d_224 is of the family resnet; public checkpoints are supported for the family {known} only"
+        f"the space plain_28 is of the family plain; there are names of public checkpoints for: {known}"
     )
-    with pytest.raises(UserError, match="is of the family resnet"):
+    with pytest.raises(UserError, match="is of the family plain"):
         export_checkpoint(Supernet(space, 2), tmp_path / "out.pth")
     assert not list(tmp_path.iterdir())
