@@ -50,7 +50,8 @@ class Decides:
 _INSTANCE = "${item.method}-${item.seed}"
 _SUPERNET = f"train/{_INSTANCE}/supernet.safetensors"
 _TRAINING = (*_GROUND, *_NETS, "evaluation", "training")
-#: how images are prepared for a batch normalisation's statistics
+#: how images are prepared for a batch normalisation's statistics. The space is not named by stages that read weights:
+#: their file holds all of it, so another space is another input
 _RECALIBRATION = ("train.augment", "train.recalibrate_on")
 
 STAGES: dict[str, Decides] = {
@@ -70,22 +71,20 @@ STAGES: dict[str, Decides] = {
         method=True,
         inputs=("prepare", "full_model/${item.seed}/trunk"),
     ),
-    "evaluate": Decides(
-        (*_GROUND, *_NETS, "evaluation"), ("space", *_RECALIBRATION, "evaluate"), inputs=("prepare", _SUPERNET)
-    ),
+    "evaluate": Decides((*_GROUND, *_NETS, "evaluation"), (*_RECALIBRATION, "evaluate"), inputs=("prepare", _SUPERNET)),
     "predict": Decides(
         (*_GROUND, *_NETS, "search"),
-        ("space", "predict"),
+        ("predict",),
         inputs=(f"evaluate/{_INSTANCE}/population.csv", f"evaluate/{_INSTANCE}/pareto.csv"),
     ),
     "search": Decides(
         (*_GROUND, *_NETS, "evaluation", "search"),
-        ("space", "predict", *_RECALIBRATION, "search"),
+        ("predict", *_RECALIBRATION, "search"),
         inputs=("prepare", _SUPERNET, f"predict/{_INSTANCE}/predictor.safetensors"),
     ),
     "export": Decides(
         (*_GROUND, *_NETS, "evaluation", "search", "deploy"),
-        ("space", *_RECALIBRATION, "search.recalibration_images", "export"),
+        (*_RECALIBRATION, "search.recalibration_images", "export"),
         inputs=("prepare", _SUPERNET, f"search/{_INSTANCE}/front.csv"),
     ),
     "tune": Decides(

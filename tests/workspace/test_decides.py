@@ -2,9 +2,12 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from dεps.nets.files import save_supernet
+from dεps.nets.supernet import Supernet
 from dεps.workspace import decides
 from dεps.workspace.stage import Context
 from tests.conftest import ROOT, default_params
@@ -87,8 +90,14 @@ def test_a_runs_sections_are_those_of_its_stages():
 def test_values_are_read_by_path_and_none_is_said_of_what_is_not_there():
     own = {"space": {"name": "s"}, "train": {"augment": {"flip": True}}, "evaluate": {"population": 3}}
     assert decides.values("evaluate", own) == {
-        "space": {"name": "s"},
         "train.augment": {"flip": True},
         "train.recalibrate_on": None,
         "evaluate": {"population": 3},
     }
+
+
+def test_another_space_is_another_supernet_file(tmp_path, micro):
+    """So stages that read weights need not depend on the space in params."""
+    for number, space in enumerate((micro, replace(micro, name="other"))):
+        save_supernet(Supernet(space, 10, 1, False, 0), tmp_path / f"{number}.safetensors")
+    assert (tmp_path / "0.safetensors").read_bytes() != (tmp_path / "1.safetensors").read_bytes()
