@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dεps.core.errors import UserError
+    from dεps.data.augment import AugmentConfig
     from dεps.data.splits import PreparedData
+    from dεps.deploy.export.subnet import save_subnet
     from dεps.evaluation.accuracy import accuracies, recalibrated
+    from dεps.methods.registry import method
     from dεps.nets.extract import extract
     from dεps.nets.files import load_supernet, save_supernet
     from dεps.nets.supernet import Supernet
+    from dεps.search.archs import search_archs
     from dεps.spaces.space import Arch, SearchSpace
     from dεps.training.loop import TrainConfig, Trainer
+    from dεps.workspace.presets import load_space
 
 __all__ = [
     "Arch",
+    "AugmentConfig",
     "PreparedData",
     "SearchSpace",
     "Supernet",
@@ -29,12 +35,17 @@ __all__ = [
     "UserError",
     "accuracies",
     "extract",
+    "load_space",
     "load_supernet",
+    "method",
     "recalibrated",
+    "save_subnet",
     "save_supernet",
+    "search_archs",
 ]
 _MODULES = {
     "Arch": "spaces.space",
+    "AugmentConfig": "data.augment",
     "PreparedData": "data.splits",
     "SearchSpace": "spaces.space",
     "Supernet": "nets.supernet",
@@ -43,9 +54,13 @@ _MODULES = {
     "UserError": "core.errors",
     "accuracies": "evaluation.accuracy",
     "extract": "nets.extract",
+    "load_space": "workspace.presets",
     "load_supernet": "nets.files",
+    "method": "methods.registry",
     "recalibrated": "evaluation.accuracy",
+    "save_subnet": "deploy.export.subnet",
     "save_supernet": "nets.files",
+    "search_archs": "search.archs",
 }
 
 

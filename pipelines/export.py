@@ -59,10 +59,11 @@ def work(context: Context, out: Path) -> None:
     final = sorted(dict.fromkeys(chosen.values()), key=lambda arch: macs[str(arch)])
     rows = correct(net, final, data, [data.validation, data.test], images)
     right = {arch: [some.numpy() for some in row] for arch, row in zip(final, rows, strict=True)}
-    models = {}
+    models, of = {}, {"experiment": context.experiment, "method": context.method, "seed": context.seed}
     for name, arch in chosen.items():
         file = out / f"{name}.onnx"
-        card = card_of(context, net, data, arch, known[str(arch)], round(100.0 * float(right[arch][1].mean()), 4))
+        test_top1 = round(100.0 * float(right[arch][1].mean()), 4)
+        card = card_of(net, data, arch, known[str(arch)], test_top1, **of)
         batches = comparison_batches(net, data, data.test, arch, config.check_images)
         comparison = save_onnx(recalibrated(net, arch, data, images), card, file, batches)
         content = sha256(file.read_bytes())

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
+from dεps.core.errors import UserError
 from dεps.core.randomness import derive
 from dεps.core.schema import Images, checked
 from dεps.core.stopwatch import computing
@@ -30,6 +31,8 @@ from dεps.spaces.space import Arch, SearchSpace
 
 #: a size to compute with: the statistics do not depend on it
 RECALIBRATION_BATCH = 200
+#: training images for BN statistics where nothing says how many
+RECALIBRATION_IMAGES = 2000
 #: allowed values of `train.recalibrate_on`; the public code of OFA and DεpS does the second
 RECALIBRATED_ON = ("plain", AUGMENTED := "augmented")
 #: bytes of the largest activation of a batch: more of it leaves a CPU's caches, or is too much for a GPU that keeps one
@@ -64,11 +67,14 @@ class Recalibration:
         return (images for images, _ in batches)
 
 
-def recalibrated(net: Supernet, arch: Arch, data: PreparedData, images: Recalibration) -> nn.Module:
+def recalibrated(net: Supernet, arch: Arch, data: PreparedData, images: Recalibration | None = None) -> nn.Module:
     """The extracted subnet with BN statistics from training images, in eval mode.
 
-    Images are brought to the resolution of `arch`, here and wherever accuracy is measured.
+    They are `images`, or `RECALIBRATION_IMAGES` random ones, brought to the resolution of `arch` as wherever accuracy
+    is measured.
     """
+    images = images or Recalibration.of(data.train, RECALIBRATION_IMAGES, 0)
+    _check_fit(net, [arch], data)
     device = net.classifier.weight.device
     plain = extract(net, arch).eval()
     recalibrate(plain.body, images.batches(data, arch.resolution, device))
@@ -90,13 +96,15 @@ def accuracies(
     archs: Sequence[Arch],
     data: PreparedData,
     splits: Sequence[Split],
-    images: Recalibration,
+    images: Recalibration | None = None,
     part: Part = WHOLE,
 ) -> list[list[float]]:
     """For each of `archs` its top-1 accuracy on each of `splits` in percent, after one BN recalibration.
 
-    Archs that begin alike are faster together; the results are the same alone.
+    Archs that begin alike are faster together; the results are the same alone. `images`, for BN, are by default
+    `RECALIBRATION_IMAGES` of the training images. Raises `UserError` where net, archs and data do not fit together.
     """
+    images = images or Recalibration.of(data.train, RECALIBRATION_IMAGES, 0)
     rows = correct(net, archs, data, splits, images, part)
     return [
         [100.0 * parallel.total(int(right.sum()), part) / len(split) for right, split in zip(row, splits, strict=True)]
@@ -117,6 +125,7 @@ def correct(
 
     With `part` only the images of this process's share, in their order.
     """
+    _check_fit(net, archs, data)
     found: dict[Arch, list[Tensor]] = {}
     device = net.classifier.weight.device
     batch = evaluation_batch(net.space, data.channels, device)
@@ -137,6 +146,17 @@ def correct(
             rights.append(trie.correct(batches, batch))
         found |= {arch: list(row) for arch, row in zip(own, zip(*rights, strict=True), strict=True)}
     return [found[arch] for arch in archs]
+
+
+def _check_fit(net: Supernet, archs: Sequence[Arch], data: PreparedData) -> None:
+    for what, own, there in (
+        ("classes", net.classes, len(data.classes)),
+        ("input channels", net.channels, data.channels),
+    ):
+        if own != there:
+            raise UserError(f"the supernet has {own} {what}, the data {data.folder} has {there}; expected the same")
+    for arch in archs:
+        net.check_arch(arch)
 
 
 def evaluation_batch(space: SearchSpace, channels: int, device: torch.device) -> int:
@@ -246,6 +266,6 @@ class EvaluateConfig:
     """The `evaluate` section of an experiment."""
 
     #: training images for BN recalibration
-    recalibration_images: Images = 2000
+    recalibration_images: Images = RECALIBRATION_IMAGES
     #: random archs, measured on test (for the report) and on validation (for the predictor)
     population: PopulationConfig = field(default_factory=PopulationConfig)

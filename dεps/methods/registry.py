@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -48,6 +49,22 @@ def build(params: dict[str, Any], where: str, setup: Setup) -> Method:
     if isinstance(checked, Restricted):
         setup = replace(setup, space=checked.restricted(setup.space, where))
     return _file(params["method"]).build(checked, setup)
+
+
+def method(name: str, **options_: Any) -> Callable[[Setup], Method]:
+    """A training method by the name of its file, such as "deps", for a `Trainer`.
+
+    Args:
+        name: one of `names()`: deps, ofa, compofa, bignas, rss …
+        options_: fields of the method's `Options`, such as `shrink_start=0.5`; others keep their defaults.
+
+    Raises `UserError` naming the option that is unknown or impossible.
+    """
+    if name not in names():
+        raise UserError(f"method is {name!r}; allowed: {', '.join(names())}")
+    params, where = {**options_, "method": name}, f"method({name!r})"
+    options(params, where)
+    return partial(build, params, where)
 
 
 def _file(name: str) -> MethodFile:

@@ -32,7 +32,12 @@ class PlainNet(nn.Module):
 
 @torch.no_grad()
 def extract(net: Supernet, arch: Arch) -> PlainNet:
-    """A plain copy of the subnet `arch`, on the supernet's device, in its mode, in channels_last."""
+    """A plain copy of the subnet `arch`, on the supernet's device, in its mode, in channels_last.
+
+    Its BN statistics are the supernet's, which fit no subnet; `dεps.evaluation.accuracy.recalibrated` gives it its own.
+    Raises `UserError` where the supernet has no such arch.
+    """
+    net.check_arch(arch)
     *body, classifier = (stretch.build() for stretch in stretches(net, arch))
     plain = PlainNet(nn.Sequential(*body), classifier)
     return plain.train(net.training).to(memory_format=torch.channels_last)

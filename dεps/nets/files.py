@@ -37,27 +37,28 @@ class _Description:
 
 
 def save_supernet(
-    net: Supernet, path: Path, choices: SearchSpace | None = None, trained: dict[str, Any] | None = None
+    net: Supernet, path: Path | str, choices: SearchSpace | None = None, trained: dict[str, Any] | None = None
 ) -> None:
     """Write `net` so that `load_supernet` needs nothing else; the same network gives the same bytes.
 
-    `choices` is the part of the space whose archs were trained, by default all of it; `trained` is what the training
-    depended on, for `trained_with`.
+    `choices` is the part of the space whose archs were trained, by default `net.choices`; `trained` is what the
+    training depended on, for `trained_with`.
     """
     description = {
-        "choices": dataclasses.asdict(choices or net.space),
+        "choices": dataclasses.asdict(choices or net.choices),
         "space": dataclasses.asdict(net.space),
         "classes": net.classes,
         "channels": net.channels,
         "kernel_transform": net.kernel_transform,
     }
     description |= {"trained": trained} if trained else {}
-    replace_atomic(path, lambda temporary: save_tensors(net.state_dict(), temporary, ("supernet", description)))
+    replace_atomic(Path(path), lambda temporary: save_tensors(net.state_dict(), temporary, ("supernet", description)))
 
 
-def load_supernet(path: Path) -> Supernet:
+def load_supernet(path: Path | str) -> Supernet:
     """The supernet of a file. Raises `UserError` naming the file where it is missing, damaged or of another kind."""
     cure = "run the stage that writes it"
+    path = Path(path)
     tensors, described = read_tensors(path, "supernet", cure), read_description(path, "supernet", "supernet", cure)
     description = structured(_Description, described, str(path))
     space = structured(SearchSpace, description.space, f"{path}: space")

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from dεps.core.errors import UserError
 from dεps.nets.family import Body, HasShortcut
 from dεps.nets.layers import slice_of
 from dεps.spaces.space import Arch, SearchSpace, family_module
@@ -68,6 +69,15 @@ class Supernet(nn.Module):
             keep = torch.rand(x.shape, generator=generator, device=x.device) >= dropout
             x = x * keep / (1.0 - dropout)
         return F.linear(x, slice_of(self.classifier.weight, self.classes, x.shape[1]), self.classifier.bias)
+
+    def check_arch(self, arch: Arch) -> None:
+        """Raise `UserError` unless `arch` is one of the space, at any resolution: other slices fit nothing."""
+        if not isinstance(arch, Arch):
+            raise UserError(f"{arch!r} is a {type(arch).__name__}; expected an Arch, such as space.named('smallest')")
+        if arch.at(self.space.resolution[0]) not in self.space:
+            raise UserError(
+                f"{arch} is no arch of the space {self.space.name}; expected one such as {self.space.smallest()}"
+            )
 
     def residual_scales(self) -> Iterator[nn.Parameter]:
         """γ of the last BN of each block with a shortcut: at zero, such a block is its shortcut alone."""

@@ -292,7 +292,7 @@ class SearchSpace:
         """Archs with a name: `smallest` and `largest`, the Pareto points, and the one that is less than all of them."""
         return {**self.ends(), **self.pareto_archs(), **self.least()}
 
-    def named(self, text: str, where: str) -> Arch:
+    def named(self, text: str, where: str = "arch") -> Arch:
         """The arch that `text` means: one of `names`, or an arch as `str(arch)` writes it.
 
         Raises `UserError` naming the key `where`.

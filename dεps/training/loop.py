@@ -96,6 +96,11 @@ class TrainConfig:
 
     def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
         """What a method is built from."""
+        if space.resolution[-1] != data.train.size:
+            there = f"{data.train.size}×{data.train.size} pixels"
+            raise UserError(
+                f"space.resolution is {space.resolution}, images are {there}; the largest must be their side"
+            )
         self.augment.check_images("train.augment", data.train.size, data.channels)
         return self.setup_for(space, len(data.train))
 
@@ -115,11 +120,13 @@ Record = dict[str, Any]
 
 
 class Trainer:
-    """One run of one method.
+    """One run of one method: `net` is trained while `run()` is iterated over.
 
     Args:
-        space, data, config: the experiment.
-        method: the method.
+        space: whose archs the supernet has.
+        data: what it learns from, and is validated on.
+        config: what all methods share.
+        method: one that is built for these, or what builds it, such as `method("deps")` of `dεps.methods.registry`.
         seed: decides weights, order, augmentation, dropout and sampled archs.
         validated: archs to validate, by the name in `val/<name>_top1`; default: the `SearchSpace.ends` of what the
             method offers.
@@ -130,10 +137,12 @@ class Trainer:
         space: SearchSpace,
         data: PreparedData,
         config: TrainConfig,
-        method: Method,
-        seed: int,
+        method: Method | Callable[[Setup], Method],
+        seed: int = 0,
         validated: dict[str, Arch] | None = None,
     ) -> None:
+        if callable(method):
+            method = method(config.setup(space, data))
         self.space, self.data, self.config, self.method, self.seed = space, data, config, method, seed
         self.validated = validated
         self.device = _device(config)
@@ -142,6 +151,7 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
         classes = len(data.classes)
         self.net = Supernet(space, classes, data.channels, method.kernel_transform, derive(seed, "weights"))
+        self.net.choices = method.space
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.net.to(self.device, memory_format=self.memory_format)
         full = partial(self.net.body, arch=space.largest())

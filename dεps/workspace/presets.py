@@ -129,8 +129,14 @@ def _refuse_environment(value: Any, where: str) -> None:
         raise UserError(f"{where} is {value!r}, which reads the environment; expected the value itself")
 
 
-def load_space(name: str, config_dir: Path | None = None) -> SearchSpace:
-    """The space of `params/space/<name>.yaml`, composed, since one may build on another. Raises `UserError`."""
+def load_space(name: str, config_dir: Path | None = None, **changes: Any) -> SearchSpace:
+    """The space of `params/space/<name>.yaml`, here or in the package, with some keys changed.
+
+    >>> load_space("mbv3_micro", resolution=[32]).resolution
+    [32]
+
+    Raises `UserError` naming an unknown space, or a key that has an impossible value.
+    """
     config_dir = config_dir or groups()
     choices = sorted(path.stem for path in (config_dir / "space").glob("*.yaml"))
     if not choices:
@@ -138,7 +144,8 @@ def load_space(name: str, config_dir: Path | None = None) -> SearchSpace:
     check_choice(name, choices, "space")
     try:
         with initialize_config_dir(str(config_dir.resolve()), version_base=None):
-            data = OmegaConf.to_container(compose(f"space/{name}").space, resolve=True)
+            composed = compose(f"space/{name}").space  # one may build on another
+            data = {**cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True)), **changes}
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_line(error)) from None
     return structured(SearchSpace, data, f"space {name}")

@@ -114,7 +114,9 @@ def export(
         names = candidates(front, limit, context.section(ExportConfig, "export").candidates, "--max-macs")
         arch = Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names])))
     val_top1 = measure([arch])[str(arch)]
-    card = card_of(context, net, data, arch, val_top1, known_test_top1(context, str(arch), val_top1))
+    test_top1 = known_test_top1(context, str(arch), val_top1)
+    of: dict[str, Any] = {"experiment": context.experiment, "method": context.method, "seed": context.seed}
+    card = card_of(net, data, arch, val_top1, test_top1, **of)
     name = f"{experiment}-{context.method}-{macs_text(card.macs).replace(' ', '')}{SUFFIXES[format]}"
     batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
     plain, path = recalibrated(net, arch, data, images), out or Path(name)

@@ -3,31 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dεps.core.errors import UserError
 from dεps.core.hashing import digest
 from dεps.data.batches import Normalise, plain_batches
 from dεps.data.splits import PreparedData, Split
 from dεps.deploy.export.card import ModelCard
-from dεps.evaluation.accuracy import evaluation_batch
+from dεps.deploy.export.formats import SUFFIXES, save_model
+from dεps.deploy.onnx.file import Comparison
+from dεps.evaluation.accuracy import Recalibration, accuracies, evaluation_batch, recalibrated
 from dεps.evaluation.noise import standard_error
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch
-from dεps.workspace.stage import Context
+
+
+def save_subnet(
+    net: Supernet,
+    arch: Arch,
+    data: PreparedData,
+    path: Path | str,
+    images: Recalibration | None = None,
+    *,
+    method: str = "supernet",
+    seed: int = 0,
+) -> Comparison:
+    """Write the subnet `arch`, BN recalibrated, as a file to take away: .onnx, .safetensors or .pt2 (torch.export).
+
+    It holds class names and preprocessing, so that `deps classify` needs nothing else, and its accuracy on validation.
+    What was written is compared with PyTorch on the validation images.
+
+    Args:
+        net: the supernet.
+        arch: one of its space.
+        data: what it was trained on.
+        path: the suffix decides the format.
+        images: for BN, as in `recalibrated`.
+        method, seed: what trained the supernet, for the file's metadata.
+
+    Raises `UserError`, and leaves no file, where the file computes something else than PyTorch.
+    """
+    path, formats = Path(path), {suffix: name for name, suffix in SUFFIXES.items()}
+    if path.suffix not in formats:
+        raise UserError(f"{path} has no suffix of a format; expected a file name that ends in {', '.join(formats)}")
+    ((top1,),) = accuracies(net, [arch], data, [data.validation], images)
+    card = card_of(net, data, arch, round(top1, 4), None, experiment=data.manifest["name"], method=method, seed=seed)
+    batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
+    return save_model(formats[path.suffix], recalibrated(net, arch, data, images), net.space, card, path, batches)
 
 
 def card_of(
-    context: Context, net: Supernet, data: PreparedData, arch: Arch, val_top1: float | None, test_top1: float | None
+    net: Supernet,
+    data: PreparedData,
+    arch: Arch,
+    val_top1: float | None,
+    test_top1: float | None,
+    *,
+    experiment: str,
+    method: str,
+    seed: int,
 ) -> ModelCard:
-    """What the exported `arch` of the supernet of `context` says of itself; accuracies in percent."""
+    """What the exported `arch` of a supernet says of itself; accuracies in percent."""
     manifest, cost = data.manifest, arch_cost(net.space, arch, net.classes, net.channels)
     return ModelCard(
-        experiment=context.experiment,
-        method=context.method,
-        seed=context.seed,
+        experiment=experiment,
+        method=method,
+        seed=seed,
         space=net.space.name,
         arch=str(arch),
         classes=data.classes,
@@ -48,7 +94,7 @@ def card_of(
     )
 
 
-def _certainty(split: str, top1: float | None, images: int) -> dict[str, float | int]:
+def _certainty(split: str, top1: float | None, images: int) -> dict[str, Any]:
     if top1 is None:
         return {}
     return {f"{split}_std_error": standard_error(top1, images), f"{split}_images": images}

@@ -28,8 +28,9 @@ def net(micro) -> Supernet:
 @pytest.fixture(scope="session")
 def subnet(net, data):
     """The largest arch, recalibrated, and its card."""
-    arch, context = net.space.largest(), Context("export", "quick", "deps", 0)
-    return recalibrated(net, arch, data, Recalibration(torch.arange(48))), card_of(context, net, data, arch, 50.0, None)
+    arch = net.space.largest()
+    card = card_of(net, data, arch, 50.0, None, experiment="quick", method="deps", seed=0)
+    return recalibrated(net, arch, data, Recalibration(torch.arange(48))), card
 
 
 @pytest.fixture

@@ -1,0 +1,89 @@
+"""The best archs of a trained supernet, in one call: what the stages evaluate, predict and search do, in memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dεps.core.errors import UserError
+from dεps.core.randomness import derive, python_rng
+from dεps.data.splits import PreparedData
+from dεps.evaluation.accuracy import PopulationConfig, Recalibration, accuracies, named_archs, sample_population
+from dεps.nets.supernet import Supernet
+from dεps.search.crossvalidation import cross_validate
+from dεps.search.nsga2 import SearchConfig, search, spread
+from dεps.search.predictor import PredictConfig, fit, predict
+from dεps.spaces.cost import arch_cost, macs_counter
+from dεps.spaces.encoding import encode_genomes, macs_of_genomes, translate
+from dεps.spaces.space import Arch
+
+BUCKETS = 5
+
+
+class FoundArch(NamedTuple):
+    """One arch of the front. Accuracies are top-1 on validation in percent."""
+
+    arch: Arch
+    macs: int
+    params: int
+    predicted_top1: float
+    top1: float
+
+
+def search_archs(
+    net: Supernet,
+    data: PreparedData,
+    *,
+    population: int = 100,
+    count: int = 8,
+    seed: int = 0,
+    images: Recalibration | None = None,
+    predictor: PredictConfig | None = None,
+    config: SearchConfig | None = None,
+) -> list[FoundArch]:
+    """Archs that trade accuracy on validation against MACs, by ascending MACs; each is measured.
+
+    About `population` random archs over the whole range of MACs, and the named ones, are measured on validation. The
+    predictor that orders them best in cross-validation is fitted to them and scores what NSGA-II proposes
+    (`dεps.search.nsga2`); of the front that it finds, `count` archs, both ends among them, are measured in turn.
+
+    Args:
+        net: a trained supernet; archs are from `net.choices`, what its method has trained.
+        data: whose validation split chooses. Test data is not read.
+        population: archs to learn from.
+        count: archs to return, at most.
+        seed: decides population, folds and search.
+        images: for BN, as in `accuracies`.
+        predictor, config: how to predict and to search; by default the quick ones of the four kinds of predictors.
+
+    Raises `UserError` where too few archs can be measured for the folds of the cross-validation.
+    """
+    predictor = predictor or PredictConfig(candidates=["ridge", "gaussian_process"])
+    space, classes = net.space, net.classes
+    if space.coupled:
+        raise UserError(f"the space {space.name} is coupled; search needs one whose net.choices alone are")
+    buckets = PopulationConfig(buckets=BUCKETS, per_bucket=max(1, population // BUCKETS))
+    macs_of = macs_counter(space, classes, net.channels)
+    drawn = sample_population(space, macs_of, buckets, python_rng(seed, "population"), net.choices)
+    archs = list(dict.fromkeys([*named_archs(net.choices).values(), *(arch for _, arch in drawn)]))
+    if len(archs) < 2 * predictor.folds:
+        raise UserError(f"population is {population}; expected {2 * predictor.folds} or more, for 2 archs a fold")
+    measured = np.array([top1 for (top1,) in accuracies(net, archs, data, [data.validation], images)])
+    codes = encode_genomes(space, np.array([space.to_genome(arch) for arch in archs]))
+    chosen = cross_validate(codes, measured / 100, predictor, seed).chosen
+    model = fit(chosen, codes, measured / 100, predictor, seed)
+    whole, costs = translate(net.choices, space), macs_of_genomes(space, classes, net.channels)
+    front = search(
+        net.choices,
+        lambda genomes: predict(model, encode_genomes(space, whole(genomes))),
+        lambda genomes: costs(whole(genomes)),
+        config or SearchConfig(),
+        derive(seed, "search") % 2**31,
+    )
+    front = spread(front, count)
+    rows = accuracies(net, [arch for arch, _, _ in front], data, [data.validation], images)
+    return [
+        FoundArch(arch, *arch_cost(space, arch, classes, net.channels), round(100 * predicted, 4), round(top1, 4))
+        for (arch, predicted, _), (top1,) in zip(front, rows, strict=True)
+    ]
