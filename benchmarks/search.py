@@ -76,13 +76,15 @@ def _evolve(
         pairs = zip(space.to_genome(a), space.to_genome(b), strict=True)
         return space.from_genome([rng.choice(pair) for pair in pairs])
 
+    def mutant(arch: Arch) -> Arch:
+        genes = zip(space.to_genome(arch), space.genes, strict=True)
+        return space.from_genome([rng.randrange(choices) if rng.random() < RATE else gene for gene, choices in genes])
+
     # Uniform draws hardly ever meet a low limit: the first population are the smallest arch's mutants.
-    population = [within(lambda: space.mutate(space.smallest(), RATE, rng)) for _ in range(POPULATION)]
+    population = [within(lambda: mutant(space.smallest())) for _ in range(POPULATION)]
     for _ in range(rounds):
         parents = sorted(population, key=lambda item: -item[0])[: round(PARENTS * POPULATION)]
-        mutants = [
-            within(lambda: space.mutate(rng.choice(parents)[2], RATE, rng)) for _ in range(round(MUTANTS * POPULATION))
-        ]
+        mutants = [within(lambda: mutant(rng.choice(parents)[2])) for _ in range(round(MUTANTS * POPULATION))]
         children = [
             within(lambda: crossed(rng.choice(parents)[2], rng.choice(parents)[2]))
             for _ in range(POPULATION - len(mutants))

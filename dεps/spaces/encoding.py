@@ -7,12 +7,12 @@ agrees with its counterpart for a single arch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from dεps.spaces.space import SearchSpace, Stage
+from dεps.spaces.space import Arch, SearchSpace, Stage
 
 
 class _StageGenes(NamedTuple):
@@ -48,6 +48,19 @@ def encode_genomes(space: SearchSpace, genomes: np.ndarray) -> np.ndarray:
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
+def alike(space: SearchSpace, choice: Sequence[int], deepest: bool = True) -> Arch:
+    """Arch whose blocks all choose the same, at the largest depths or else the smallest.
+
+    `choice` holds indices: of the resolution, of each width, of every block's kernel and of its expand ratio; the last
+    where a stage has fewer.
+    """
+    *genome, kernel, expand = choice
+    for stage in space.stages:
+        pair = [min(kernel, len(stage.kernel) - 1), min(expand, len(stage.expand) - 1)]
+        genome += [len(stage.depth) - 1 if deepest else 0, *(pair * stage.depth[-1])]
+    return space.from_genome(genome)
+
+
 def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[np.ndarray], np.ndarray]:
     """Function from genomes (n, genes) to MACs int64 (n,), equal to `dεps.spaces.cost.arch_cost`.
 
@@ -64,12 +77,7 @@ def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Call
     slots = sum(len(own.blocks) for own in stages)
     table = np.zeros((*shared, kernels, expands, slots + 1), np.int64)
     for choice in itertools.product(*map(range, table.shape[:-1])):
-        *first, kernel, expand = choice
-        genome = list(first)
-        for stage, _, blocks in stages:
-            pair = [min(kernel, len(stage.kernel) - 1), min(expand, len(stage.expand) - 1)]
-            genome += [len(stage.depth) - 1, *(pair * len(blocks))]
-        for layer in space.layers(space.from_genome(genome), classes, channels):
+        for layer in space.layers(alike(space, choice), classes, channels):
             table[(*choice, slots if layer.slot is None else layer.slot)] += layer.macs
     every = table.reshape(-1, kernels, expands, slots + 1)
 
@@ -91,12 +99,12 @@ def translate(source: SearchSpace, target: SearchSpace) -> Callable[[np.ndarray]
 
     Genes of inactive blocks become 0, as `to_genome` writes them.
     """
-    alike = [(source.resolution, target.resolution), *zip(source.width_choices, target.width_choices, strict=True)]
+    shared = [(source.resolution, target.resolution), *zip(source.width_choices, target.width_choices, strict=True)]
     pairs = list(zip(_stage_genes(source), _stage_genes(target), strict=True))
 
     def turn(genomes: np.ndarray) -> np.ndarray:
         result = np.zeros((len(genomes), len(target.genes)), np.int64)
-        for gene, (old, new) in enumerate(alike):
+        for gene, (old, new) in enumerate(shared):
             result[:, gene] = _positions(old, new)[genomes[:, gene]]
         for (old, old_depth, old_blocks), (new, new_depth, new_blocks) in pairs:
             depth = np.asarray(old.depth)[genomes[:, old_depth]]

@@ -400,14 +400,6 @@ class SearchSpace:
             stages.append(tuple(blocks[:depth]))
         return Arch(tuple(stages), resolution, widths)
 
-    def mutate(self, arch: Arch, probability: float, rng: Random) -> Arch:
-        """Each gene is drawn anew with `probability`."""
-        genome = [
-            rng.randrange(choices) if rng.random() < probability else gene
-            for gene, choices in zip(self.to_genome(arch), self.genes, strict=True)
-        ]
-        return self.from_genome(genome)
-
     def encode(self, arch: Arch) -> list[float]:
         """One-hot kernel and expand per block, zeros where inactive, then widths and resolution (OFA's predictor)."""
         code: list[float] = []

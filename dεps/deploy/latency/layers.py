@@ -12,6 +12,7 @@ from torch import nn
 from dεps.nets.extract import stretches
 from dεps.nets.family import Stretch
 from dεps.nets.supernet import Supernet
+from dεps.spaces.encoding import alike
 from dεps.spaces.space import Arch, SearchSpace
 
 #: shape of one image, or of what a layer makes of it; without the batch
@@ -68,12 +69,8 @@ def _everywhere_alike(space: SearchSpace) -> Iterator[Arch]:
 
     A block depends only on its own choices and on what all blocks share, so together these archs have every kind.
     """
-    kernels = range(max(len(stage.kernel) for stage in space.stages))
-    expands = range(max(len(stage.expand) for stage in space.stages))
-    shared = map(range, (len(space.resolution), *map(len, space.width_choices)))
-    for *first, kernel, expand, deepest in itertools.product(*shared, kernels, expands, (True, False)):
-        genome = list(first)
-        for stage in space.stages:
-            pair = [min(kernel, len(stage.kernel) - 1), min(expand, len(stage.expand) - 1)]
-            genome += [len(stage.depth) - 1 if deepest else 0, *(pair * stage.depth[-1])]
-        yield space.from_genome(genome)
+    kernels = max(len(stage.kernel) for stage in space.stages)
+    expands = max(len(stage.expand) for stage in space.stages)
+    counts = (len(space.resolution), *map(len, space.width_choices), kernels, expands)
+    for choice in itertools.product(*map(range, counts)):
+        yield from (alike(space, choice, deepest) for deepest in (True, False))
