@@ -1,9 +1,9 @@
-"""Search spaces as data, and the archs in them.
+"""Describes search spaces, and the archs in them, as plain data.
 
 A `SearchSpace` is one YAML file (`params/space/`). An `Arch` is one choice from it: per stage the sequence of active
 blocks, each with its kernel and expand ratio. Inactive blocks do not appear, so two archs that compute the same
-network are equal. What the choices mean as layers is said by the space's family (`dεps/nets/`). Nothing here
-imports torch: sampling and encoding archs must stay cheap.
+network are equal. What the choices mean as layers is up to the space's family (`dεps/nets/`). Nothing here imports
+torch: sampling and encoding archs must stay cheap.
 
 Elasticity and rounding follow OFA (arXiv 1908.09791, §3 and its public supernets).
 """
@@ -35,7 +35,7 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 
 
 class Block(NamedTuple):
-    """The choice made for one active inverted bottleneck."""
+    """Choices of one active block."""
 
     kernel: int
     expand: float
@@ -45,14 +45,14 @@ class Block(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Block:
-        """The inverse of `str(block)`. Raises `ValueError` where `text` is no block."""
+        """Inverse of `str(block)`. Raises `ValueError` where `text` is no block."""
         kernel, expand = _numbers(r"k(\d+)e([\d.]+)", text)
         return cls(int(kernel), _number(expand))
 
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """One subnet: active blocks per stage, the input resolution in pixels, and width multipliers where elastic."""
+    """One subnet: active blocks per stage, side of its images in pixels, and width multipliers where elastic."""
 
     stages: tuple[tuple[Block, ...], ...]
     resolution: int
@@ -64,7 +64,7 @@ class Arch:
         return tuple(len(stage) for stage in self.stages)
 
     def at(self, resolution: int) -> Arch:
-        """The same arch for images of another size."""
+        """The same arch for images of another side."""
         return self if resolution == self.resolution else replace(self, resolution=resolution)
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class Arch:
 
     @classmethod
     def parse(cls, text: str) -> Arch:
-        """The inverse of `str(arch)`. Raises `UserError` where `text` is no arch."""
+        """Inverse of `str(arch)`. Raises `UserError` where `text` is no arch."""
         *parts, resolution = text.split("_")
         widths = parts.pop()[1:].split("-") if parts and parts[-1].startswith("w") else []
         try:
@@ -116,16 +116,16 @@ class Stage:
 
 
 class Layer(NamedTuple):
-    """A convolution (a linear layer is one of size 1) with what its cost depends on; `size` is its output's side."""
+    """What the cost of a convolution depends on; a linear layer is one of kernel and size 1."""
 
     kernel: int
     inputs: int
     outputs: int
-    size: int
+    size: int  # side of the output in pixels
     groups: int = 1
     bn: bool = True
     bias: bool = False
-    #: which elastic block it belongs to, counted over all stages at their greatest depth; None: every arch has it
+    #: number of its elastic block, counted over all stages at their largest depths; None: every arch has this layer
     slot: int | None = None
 
     @property
@@ -187,9 +187,9 @@ class SearchSpace:
     # --- named archs -------------------------------------------------------------------------------------------
 
     def uniform(self, depth: int, kernel: int, expand: float, resolution: int | None = None) -> Arch:
-        """The arch with the same choice everywhere, such as D2E3K7.
+        """The arch that chooses the same everywhere, such as D2E3K7.
 
-        Where a stage does not offer a value it takes the next smaller one that it has, or else its smallest.
+        A stage that does not offer a value takes the next smaller one that it offers, or else its smallest.
         """
         stages = []
         for stage in self.stages:
@@ -200,19 +200,19 @@ class SearchSpace:
         return Arch(tuple(stages), self.resolution[-1] if resolution is None else resolution, widths)
 
     def _expands(self, stage: Stage, depth: int) -> list[float]:
-        """Expand ratios that a stage may have at a depth."""
+        """Expand ratios that a stage offers at a depth."""
         last = len(stage.depth) - 1
         if not self.coupled or not last:
             return stage.expand
         return [stage.expand[stage.depth.index(depth) * (len(stage.expand) - 1) // last]]
 
     def couple(self, kernels: Sequence[int]) -> SearchSpace:
-        """CompOFA's subspace: depth and expand coupled, the kernel of stage i fixed at `kernels[i]`."""
+        """CompOFA's part of the space: depth and expand ratio coupled, the kernel of stage i fixed at `kernels[i]`."""
         pairs = zip(self.stages, kernels, strict=True)
         return replace(self, stages=[replace(stage, kernel=[kernel]) for stage, kernel in pairs], coupled=True)
 
     def largest(self) -> Arch:
-        """The full model."""
+        """The full model, with the most of everything."""
         return Arch(
             tuple((Block(stage.kernel[-1], stage.expand[-1]),) * stage.depth[-1] for stage in self.stages),
             self.resolution[-1],
@@ -220,10 +220,10 @@ class SearchSpace:
         )
 
     def smallest(self) -> Arch:
-        """The arch with the least of everything, kernels, resolution and widths included: the sandwich trains it.
+        """The arch with the least of everything, kernels, resolution and widths included, as the sandwich trains it.
 
-        It is not what is called "smallest", the first of the Pareto points, but where the space has one kernel,
-        resolution and width only; else `least` says how it is called.
+        The name "smallest" stands for another arch, the first Pareto point, unless the space has a single kernel,
+        resolution and width; `least` gives this one's name.
         """
         return Arch(
             tuple((Block(stage.kernel[0], stage.expand[0]),) * stage.depth[0] for stage in self.stages),
@@ -232,14 +232,14 @@ class SearchSpace:
         )
 
     def pareto_archs(self) -> dict[str, Arch]:
-        """The six archs that the DεpS paper reports, all at the largest kernel, in the order of their MACs.
+        """The six archs that the DεpS paper reports, by name, all at the largest kernel, in the order of their MACs.
 
-        With D {2,3,4} and E {3,4,6}: D2E3, D3E3, D4E3, D4E4, D3E6, D4E6; in other spaces the smallest, middle and
-        largest depth and expand ratio of each stage stand in their places, under the names that most stages share. In
-        a coupled space the expand ratio follows the depth.
+        With D {2,3,4} and E {3,4,6} these are D2E3, D3E3, D4E3, D4E4, D3E6 and D4E6. In other spaces each stage takes
+        its own smallest, middle and largest depth and expand ratio, and the names are those of most stages. In a
+        coupled space the expand ratio follows the depth, so there is one arch per depth.
         """
         kernel = max(kernel for stage in self.stages for kernel in stage.kernel)
-        # Stages without a choice, such as Proxyless's last, have no say in a name where others have a choice.
+        # A stage without a choice has no say in names as long as others have one.
         depths = _common([stage.depth for stage in self.stages])
         expands = _common([stage.expand for stage in self.stages])
         if self.coupled:
@@ -252,7 +252,7 @@ class SearchSpace:
         }
 
     def _ranked(self, depth: int, depths: int, expand: int, expands: int) -> Arch:
-        """The arch with each stage's `depth`-th of `depths` choices, likewise for expand, and all else at its most."""
+        """The arch with each stage's choice number `depth` of `depths`, likewise `expand`, and the most of all else."""
 
         def pick(choices: list, rank: int, count: int) -> Any:
             return choices[rank] if len(choices) == count else choices[rank * (len(choices) - 1) // max(1, count - 1)]
@@ -266,16 +266,16 @@ class SearchSpace:
         return Arch(tuple(stages), self.resolution[-1], tuple(choices[-1] for choices in self.width_choices))
 
     def ends(self) -> dict[str, Arch]:
-        """What is called `smallest` and `largest` in logs, tables, figures and MLflow: the first and last Pareto point.
+        """The first and last Pareto point, called `smallest` and `largest` in logs, tables, figures and MLflow.
 
-        The smallest has the least depths and expand ratios, and all else at its most.
+        `smallest` has the smallest depths and expand ratios, and the most of all else.
         """
         return {"smallest": next(iter(self.pareto_archs().values())), "largest": self.largest()}
 
     def least(self) -> dict[str, Arch]:
-        """The arch of `smallest()` by its own name, such as D2E3K3; empty where it is a Pareto point.
+        """The arch of `smallest()` under its own name, such as D2E3K3; empty where it is a Pareto point.
 
-        The name goes on with W and the least width, and R and the least resolution, where these can be chosen.
+        The name goes on with W and the smallest width, and R and the smallest resolution, where there is a choice.
         """
         arch, points = self.smallest(), self.pareto_archs()
         if arch in points.values():
@@ -289,11 +289,11 @@ class SearchSpace:
         return {name: arch}
 
     def names(self) -> dict[str, Arch]:
-        """Archs with a name: `smallest` and `largest`, the Pareto points, and the one that is less than all of them."""
+        """Archs by name: `smallest` and `largest`, the Pareto points, and the one that is smaller than all of them."""
         return {**self.ends(), **self.pareto_archs(), **self.least()}
 
     def named(self, text: str, where: str = "arch") -> Arch:
-        """The arch that `text` means: one of `names`, or an arch as `str(arch)` writes it.
+        """The arch that `text` stands for: one of `names`, or an arch as `str(arch)` writes it.
 
         Raises `UserError` naming the key `where`.
         """
@@ -313,7 +313,7 @@ class SearchSpace:
             return False
 
     def name_of(self, arch: Arch) -> str:
-        """The first of `names` for `arch`, or else `str(arch)`."""
+        """First name of `arch` in `names`, or else `str(arch)`."""
         return next((name for name, other in self.names().items() if other == arch), str(arch))
 
     # --- sampling ----------------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ class SearchSpace:
         kernel: Sequence[int] | None = None,
         expand: Sequence[float] | None = None,
     ) -> SearchSpace:
-        """The space with only the named choices left in each stage; archs of it are archs of this space too."""
+        """The part of the space with only these choices in each stage, or its largest one where it has none of them."""
 
         def keep(choices: list, allowed: Sequence | None) -> list:
             return choices if allowed is None else [c for c in choices if c in allowed] or choices[-1:]
@@ -351,7 +351,7 @@ class SearchSpace:
         return replace(self, stages=[narrow(stage) for stage in self.stages])
 
     def top(self, depth: int | None = None, kernel: int | None = None, expand: int | None = None) -> SearchSpace:
-        """The space with only the so many largest choices left in each stage, as progressive shrinking needs them."""
+        """The part of the space with only so many of the largest choices in each stage, for progressive shrinking."""
 
         def last(choices: list, count: int | None) -> list:
             return choices if count is None else choices[-count:]
@@ -366,14 +366,14 @@ class SearchSpace:
 
     @property
     def genes(self) -> tuple[int, ...]:
-        """Number of choices per gene: resolution, widths, then per stage depth and each block's kernel and expand."""
+        """Numbers of choices: resolution, widths, then per stage its depth and each block's kernel and expand ratio."""
         genes = [len(self.resolution), *map(len, self.width_choices)]
         for stage in self.stages:
             genes += [len(stage.depth), *([len(stage.kernel), len(stage.expand)] * stage.depth[-1])]
         return tuple(genes)
 
     def to_genome(self, arch: Arch) -> tuple[int, ...]:
-        """Indices of the choices made, one per gene; genes of inactive blocks are 0."""
+        """Index of the choice made for each gene; genes of inactive blocks are 0."""
         genome = [self.resolution.index(arch.resolution)]
         genome += [choices.index(width) for choices, width in zip(self.width_choices, arch.widths, strict=True)]
         for stage, blocks in zip(self.stages, arch.stages, strict=True):
@@ -450,7 +450,7 @@ def family_module(family: str, module: str) -> ModuleType:
 
 
 def strided(size: int, stride: int) -> int:
-    """Side of the feature map after a "same"-padded convolution."""
+    """Side of the output of a "same"-padded convolution over `size` pixels."""
     return -(-size // stride)
 
 
@@ -459,7 +459,7 @@ def _at_most(choices: Sequence, value: float) -> Any:
 
 
 def _common(lists: list[list]) -> list:
-    """The most frequent of the lists with a choice, or of all if none has; the first of equally frequent ones."""
+    """The most frequent list with more than one choice, or of all if none has more; the first of equally frequent."""
     lists = [values for values in lists if len(values) > 1] or lists
     return max(lists, key=lists.count)
 
