@@ -91,8 +91,38 @@ def test_a_wrong_option_of_the_new_method_is_one_line(copy):
     assert done.stderr == f"error: {override.replace('=', ' is ')}.0; expected 0 or more\n"
 
 
+#: prepares what the example of a source has written, as stage `prepare` does
+PREPARE = """
+import json, sys
+from pathlib import Path
+import yaml
+from dεps.core.schema import structured
+from dεps.data.config import DatasetConfig
+from dεps.sources.npz import Source
+from dεps.sources.prepare import prepare
+Source.example(Path())
+dataset = yaml.safe_load(Path("params.yaml").read_text())["experiments"]["quick"]["dataset"]
+config = structured(DatasetConfig, dataset, "dataset")
+Path("out").mkdir()
+print(json.dumps(prepare(config, Path("out"))["images"]))
+"""
+
+
+def test_the_new_source_is_prepared(copy):
+    text = section("A data source")
+    assert len(put_files(text, copy)) == 2
+    params, repro = commands(text)
+    assert repro == ["dvc", "repro", "prepare@quick"]
+    call(copy, *params[1:])
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    done = subprocess.run([sys.executable, "-c", PREPARE], cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {"train": 96, "validation": 12, "test": 12}
+
+
 def test_examples_are_well_formed(copy):
-    paths = [path for title in ("A method", "A search space", "A data set") for path in put_files(section(title), copy)]
+    titles = ("A method", "A search space", "A data source", "A data set")
+    paths = [path for title in titles for path in put_files(section(title), copy)]
     scripts = [str(path) for path in paths if path.suffix == ".py"]
     for command in (["format", "--check"], ["check"]):
         done = subprocess.run(

@@ -43,11 +43,11 @@ def test_an_image_folder_needs_three_keys(tmp_path):
 
 
 def test_an_experiment_can_say_only_what_differs(tmp_path):
-    readme = (ROOT / "README.md").read_text()
-    start = readme.index("# @package experiments.mine")
+    page = (ROOT / "docs/own_images.md").read_text()
+    start = page.index("# @package experiments.mine")
     groups = tmp_path / "params"
     shutil.copytree(PARAMS, groups)
-    (groups / "experiment/mine.yaml").write_text(readme[start : readme.index("```", start)])
+    (groups / "experiment/mine.yaml").write_text(page[start : page.index("```", start)])
     params = compose_params(["experiment=[quick,mine]"], groups, tmp_path / "params.yaml")
     quick, mine = params["experiments"]["quick"], params["experiments"]["mine"]
     assert params["names"] == ["quick", "mine"]

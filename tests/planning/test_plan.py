@@ -275,12 +275,12 @@ def test_units_and_durations_are_short():
     ]
 
 
-def test_the_readme_shows_what_is_printed(capsys):
+def test_the_page_shows_what_is_printed(capsys):
     """But for the time, which is the machine's."""
     params = default_params() | {"methods": ["deps", "ofa", "bignas", "rss"]}
     print_plan(plan_experiments(params, 0))
     printed = {cells[0]: cells for cells in _rows(capsys.readouterr().out)}
-    shown = {cells[0]: cells for cells in _rows((ROOT / "README.md").read_text()) if len(cells) == 7}
+    shown = {cells[0]: cells for cells in _rows((ROOT / "docs/plan.md").read_text()) if len(cells) == 7}
     assert list(shown) == ["full model", "DεpS", "OFA", "BigNAS (cosine)", "RSS"]
     for method, cells in shown.items():
         assert (cells[1], *cells[3:6]) == (printed[method][1], *printed[method][3:6])

@@ -1,4 +1,4 @@
-"""Commands of the README that need a server, as they stand there, on this machine."""
+"""Commands of docs/mlflow.md that need a server, as they stand there, on this machine."""
 
 import os
 import re
@@ -32,8 +32,8 @@ print("user:", client.get_run(run).data.metrics)
 
 
 def commands(heading: str) -> list[str]:
-    """What is typed in the console blocks below a heading of the README, lines put together."""
-    section = (ROOT / "README.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    """What is typed in the console blocks below a heading of docs/mlflow.md, lines put together."""
+    section = (ROOT / "docs/mlflow.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
     blocks = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
     text = "".join(blocks).replace("\\\n", " ")
     return [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]

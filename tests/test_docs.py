@@ -1,0 +1,211 @@
+"""README, CONTRIBUTING and docs/: every link, anchor, command, override and YAML block in them holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from dvc.cli import parse_args
+
+from dεps.cli.main import main
+from dεps.planning.check import composed
+from tests.conftest import ROOT
+from tests.test_house import FLOORS
+
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: programs that are not ours, whose arguments are not checked here
+OTHERS = {
+    "git",
+    "pip",
+    "curl",
+    "mlflow",
+    "export",
+    ".",
+    "eval",
+    "createdb",
+    "optuna-dashboard",
+    "cd",
+    "open",
+    "torchrun",
+}
+#: an override, or an argument of a command, in which the reader has to put something
+OPEN = re.compile(r"…|<\w+>|\b[A-Z]{3,}\b")
+#: a value for what a preset leaves open
+GIVEN = {"cifar10_cpu": "x.zip", "imagenet100_cpu": "x.zip"}
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
+
+
+def prose(page: str) -> str:
+    """The page without its fenced blocks."""
+    return FENCE.sub("", text(page))
+
+
+def anchors(page: str) -> set[str]:
+    """Of each heading, as GitHub forms them."""
+    titles = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def console(page: str) -> list[str]:
+    """What is typed in console blocks, continued lines put together, one command an entry."""
+    blocks = [body for language, body in FENCE.findall(text(page)) if language in ("console", "sh", "bash")]
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [part for line in lines if line.startswith("$ ") for part in commands(line[2:])]
+
+
+def commands(line: str) -> list[str]:
+    """The commands of a line: what `&&` joins, without comments."""
+    lexer = shlex.shlex(line, posix=False, punctuation_chars="&")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    parts: list[list[str]] = [[]]
+    for word in lexer:
+        if word == "#":
+            break
+        if word == "&&":
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return [" ".join(part) for part in parts]
+
+
+def inline(page: str) -> list[str]:
+    """Commands of ours in backticks."""
+    spans = re.findall(r"`([^`]+)`", prose(page))
+    return [part for span in spans if re.match(r"(deps|dvc|make) ", span) for part in commands(span)]
+
+
+#: what is typed, whole; and what is mentioned, which may be the beginning of a command
+TYPED = sorted({(page, command) for page in PAGES for command in console(page)})
+MENTIONED = sorted({(page, command) for page in PAGES for command in inline(page)} - set(TYPED))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with the groups of params, those that pages add included."""
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    for page in PAGES:
+        for name, body in re.findall(r"`(params/[\w/]+\.yaml)`[^`]*?\n\n```yaml\n(.*?)^```", text(page), re.M | re.S):
+            (tmp_path / name).write_text(body)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def check_deps(words: list[str], whole: bool) -> None:
+    """The command exists, takes these options, and has what it requires, if `whole`."""
+    if words[0] in ("x", "--help"):
+        return
+    command = main.get_command(click.Context(main), words[0])
+    assert command is not None, f"there is no command {words[0]}"
+    if not whole and words[-1].startswith("--"):
+        words = [*words, "1"]
+    values, _, _ = command.make_parser(click.Context(command)).parse_args(words[1:])
+    for parameter in command.params if whole else ():
+        if parameter.required and not any(OPEN.search(word) for word in words):
+            assert values.get(parameter.name) not in (None, ()), f"{words[0]} needs {parameter.name}"
+
+
+def check_overrides(words: list[str], project: Path) -> None:
+    """They compose into params that pass all checks."""
+    overrides = [word for word in words if not word.startswith("-") and "=" in word]
+    if any(OPEN.search(word) for word in overrides):
+        return
+    for word in overrides:
+        if word.startswith("+from="):
+            Path(word.removeprefix("+from=")).parent.mkdir(parents=True, exist_ok=True)
+            Path(word.removeprefix("+from=")).write_text("seeds: [0]\n")
+    names = re.findall("|".join(GIVEN), " ".join(overrides))
+    given = [f"experiments.{name}.dataset.root={GIVEN[name]}" for name in dict.fromkeys(names)]
+    composed([*given, *overrides], project / "params")
+
+
+@pytest.mark.parametrize(("page", "command"), TYPED, ids=[f"{page}: {command}" for page, command in TYPED])
+def test_every_typed_command_is_understood(page, command, project):
+    check(page, command, project, whole=True)
+
+
+@pytest.mark.parametrize(("page", "command"), MENTIONED, ids=[f"{page}: {command}" for page, command in MENTIONED])
+def test_every_mentioned_command_is_understood(page, command, project):
+    check(page, command, project, whole=False)
+
+
+def check(page: str, command: str, project: Path, whole: bool) -> None:
+    program, *words = shlex.split(command)
+    program = Path(program).name if "/" in program else program
+    composes = page != "CONTRIBUTING.md"  # whose examples need code; tests/test_contributing.py runs them
+    if program == "deps":
+        check_deps(words, whole)
+        if words[0] in ("params", "plan") and composes:
+            check_overrides(words[1:], project)
+    elif program == "dvc":
+        if not any(OPEN.search(word) for word in words) and not words[-1].startswith("-"):
+            chosen = parse_args(words)
+            if words[:2] == ["exp", "run"]:
+                check_overrides(chosen.set_param or [], project)
+            targets = {target.split("@")[0] for target in getattr(chosen, "targets", None) or []}
+            assert targets <= set(yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"])
+    elif program == "make":
+        target, *variables = words
+        makefile = (ROOT / "Makefile").read_text("utf-8")
+        assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), f"make has no {target}"
+        assert all(re.search(rf"^{name.split('=')[0]} \?=", makefile, re.MULTILINE) for name in variables)
+    else:
+        assert program in OTHERS or "=" in program, f"{program} is new here"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_anchors_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match("https?:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.exists(), f"{page} links to {target}"
+        if anchor:
+            assert anchor in anchors(str(path.resolve().relative_to(ROOT))), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_have_as_many_cells_in_each_row(page):
+    for table in re.findall(r"(?:^\|.*\n)+", prose(page), re.MULTILINE):
+        widths = {len(re.sub(r"`[^`]*`", "", line).strip().strip("|").split("|")) for line in table.splitlines()}
+        assert len(widths) == 1, table
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_of_yaml_and_python_can_be_read(page):
+    for language, body in FENCE.findall(text(page)):
+        if language == "yaml":
+            assert yaml.safe_load(body)
+        if language == "python":
+            ast.parse(body)
+
+
+def test_the_readme_is_short_and_leads_to_every_page():
+    readme = text("README.md")
+    assert len(readme.splitlines()) <= 200
+    assert readme.index("![") < readme.index("## Quick start")
+    assert {page for page in PAGES if page.startswith("docs/")} <= set(re.findall(r"\((docs/\w+\.md)", readme))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_tree_has_every_room_from_the_ground_up(page):
+    assert tuple(re.findall(r"^[├└]── (\w+)/", text(page), re.MULTILINE)) == FLOORS
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_four_rules_are_there(page):
+    flat = re.sub(r"[\s>]+", " ", text(page))
+    for rule in ("pipelines/x.py", "dεps/cli/x.py", "dεps/methods/x.py", "dεps/nets/x/"):
+        assert f"`{rule}`" in flat
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    assert {path.stem for path in (ROOT / "pipelines").glob("[!_]*.py")} == set(stages)
