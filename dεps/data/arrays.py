@@ -1,4 +1,4 @@
-"""Images and labels that a caller holds in memory, checked: nothing is clipped, converted or dropped unsaid."""
+"""Check images and labels that a caller holds in memory: nothing is clipped, converted or dropped silently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALLEST, LARGEST = 8, 1024
 
 
 class Arrays(NamedTuple):
-    """Checked copies: by split images uint8 (n, size, size, channels) and labels int64 (n,); and their manifest."""
+    """Checked copies of each split, images uint8 (n, size, size, channels) and labels int64 (n,), and a manifest."""
 
     images: dict[str, Tensor]
     labels: dict[str, Tensor]
@@ -31,7 +31,7 @@ class Arrays(NamedTuple):
 
 
 def checked(pairs: dict[str, Pair | None], classes: Sequence[str] | None, name: str, duplicates: str) -> Arrays:
-    """Copies of all splits, and what `manifest.json` would say of them. Raises `UserError` naming the split."""
+    """Check and copy all splits, and say of them what `manifest.json` would. Raises `UserError` naming the split."""
     images: dict[str, np.ndarray] = {}
     labels: dict[str, np.ndarray] = {}
     for split, pair in pairs.items():
@@ -84,7 +84,7 @@ def _numpy(value: Any, where: str) -> np.ndarray:
     if isinstance(value, np.ma.MaskedArray):
         raise UserError(f"{where} are a masked array, whose mask would be lost; expected a plain one")
     if isinstance(value, Tensor):
-        # Of torch's floats NumPy does not know all; none is taken.
+        # NumPy lacks some of torch's floats. All floats are refused later, by their type.
         value = value.detach().cpu().float() if value.is_floating_point() else value.detach().cpu()
     try:
         return np.asarray(value)
@@ -93,7 +93,7 @@ def _numpy(value: Any, where: str) -> np.ndarray:
 
 
 def _images(value: Any, where: str) -> np.ndarray:
-    """A copy as (n, size, size, channels)."""
+    """Check and copy images to uint8 (n, size, size, channels)."""
     array = _numpy(value, where)
     if array.dtype != np.uint8:
         raise UserError(f"{where} are {array.dtype}; expected uint8, whose 255 is white")
@@ -115,7 +115,7 @@ def _images(value: Any, where: str) -> np.ndarray:
 
 
 def _labels(value: Any, images: int, where: str) -> np.ndarray:
-    """A copy as int64 (n,)."""
+    """Check and copy labels to int64 (n,)."""
     array = _numpy(value, where)
     if array.dtype.kind not in "iu":
         raise UserError(f"{where} are {array.dtype}; expected whole numbers, of a type such as int64")
@@ -138,7 +138,7 @@ def _check_alike(images: dict[str, np.ndarray]) -> None:
 
 
 def _class_names(classes: Sequence[str] | None, labels: np.ndarray) -> list[str]:
-    """The given names, or numbers up to the largest label in train."""
+    """Return the given names, or else the numbers up to the largest label in train."""
     if classes is None:
         names = [str(number) for number in range(int(labels.max()) + 1)]
     else:
@@ -151,7 +151,7 @@ def _class_names(classes: Sequence[str] | None, labels: np.ndarray) -> list[str]
 
 
 def _check_classes(labels: np.ndarray, count: int, split: str) -> None:
-    """All labels are classes, and train has each of them."""
+    """Raise `UserError` for a label that is no class, or a class without images in train."""
     wrong = np.flatnonzero((labels < 0) | (labels >= count))
     if len(wrong):
         first = int(wrong[0])
@@ -163,7 +163,7 @@ def _check_classes(labels: np.ndarray, count: int, split: str) -> None:
 
 
 def _shared(images: dict[str, np.ndarray]) -> list[str]:
-    """Each image of a later split that is in an earlier one too, as 'train[3] = test[7]'."""
+    """List the images of later splits that are in an earlier one too, each as 'train[3] = test[7]'."""
     places: dict[bytes, tuple[str, int]] = {}
     found = []
     for split, array in images.items():

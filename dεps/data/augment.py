@@ -1,9 +1,9 @@
-"""Augmentation of training images.
+"""Augment training images.
 
-Flips and reflected crops are one gather over a whole batch. Everything else is torchvision's and works image by image,
-in the worker processes where there are any. torchvision draws from torch's global generator, so each image gets a seed
-of its own for as long as it is worked on: the result depends on (seed, epoch, step, position in the batch) and nothing
-else, and the generator is afterwards what it was.
+Flips and reflected crops are one gather over the whole batch. Everything else is torchvision's and works image by
+image, in worker processes where there are any. torchvision draws from torch's global generator, so that generator is
+seeded for each image and put back afterwards: the result depends on (seed, epoch, step, position in the batch) and on
+nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from dεps.data.splits import Split
 
 #: aspect ratios of a random resized crop (Szegedy et al., arXiv 1409.4842, §6)
 ASPECT = (3 / 4, 4 / 3)
-#: what AutoAugment shows where it moves an image away (arXiv 1805.09501, Appendix A: grey)
+#: the grey that AutoAugment fills in where an image has been moved away (arXiv 1805.09501, Appendix A)
 FILL = 128
 
 
@@ -45,7 +45,7 @@ Mixing = Annotated[float, Field(ge=0, le=1000)]
 
 @checked
 class AugmentConfig:
-    """Augmentation of training images, in the order in which it is done."""
+    """How training images are augmented; the keys stand in the order in which they are applied."""
 
     #: smallest share of the image's area that a random crop keeps, before it is resized (ImageNet: 0.08); 0: no crop
     resized_crop: Probability = 0.0
@@ -65,7 +65,7 @@ class AugmentConfig:
     cutmix: Mixing = 0.0
 
     def check_images(self, where: str, size: int, channels: int) -> None:
-        """Raise `UserError` naming the key below `where` that images of this size and colour cannot be given."""
+        """Raise `UserError` naming the key below `where` that does not suit images of this side and these channels."""
         if self.crop_padding >= size:
             raise UserError(
                 f"{where}.crop_padding is {self.crop_padding}; expected less than dataset.image_size, {size}"
@@ -80,18 +80,19 @@ class AugmentConfig:
 
     @property
     def per_image(self) -> bool:
-        """Whether anything is done image by image."""
+        """Whether any of it works image by image, rather than on whole batches."""
         policy = self.auto_augment != "none"
         return self.resized_crop > 0 or policy or any(self.color_jitter) or self.random_erasing > 0
 
     @property
     def mixes(self) -> bool:
-        """Whether images of a batch, and with them their labels, are mixed."""
+        """Whether the images of a batch are mixed with each other, and their labels with them."""
         return self.mixup > 0 or self.cutmix > 0
 
 
-class Part(NamedTuple):
-    """One of `count` equal parts of every batch: a process's share."""
+@dataclass(frozen=True)
+class Part:
+    """One process's share of every batch: number `number` of `count` equal parts."""
 
     number: int
     count: int
@@ -101,9 +102,9 @@ WHOLE = Part(0, 1)
 
 
 def augment(pixels: Tensor, config: AugmentConfig, generator: Generator, part: Part = WHOLE) -> Tensor:
-    """Flip and shift each image of uint8 (batch, height, width, channels) on its own, in one gather.
+    """Flip and shift each image of uint8 (batch, height, width, channels) independently, in a single gather.
 
-    With `part` the images are that part of a larger batch, and get what they would get there.
+    With `part`, `pixels` are that part of a larger batch, and are treated exactly as they would be within it.
     """
     batch, height, width, _ = pixels.shape
     own, total = slice(part.number * batch, (part.number + 1) * batch), part.count * batch
@@ -114,7 +115,7 @@ def augment(pixels: Tensor, config: AugmentConfig, generator: Generator, part: P
     columns = _reflect(torch.arange(width) + shifts[1], width)
     if config.flip:
         columns = torch.where(flips, columns.flip(1), columns)
-    # One index a pixel: torch gathers by three several times slower.
+    # One index per pixel: gathering by three indices is several times slower in torch.
     index = (torch.arange(batch)[:, None] * height + rows)[:, :, None] * width + columns[:, None, :]
     return pixels.reshape(-1, pixels.shape[-1]).index_select(0, index.view(-1)).view(pixels.shape)
 
@@ -125,7 +126,7 @@ def _reflect(index: Tensor, size: int) -> Tensor:
 
 
 def resize(pixels: Tensor, size: int) -> Tensor:
-    """uint8 (batch, height, width, channels) to (batch, size, size, channels), bilinear with antialiasing."""
+    """Resize uint8 (batch, height, width, channels) to (batch, size, size, channels), bilinear with antialiasing."""
     if pixels.shape[1:3] == (size, size):
         return pixels
     from torchvision.transforms.v2 import functional
@@ -136,21 +137,21 @@ def resize(pixels: Tensor, size: int) -> Tensor:
 
 @contextmanager
 def _seeded() -> Iterator[Callable[[int], object]]:
-    """A function that seeds torch's global CPU generator, whose state is put back on leaving."""
+    """Yield a function that seeds torch's global CPU generator; the generator's state is put back on leaving."""
     with torch.random.fork_rng(devices=[]):
         yield torch.default_generator.manual_seed  # torch.manual_seed would seed every device
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """All that is done to the pixels of one epoch's batches; with `config.per_image` for worker processes.
+    """Everything that is done to the pixels of one epoch's batches; picklable, so that worker processes can do it.
 
     Attributes:
         config: the switches.
-        sizes: side of the resulting images in pixels, for each step.
-        part: which part of each batch it works on.
-        mean: mean colour (channels,) in units of 1 = white, for erased rectangles.
-        seed, epoch: whose randomness it is.
+        sizes: side of the resulting images in pixels, one per step.
+        mean: mean colour (channels,) in units of 1 = white, which fills erased rectangles.
+        seed, epoch: what the random numbers are derived from, beside step and position.
+        part: which part of each batch is worked on.
     """
 
     config: AugmentConfig
@@ -161,13 +162,13 @@ class Augmentation:
     part: Part = WHOLE
 
     def read(self, split: Split, indices: Tensor, step: int) -> Tensor:
-        """The images at `indices` int64 (batch,), augmented: uint8 (batch, size, size, channels)."""
+        """Read the images at `indices` int64 (batch,) and augment them: uint8 (batch, size, size, channels)."""
         pixels = self._cropped(split, indices, step) if self.config.resized_crop > 0 else split.read(indices)
         pixels = self.batch(pixels, step)
-        return self._transformed(pixels, step) if self._transform else pixels
+        return pixels if self._transform is None else self._transformed(pixels, step, self._transform)
 
     def batch(self, pixels: Tensor, step: int) -> Tensor:
-        """Flip and reflected crop of uint8 (batch, height, width, channels), brought to the size."""
+        """Flip and crop uint8 (batch, height, width, channels), then resize it to the step's size."""
         generator = Generator().manual_seed(derive(self.seed, "augment", self.epoch, step))
         return resize(augment(pixels, self.config, generator, self.part), self.sizes[step])
 
@@ -186,7 +187,7 @@ class Augmentation:
 
     @cached_property
     def _transform(self) -> Callable[[Image.Image], Tensor] | None:
-        """AutoAugment, colour jitter and erasing of one picture, to uint8 (channels, size, size)."""
+        """AutoAugment, colour jitter and erasing: a picture to uint8 (channels, size, size); None where all are off."""
         from torchvision.transforms import v2
 
         config, steps = self.config, []
@@ -196,29 +197,28 @@ class Augmentation:
         if any(config.color_jitter):
             steps.append(v2.ColorJitter(*config.color_jitter))
         if config.random_erasing > 0:
-            steps += [
-                v2.PILToTensor(),
-                v2.RandomErasing(config.random_erasing, value=(self.mean * 255).round().tolist()),
-            ]
+            colour: Any = (self.mean * 255).round().tolist()  # torchvision takes a list, but does not say so
+            steps += [v2.PILToTensor(), v2.RandomErasing(config.random_erasing, value=colour)]
         elif steps:
             steps.append(v2.PILToTensor())
         return v2.Compose(steps) if steps else None
 
-    def _transformed(self, pixels: Tensor, step: int) -> Tensor:
+    def _transformed(self, pixels: Tensor, step: int, transform: Callable[[Image.Image], Tensor]) -> Tensor:
         images = []
         with _seeded() as seed:
             for position, image in enumerate(pixels, self.part.number * len(pixels)):
                 seed(derive(self.seed, "augment/transform", self.epoch, step, position))
-                images.append(self._transform(to_picture(image.numpy())))
+                images.append(transform(to_picture(image.numpy())))
         return torch.stack(images).permute(0, 2, 3, 1).contiguous()
 
 
 def mix(
     images: Tensor, labels: Tensor, config: AugmentConfig, classes: int, *, seed: int, epoch: int, step: int
 ) -> tuple[Tensor, Tensor]:
-    """Mixup or CutMix of float (batch, channels, height, width) and int64 (batch,) with the batch shifted by one.
+    """Mix each image with its neighbour in the batch, by mixup or CutMix; which of them, a draw per batch decides.
 
-    Returns images in channels_last, and labels as float (batch, classes) whose rows add up to 1.
+    Takes images float (batch, channels, height, width) and labels int64 (batch,). Returns images in channels_last and
+    labels as probabilities, float (batch, classes), whose rows add up to 1.
     """
     from torchvision.transforms import v2
 

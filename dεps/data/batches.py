@@ -1,7 +1,7 @@
-"""Batches, shuffled and augmented for training or plain.
+"""Batches of images: shuffled and augmented for training, or plain and in order for measuring.
 
-Order and augmentation are functions of (seed, epoch, step) alone, so any batch of any epoch can be made without the
-ones before it.
+Order and augmentation are functions of (seed, epoch, step) alone, so any batch of any epoch can be made without making
+those before it. That is what lets a killed training resume with the same bits.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from dεps.core.randomness import derive
 from dεps.data.augment import WHOLE, Augmentation, AugmentConfig, Part, mix, resize
 from dεps.data.splits import PreparedData, Split
 
-#: about as much memory may hold batches that workers have ready, beyond one a worker
+#: roughly how much memory batches may take that workers have prepared ahead, beyond one batch per worker
 PREFETCH_BYTES = 2**30
 
 
 @dataclass(frozen=True)
 class Normalise:
-    """uint8 (batch, height, width, channels) to float32 (batch, channels, height, width) in channels_last.
+    """Turn pixels uint8 (batch, height, width, channels) into float32 (batch, channels, height, width), channels_last.
 
-    The result is where `mean` and `std` are: a quarter of the bytes goes to a GPU, which does the arithmetic.
+    The arithmetic is done on the device of `mean` and `std` (channels,): bytes travel to a GPU, a quarter of floats.
     """
 
     mean: Tensor
@@ -34,14 +34,14 @@ class Normalise:
 
     @classmethod
     def of(cls, data: PreparedData, device: torch.device | str = "cpu") -> Normalise:
-        """With the mean and standard deviation of the training split; for images on `device`."""
+        """Normalise by the mean and standard deviation of the training split, on `device`."""
         return cls(*(torch.tensor(data.manifest[key], device=device) for key in ("mean", "std")))
 
     def __call__(self, pixels: Tensor) -> Tensor:
         count, height, width, _ = pixels.shape
-        if self.mean.is_cuda:  # from pinned memory, or Python would wait for all that the GPU has still to do
+        if self.mean.is_cuda:  # pinned memory, or Python would wait for everything the GPU still has to do
             pixels = pixels.pin_memory().to(self.mean.device, non_blocking=True)
-        # Over whole images rather than pixels of three values, which are too few to be worked on at once.
+        # Broadcast over whole images: a pixel's three values are too few for vectorised arithmetic.
         scale = (1.0 / (255.0 * self.std)).repeat(height * width)
         shift = (self.mean / self.std).repeat(height * width)
         images = pixels.reshape(count, -1).float().mul_(scale).sub_(shift)
@@ -49,7 +49,7 @@ class Normalise:
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Whole batches in one epoch; the last images of the shuffled order are left out."""
+    """Number of whole batches in an epoch; the last images of the shuffled order are left out."""
     return images // batch_size
 
 
@@ -66,11 +66,11 @@ def training_batches(
     size: int | Sequence[int] | None = None,
     part: Part = WHOLE,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches (images, labels) of one epoch from step `start` on.
+    """Yield the shuffled, augmented batches (images, labels) of one epoch, from step `start` on.
 
-    Images have the side `size`, one for all or one for each step of the epoch, by default the data's own. With `part`
-    each batch is that part of it only; `batch_size` counts the whole. Labels are int64 (batch,); with mixup or CutMix
-    they are probabilities, float (batch, classes).
+    Images are float (batch, channels, size, size); `size` is one side in pixels, or one per step, by default the
+    data's own. Labels are int64 (batch,), or with mixup or CutMix probabilities, float (batch, classes). With `part`,
+    only that part of each batch is made; `batch_size` counts the whole batch.
     """
     generator = Generator().manual_seed(derive(seed, "order", epoch))
     order = torch.randperm(len(split), generator=generator)
@@ -96,10 +96,10 @@ def plain_batches(
     size: int | None = None,
     augment: AugmentConfig | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches (images, labels) in a fixed order; all images or those at `indices`.
+    """Yield batches (images, labels) in a fixed order: all images, or those at `indices` int64 (n,).
 
-    Images have the side `size`, by default the data's own. With `augment` they are augmented (but not mixed), the same
-    in every call.
+    Images are float (batch, channels, size, size), `size` by default the data's own. With `augment` they are augmented,
+    though never mixed, and the same way in every call.
     """
     indices = torch.arange(len(split)) if indices is None else indices
     chunks = [chunk for chunk in indices.split(batch_size) if len(chunk)]
@@ -115,7 +115,7 @@ def plain_batches(
 
 
 class _Batches(Dataset):
-    """Pixels of each chunk; what is done to them depends on the chunk's step, counted from `start`."""
+    """Pixels of each chunk of indices. The chunks' steps count from `start`, and decide how they are augmented."""
 
     def __init__(self, split: Split, chunks: list[Tensor], augmentation: Augmentation | None, start: int) -> None:
         self.split, self.chunks, self.augmentation, self.start = split, chunks, augmentation, start
@@ -129,19 +129,19 @@ class _Batches(Dataset):
                 return self.split.read(self.chunks[index])
             return self.augmentation.read(self.split, self.chunks[index], self.start + index)
         except UserError as error:
-            return error  # raised again by `_read`: a DataLoader would wrap it into a traceback
+            return error  # `_read` raises it: a DataLoader would bury it in a traceback
 
 
 def _read(
     split: Split, chunks: list[Tensor], workers: int, augmentation: Augmentation | None = None, start: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pixels and labels of each chunk; worker processes decode files and augment single images ahead of their use."""
+    """Yield pixels and labels of each chunk. Worker processes decode files and augment single images ahead of time."""
     batches = _Batches(split, chunks, augmentation, start)
     if workers > 0 and (split.images is None or augmentation is not None):
         size = max(augmentation.sizes) if augmentation else split.size
         bytes_ahead = workers * max(map(len, chunks), default=1) * size**2 * split.channels
         ahead = max(1, min(4, PREFETCH_BYTES // bytes_ahead))
-        # Its own generator, or it would draw a number from the global one.
+        # With a generator of its own, or it would draw from torch's global one.
         pixels = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=ahead, generator=Generator())
     else:
         pixels = (batches[index] for index in range(len(chunks)))

@@ -1,10 +1,10 @@
-"""Image folders, as directories or .zip files: `<split>/<class>/` with images, or `<class>/` alone.
+"""Read images from a folder or a .zip: `<split>/<class>/` folders of images, or `<class>/` folders alone.
 
-Files are named relative to the root, with forward slashes, so that nothing derived from them depends on where the
-images lie. A zip is read in place and never unpacked.
+Files are named relative to the root, with forward slashes, so nothing that is derived from their names depends on
+where the images lie. A .zip is read in place and never unpacked.
 
-What is hidden, or what systems leave behind, is no data. Every other file where images belong is read, harmless text,
-or refused by name; so is every class folder without images.
+Hidden files and what operating systems leave behind are ignored. Any other file in a place for images is either read,
+or a harmless text, or refused by name; a class folder without images is refused too. No image is dropped silently.
 """
 
 from __future__ import annotations
@@ -29,52 +29,53 @@ from dεps.data.config import SplitFolders, read_classes
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-#: what systems leave in folders, in lower case; what begins with a dot is no data either
+#: what operating systems leave in folders, in lower case; names that begin with a dot are ignored too
 LEFTOVERS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "lost+found"}
 LEFTOVERS |= {"@eadir", "system volume information"}
-#: what may lie beside images without being one: texts that say something of them
+#: files that may lie beside images without being images: texts about them
 TEXTS = {".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".log", ".md5"}
 TEXTS |= {"readme", "license", "licence", "copying", "sha256sums", "md5sums"}
-#: usual names of splits: where no split is missing, such a folder may stay unused
+#: usual names of split folders: one of these may stay unused, as long as no split is missing
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-#: what no image set for training holds, but an archive or file made to exhaust memory may
+#: limits that no honest data set reaches, but a file or archive made to exhaust memory does
 LARGEST_FILE, MOST_PIXELS, MOST_ENTRIES, LONGEST_SIDES = 256 * 2**20, 80_000_000, 10_000_000, 100
 _READ = f"expected {', '.join(EXTENSIONS)}"
-#: per split, file names and labels
+#: (file name, label) of every image, per split
 Listings = dict[str, list[tuple[str, int]]]
 
 
 def is_data(name: str) -> bool:
-    """Whether no part of a relative path is hidden or a system's own."""
+    """Whether a relative path is data: no part of it is hidden, or left behind by an operating system."""
     return not any(part.startswith(".") or part.lower() in LEFTOVERS for part in name.split("/"))
 
 
 def _suffix(name: str) -> str:
-    """In lower case; of a file without one, such as README, its name."""
+    """Suffix in lower case; for a file without one, such as README, its name."""
     path = PurePosixPath(name)
     return (path.suffix or path.name).lower()
 
 
 def _place(name: str, split: str) -> tuple[str, str, str]:
-    """Split, class and the rest of a name; without folders of splits, all is of the given `split`."""
+    """Divide a name into (split, class, file); with `split` given, names begin with the class."""
     split, _, rest = (f"{split}/{name}" if split else name).partition("/")
     group, _, file = rest.partition("/")
     return split, group, file
 
 
 class Contents(NamedTuple):
-    """What a root holds of data, relative to it and sorted."""
+    """Everything that is data below a root: names relative to it, sorted."""
 
     images: list[str]
     folders: list[str]
-    #: files that are neither images of a kind that is read nor texts
+    #: files that are neither texts nor images of a format that is read
     others: list[str]
 
 
 class ImageFolder:
-    """Lists and decodes the images of a directory or .zip; `crop` as in the `dataset` section.
+    """List and decode the images in a directory or .zip. `crop` is that of the `dataset` section.
 
-    Raises `UserError` where `root` is missing, is no archive, or holds a path that leads outside itself.
+    Raises `AbsentError` where `root` does not exist, and `UserError` where it is no archive or where an entry's path
+    leads outside the archive.
     """
 
     def __init__(self, root: str | Path, crop: float = 1.0) -> None:
@@ -88,7 +89,10 @@ class ImageFolder:
 
     @cached_property
     def contents(self) -> Contents:
-        """All that is data. Raises `UserError` for what has an image's name and is no file, and for folders' loops."""
+        """List everything that is data.
+
+        Raises `UserError` for anything with an image's name that is no file, and for a link to a folder above it.
+        """
         images, folders, others = [], [], []
         for name, is_folder, is_file in self._walk() if self._is_dir else self._entries():
             suffix = _suffix(name)
@@ -105,11 +109,11 @@ class ImageFolder:
 
     @property
     def names(self) -> list[str]:
-        """All images, sorted. Who reads images by name never waits for a list of a million."""
+        """Names of all images, sorted. Not needed to read images, so opening a folder of millions takes no time."""
         return self.contents.images
 
     def _walk(self) -> Iterator[tuple[str, bool, bool]]:
-        """Name, whether a folder, whether a file, of all that is data below a directory; links are followed."""
+        """Yield (name, is a folder, is a file) of everything that is data below a directory; follows links."""
         pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
         while pending:
             inside, above = pending.pop()
@@ -130,7 +134,7 @@ class ImageFolder:
                         pending.append((name, (*above, own)))
 
     def _entries(self) -> Iterator[tuple[str, bool, bool]]:
-        """As `_walk`, of a .zip; a folder needs no entry of its own."""
+        """Yield the same of a .zip, in which folders need no entries of their own."""
         files: set[str] = set()
         folders: set[str] = set()
         for entry in self._zip().namelist():
@@ -154,13 +158,13 @@ class ImageFolder:
             except Exception as error:  # a damaged directory can raise anything
                 raise UserError(f"{self.root} is no readable .zip ({error}); pack or fetch it again") from None
             self._check_entries(entries := self._archive.infolist())
-            for entry in entries:  # some packers begin names with "./", which hides nothing
+            for entry in entries:  # names that some packers begin with "./" are not hidden
                 entry.filename = entry.filename.removeprefix("./")
             self._archive.NameToInfo = {entry.filename: entry for entry in entries}
         return self._archive
 
     def _check_entries(self, entries: Sequence[zipfile.ZipInfo]) -> None:
-        """What can be refused before anything is read. Raises `UserError`."""
+        """Raise `UserError` for entries that can be refused before anything is unpacked."""
         if len(entries) > MOST_ENTRIES:
             raise UserError(f"{self.root} has {len(entries):,} entries; expected at most {MOST_ENTRIES:,}")
         for entry in entries:
@@ -172,18 +176,18 @@ class ImageFolder:
                 raise UserError(f"{self.root} holds '{entry.filename}' of {size}, no image; refused")
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_archive": None}  # an open archive must not be shared with worker processes
+        return {**self.__dict__, "_archive": None}  # worker processes must not share an open archive
 
     def splits(self, folders: SplitFolders, class_list: str | None) -> tuple[Listings, list[str]]:
-        """`{split: [(file name, label), …]}` and the class names, sorted or in the order of `class_list`.
+        """List the images of each split, and the class names, sorted or in the order of `class_list`.
 
-        Without folders of splits, all images are of train. Raises `UserError` for a named split that is missing, for
-        classes that differ between splits or have no images, and for whatever would be left out without a word.
+        Without folders of splits, all images are in train. Raises `UserError` where a named split is missing, where
+        classes differ between splits or have no images, and for anything that would otherwise be left out silently.
         """
         images, inner, _ = self.contents
         if odd := [name for name in (*images, *inner) if is_odd(name)]:
             raise UserError(f"{self.root} holds {odd[0]!r}, a name with odd characters; rename it")
-        # Folders of classes alone: no image lies deeper, and none right below 'train', which would then be a class.
+        # Class folders alone: no image lies deeper than one folder, and none directly in 'train', or it'd be a class.
         plain = all(name.count("/") < 2 and not name.startswith(f"{folders.train}/") for name in images)
         named = {split: folder for split, folder in vars(folders).items() if folder is not None}
         found: dict[str, dict[str, list[str]]] = defaultdict(dict)
@@ -230,13 +234,13 @@ class ImageFolder:
         return splits, classes
 
     def _refuse_others(self, belongs: Callable[[str, str, str], object], split: str = "") -> None:
-        """Raise `UserError` naming a file of another kind where images belong, by its `_place`."""
+        """Raise `UserError` naming a file that is no image, if by its `_place` it lies where images belong."""
         for name in self.contents.others:
             if belongs(*_place(name, split)):
                 raise UserError(f"{self.root}: '{name}' is no image that can be read ({_READ}); convert or remove it")
 
     def _check_unused(self, found: dict[str, dict[str, list[str]]], named: dict[str, str]) -> None:
-        """A folder of images that is no split may stay unused only if that is surely meant. Raises `UserError`."""
+        """Raise `UserError` for a folder of images that no split uses, unless that is plainly meant."""
         unused = sorted({name.partition("/")[0] for name in self.names} - set(named.values()))
         missing = [(split, folder) for split, folder in named.items() if folder not in found]
         for name in unused:
@@ -255,7 +259,7 @@ class ImageFolder:
     def _check_classes(
         self, folder: str, here: dict[str, list[str]], classes: Collection[str], class_list: str | None
     ) -> None:
-        """Every class must have images in every split; without a class list there must be no other."""
+        """Raise `UserError` for a class without images in a split, or, without a class list, for an additional one."""
         rule = "every split needs the same classes"
         if missing := [name for name in classes if not here.get(name)]:
             listed = f", though {class_list} (dataset.classes) names it" if class_list else ""
@@ -264,48 +268,48 @@ class ImageFolder:
             raise UserError(f"{self.root}: class '{extra[0]}' of split '{folder}' is not in train; {rule}")
 
     def fingerprint(self, names: Sequence[str]) -> str:
-        """Hash of the names, sizes and times of these images: tells, without reading them, whether they changed."""
+        """Hash the names, sizes and times of these images, which tells without reading them whether they changed."""
         facts = [self._facts(name) for name in names]
         return digest([list(names), facts])
 
     def _facts(self, name: str) -> list[int]:
-        """Size of a file, and its time, or in a zip its checksum. Raises `UserError` where it is gone."""
+        """Return a file's size, and its time or, in a .zip, its checksum. Raises `UserError` where it is gone."""
         if not self._is_dir:
             entry = self._zip().getinfo(name)
             return [entry.file_size, entry.CRC]
         try:
             state = os.stat(os.path.join(self.root, name))
         except OSError as error:
-            raise self._unreadable(name, error.strerror) from None
+            raise self._unreadable(name, str(error.strerror)) from None
         return [state.st_size, state.st_mtime_ns]
 
     def _unreadable(self, name: str, reason: str) -> UserError:
         return UserError(f"{self.root}: image '{name}' cannot be read ({reason}); mend or remove it")
 
     def size(self, name: str) -> int:
-        """Bytes of a file."""
+        """Size of a file in bytes."""
         return self._facts(name)[0]
 
     def measure(self, name: str) -> tuple[int, ...]:
-        """What costs nothing to know of a file's content: its size, and its checksum in a zip."""
+        """Return what is known of a file's content for free: its size, and in a .zip its checksum."""
         return (self.size(name),) if self._is_dir else tuple(self._facts(name))
 
     def digest(self, name: str, tail: int | None = None) -> str:
-        """SHA-256 of a file's content, or of its last `tail` bytes. Raises `UserError` naming it."""
+        """SHA-256 of a file's content, or of its last `tail` bytes. Raises `UserError` naming the file."""
         try:
             return sha256(self.content(name, tail))
         except Exception as error:  # a damaged zip can raise anything
             raise self._unreadable(name, str(error) or type(error).__name__) from None
 
     def read(self, name: str, size: int, channels: int) -> np.ndarray:
-        """One image as uint8 (size, size, channels): shorter side resized, then centre-cropped, where needed.
+        """Decode one image to uint8 (size, size, channels): the shorter side is resized, then the centre is cut out.
 
         Raises `UserError` naming the file where it is missing, truncated or no image.
         """
         return to_array(self.picture(name, channels), size, channels, self.crop)
 
     def picture(self, name: str, channels: int) -> Image.Image:
-        """One image in its own size, grey (1 channel) or RGB (3).
+        """Decode one image in its own size, grey (1 channel) or RGB (3).
 
         Raises `UserError` naming the file where it is missing, truncated or no image.
         """
@@ -323,14 +327,14 @@ class ImageFolder:
             raise self._unreadable(name, reason) from None
 
     def content(self, name: str, tail: int | None = None) -> bytes:
-        """Bytes of a file, or its last `tail`, as long as it can be an image.
+        """Read a file, or its last `tail` bytes.
 
-        Raises `OSError`, `ValueError`, or what damaged zips do.
+        Raises `ValueError` for a file too large to be an image, `OSError`, or what zipfile raises for a damaged .zip.
         """
         if self._is_dir:
             path = os.path.join(self.root, name)
             state = os.stat(path)
-            if not stat.S_ISREG(state.st_mode):  # to open a pipe is to wait for its other end
+            if not stat.S_ISREG(state.st_mode):  # opening a pipe would wait for its other end
                 raise ValueError("no regular file")
             size, file = state.st_size, open(path, "rb", buffering=0)  # noqa: SIM115
             if tail:
@@ -344,7 +348,7 @@ class ImageFolder:
 
 
 def _check_size(picture: Image.Image) -> None:
-    """Before pixels are decoded, or resized to a given shorter side."""
+    """Raise `ValueError` for pictures too large, or too narrow, to be decoded and resized in bounded memory."""
     width, height = picture.size
     if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDES * min(width, height):
         raise ValueError(
@@ -352,7 +356,7 @@ def _check_size(picture: Image.Image) -> None:
         )
 
 
-#: how a camera's pixels are turned for one to see them upright, by the EXIF orientation
+#: by EXIF orientation: how pixels are turned to stand upright
 _TURNS = dict(
     zip(
         range(2, 9),
@@ -372,16 +376,16 @@ _ORIENTATION, _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0
 
 
 def _as_seen(picture: Image.Image, mode: str) -> Image.Image:
-    """The (first) picture of an opened file as a viewer shows it, in the mode L or RGB.
+    """Return the first picture of an opened file the way a viewer shows it, in mode L or RGB.
 
-    Upright by its EXIF orientation; more than 8 bits scaled to 8, as Pillow does for colour (the highest 8); what is
-    transparent on white. Raises `ValueError` for numbers whose black and white no file says.
+    It is turned upright by its EXIF orientation, transparent parts are put on white, and of more than 8 bits the
+    highest 8 are kept, as Pillow does for colour. Raises `ValueError` for numbers whose range no file states.
     """
     tags = getattr(picture, "tag_v2", {})
     picture.load()  # turns a TIFF itself
     try:
-        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
-    except Exception:  # damaged EXIF data says nothing
+        turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF data turn nothing
         turn = None
     if picture.mode.startswith("I;16"):
         bits = tags.get(_BITS, (16,))[0]
@@ -403,12 +407,12 @@ def _mode(channels: int) -> str:
 
 
 def shorter_side(size: int, crop: float) -> int:
-    """Pixels that the shorter side is resized to, for a crop of `size` to be that share of it."""
+    """Return what the shorter side is resized to, in pixels, so that `size` is the share `crop` of it (rounded up)."""
     return math.ceil(round(size / crop, 6))
 
 
 def to_array(picture: Image.Image, size: int, channels: int, crop: float = 1.0) -> np.ndarray:
-    """A picture as uint8 (size, size, channels)."""
+    """Resize a picture's shorter side (bicubic) and cut out its centre: uint8 (size, size, channels)."""
     if picture.mode != _mode(channels):
         picture = picture.convert(_mode(channels))
     shorter = shorter_side(size, crop)
@@ -424,5 +428,5 @@ def to_array(picture: Image.Image, size: int, channels: int, crop: float = 1.0) 
 
 
 def to_picture(pixels: np.ndarray) -> Image.Image:
-    """uint8 (height, width, 1 or 3) as a picture."""
+    """Turn uint8 (height, width, 1 or 3) into a picture."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

@@ -1,4 +1,4 @@
-"""`manifest.json`: what stage `prepare` says of the data that it wrote."""
+"""`manifest.json`: what stage `prepare` says about the data beside it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _TYPES = {
 
 
 def prepared_folder(experiment: str) -> Path:
-    """Output of stage `prepare`; its own name ends it, so no experiment's name makes it a folder of something else."""
+    """Folder that stage `prepare` writes. It ends in the stage's name, so that no experiment's name can imitate it."""
     return Path("runs") / experiment / "prepare"
 
 
 def read_manifest(folder: Path, config: DatasetConfig | None = None) -> dict[str, Any]:
-    """The manifest of prepared data.
+    """Read the manifest of prepared data, and compare it with `config` where one is given.
 
-    Raises `UserError` naming it where it is missing, damaged or incomplete, and the key by which `config`, where
-    given, asks for other data.
+    Raises `UserError` naming the file where it is missing, damaged or incomplete, or the first key of `config` that
+    asks for other data than these.
     """
     path = folder / "manifest.json"
     manifest = read_json(path, "the stage 'prepare'")
@@ -53,7 +53,7 @@ def read_manifest(folder: Path, config: DatasetConfig | None = None) -> dict[str
 
 
 def _staleness(manifest: dict[str, Any], config: DatasetConfig) -> str:
-    """What `config` says otherwise than prepared data, in words; empty where they agree."""
+    """Say in words how `config` contradicts the prepared data; empty where they agree."""
     for key, value in config.facts().items():
         if (there := manifest["params"].get(key)) != value:
             return f"dataset.{key} {there!r}, but params.yaml says {value!r}"
@@ -63,6 +63,7 @@ def _staleness(manifest: dict[str, Any], config: DatasetConfig) -> str:
 
 
 def _wrong(manifest: dict[str, Any]) -> str | None:
+    """Name the first key that is missing or has an impossible value."""
     for key, kind in _TYPES.items():
         if not isinstance(manifest.get(key), kind) or not manifest[key]:
             return key
@@ -82,7 +83,10 @@ def _wrong(manifest: dict[str, Any]) -> str | None:
 
 
 def pixel_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation per channel of uint8 (…, channels), in units of 1 = white, from exact counts."""
+    """Mean and standard deviation of each channel of uint8 (…, channels), where 1 is white.
+
+    From counts of the 256 values, so that the sums are exact, whatever the order of the images.
+    """
     channels = pixels.shape[-1]
     values = np.arange(256, dtype=np.float64) / 255
     mean, std = [], []
@@ -90,6 +94,6 @@ def pixel_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
         counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
         average = float(counts @ values / counts.sum())
         mean.append(round(average, 6))
-        # A channel of one value has nothing to scale.
+        # A channel with a single value has nothing to scale.
         std.append(round(float(np.sqrt(counts @ (values - average) ** 2 / counts.sum())), 6) or 1.0)
     return mean, std

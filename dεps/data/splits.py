@@ -1,4 +1,4 @@
-"""Prepared data as training and evaluation see it."""
+"""Prepared data, as training and evaluation read them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,19 @@ CURE = "run the stage 'prepare' again"
 
 @dataclass(frozen=True)
 class Split:
-    """One split: pixels in memory (`images`), or the names of files to decode (`files`)."""
+    """One split, either as pixels in memory or as files that are decoded whenever they are read.
 
-    labels: Tensor  # int64 (n,)
-    images: Tensor | None  # uint8 (n, size, size, channels)
+    Attributes:
+        labels: int64 (n,).
+        images: pixels uint8 (n, size, size, channels), or None.
+        files, folder: without pixels, the images' names and what reads them.
+        size: side of the images in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        classes: number of classes.
+    """
+
+    labels: Tensor
+    images: Tensor | None
     files: tuple[str, ...] | None
     folder: ImageFolder | None
     size: int
@@ -38,34 +47,42 @@ class Split:
         return len(self.labels)
 
     def part(self, indices: Tensor) -> Split:
-        """The images at `indices` int64 (n,) alone."""
+        """Return a split of the images at `indices` int64 (n,) alone."""
         images = None if self.images is None else self.images[indices]
         files = None if self.files is None else tuple(self.files[index] for index in indices.tolist())
         return replace(self, labels=self.labels[indices], images=images, files=files)
 
     def read(self, indices: Tensor) -> Tensor:
-        """Pixels uint8 (batch, size, size, channels) of the images at `indices` int64 (batch,)."""
+        """Read the images at `indices` int64 (batch,): uint8 (batch, size, size, channels)."""
         if self.images is not None:
             return self.images[indices]
-        rows = [self.folder.read(self.files[index], self.size, self.channels) for index in indices.tolist()]
+        folder, files = self._of_files
+        rows = [folder.read(files[index], self.size, self.channels) for index in indices.tolist()]
         return torch.stack([torch.from_numpy(row.copy()) for row in rows])
 
     def picture(self, index: int) -> Image.Image:
-        """One image as a picture: of a file all of it, uncropped and in its own size."""
-        if self.images is None:
-            return self.folder.picture(self.files[index], self.channels)
-        return to_picture(self.images[index].numpy())
+        """Return one image as a picture; of a file the whole picture, neither resized nor cropped."""
+        if self.images is not None:
+            return to_picture(self.images[index].numpy())
+        folder, files = self._of_files
+        return folder.picture(files[index], self.channels)
+
+    @property
+    def _of_files(self) -> tuple[ImageFolder, tuple[str, ...]]:
+        if self.folder is None or self.files is None:
+            raise ValueError("a split has neither pixels nor files")
+        return self.folder, self.files
 
 
 class PreparedData:
-    """The output folder of stage `prepare`; splits are loaded when first asked for.
+    """Data as stage `prepare` leaves them in a folder; each split is loaded when it is first asked for.
 
-    Raises `UserError` where the data was prepared with another `config`. `from_arrays` takes what is in memory.
+    Raises `UserError` where the data were prepared under another `config`. `from_arrays` takes data from memory.
 
     Attributes:
-        folder: where it lies.
-        manifest: what it is made of, as `manifest.json` says.
-        workers: processes that decode and augment images while others are trained on; 0: none.
+        folder: where the data lie.
+        manifest: contents of `manifest.json`: what the data consist of.
+        workers: number of processes that decode and augment images ahead of training; 0: none.
     """
 
     def __init__(self, folder: Path, config: DatasetConfig) -> None:
@@ -120,17 +137,17 @@ class PreparedData:
 
     @cached_property
     def train(self) -> Split:
-        """What supernets learn from."""
+        """Images that supernets learn from."""
         return self._load("train")
 
     @cached_property
     def validation(self) -> Split:
-        """What everything that chooses may look at."""
+        """Images for everything that chooses: predictor, search, tuning, export."""
         return self._load("validation")
 
     @cached_property
     def test(self) -> Split:
-        """For numbers that are reported, nothing else."""
+        """Images for numbers that are reported, and for nothing else."""
         return self._load("test")
 
     def _load(self, name: str) -> Split:
@@ -164,7 +181,7 @@ class PreparedData:
 
 
 class InMemory(PreparedData):
-    """Data of splits that are there already, by name, and a manifest that fits them."""
+    """Data whose splits are in memory already, with a manifest that describes them."""
 
     def __init__(self, splits: Mapping[str, Split], manifest: dict[str, Any], workers: int = 0) -> None:
         self.folder, self.manifest, self.workers = Path(manifest["name"]), manifest, workers

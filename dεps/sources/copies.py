@@ -1,4 +1,4 @@
-"""Which images are copies: files of equal bytes, or arrays of equal pixels. Splits must not share any."""
+"""Find copies: files of equal bytes, or arrays of equal pixels. No two splits may hold copies of one image."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from dεps.core.hashing import sha256
 from dεps.data.config import DatasetConfig
 from dεps.data.folder import ImageFolder, Listings
 
-#: of each image that has copies, what they share; others are their own
+#: maps each image that has copies to a name that all of them share; an image without copies is not in it
 Copies = Mapping[str, str]
-#: bytes at a file's end that tell most files of equal size apart
+#: number of bytes at the end of a file: they tell most files of equal size apart
 TAIL = 4096
-#: images that are handed to a reading thread at once
+#: number of images that a thread is given at once
 PORTION = 256
 
 
 def file_copies(folder: ImageFolder, names: Sequence[str], workers: int) -> Copies:
-    """The copies among files, each read only as far as it takes to tell it from the others.
+    """Find the copies among files, reading each only as far as it takes to tell it from the others.
 
-    Files of a size that no other has are not opened at all, nor is one of a zip without another's checksum. Raises
+    A file whose size no other has is not opened at all; in a .zip neither is one whose checksum no other has. Raises
     `UserError` naming a file that cannot be read.
     """
     alike = _alike([names], folder.measure)
@@ -36,7 +36,7 @@ def file_copies(folder: ImageFolder, names: Sequence[str], workers: int) -> Copi
 
 
 def array_copies(arrays: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Copies:
-    """The copies among `{split: (images (n, …), labels)}`, which are called `<split>/<row>`."""
+    """Find the copies among `{split: (images (n, …), labels)}`; an image is called `<split>/<row>`."""
     digests = {
         f"{split}/{row}": sha256(image.tobytes())
         for split, (images, _) in arrays.items()
@@ -48,7 +48,7 @@ def array_copies(arrays: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Copies:
 def _alike(
     groups: Iterable[Sequence[str]], key: Callable[[str], Hashable], pool: ThreadPoolExecutor | None = None
 ) -> list[list[str]]:
-    """The groups divided by `key`, without those of one name."""
+    """Divide the groups by `key`, and keep those of two names and more."""
     found: dict[Hashable, list[str]] = defaultdict(list)
     names = [(number, name) for number, group in enumerate(groups) for name in group]
     portions = [names[start : start + PORTION] for start in range(0, len(names), PORTION)]
@@ -59,7 +59,7 @@ def _alike(
 
 
 def shared(listings: Listings, copies: Copies) -> list[tuple[str, str]]:
-    """Each image of a later split that is in an earlier one too, behind its copy there."""
+    """List each image of a later split that is in an earlier one too, as (the copy there, the image)."""
     places: dict[str, tuple[str, str]] = {}
     pairs = []
     for split, items in listings.items():

@@ -1,7 +1,9 @@
-"""From a source to prepared splits: `<split>.safetensors` and `manifest.json`, the same bytes every time.
+"""Turn a source into prepared splits: `<split>.safetensors` and `manifest.json`, the same bytes every time.
 
-A split that fits `in_memory_limit_mb` is kept as pixels: `images` uint8 (n, size, size, channels) and `labels`.
-A larger one keeps `labels` and, in `<split>.files.txt`, the file names relative to the data set's root.
+    source.find() ─► copies ─► held-out splits ─► decode, resize ─► files
+
+Data that fit into `in_memory_limit_mb` are kept as pixels: `images` uint8 (n, size, size, channels) and `labels`
+int64 (n,). Of larger ones, if they are files, only `labels` and, in `<split>.files.txt`, names relative to the root.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ from dεps.sources.registry import source_of
 from dεps.workspace.resume import Checkpoints
 
 Progress = Callable[[Iterable, str, int], Iterable]
-#: (split, hash of its files) to where its decoded images are kept for a later process, if anywhere
+#: (split, hash of its files) to the place where decoded images are kept for a later process, if there is one
 Keeping = Callable[[str, str], Checkpoints | None]
-#: images that are handed to the decoding threads at once
+#: number of images that are handed to the decoding threads at once
 PORTION = 1024
-#: images of a split that stays files, over which mean and standard deviation are estimated
+#: number of images from which mean and standard deviation are estimated, where the data stay files
 STATISTICS_SAMPLE = 10_000
 
 
@@ -42,9 +44,9 @@ def prepare(
     progress: Progress = lambda items, label, total: items,
     keeping: Keeping = lambda split, source: None,
 ) -> dict[str, Any]:
-    """Write the prepared data set to the existing folder `out` and return its manifest.
+    """Write the prepared data set into the existing folder `out` and return its manifest.
 
-    With `keeping`, decoded images are kept for a later process, should this one be interrupted.
+    With `keeping`, decoded images are kept, so that a later process goes on where this one was interrupted.
     """
     found = divided(config, config.download)
     listings, images = found.listings, found.images
@@ -63,11 +65,11 @@ def prepare(
 
 @dataclass(frozen=True)
 class Divided:
-    """A source divided into train, validation and test, nothing decoded or resized.
+    """A source divided into train, validation and test; nothing is decoded or resized yet.
 
     Attributes:
         classes, listings, images: as in `Found`, but with all three splits.
-        held_out: the splits that the source does not have itself; they were taken from train.
+        held_out: the splits that the source does not have itself, and that were therefore taken from train.
         copies: which images are equal.
     """
 
@@ -79,7 +81,7 @@ class Divided:
 
 
 def divided(config: DatasetConfig, download: bool = False) -> Divided:
-    """The images of each split.
+    """List the images of each split.
 
     Raises `AbsentError` where the images are not there and not to be downloaded, else `UserError`.
     """
@@ -98,7 +100,7 @@ def divided(config: DatasetConfig, download: bool = False) -> Divided:
 
 
 def _rows(arrays: Arrays, items: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one split, all of which lie in one split of the source."""
+    """Pick the images and labels of one split; all of them lie in one split of the source."""
     (origin,) = {name.partition("/")[0] for name, _ in items}
     rows = [int(name.partition("/")[2]) for name, _ in items]
     images, labels = arrays[origin]
@@ -106,7 +108,7 @@ def _rows(arrays: Arrays, items: list[tuple[str, int]]) -> tuple[np.ndarray, np.
 
 
 def _check_counts(config: DatasetConfig, images: int, classes: int) -> None:
-    """Whether the source holds what its YAML says of it."""
+    """Raise `UserError` unless the source holds as many images and classes as params say."""
     for key, found in (("class_count", classes), ("train_images", images)):
         expected = getattr(config, key)
         if expected not in (None, found):
@@ -124,9 +126,9 @@ def _resize(images: np.ndarray, labels: np.ndarray, config: DatasetConfig) -> tu
 
 
 def _hold_out(listings: Listings, config: DatasetConfig, classes: list[str], copies: Copies) -> Listings:
-    """Fill missing validation and test splits with a random, class-balanced share of train.
+    """Fill splits that the source lacks with a random share of each class in train.
 
-    Copies stay together: each follows the first of them.
+    Copies stay together: all of them go where the first one goes.
     """
     listings = dict(listings)
     for split in SPLITS[1:]:
@@ -142,9 +144,9 @@ def _hold_out(listings: Listings, config: DatasetConfig, classes: list[str], cop
         for label, items in by_class.items():
             count = round(config.holdout * len(items))
             if not 1 <= count < len(items):
-                least = int(0.5 / config.holdout) + 1
+                least, where = int(0.5 / config.holdout) + 1, config.root or config.source
                 raise UserError(
-                    f"{config.root}: class '{classes[label]}' has too few images in train ({len(items)}) to hold out "
+                    f"{where}: class '{classes[label]}' has too few images in train ({len(items)}) to hold out "
                     f"'{split}'; expected {least} or more, or a larger dataset.holdout than {config.holdout}"
                 )
             chosen = python_rng(config.holdout_seed, f"holdout/{split}", label).sample(items, count)
@@ -168,7 +170,7 @@ def _decode(
     done = saved = _restore(images, checkpoints) if checkpoints else 0
 
     def decoded(pool: ThreadPoolExecutor) -> Iterator[np.ndarray]:
-        # In portions: on an error or Ctrl-C, all that is queued is still decoded before the process ends.
+        # In portions: after an error or Ctrl-C the process ends only once everything in the queue is decoded.
         for start in range(done, len(items), PORTION):
             names = [name for name, _ in items[start : start + PORTION]]
             yield from pool.map(lambda name: folder.read(name, config.image_size, config.channels), names)
@@ -184,7 +186,7 @@ def _decode(
 
 
 def _restore(images: np.ndarray, checkpoints: Checkpoints) -> int:
-    """Fill in what an interrupted process has decoded; returns how many rows."""
+    """Fill in what an interrupted process had decoded; returns the number of rows."""
     done = 0
     for end, path in sorted(checkpoints.intact()):
         piece = load_file(path)["images"]
@@ -205,7 +207,7 @@ def _prepare_files(
         labels[split] = np.array([label for _, label in items], np.int64)
         data = save({"labels": labels[split]})
         (out / f"{split}.safetensors").write_bytes(data)
-        # What no file says that is hashed here: other images may have the same names.
+        # Sizes of the files as well: other images may have the same names.
         form = json.dumps([config.image_size, config.channels, config.crop, [folder.size(name) for name, _ in items]])
         hashes[split] = sha256(names + data + form.encode())
     train = found.listings["train"]
