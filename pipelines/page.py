@@ -6,7 +6,7 @@ from dεps.core.console import say
 from dεps.core.files import write_atomic
 from dεps.core.params import read_params
 from dεps.core.process import guarded
-from dεps.report.page import render
+from dεps.report.page.page import render
 from dεps.report.results import all_results
 from dεps.report.tables import EXPERIMENTS, PAGE
 

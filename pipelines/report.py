@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from dεps.report.kinds import kinds
+from dεps.report.registry import figures
 from dεps.report.results import results_of
 from dεps.report.style import STYLE
 from dεps.report.tables import (
@@ -30,12 +30,12 @@ def work(context: Context, out: Path) -> None:
     """Write each figure as SVG, PDF and PNG, and the tables as Markdown and LaTeX."""
     results = results_of(context.params, context.experiment)
     with plt.style.context(STYLE):
-        for kind in kinds(results):
-            figure = kind.draw(results)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # it is laid out, once for all formats
+        for figure in figures(results):
+            drawn = figure.draw(results)
+            drawn.draw_without_rendering()
+            drawn.set_layout_engine("none")  # it is laid out, once for all formats
             for ending, metadata in FORMATS.items():
-                figure.savefig(out / f"{kind.name}.{ending}", metadata=metadata)
+                drawn.savefig(out / f"{figure.name}.{ending}", metadata=metadata)
     table, title = summary(results), caption(results)
     (out / "results.md").write_text(markdown(table, title), "utf-8")
     (out / "results.tex").write_text(latex(table, title), "utf-8")

@@ -32,7 +32,7 @@ from dεps.training.trunk import FullModelConfig
 from dεps.workspace.identity import FULL_MODEL
 
 if TYPE_CHECKING:
-    from dεps.report.timeline import Bar
+    from dεps.report.figures.timeline import Bar
 
 #: phases with more steps are costed by SAMPLE of them, evenly spaced
 EXACT_STEPS, SAMPLE = 5000, 1000
@@ -103,8 +103,8 @@ class ExperimentPlan:
         }
 
     def bars(self) -> list[Bar]:
-        """For `dεps.report.timeline`."""
-        from dεps.report.timeline import Bar, Span
+        """For `dεps.report.figures.timeline`."""
+        from dεps.report.figures.timeline import Bar, Span
 
         def span(phase: PhasePlan) -> Span:
             return Span(phase.name, phase.start, phase.end, phase.full, phase.teacher, phase.weights, phase.subnets)

@@ -23,11 +23,11 @@ def save_figure(plans: Sequence[ExperimentPlan], path: Path) -> None:
     """Draw the timelines of all experiments into one of `FIGURE_FILES`."""
     import matplotlib.pyplot as plt
 
+    from dεps.report.figures.timeline import blocks
     from dεps.report.style import STYLE
-    from dεps.report.timeline import figure
 
     with plt.style.context(STYLE):
-        drawn = figure([(f"{plan.name} ({plan.dataset}, {plan.space})", plan.bars()) for plan in plans])
+        drawn = blocks([(f"{plan.name} ({plan.dataset}, {plan.space})", plan.bars()) for plan in plans])
         replace_atomic(path, lambda temporary: drawn.savefig(temporary, format=path.suffix[1:]))
 
 

@@ -205,6 +205,11 @@ class Results:
         return read_manifest(prepared_folder(self.experiment))
 
 
+def training_cost(history: pd.DataFrame) -> pd.Series:
+    """Training cost of each seed in some of the records, in 10¹² MACs."""
+    return pd.Series(history.groupby("seed")[_COST].max())
+
+
 def all_results(params: dict[str, Any]) -> list[Results]:
     """Every selected experiment of `params.yaml`."""
     return [results_of(params, name) for name in selected(params, "names")]

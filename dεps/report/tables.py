@@ -9,9 +9,10 @@ import pandas as pd
 from dεps.core.console import say, show_table
 from dεps.core.params import read_params
 from dεps.deploy.export.config import macs_text
-from dεps.report.results import Results, all_results
+from dεps.report.results import Results, all_results, training_cost
 from dεps.report.style import label
 from dεps.tuning.verdict import verdict
+from dεps.workspace.identity import FULL_MODEL
 
 PAGE = Path("reports/index.html")
 #: the folder of each experiment's figures and tables
@@ -42,7 +43,7 @@ def summary(results: Results) -> pd.DataFrame:
     heading = COLUMNS["pareto/largest_top1"][0]
     mean, std = reference["reference/full_model_top1"], reference["reference/full_model_top1_std"]
     several = f" ± {std:.2f}" if len(results.seeds) > 1 else ""
-    cost = results.history[results.history.method == "full_model"].groupby("seed")["cost/train_tmacs"].max().mean()
+    cost = training_cost(matching(results.history, method=FULL_MODEL)).mean()
     training = {COLUMNS["cost/train_tmacs"][0]: f"{cost:.3f}"}
     rows.append({"method": "full model alone", heading: f"{mean:.2f}{several}", **training})
     rows += _alone(results)

@@ -92,7 +92,7 @@ def test_a_change_reruns_what_it_touches(clone):
         "page",
         "track",
     }
-    path = clone.folder / "dεps/report/figures.py"
+    path = clone.folder / "dεps/report/figures/pareto.py"
     path.write_text(path.read_text().replace('"Pareto points"', '"Points"'))
     assert ran(clone.call("dvc", "repro")) == {"report@quick", "page", "track"}
     # Back to the first parameters: nothing is trained, the results come from DVC's cache.

@@ -6,6 +6,15 @@ from tests.report import made_up
 from tests.tuning.tables import write_study
 
 results = made_up.results
+#: of a study in which trials are pruned
+PRUNED = {"objectives": ["accuracy"], "pruner": "asha", "pruner_from": 0.125, "trials": 16}
+
+
+@pytest.fixture
+def study(results, tmp_path):
+    """The made-up results with a study of ten trials."""
+    write_study(tmp_path / "study", Path("runs/quick/tune"), trials=10)
+    return results
 
 
 @pytest.fixture(scope="session")

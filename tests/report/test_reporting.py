@@ -10,7 +10,7 @@ from dεps.core.params import read_params
 from dεps.deploy.export.config import macs_text
 from dεps.methods.registry import looks
 from dεps.report.drawing import mean_std
-from dεps.report.kinds import GROUPS, STUDY_GROUPS, groups, kinds
+from dεps.report.registry import registered
 from dεps.report.results import all_results
 from dεps.report.style import colours, label
 from dεps.report.tables import caption, latex, markdown, other_archs, spread, summary
@@ -19,7 +19,7 @@ from tests.conftest import ROOT, load_space
 from tests.report.made_up import SEARCHED, write_report
 from tests.tuning.tables import write_study
 
-EVERY = [kind for group in GROUPS.values() for kind in group]
+EVERY = [figure.name for figure in registered() if not figure.needs_study]
 
 
 def test_the_table_shows_mean_and_spread_over_seeds(results):
@@ -114,7 +114,7 @@ def test_the_stage_writes_each_figure_in_three_formats(results):
     written = {path.suffix for path in Path("reports").rglob("*") if path.is_file()}
     assert written == {".svg", ".pdf", ".png", ".md", ".tex", ".html"}
     folder = Path("reports/experiments/quick")
-    assert {path.stem for path in folder.glob("*.pdf")} == {kind.name for kind in EVERY}
+    assert {path.stem for path in folder.glob("*.pdf")} == set(EVERY)
     assert all(path.read_bytes().startswith(b"%PDF") for path in folder.glob("*.pdf"))
 
 
@@ -165,20 +165,13 @@ def test_every_method_has_its_own_colour():
 def test_dvc_shows_figures_that_the_report_has_and_plots_that_name_their_run():
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     shown = [Path(path) for path in pipeline["plots"]]
-    assert {path.stem for path in shown} <= {kind.name for kind in EVERY}
+    assert {path.stem for path in shown} <= set(EVERY)
     assert {path.parent.as_posix() for path in shown} == {"reports/experiments/${names[0]}"}
     plots = [plot for stage in pipeline["stages"].values() for plot in stage.get("plots", [])]
     for (options,) in map(dict.values, plots):
         assert options["title"].startswith("${item.experiment} ")
         assert options["x_label"]
         assert "(%)" in options["y_label"]
-
-
-def test_a_study_has_figures_of_its_own(results, tmp_path):
-    assert kinds(results) == EVERY
-    write_study(tmp_path / "study", Path("runs/quick/tune"), trials=10)
-    assert list(groups(results)) == [*GROUPS, *STUDY_GROUPS]
-    assert len({kind.name for kind in kinds(results)}) == len(kinds(results)) == len(EVERY) + 7
 
 
 def exported(budget: str, macs: int, test: float, worse: dict | None = None) -> dict:

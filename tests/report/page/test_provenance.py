@@ -6,15 +6,16 @@ import pytest
 import yaml
 
 from dεps.data.manifest import read_manifest
-from dεps.report import kinds, provenance
+from dεps.report.page import provenance
+from dεps.report.registry import figures, registered
 from dεps.workspace.identity import run_identity
 from tests.conftest import ROOT
 from tests.tuning.tables import write_study
 
 
 @pytest.fixture
-def kind():
-    return kinds.GROUPS["Accuracy of subnets"][0]
+def pareto():
+    return next(figure for figure in registered() if figure.name == "pareto")
 
 
 def test_runs_have_the_identities_that_mlflow_knows(results):
@@ -35,8 +36,8 @@ def test_the_study_has_the_identity_that_mlflow_knows(results, tmp_path):
     assert provenance.runs(results)[-1] == provenance.Run("tune", expected)
 
 
-def test_an_origin_changes_with_what_decides_the_figure_and_with_nothing_else(results, kind):
-    before = provenance.origin(results, kind)
+def test_an_origin_changes_with_what_decides_the_figure_and_with_nothing_else(results, pareto):
+    before = provenance.origin(results, pareto)
     assert before.keys == tuple(
         f"experiments.quick.{key}" for key in ("dataset", "space", "train", "methods", "evaluate", "reference")
     )
@@ -46,12 +47,12 @@ def test_an_origin_changes_with_what_decides_the_figure_and_with_nothing_else(re
     )
     results.params["dataset"]["root"] = "/elsewhere"
     results.params["predict"]["epochs"] = 1
-    assert provenance.origin(results, kind) == before
+    assert provenance.origin(results, pareto) == before
     results.params["train"]["epochs"] = 99
-    assert provenance.origin(results, kind).params != before.params
+    assert provenance.origin(results, pareto).params != before.params
     path = Path("runs/quick/evaluate/rss-1/pareto.csv")
     path.write_text(path.read_text().replace("70.0", "70.5"))
-    after = provenance.origin(results, kind)
+    after = provenance.origin(results, pareto)
     changed = {source for source in before.results if before.results[source] != after.results[source]}
     assert changed == {"evaluate/pareto.csv"}
 
@@ -63,7 +64,7 @@ def test_only_selected_methods_count(results):
 
 
 def test_sources_are_files_with_their_md5_and_the_stage_that_dvc_knows(results):
-    found = provenance.all_sources(results, kinds.kinds(results))
+    found = provenance.all_sources(results, figures(results))
     assert len({file.path for file in found}) == len(found)
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for file in found:
@@ -74,17 +75,17 @@ def test_sources_are_files_with_their_md5_and_the_stage_that_dvc_knows(results):
 
 def test_every_source_is_an_output_that_dvc_hashes_by_file():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for figure in [figure for group in (kinds.GROUPS | kinds.STUDY_GROUPS).values() for figure in group]:
-        for source in figure.sources:
+    for figure in registered():
+        for source in figure.about.sources:
             stage, file = source.split("/")
             outs = [out for kind in ("outs", "metrics", "plots") for out in stages[stage].get(kind, [])]
             paths = [out if isinstance(out, str) else next(iter(out)) for out in outs]
             assert any(path.endswith(f"/{file}") for path in paths), source
-        for key in figure.keys:
+        for key in figure.about.keys:
             assert key in yaml.safe_load((ROOT / "params.yaml").read_text())["experiments"]["quick"]
 
 
-def test_the_drawing_code_is_a_dependency_of_the_stage(kind):
-    code = provenance.code_of(kind)
-    assert code.path == "dεps/report/figures.py"
-    assert code.path in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["report"]["deps"]
+def test_the_drawing_code_is_a_dependency_of_the_stage(pareto):
+    code = provenance.code_of(pareto)
+    assert code == provenance.Source("report", "dεps/report/figures/pareto.py", provenance.md5(ROOT / code.path))
+    assert "dεps/report" in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["report"]["deps"]

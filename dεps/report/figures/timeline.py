@@ -1,7 +1,8 @@
-"""Timelines of training: one bar a method over epochs, split by what a step trains.
+"""What each method trains over its epochs: one bar a method, split by what a step trains.
 
 A bar's lower band is the full model: grey where it learns, hatched where its frozen copy only teaches. Above it, in the
-method's colour, are the subnets, as high as their losses weigh; the ε ramp is a rising wedge.
+method's colour, are the subnets, as high as their losses weigh; the ε ramp is a rising wedge. `deps plan` draws the
+same bars of what has not been trained yet.
 """
 
 from __future__ import annotations
@@ -11,13 +12,29 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from dεps.core.tables import column, matching, records
+from dεps.report.drawing import titled_axes
+from dεps.report.registry import About
+from dεps.report.results import Results
 from dεps.report.style import FAINT, FULL, PAPER, SOFT, colours, label
+from dεps.workspace.identity import FULL_MODEL
 
+ABOUT = About(
+    title="What is trained when",
+    section="Training",
+    order=21,
+    alt="Timeline of the phases of each method over epochs, by what they train",
+    note="Bars are as high as the losses weigh: a rising wedge is the ε ramp. First seed; the others do the same.",
+    sources=("full_model/history.jsonl", "train/history.jsonl"),
+    keys=("dataset", "space", "train", "methods"),
+)
 #: height of a bar, and the full model's part of it where subnets learn too, in rows
 HEIGHT, BAND = 0.56, 0.15
 #: inches a row, and inches for title, axis and legend
@@ -55,21 +72,65 @@ class Bar(NamedTuple):
         return self.spans[-1].end
 
 
-def figure(timelines: Sequence[tuple[str, Sequence[Bar]]], width: float = 5.6) -> Figure:
+def draw(results: Results) -> Figure:
+    """Bars from the first seed's training records."""
+    figure, axes = titled_axes(results, "What is trained when")
+    methods = [FULL_MODEL, *results.methods]
+    bars = [
+        _bar(results, method, matching(results.history, method=method, seed=results.seeds[0])) for method in methods
+    ]
+    figure.set_size_inches(figure.get_figwidth(), ROW * len(bars) + FRAME)
+    draw_bars(figure, axes, bars)
+    return figure
+
+
+def _bar(results: Results, method: str, history: pd.DataFrame) -> Bar:
+    """The phases of one method from its records, one an epoch."""
+    options = results.params["methods"].get(method, {})
+    spans: list[Span] = []
+    step, epoch = column(history, "step"), column(history, "epoch")
+    # The first epoch may be a part of the trunk's, the last one a part of an epoch.
+    per_epoch = step.iloc[0] / epoch.iloc[0]
+    begun = [(name, start) for phases in column(history, "phases").dropna() for name, start in phases.items()]
+    ends = [*(start for _, start in begun[1:]), step.iloc[-1] / per_epoch]
+    for (name, start), end in zip(begun, ends, strict=True):
+        # Those of epochs that the phase has a part of.
+        epochs = [record for record in records(history) if start < record["epoch"] < end + 1]
+        weights = [(min(epoch["epoch"], end), weight) for epoch in epochs if not np.isnan(weight := _weight(epoch))]
+        full = all(not np.isnan(epoch.get("train/loss_full", np.nan)) for epoch in epochs)
+        if weights:
+            # Records hold the weight at an epoch's end; a ramp begins at ε, and may be over before the first of them.
+            ramp, first = options.get("ramp_epochs", 0.0), weights[0][1]
+            begin = (
+                [(start, options.get("epsilon", 0.0)), (min(start + ramp, start + 1), first)]
+                if ramp
+                else [(start, first)]
+            )
+            weights = sorted({*begin, *weights})
+        taught = not full and any(span.full for span in spans)
+        spans.append(Span(name, start, end, full, taught and bool(weights), tuple(weights)))
+    return Bar(method, tuple(spans))
+
+
+def _weight(record: dict[str, float]) -> float:
+    return record.get("train/subnet_weight", np.nan)
+
+
+def blocks(timelines: Sequence[tuple[str, Sequence[Bar]]], width: float = 5.6) -> Figure:
     """One block of bars per (title, bars), one below the other, with one legend."""
-    rows = [len(bars) for _, bars in timelines]
-    result = Figure(figsize=(width, sum(ROW * count + FRAME for count in rows)))
-    blocks = result.subplots(len(rows), squeeze=False, height_ratios=[count + 1.5 for count in rows])[:, 0]
-    for axes, (title, bars) in zip(blocks, timelines, strict=True):
+    counts = [len(bars) for _, bars in timelines]
+    result = Figure(figsize=(width, sum(ROW * count + FRAME for count in counts)))
+    panels = result.subplots(len(counts), squeeze=False, height_ratios=[count + 1.5 for count in counts])[:, 0]
+    for axes, (title, bars) in zip(panels, timelines, strict=True):
         axes.set_title(title, loc="left")
-        draw(axes, bars)
+        draw_bars(result, axes, bars)
     return result
 
 
-def draw(axes: Axes, bars: Sequence[Bar]) -> None:
-    """The bars, phase names and legend on `axes`, whose figure has its final width and about ROW inches a bar."""
+def draw_bars(figure: Figure, axes: Axes, bars: Sequence[Bar]) -> None:
+    """Draw bars, phase names and legend on `axes` of a figure of its final width and about ROW inches a bar."""
     horizon = max(bar.epochs for bar in bars)
-    points_per_epoch = axes.figure.get_figwidth() * 72 * 0.8 / horizon
+    points_per_epoch = figure.get_figwidth() * 72 * 0.8 / horizon
     for row, bar in enumerate(bars):
         colour = colours([bar.method])[bar.method]
         for span in bar.spans:

@@ -1,4 +1,4 @@
-"""What the papers report, typed; the files and their sources are in the folder `published/` beside this module.
+"""What the papers report, typed; the files beside this module, and README.md says where each is from.
 
 Accuracies were read off plots: ±0.05 points.
 """
@@ -14,7 +14,7 @@ import pandas as pd
 
 from dεps.spaces.pareto import mean_pareto_accuracy
 
-FOLDER = Path(__file__).with_name("published")
+FOLDER = Path(__file__).parent
 #: the search space with which each data set's results were published
 SPACES = {"cifar10": "mbv3_32", "cifar100": "mbv3_32", "imagenet100": "mbv3_224", "imagenet1k": "mbv3_224"}
 #: data set and search space of the published medians of random archs

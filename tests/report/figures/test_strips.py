@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dεps.core.errors import UserError
-from dεps.report.strips import FULL_HEIGHT, PALEST, STRONGEST, chosen, strips
+from dεps.report.figures.strips import FULL_HEIGHT, PALEST, STRONGEST, chosen, draw
 from dεps.report.style import colours
 from tests.conftest import load_space
 from tests.report.made_up import SEARCHED
@@ -28,7 +28,7 @@ def test_a_front_without_measurements_shows_what_was_predicted():
 
 
 def test_a_block_a_layer_with_its_kernel_strength_and_height(results):
-    (axes,) = strips(results).axes
+    (axes,) = draw(results).axes
     # Two methods, of each the first and the third arch, which were measured: 3 and 9 layers.
     assert len(axes.patches) == 2 * (3 + 9)
     assert len(axes.lines) == 2 * 6  # layers that the first leaves out
@@ -46,7 +46,7 @@ def test_a_block_a_layer_with_its_kernel_strength_and_height(results):
 
 def test_the_image_size_is_shown_where_it_is_elastic(results):
     results.params["space"]["resolution"] = [20, 28]
-    written = [text.get_text() for text in strips(results).axes[0].texts]
+    written = [text.get_text() for text in draw(results).axes[0].texts]
     assert written.count("28 px") == 4
 
 
@@ -63,7 +63,7 @@ def test_every_space_can_be_drawn(results, name):
     for path in Path("runs/quick/search").rglob("front.csv"):
         archs = [str(arch) for arch in (space.smallest(), space.uniform(3, 5, 4), space.largest())]
         pd.read_csv(path).assign(arch=archs, measured=[1.0, 2.0, 3.0]).to_csv(path, index=False)
-    (axes,) = strips(results).axes
+    (axes,) = draw(results).axes
     layers = [sum(arch.depths) for arch in (space.smallest(), space.uniform(3, 5, 4), space.largest())]
     assert len(axes.patches) == 2 * sum(layers)
 
@@ -73,4 +73,4 @@ def test_an_arch_of_another_space_is_refused_with_its_file(results, text):
     path = Path("runs/quick/search/rss-0/front.csv")
     path.write_text(path.read_text().replace(SEARCHED[1], text))
     with pytest.raises(UserError, match=rf"search/rss-0/front\.csv: column 'arch' holds '{text}'"):
-        strips(results)
+        draw(results)

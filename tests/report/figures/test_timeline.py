@@ -1,6 +1,6 @@
 import pytest
 
-from dεps.report.timeline import HEIGHT, Bar, Span, figure
+from dεps.report.figures.timeline import HEIGHT, Bar, Span, blocks, draw
 
 DEPS = Bar(
     "deps",
@@ -24,7 +24,7 @@ def texts(axes) -> list[str]:
 
 
 def test_a_row_a_method_over_the_longest_ones_epochs():
-    (axes,) = figure([("title", [DEPS, OFA])]).axes
+    (axes,) = blocks([("title", [DEPS, OFA])]).axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["DεpS", "OFA"]
     assert axes.get_xlim()[1] > 20
     assert texts(axes).count("10") == 1
@@ -32,7 +32,7 @@ def test_a_row_a_method_over_the_longest_ones_epochs():
 
 
 def test_phases_that_belong_together_are_named_once():
-    (axes,) = figure([("title", [OFA])]).axes
+    (axes,) = blocks([("title", [OFA])]).axes
     assert texts(axes).count("depth") == 1
     assert texts(axes).count("full model") == 1
     assert texts(axes).count("2") == 2
@@ -40,13 +40,13 @@ def test_phases_that_belong_together_are_named_once():
 
 def test_names_that_do_not_fit_are_left_out():
     long = Bar("rss", (Span("random subnets", 0, 500, False, False, ((0, 1.0), (500, 1.0)), 1),))
-    (axes,) = figure([("title", [DEPS, long])]).axes
+    (axes,) = blocks([("title", [DEPS, long])]).axes
     assert "shrinking" not in texts(axes)
     assert "random subnets" in texts(axes)
 
 
 def test_the_ramp_is_a_wedge_from_the_full_models_band_to_the_top():
-    (axes,) = figure([("title", [DEPS])]).axes
+    (axes,) = blocks([("title", [DEPS])]).axes
     (wedge,) = axes.collections
     vertices = wedge.get_paths()[0].vertices
     at = {epoch: vertices[vertices[:, 0] == epoch][:, 1].min() for epoch in (5, 7, 10)}
@@ -56,12 +56,20 @@ def test_the_ramp_is_a_wedge_from_the_full_models_band_to_the_top():
 
 
 def test_the_legend_names_only_what_is_there():
-    (axes,) = figure([("title", [DEPS._replace(spans=DEPS.spans[:1])])]).axes
+    (axes,) = blocks([("title", [DEPS._replace(spans=DEPS.spans[:1])])]).axes
     assert len(axes.get_legend().get_texts()) == 1
 
 
 def test_numbers_that_are_not_known_are_not_drawn():
     spans = tuple(span._replace(subnets=None) for span in DEPS.spans)
-    (axes,) = figure([("title", [Bar("deps", spans)])]).axes
+    (axes,) = blocks([("title", [Bar("deps", spans)])]).axes
     assert axes.get_xlabel() == "epoch"
     assert "4" not in texts(axes)
+
+
+def test_the_timeline_is_drawn_from_records_and_params(results):
+    (axes,) = draw(results).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["full model", "DεpS", "RSS"]
+    wedge = axes.collections[0].get_paths()[0].vertices
+    assert wedge[:, 0].min() == 2
+    assert 2.5 in wedge[:, 0]  # ramp_epochs

@@ -14,13 +14,12 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dεps.methods.registry import looks
-from dεps.report import provenance
-from dεps.report.drawing import FigureKind
-from dεps.report.highlights import certainty, highlights
-from dεps.report.kinds import groups, kinds
+from dεps.report.page import provenance
+from dεps.report.page.highlights import certainty, highlights
+from dεps.report.page.svg import inline
+from dεps.report.registry import FigureFile, figures, sections
 from dεps.report.results import Results
 from dεps.report.style import colours, label
-from dεps.report.svg import inline
 from dεps.report.tables import (
     caption,
     latex,
@@ -64,7 +63,7 @@ def _others(folder: Path, shown: set[str]) -> list[dict[str, str]]:
 
 def _section(results: Results, folder: Path) -> dict[str, Any]:
     table, title = summary(results), caption(results)
-    parts = [_group(results, heading, found, folder) for heading, found in groups(results).items()]
+    parts = [_group(results, heading, found, folder) for heading, found in sections(results).items()]
     if results.has_study:
         own = study_table(results)
         study = {"table": own.rename(columns={"": "trial"}), "caption": study_caption(results)}
@@ -86,28 +85,29 @@ def _section(results: Results, folder: Path) -> dict[str, Any]:
         "models": models,
         "groups": parts,
         "runs": provenance.runs(results),
-        "files": provenance.all_sources(results, kinds(results)),
+        "files": provenance.all_sources(results, figures(results)),
         "data": provenance.data_digest(results),
         "images": results.manifest["sha256"],
         "params": yaml.safe_dump(provenance.determinants(results), sort_keys=False, allow_unicode=True),
     }
 
 
-def _group(results: Results, heading: str, found: Sequence[FigureKind], folder: Path) -> dict[str, Any]:
+def _group(results: Results, heading: str, found: Sequence[FigureFile], folder: Path) -> dict[str, Any]:
     name = results.experiment
-    figures = [
+    others = other_archs(results)
+    shown = [
         {
-            "id": f"{name}-{kind.name}",
-            "kind": kind,
-            "note": kind.note + (f" {others}." if kind.points and (others := other_archs(results)) else ""),
-            "svg": inline(folder / f"{kind.name}.svg", f"{name}-{kind.name}"),
-            "file": f"experiments/{name}/{kind.name}.svg",
-            "pdf": _data_uri("application/pdf", (folder / f"{kind.name}.pdf").read_bytes()),
-            "origin": provenance.origin(results, kind),
+            "id": f"{name}-{figure.name}",
+            "about": figure.about,
+            "note": figure.about.note + (f" {others}." if figure.about.compares_points and others else ""),
+            "svg": inline(folder / f"{figure.name}.svg", f"{name}-{figure.name}"),
+            "file": f"experiments/{name}/{figure.name}.svg",
+            "pdf": _data_uri("application/pdf", (folder / f"{figure.name}.pdf").read_bytes()),
+            "origin": provenance.origin(results, figure),
         }
-        for kind in found
+        for figure in found
     ]
-    return {"id": f"{name}-{slug(heading)}", "heading": heading, "figures": figures}
+    return {"id": f"{name}-{slug(heading)}", "heading": heading, "figures": shown}
 
 
 def _table_files(table: pd.DataFrame, title: str, name: str) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dεps.report.registry import registered
 from tests.tools.browser import DESKTOP, PHONE, screenshots, visit
 
 pytestmark = pytest.mark.slow
@@ -44,7 +45,7 @@ def test_every_figure_is_there_and_nothing_is_wider_than_the_window(there):
     sizes = there.page.eval_on_selector_all(
         ".plot svg", "all => all.map(one => [one.getBoundingClientRect().width, one.getBoundingClientRect().height])"
     )
-    assert len(sizes) == 15
+    assert len(sizes) == len(registered())
     assert all(width > 300 and height > 100 for width, height in sizes)
     assert there.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     for text in there.page.locator("h1, h2, h3, p, dd, figcaption").all()[:40]:

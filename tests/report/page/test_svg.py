@@ -1,8 +1,8 @@
 import matplotlib.pyplot as plt
 import pytest
 
+from dεps.report.page.svg import inline, themed
 from dεps.report.style import INK, PAPER, STYLE
-from dεps.report.svg import inline, themed
 
 
 @pytest.fixture

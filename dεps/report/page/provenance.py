@@ -6,19 +6,19 @@ code, parameters and inputs that gave it, so it leads to a commit; a run's ident
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dεps.core.hashing import digest, md5
-from dεps.report.drawing import FigureKind
+from dεps.report.registry import FigureFile
 from dεps.report.results import Results
 from dεps.tuning.identity import STAGE, study_digest
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, run_identity, standalone_method
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+#: the folder that paths of code are written from
+ROOT = Path(__file__).resolve().parents[3]
 #: stages with one instance a method and seed
 _PER_RUN = ("train", "evaluate", "predict", "search")
 
@@ -113,28 +113,27 @@ def sources(results: Results, source: str) -> list[Source]:
     ]
 
 
-def origin(results: Results, kind: FigureKind) -> Origin:
+def origin(results: Results, figure: FigureFile) -> Origin:
     """What one figure of an experiment was drawn from."""
-    files = {source: sources(results, source) for source in kind.sources}
+    files = {source: sources(results, source) for source in figure.about.sources}
     return Origin(
-        code=code_of(kind),
-        keys=tuple(f"experiments.{results.experiment}.{key}" for key in kind.keys),
-        params=digest(determinants(results, kind.keys)),
+        code=code_of(figure),
+        keys=tuple(f"experiments.{results.experiment}.{key}" for key in figure.about.keys),
+        params=digest(determinants(results, figure.about.keys)),
         data=data_digest(results),
         results={source: digest([[file.path, file.md5] for file in found]) for source, found in files.items()},
-        runs=tuple(dict.fromkeys(name for source in kind.sources for name in _run_names(results, source))),
+        runs=tuple(dict.fromkeys(name for source in figure.about.sources for name in _run_names(results, source))),
     )
 
 
-def code_of(kind: FigureKind) -> Source:
-    """The module that draws a figure, as stage `report` depends on it."""
-    path = Path(sys.modules[kind.draw.__module__].__file__)
-    return Source("report", path.resolve().relative_to(ROOT).as_posix(), md5(path))
+def code_of(figure: FigureFile) -> Source:
+    """The file that draws a figure, as stage `report` depends on it."""
+    return Source("report", figure.file.resolve().relative_to(ROOT).as_posix(), md5(figure.file))
 
 
-def all_sources(results: Results, kinds: Iterable[FigureKind]) -> list[Source]:
-    """Every file that any of the figures shows, once, by stage in the order of `kinds`."""
-    names = dict.fromkeys(source for kind in kinds for source in kind.sources)
+def all_sources(results: Results, figures: Iterable[FigureFile]) -> list[Source]:
+    """Every file that any of the figures shows, once, by stage in the figures' order."""
+    names = dict.fromkeys(source for figure in figures for source in figure.about.sources)
     return [file for source in names for file in sources(results, source)]
 
 

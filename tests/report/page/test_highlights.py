@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dεps.core.files import read_json, write_json
-from dεps.report.highlights import certainty, highlights
+from dεps.report.page.highlights import certainty, highlights
 
 
 def values(results):

@@ -12,12 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from dεps.core.errors import UserError
+from dεps.core.tables import matching, records
 from dεps.report.drawing import three_digits
+from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import FAINT, INK, SOFT, colours, label
 from dεps.spaces.space import Arch, Block, SearchSpace
 from dεps.workspace.tables import CURE
 
+ABOUT = About(
+    title="Searched archs, layer by layer",
+    section="Prediction and search",
+    order=32,
+    alt="Up to three searched archs of each method as strips of blocks: one block a layer, its height the expand "
+    "ratio, its strength and number the kernel, beside MACs and top-1",
+    note="Archs of each front whose accuracy on validation was measured, spread by MACs.",
+    sources=("search/front.csv",),
+    keys=("dataset", "space", "train", "methods", "evaluate", "predict", "search"),
+)
 #: archs a method
 SHOWN = 3
 #: of a row's height, and rows between two methods
@@ -41,28 +53,29 @@ def chosen(front: pd.DataFrame) -> list[Strip]:
     """Up to `SHOWN` archs of one front, evenly spread by MACs: measured ones where there are any."""
     measured = front.dropna(subset=["measured"])
     known = len(measured) > 0
-    table = (measured if known else front).sort_values("macs", kind="stable")
-    places = np.unique(np.linspace(0, len(table) - 1, min(SHOWN, len(table))).round().astype(int))
-    rows = [table.iloc[place] for place in places]
+    archs = records((measured if known else front).sort_values("macs", kind="stable"))
+    places = np.unique(np.linspace(0, len(archs) - 1, min(SHOWN, len(archs))).round().astype(int))
+    top1 = "measured" if known else "predicted"
     return [
-        Strip(Arch.parse(row.arch), row.macs / 1e6, row.measured if known else row.predicted, known) for row in rows
+        Strip(Arch.parse(row["arch"]), row["macs"] / 1e6, row[top1], known)
+        for row in (archs[place] for place in places)
     ]
 
 
-def strips(results: Results) -> Figure:
+def draw(results: Results) -> Figure:
     """A few searched archs of each method's supernet, of the first seed.
 
     Raises `UserError` naming the file that holds an arch of another space.
     """
     space, seed = results.space, results.seeds[0]
-    searched = results.searched[results.searched.seed == seed]
-    for row in searched.itertuples():
-        if not space.writes(row.arch):
-            file = results.folder / "search" / f"{row.method}-{seed}" / "front.csv"
-            raise UserError(f"{file}: column 'arch' holds {row.arch!r}, no arch of the space; {CURE}")
-    found = {method: chosen(searched[searched.method == method]) for method in results.methods}
-    count = sum(map(len, found.values()))
-    height = count + BETWEEN * (len(found) - 1)
+    searched = matching(results.searched, seed=seed)
+    for found in records(searched):
+        if not space.writes(found["arch"]):
+            file = results.folder / "search" / f"{found['method']}-{seed}" / "front.csv"
+            raise UserError(f"{file}: column 'arch' holds {found['arch']!r}, no arch of the space; {CURE}")
+    strips = {method: chosen(matching(searched, method=method)) for method in results.methods}
+    count = sum(map(len, strips.values()))
+    height = count + BETWEEN * (len(strips) - 1)
     figure = Figure(figsize=(7.2, 1.2 + ROW * height))
     axes = figure.subplots()
     axes.set_title(f"Searched archs, layer by layer ({results.manifest['name']}, seed {seed})", loc="left", pad=20)
@@ -70,10 +83,10 @@ def strips(results: Results) -> Figure:
     sizes = len(space.resolution) > 1
     end = slots[-1][-1] + (2.8 if sizes else 1)
     row = 0.0
-    for method, rows in found.items():
-        axes.text(-1.0, row + (len(rows) - 1) / 2, label(method), ha="right", va="center", fontweight="bold")
-        for strip in rows:
-            _draw(axes, row, strip, space, slots, colours([method])[method])
+    for method, own in strips.items():
+        axes.text(-1.0, row + (len(own) - 1) / 2, label(method), ha="right", va="center", fontweight="bold")
+        for strip in own:
+            _draw_strip(axes, row, strip, space, slots, colours([method])[method])
             mark = "" if strip.measured else " predicted"
             if sizes:
                 axes.text(end + 0.3, row, f"{strip.arch.resolution} px", ha="right", va="center", fontsize=8)
@@ -101,7 +114,9 @@ def _slots(space: SearchSpace) -> Iterator[list[float]]:
         left += depth + GAP
 
 
-def _draw(axes: Axes, row: float, strip: Strip, space: SearchSpace, slots: list[list[float]], colour: str) -> None:
+def _draw_strip(
+    axes: Axes, row: float, strip: Strip, space: SearchSpace, slots: list[list[float]], colour: str
+) -> None:
     bottom = row + FULL_HEIGHT / 2
     kernels, widest = _kernels(space), _widest(space)
     for stage, places in zip(strip.arch.stages, slots, strict=True):
@@ -109,7 +124,7 @@ def _draw(axes: Axes, row: float, strip: Strip, space: SearchSpace, slots: list[
             height = FULL_HEIGHT * block.expand / widest
             strength = _strength(block, kernels)
             axes.bar(place + 0.46, -height, 0.92, bottom, color=colour, alpha=strength, linewidth=0)
-            axes.text(place + 0.46, bottom - 0.06, block.kernel, ha="center", va="bottom", fontsize=6, color=INK)
+            axes.text(place + 0.46, bottom - 0.06, str(block.kernel), ha="center", va="bottom", fontsize=6, color=INK)
         for place in places[len(stage) :]:
             axes.plot([place + 0.1, place + 0.82], [bottom - 0.02] * 2, color=FAINT, linewidth=1.0)
 

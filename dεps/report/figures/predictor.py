@@ -1,0 +1,53 @@
+"""Predicted over measured accuracy of archs that the predictor had not seen, one panel a method, with its τ."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.figure import Figure
+
+from dεps.core.tables import column, matching
+from dεps.report.drawing import heading, titled_panels
+from dεps.report.registry import About
+from dεps.report.results import Results
+from dεps.report.style import SOFT, colours, label
+from dεps.report.tables import predictor_tau
+
+ABOUT = About(
+    title="Accuracy predictor",
+    section="Prediction and search",
+    order=30,
+    alt="Scatter plots of predicted over measured accuracy of unseen archs, one panel a method, with Kendall's τ",
+    note="The closer to the diagonal, the better; τ = 1 would order all archs rightly. Each arch is predicted by "
+    "what was fitted without it; ± is the standard deviation over folds. Beside it the τ of MACs alone and the "
+    "ceiling: the τ between the same archs' accuracies on validation and on test, about as far as noise lets "
+    "any predictor come. It is for comparison: nothing is chosen by test accuracy.",
+    sources=("predict/predictions.csv", "predict/metrics.json"),
+    keys=("dataset", "space", "train", "methods", "evaluate", "predict"),
+)
+
+
+def draw(results: Results) -> Figure:
+    """One panel a method, three in a row, with a dot an arch."""
+    columns = min(3, len(results.methods))
+    lines = math.ceil(len(results.methods) / columns)
+    title = heading(results, "Accuracy predictor, cross-validated")
+    figure, panels = titled_panels(title, lines, columns, 6.4, 0.9 + 1.75 * lines, sharex=True, sharey=True)
+    values = results.predictions[["measured", "predicted"]].to_numpy()
+    ends = [values.min(), values.max()]
+    for axes, method in zip(panels, results.methods, strict=False):
+        own, metrics = matching(results.predictions, method=method), matching(results.metrics, method=method)
+        axes.plot(ends, ends, color=SOFT, linewidth=0.8, zorder=1)
+        colour = colours([method])[method]
+        axes.plot(own.measured, own.predicted, "o", color=colour, alpha=0.75, markersize=4, markeredgewidth=0)
+        axes.set_title(
+            f"{label(method)}   τ = {predictor_tau(metrics)}", fontsize=8.5, fontweight="normal", loc="left", pad=5
+        )
+        macs, ceiling = (column(metrics, f"predictor/{name}_kendall_tau").mean() for name in ("macs", "ceiling"))
+        text = f"MACs {macs:.2f}\nceiling {ceiling:.2f}\nn = {len(own)}"
+        axes.text(0.97, 0.04, text, transform=axes.transAxes, ha="right", color=SOFT, fontsize=7.5)
+    for axes in panels[len(results.methods) :]:
+        axes.set_visible(False)
+    figure.supxlabel("measured top-1 on validation (%)", fontsize=9)
+    figure.supylabel("predicted (%)", fontsize=9)
+    return figure

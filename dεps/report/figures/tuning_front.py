@@ -1,0 +1,50 @@
+"""Mean Pareto accuracy over training cost of all trials, with the default and the other methods marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from dεps.core.tables import matching
+from dεps.report.drawing import BESIDE
+from dεps.report.registry import About
+from dεps.report.results import Results
+from dεps.report.study import DEPS, TOP1, complete, study_axes
+from dεps.report.style import FAINT, FULL, colours, label
+
+ABOUT = About(
+    title="Accuracy and cost",
+    section="Study",
+    order=50,
+    alt="Scatter plot of accuracy over training cost of all trials, with their front and the other methods",
+    note="The ring is the trial in best.yaml, the star DεpS as preset; diamonds are the other methods.",
+    sources=("tune/trials.csv", "train/summary.json", "evaluate/metrics.json", "evaluate/pareto.csv"),
+    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning", "methods"),
+    compares_points=True,
+)
+
+
+def draw(results: Results) -> Figure:
+    """One dot a trial; methods of the study's seed."""
+    figure, axes = study_axes(results, "Accuracy against training cost")
+    trials = complete(results)
+    axes.plot(trials.train_tmacs, trials.val_top1, "o", color=FAINT, label="trial", markersize=4.5)
+    best = trials[trials.front].sort_values("train_tmacs")
+    axes.plot(best.train_tmacs, best.val_top1, "o-", color=DEPS, label="front of the trials", linewidth=1.2)
+    default = complete(results, point="base")
+    star: dict[str, Any] = {"linestyle": "", "marker": "*", "markersize": 12, "color": FULL}
+    axes.plot(default.train_tmacs, default.val_top1, **star, label="DεpS as preset")
+    chosen = trials[trials.best]
+    ring: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 11, "markerfacecolor": "none", "color": DEPS}
+    axes.plot(chosen.train_tmacs, chosen.val_top1, **ring, label="best.yaml")
+    for method in results.methods:
+        own = matching(results.metrics, method=method, seed=results.params["tuning"]["seed"])
+        if method != "deps" and len(own) and "pareto/mean_val_top1" in own:
+            colour = colours([method])[method]
+            axes.plot(
+                own["cost/train_tmacs"], own["pareto/mean_val_top1"], "D", color=colour, label=label(method), zorder=3
+            )
+    axes.set(xlabel="training cost (10¹² MACs)", ylabel=f"mean Pareto {TOP1}")
+    axes.legend(**BESIDE)
+    return figure

@@ -1,0 +1,40 @@
+"""How much of the variance between trials each option explains, by fANOVA."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dεps.core.tables import column
+from dεps.report.registry import About
+from dεps.report.results import Results
+from dεps.report.study import DEPS, OPTIONS, complete, study_axes
+from dεps.report.style import FAINT
+
+ABOUT = About(
+    title="Importance of options",
+    section="Study",
+    order=51,
+    alt="Bar chart of the share of the variance that each option explains",
+    note="Of all complete trials, by fANOVA; with few trials it says little.",
+    sources=("tune/trials.csv", "tune/importance.csv"),
+    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning"),
+)
+
+
+def draw(results: Results) -> Figure:
+    """Two bars an option: its share of the variance of accuracy and of training cost."""
+    figure, axes = study_axes(results, "What matters")
+    table = results.importance
+    if not len(table):
+        axes.text(0.5, 0.5, "too few complete trials to tell", ha="center", transform=axes.transAxes)
+        return figure
+    table = table.sort_values("accuracy")
+    places = np.arange(len(table))
+    axes.barh(places + 0.2, table.accuracy, 0.38, color=DEPS, label="mean Pareto accuracy")
+    axes.barh(places - 0.2, table.cost, 0.38, color=FAINT, label="training cost")
+    axes.set_yticks(places, [OPTIONS[name] for name in column(table, "option")])
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(f"share of the variance (fANOVA; {len(complete(results))} complete trials)")
+    axes.legend(loc="lower right")
+    return figure

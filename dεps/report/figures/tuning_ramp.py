@@ -1,0 +1,25 @@
+"""DεpS with and without the ε ramp: the full model's dip at shrink start, and the fronts."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from dεps.report.registry import About
+from dεps.report.results import Results
+from dεps.report.study import draw_ablation
+
+ABOUT = About(
+    title="ε ramp",
+    section="Ablations",
+    order=41,
+    alt="The full model's accuracy over epochs and the fronts, with and without the ramp",
+    note="Left, the full model around shrink start; right, the fronts, with the gain of each point above it.",
+    sources=("tune/trials.csv", "tune/points.csv", "tune/curves.csv", "full_model/history.jsonl"),
+    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning"),
+)
+
+
+def draw(results: Results) -> Figure:
+    """The earliest pair of trials that differ in the ramp only."""
+    column, published = "val/largest_top1", ["deps", "deps_no_epsilon"]
+    return draw_ablation(results, "The ε ramp", "ramp_epochs", 0.0, "ramp", column, "full model", published)

@@ -1,0 +1,80 @@
+"""The figures of a report: every file of the folder `figures` is one, found by its name.
+
+A figure's file holds `ABOUT`, what is said about the figure, and `draw(results)`, which returns it. Nothing else names
+it: the stage draws what is registered here, the page shows it with its provenance, and the tests run over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from dεps.report.results import Results
+
+FOLDER = Path(__file__).parent / "figures"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a figure's file says about it."""
+
+    title: str
+    #: heading on the page; a new one makes a new section
+    section: str
+    #: place on the page, ascending; sections come in the order of their first figures
+    order: int
+    #: what it looks like, for those who cannot see it
+    alt: str
+    #: how to read it
+    note: str
+    #: result files that it shows, as `<stage>/<file>`; one of stage `tune` needs a study
+    sources: tuple[str, ...]
+    #: sections of the experiment's params that decide what it shows
+    keys: tuple[str, ...]
+    #: whether it sets methods' Pareto points side by side: its note then names methods whose points are other archs
+    compares_points: bool = False
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """A registered figure."""
+
+    #: of its file, and of the files that are written of it
+    name: str
+    file: Path
+    about: About
+    draw: Callable[[Results], Figure]
+
+    @property
+    def needs_study(self) -> bool:
+        """Whether it can only be drawn of an experiment with a study."""
+        return any(source.startswith("tune/") for source in self.about.sources)
+
+
+@cache
+def registered() -> tuple[FigureFile, ...]:
+    """All figures, in the page's order."""
+    found = []
+    for file in FOLDER.glob("*.py"):
+        if file.stem != "__init__":
+            module = import_module(f"dεps.report.figures.{file.stem}")
+            found.append(FigureFile(file.stem, file, module.ABOUT, module.draw))
+    return tuple(sorted(found, key=lambda figure: (figure.about.order, figure.name)))
+
+
+def figures(results: Results) -> list[FigureFile]:
+    """The figures of an experiment: those of its study only where it has one."""
+    return [figure for figure in registered() if results.has_study or not figure.needs_study]
+
+
+def sections(results: Results) -> dict[str, list[FigureFile]]:
+    """The same by their headings."""
+    found: dict[str, list[FigureFile]] = {}
+    for figure in figures(results):
+        found.setdefault(figure.about.section, []).append(figure)
+    return found

@@ -1,0 +1,174 @@
+"""What figures of a study share: titles, options, and the comparison of two trials that differ in one option.
+
+All accuracies are on validation. Trials have one seed, so a figure shows differences between single runs, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from dεps.core.tables import matching, records
+from dεps.report.drawing import titled_panels
+from dεps.report.published import dataset_of, pareto_points
+from dεps.report.results import Results
+from dεps.report.style import SOFT, colours
+from dεps.workspace.identity import FULL_MODEL
+
+#: how figures call options
+OPTIONS = {
+    "shrink_start": "shrink start",
+    "ramp_shape": "ramp shape",
+    "ramp_epochs": "ramp (epochs)",
+    "epsilon": "ε",
+    "temperature": "temperature",
+}
+DEPS = colours(["deps"])["deps"]
+TOP1 = "top-1 on validation (%)"
+#: of the variants that one panel shows
+MARKERS = "os^Dv"
+
+
+def study_title(results: Results, title: str) -> str:
+    """The title with the data's name and the number of trials."""
+    return f"{title} ({results.manifest['name']}, {len(results.trials)} trials, 1 seed)"
+
+
+def study_axes(results: Results, title: str) -> tuple[Figure, Axes]:
+    """A figure of one panel below its `study_title`, and the panel."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_title(study_title(results, title), loc="left")
+    return figure, axes
+
+
+def study_panels(
+    results: Results, title: str, columns: int = 2, width: float = 7.6, height: float = 3.4, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A row of panels below their `study_title`, `width` by `height` inches, and the panels."""
+    return titled_panels(study_title(results, title), 1, columns, width, height, sharey=sharey)
+
+
+def complete(results: Results, **values: object) -> pd.DataFrame:
+    """The trials that were not pruned, and whose columns hold the given values."""
+    return matching(results.trials, state="complete", **values)
+
+
+def front(results: Results, trial: dict[str, Any]) -> pd.DataFrame:
+    """The Pareto points of a trial by ascending MACs: name, macs, val_top1."""
+    return matching(results.trial_points, trial=trial["trial"]).sort_values("macs")
+
+
+class Variant(NamedTuple):
+    """One variant in an ablation: its curve over epochs, its front, how it is called and drawn."""
+
+    name: str
+    #: epoch, and the column that is shown
+    curve: pd.DataFrame
+    #: macs, val_top1
+    front: pd.DataFrame
+    style: dict[str, Any]
+
+
+def draw_ablation(
+    results: Results,
+    title: str,
+    option: str,
+    off: object,
+    what: str,
+    column: str,
+    curve: str,
+    published: Sequence[str] = (),
+    others: Sequence[Variant] = (),
+) -> Figure:
+    """Two trials of the study that differ in one option only: curves over epochs on the left, fronts on the right.
+
+    Args:
+        option, off: the option's key, and its value that switches it off.
+        what: the option, in "with …" and "without …".
+        column, curve: of the records that are drawn on the left, and what it is the accuracy of.
+        published: the paper's variants that are drawn with the fronts.
+        others: variants beside these two.
+    """
+    figure, (left, right) = study_panels(results, title)
+    pairs = _pairs(results, option, off)
+    if not pairs:
+        for axes in (left, right):
+            axes.text(0.5, 0.5, "the study has no such pair of trials", ha="center", transform=axes.transAxes)
+        return figure
+    # The pair of the earliest start: there is most to see.
+    with_it, without = min(pairs, key=lambda pair: pair[0]["shrink_start"])
+    variants = [
+        _variant(results, with_it, f"with {what}", column, color=DEPS, marker="o"),
+        _variant(results, without, f"without {what}", column, color=SOFT, linestyle="--", marker="s"),
+        *others,
+    ]
+    for one in variants:
+        left.plot(one.curve.epoch, one.curve[column], label=one.name, markersize=4, **one.style)
+        right.plot(one.front.macs / 1e6, one.front.val_top1, label=one.name, markersize=4, **one.style)
+    _name_gains(right, variants[0].front, variants[1].front)
+    start = round(with_it["shrink_start"] * results.params["train"]["epochs"])
+    left.axvline(start, color=SOFT, linewidth=0.8, linestyle=":")
+    label = f"epoch (dotted: shrink start, {with_it['shrink_start']:.0%})"
+    left.set(xlabel=label, ylabel=f"{curve}, validation (%)")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.legend(fontsize=8)
+    handles = draw_published_variants(right, results, published)
+    if handles:
+        right.legend(handles=handles, fontsize=8)
+    right.set(xlabel="MACs (millions); numbers: gain in points", ylabel=TOP1)
+    return figure
+
+
+def _pairs(results: Results, option: str, off: object) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Given points that differ in `option` only: (as in base, off)."""
+    points = [trial for trial in records(complete(results)) if trial["point"] != ""]
+    keys = [key for key in [*OPTIONS, "distill"] if key != option]
+    pairs = []
+    for without in points:
+        if without[option] == off:
+            same = [one for one in points if one[option] != off and all(one[key] == without[key] for key in keys)]
+            pairs += [(one, without) for one in same[:1]]
+    return pairs
+
+
+def _variant(results: Results, trial: dict[str, Any], name: str, column: str, **style: Any) -> Variant:
+    """A trial, its curve with the trunk's before it."""
+    own = matching(results.trial_curves, trial=trial["trial"])
+    trunk = matching(results.history, method=FULL_MODEL, seed=results.params["tuning"]["seed"])
+    whole = pd.concat([trunk[trunk.epoch < own.epoch.min()], own])
+    return Variant(name, whole.dropna(subset=[column])[["epoch", column]], front(results, trial), style)
+
+
+def _name_gains(axes: Axes, with_it: pd.DataFrame, without: pd.DataFrame) -> None:
+    """Write what each point gains along the upper edge, in points of top-1."""
+    both = with_it.merge(without, on=["name", "macs"], suffixes=("", "_off"))
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.2 * (high - low))
+    gap, right = 0.035 * (both.macs.max() - both.macs.min()) / 1e6, float("-inf")
+    for point in records(both):
+        right = max(point["macs"] / 1e6, right + gap)
+        gain, place = f"{point['val_top1'] - point['val_top1_off']:+.1f}", (right, axes.get_ylim()[1])
+        axes.annotate(gain, place, rotation=90, fontsize=7, color=SOFT, ha="center", va="top")
+
+
+def draw_published_variants(axes: Axes, results: Results, names: Sequence[str]) -> list[Line2D]:
+    """Draw the paper's fronts of these variants where the data and the space are the paper's; their legend's entry."""
+    points = pareto_points(dataset_of(results.params) or "")
+    there = [name for name in names if name in points]
+    if len(there) < 2:  # the variants were published for one data set only
+        return []
+    style: dict[str, Any] = {"linestyle": ":", "linewidth": 0.9, "markerfacecolor": "none", "markersize": 4}
+    strengths = np.linspace(0.45, 1.0, len(there))
+    for number, name in enumerate(there):
+        macs, top1 = [point.macs / 1e6 for point in points[name]], [point.top1 for point in points[name]]
+        colour = SOFT if name.endswith("epsilon") else DEPS
+        axes.plot(macs, top1, color=colour, alpha=strengths[number], marker=MARKERS[number], **style)
+    return [Line2D([], [], color=SOFT, marker="o", label="published (±0.05, test)", **style)]

@@ -1,0 +1,30 @@
+import pytest
+
+from dεps.report.figures import pareto, population
+from dεps.report.style import colours
+from tests.report.figures.legends import texts
+
+
+def test_population_lines_are_medians_per_bucket_and_method(results):
+    (axes,) = population.draw(results).axes
+    expected = results.population.groupby(["method", "bucket"]).test_top1.median()
+    for method in results.methods:
+        line = next(line for line in axes.lines if line.get_color() == colours([method])[method])
+        assert line.get_ydata().tolist() == pytest.approx(expected[method].tolist())
+    assert "up to 4 archs a" in axes.get_legend().get_title().get_text()
+    bars = axes.containers[0].lines[2][0].get_segments()
+    quarters = (
+        results.population[results.population.method == "deps"].groupby("bucket").test_top1.quantile([0.25, 0.75])
+    )
+    assert bars[0][:, 1].tolist() == pytest.approx(quarters[0].tolist())
+
+
+def test_published_medians_stand_beside_ours_in_their_own_space(results):
+    results.params["dataset"]["name"], results.params["space"]["name"] = "cifar100", "mbv3_32_rss"
+    (axes,) = population.draw(results).axes
+    assert texts(axes.get_legend()) == ["DεpS", "RSS", "published (±0.05)"]
+    (published,) = [line for line in axes.lines if line.get_linestyle() == "--"]  # of RSS; there are none of DεpS
+    assert published.get_color() == colours(["rss"])["rss"]
+    assert published.get_xdata().tolist() == [4, 6, 8, 10, 12, 14]
+    assert published.get_ydata()[0] == 51.9
+    assert "published (±0.05)" not in texts(pareto.draw(results).axes[0].get_legend())
