@@ -15,6 +15,7 @@ from dεps.core.errors import UserError
 from dεps.core.files import read_json, read_numbers, read_records
 from dεps.core.params import section, selected
 from dεps.core.schema import check_plain, structured
+from dεps.core.tables import records, where
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import remarks
@@ -65,7 +66,7 @@ class Results:
     def pareto(self) -> pd.DataFrame:
         """Pareto points: name, arch, macs, params, val_top1, test_top1."""
         table = self.table("evaluate", "pareto.csv", ["pareto", *MEASURED], ["name", "arch"])
-        return table[table.pareto.astype(bool)]
+        return where(table, table.pareto.astype(bool))
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -83,7 +84,9 @@ class Results:
     def other_archs(self) -> dict[str, tuple[str, ...]]:
         """Archs of the Pareto points of each method whose points are others than the whole space's."""
         usual = set(self.space_points.arch)
-        points = {method: tuple(dict.fromkeys(own.arch)) for method, own in self.pareto.groupby("method", sort=False)}
+        points = {
+            str(method): tuple(dict.fromkeys(own.arch)) for method, own in self.pareto.groupby("method", sort=False)
+        }
         return {method: archs for method, archs in points.items() if set(archs) != usual}
 
     @cached_property
@@ -137,7 +140,7 @@ class Results:
         """Archs trained alone, one row an arch and seed: name, arch, macs, params, seed, test_top1, train_tmacs."""
         texts = ["standalone", "name", "arch"]
         table = read_table(self.folder / "reference" / "standalone.csv", ["seed", "macs", "params", "test_top1"], texts)
-        runs = [self.folder / "standalone" / f"{row.standalone}-{row.seed}" for row in table.itertuples()]
+        runs = [self.folder / "standalone" / f"{row['standalone']}-{row['seed']}" for row in records(table)]
         costs = [read_numbers(run / "summary.json", _COST)[_COST] for run in runs]
         return table.assign(train_tmacs=costs)
 
@@ -234,7 +237,7 @@ def to_json(params: dict[str, Any]) -> str:
 
 
 def _as_dict(results: Results) -> dict[str, Any]:
-    rows = json.loads(results.metrics.to_json(orient="records", double_precision=15))
+    rows = _plain(results.metrics)
     methods: dict[str, dict[str, Any]] = {method: {} for method in results.methods}
     for row in rows:
         methods[row.pop("method")][str(row.pop("seed"))] = row
@@ -245,5 +248,10 @@ def _as_dict(results: Results) -> dict[str, Any]:
         "test_images": results.manifest["images"]["test"],
         "methods": methods,
         "reference": results.reference,
-        "standalone": json.loads(results.standalone.to_json(orient="records", double_precision=15)),
+        "standalone": _plain(results.standalone),
     }
+
+
+def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """One dict a row, missing values as None."""
+    return json.loads(str(frame.to_json(orient="records", double_precision=15)))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dεps.core.tables import matching, records
+from dεps.core.tables import columns, matching, records, where
 from dεps.report.drawing import titled_panels
 from dεps.report.published import dataset_of, pareto_points
 from dεps.report.results import Results
@@ -143,8 +143,8 @@ def _variant(results: Results, trial: dict[str, Any], name: str, column: str, **
     """A trial, its curve with the trunk's before it."""
     own = matching(results.trial_curves, trial=trial["trial"])
     trunk = matching(results.history, method=FULL_MODEL, seed=results.params["tuning"]["seed"])
-    whole = pd.concat([trunk[trunk.epoch < own.epoch.min()], own])
-    return Variant(name, whole.dropna(subset=[column])[["epoch", column]], front(results, trial), style)
+    whole = pd.concat([where(trunk, trunk.epoch < own.epoch.min()), own]).dropna(subset=[column])
+    return Variant(name, columns(whole, "epoch", column), front(results, trial), style)
 
 
 def _name_gains(axes: Axes, with_it: pd.DataFrame, without: pd.DataFrame) -> None:

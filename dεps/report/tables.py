@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
 from dεps.core.console import say, show_table
 from dεps.core.params import read_params
+from dεps.core.tables import column, matching, records
 from dεps.deploy.export.config import macs_text
 from dεps.report.results import Results, all_results, training_cost
 from dεps.report.style import label
@@ -34,10 +36,10 @@ def summary(results: Results) -> pd.DataFrame:
     """One row a method, mean ± standard deviation over seeds, as text; then the references."""
     rows = []
     for method in results.methods:
-        own = results.metrics[results.metrics.method == method]
+        own = matching(results.metrics, method=method)
         row = {"method": marked(method) if method in results.other_archs else label(method)}
-        for column, (heading, decimals) in COLUMNS.items():
-            row[heading] = predictor_tau(own) if column == PREDICTOR else spread(own[column], decimals)
+        for name, (heading, decimals) in COLUMNS.items():
+            row[heading] = predictor_tau(own) if name == PREDICTOR else spread(column(own, name), decimals)
         rows.append(row)
     reference = results.reference
     heading = COLUMNS["pareto/largest_top1"][0]
@@ -56,15 +58,15 @@ def study_table(results: Results) -> pd.DataFrame:
     """The study's best trial against the default: on the seed that chose it, on other seeds, and in options."""
     trials = results.trials
     rows = []
-    sides = (("default", trials[trials.point == "base"]), ("best", trials[trials.best]))
-    for side, own in sides:
-        others = results.confirmation[f"{side}_val_top1"]
-        for _, trial in own.iterrows():
+    sides = {"default": matching(trials, point="base"), "best": matching(trials, best=True)}
+    for side, own in sides.items():
+        others = column(results.confirmation, f"{side}_val_top1")
+        for trial in records(own):
             row = {"": "best of the study" if side == "best" else side}
-            row["mean Pareto top-1, validation (%)"] = f"{trial.val_top1:.2f}"
+            row["mean Pareto top-1, validation (%)"] = f"{trial['val_top1']:.2f}"
             row["on other seeds (%)"] = spread(others, 2) if len(others) else "–"
-            row |= {"smallest (%)": f"{trial.val_smallest_top1:.2f}", "largest (%)": f"{trial.val_largest_top1:.2f}"}
-            row["training (TMACs)"] = f"{trial.train_tmacs:.3f}"
+            row |= {f"{size} (%)": f"{trial[f'val_{size}_top1']:.2f}" for size in ("smallest", "largest")}
+            row["training (TMACs)"] = f"{trial['train_tmacs']:.3f}"
             options = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill")
             rows.append(
                 row | {key: f"{trial[key]:.4g}" if _is_number(trial[key]) else str(trial[key]) for key in options}
@@ -77,18 +79,18 @@ def models_table(results: Results) -> pd.DataFrame:
     several = len(results.seeds) > 1
     budgets = [budget["name"] for budget in results.params["export"]["budgets"]]
     rows = []
-    for (method, seed), own in results.models.groupby(["method", "seed"], sort=False):
+    for method, seed in dict.fromkeys(zip(results.models.method, results.models.seed, strict=True)):
         which = {"method": label(method), **({"seed": str(seed)} if several else {})}
-        models = {model.budget: model for model in own.itertuples()}
+        models = {model["budget"]: model for model in records(matching(results.models, method=method, seed=seed))}
         for budget in dict.fromkeys([*budgets, *models]):
             row = {**which, "budget": budget}
             if (model := models.get(budget)) is None:
                 row |= dict.fromkeys(("MACs (k)", "parameters", "validation (%)", "test (%)"), "–")
                 rows.append(row | {"remark": "no arch as small"})
                 continue
-            row |= {"MACs (k)": f"{model.macs / 1000:,.0f}", "parameters": f"{model.params:,}"}
-            row |= {"validation (%)": model.validation or "–", "test (%)": model.test or "–", "remark": model.remark}
-            rows.append(row)
+            row |= {"MACs (k)": f"{model['macs'] / 1000:,.0f}", "parameters": f"{model['params']:,}"}
+            row |= {"validation (%)": model["validation"] or "–", "test (%)": model["test"] or "–"}
+            rows.append(row | {"remark": model["remark"]})
     return pd.DataFrame(rows)
 
 
@@ -134,8 +136,8 @@ def _alone(results: Results) -> list[dict[str, str]]:
 
 def spread(values: pd.Series, decimals: int) -> str:
     """Mean, and a sample's standard deviation where there are several values."""
-    text = f"{values.mean():.{decimals}f}"
-    return f"{text} ± {values.std():.{decimals}f}" if len(values) > 1 and values.std() > 0 else text
+    text, deviation = f"{values.mean():.{decimals}f}", cast(float, values.std())
+    return f"{text} ± {deviation:.{decimals}f}" if len(values) > 1 and deviation > 0 else text
 
 
 def predictor_tau(metrics: pd.DataFrame) -> str:
@@ -176,7 +178,7 @@ def other_archs(results: Results) -> str:
 
     usual, texts = ends(results.space_points), []
     for same in methods.values():
-        names, own = ", ".join(map(label, same)), results.pareto[results.pareto.method == same[0]]
+        names, own = ", ".join(map(label, same)), matching(results.pareto, method=same[0])
         texts.append(f"Pareto points of {names} are other archs, of {ends(own)} MACs instead of {usual}")
     return "; ".join(texts)
 
@@ -213,6 +215,6 @@ def print_results() -> None:
     """Every selected experiment's table on the terminal, and the page's path."""
     for results in all_results(read_params()):
         frame = summary(results)
-        columns = {column: {"justify": "left" if column == "method" else "right"} for column in frame.columns}
+        columns = {name: {"justify": "left" if name == "method" else "right"} for name in frame.columns}
         show_table([list(map(str, row)) for row in frame.to_numpy().tolist()], columns, caption(results))
     say(f"report: {PAGE}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from dεps.core.tables import matching
+from dεps.core.tables import columns, matching
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.study import Variant, draw_ablation
@@ -44,7 +44,7 @@ def _from_scratch(results: Results) -> list[Variant]:
     seed = results.params["tuning"]["seed"]
     if FROM_SCRATCH not in results.methods or seed not in results.seeds:
         return []
-    curve = matching(results.history, method=FROM_SCRATCH, seed=seed).dropna(subset=[_COLUMN])[["epoch", _COLUMN]]
+    curve = matching(results.history, method=FROM_SCRATCH, seed=seed).dropna(subset=[_COLUMN])
     front = matching(results.pareto, method=FROM_SCRATCH, seed=seed).sort_values("macs")
     style = {"color": colours([FROM_SCRATCH])[FROM_SCRATCH], "linestyle": "-.", "marker": "^"}
-    return [Variant(f"from scratch, as {label(FROM_SCRATCH)}", curve, front, style)]
+    return [Variant(f"from scratch, as {label(FROM_SCRATCH)}", columns(curve, "epoch", _COLUMN), front, style)]

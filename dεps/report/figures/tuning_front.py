@@ -30,12 +30,12 @@ def draw(results: Results) -> Figure:
     figure, axes = study_axes(results, "Accuracy against training cost")
     trials = complete(results)
     axes.plot(trials.train_tmacs, trials.val_top1, "o", color=FAINT, label="trial", markersize=4.5)
-    best = trials[trials.front].sort_values("train_tmacs")
+    best = matching(trials, front=True).sort_values("train_tmacs")
     axes.plot(best.train_tmacs, best.val_top1, "o-", color=DEPS, label="front of the trials", linewidth=1.2)
     default = complete(results, point="base")
     star: dict[str, Any] = {"linestyle": "", "marker": "*", "markersize": 12, "color": FULL}
     axes.plot(default.train_tmacs, default.val_top1, **star, label="DεpS as preset")
-    chosen = trials[trials.best]
+    chosen = matching(trials, best=True)
     ring: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 11, "markerfacecolor": "none", "color": DEPS}
     axes.plot(chosen.train_tmacs, chosen.val_top1, **ring, label="best.yaml")
     for method in results.methods:

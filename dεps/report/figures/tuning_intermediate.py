@@ -28,7 +28,7 @@ def draw(results: Results) -> Figure:
     """One line a trial, the best one on top."""
     figure, axes = study_axes(results, "Trials while they train")
     pruned = set(matching(results.trials, state="pruned").trial)
-    best = set(results.trials[results.trials.best].trial)
+    best = set(matching(results.trials, best=True).trial)
     curves = results.trial_curves.dropna(subset=["val/smallest_top1"])
     for number in sorted(column(curves, "trial").unique()):
         own = matching(curves, trial=number)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dεps.core.tables import column, records
+from dεps.core.tables import column, records, where
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.study import DEPS, MARKERS, TOP1, complete, draw_published_variants, front, study_panels
@@ -51,7 +51,7 @@ def draw(results: Results) -> Figure:
         )
     right.legend(handles=handles, fontsize=8)
     right.set(xlabel="shrink start (% of all epochs)", ylabel=TOP1)
-    right.set_xticks(100 * np.sort(column(trials, "shrink_start").unique()))
+    right.set_xticks([100 * start for start in sorted(set(trials.shrink_start))])
     return figure
 
 
@@ -60,4 +60,4 @@ def _along_start(results: Results) -> pd.DataFrame:
     trials = complete(results)
     given = [point for point in column(trials, "point").unique() if point.startswith("shrink_start ")]
     names = ["base", *(point for point in given if "," not in point)]
-    return trials[column(trials, "point").isin(names)].sort_values("shrink_start")
+    return where(trials, trials.point.isin(names)).sort_values("shrink_start")

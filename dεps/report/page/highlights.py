@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from dεps.core.tables import column, matching
 from dεps.evaluation.noise import standard_error
 from dεps.report.published import COST_DATASET, dataset_of, pareto_points, training_costs
 from dεps.report.results import Results
@@ -38,9 +39,9 @@ def highlights(results: Results) -> list[Highlight]:
     if {OURS, OTHER} <= set(results.methods):
         found += [_difference(results, size) for size in ("smallest", "largest")]
         found.append(_cost_ratio(results))
-    taus = metrics.groupby("method")["predictor/kendall_tau"].mean()
+    taus = _by_method(metrics, "predictor/kendall_tau")
     note = f"{taus.min():.2f} to {taus.max():.2f} over {_count(len(taus), 'method')}; medians of "
-    macs, ceiling = (metrics.groupby("method")[f"predictor/{name}_kendall_tau"].mean() for name in ("macs", "ceiling"))
+    macs, ceiling = (_by_method(metrics, f"predictor/{name}_kendall_tau") for name in ("macs", "ceiling"))
     note += f"MACs alone {macs.median():.2f}, of the ceiling {ceiling.median():.2f}"
     found.append(Highlight("predictor, median τ", f"{taus.median():.2f}", note))
     if results.has_study and (text := verdict(results.study)):
@@ -84,7 +85,7 @@ def _cost_ratio(results: Results) -> Highlight:
 def certainty(results: Results) -> str:
     """How far the numbers can be trusted."""
     images = results.manifest["images"]["test"]
-    top1 = results.metrics["pareto/mean_top1"].mean()
+    top1 = column(results.metrics, "pareto/mean_top1").mean()
     error = standard_error(top1, images)
     text = f"With {images:,} test images one standard error of a top-1 near {top1:.0f} % is {error:.2f} points. "
     if len(results.seeds) == 1:
@@ -92,9 +93,14 @@ def certainty(results: Results) -> str:
     return text + f"± is the standard deviation (of a sample) over {len(results.seeds)} seeds."
 
 
-def _of(metrics: pd.DataFrame, method: str, column: str) -> pd.Series:
-    """A metric of one method by seed."""
-    return metrics[metrics.method == method].set_index("seed")[column]
+def _of(metrics: pd.DataFrame, method: str, name: str) -> pd.Series:
+    """A metric of one method, one value a seed."""
+    return column(matching(metrics, method=method).set_index("seed"), name)
+
+
+def _by_method(metrics: pd.DataFrame, name: str) -> pd.Series:
+    """The mean of a metric over seeds, one value a method."""
+    return pd.Series(metrics.groupby("method")[name].mean())
 
 
 def _count(number: int, what: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from dεps.core.tables import matching, records
 from dεps.spaces.pareto import mean_pareto_accuracy
 
 FOLDER = Path(__file__).parent
@@ -53,32 +54,33 @@ class Median(NamedTuple):
 @cache
 def pareto_points(dataset: str) -> Mapping[str, tuple[Point, ...]]:
     """Per method its Pareto points by ascending MACs; empty for a data set without published results."""
-    table = pd.read_csv(FOLDER / "pareto_points.csv")
-    own = table[table.dataset == dataset].sort_values("macs_m", kind="stable")
-    return {
-        method: tuple(Point(row.arch, row.macs_m * 1e6, row.top1) for row in rows.itertuples())
-        for method, rows in own.groupby("method", sort=False)
-    }
+    own = matching(pd.read_csv(FOLDER / "pareto_points.csv"), dataset=dataset).sort_values("macs_m", kind="stable")
+    found: dict[str, tuple[Point, ...]] = {}
+    for row in records(own):
+        point = Point(row["arch"], row["macs_m"] * 1e6, row["top1"])
+        found[row["method"]] = (*found.get(row["method"], ()), point)
+    return found
 
 
 @cache
 def training_costs() -> Mapping[str, TrainingCost]:
     """Per method its cost on ImageNet-1k."""
-    table = pd.read_csv(FOLDER / "training_cost.csv", index_col="method")
-    return {
-        str(method): TrainingCost(**{key: None if pd.isna(value) else value for key, value in row.items()})
-        for method, row in table.to_dict("index").items()
-    }
+    found: dict[str, TrainingCost] = {}
+    for row in records(pd.read_csv(FOLDER / "training_cost.csv")):
+        method = row.pop("method")
+        values: dict[str, Any] = {key: None if pd.isna(value) else value for key, value in row.items()}
+        found[method] = TrainingCost(**values)
+    return found
 
 
 @cache
 def rss_medians() -> Mapping[str, tuple[Median, ...]]:
     """Per method the medians of random archs on CIFAR-100, by ascending MACs (RSS, arXiv 2204.09210)."""
-    table = pd.read_csv(FOLDER / "rss_cifar100_median.csv")
-    return {
-        method: tuple(Median(row.macs_m_bucket * 1e6, row.median_top1) for row in rows.itertuples())
-        for method, rows in table.groupby("method", sort=False)
-    }
+    found: dict[str, tuple[Median, ...]] = {}
+    for row in records(pd.read_csv(FOLDER / "rss_cifar100_median.csv")):
+        median = Median(row["macs_m_bucket"] * 1e6, row["median_top1"])
+        found[row["method"]] = (*found.get(row["method"], ()), median)
+    return found
 
 
 def medians_of(experiment: Mapping[str, Any]) -> Mapping[str, tuple[Median, ...]]:
