@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.test_python_api import program
 from tests.tools.refusals import files
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,19 @@ def test_commands_work_in_an_empty_folder(installed, tmp_path):
     text = installed.run("deps", "latency", "--space", "mbv3_micro", "--unseen", "2", "--arch", "largest", cwd=tmp_path)
     assert "mbv3_micro, " in text
     assert " ms  k5e4-" in text
+
+
+def test_the_program_of_the_page_runs_and_its_model_classifies(installed, tmp_path):
+    (tmp_path / "page.py").write_text(program())
+    images = "for number, image in enumerate(waves(24)[0]): Image.fromarray(image).save(f'{number}.png')"
+    (tmp_path / "page.py").open("a").write(f"from PIL import Image\n{images}\n")
+    printed = installed.run("python", "page.py", cwd=tmp_path)
+    assert "train images are float64; expected uint8" in printed
+    pictures = [f"{number}.png" for number in range(24)]
+    lines = installed.run("deps", "classify", "waves.onnx", *pictures, "--top", "1", cwd=tmp_path).splitlines()
+    right = [line.startswith(f"{number}.png: {number % 8} ") for number, line in enumerate(lines)]
+    assert len(right) == 24
+    assert sum(right) >= 12, "chance is 3"
 
 
 def test_a_project_begins_in_an_empty_folder(installed, tmp_path):
