@@ -10,9 +10,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
+from dεps.workspace import outputs
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -118,6 +120,14 @@ def test_the_new_source_is_prepared(copy):
     done = subprocess.run([sys.executable, "-c", PREPARE], cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"train": 96, "validation": 12, "test": 12}
+
+
+def test_the_new_metric_is_a_column_of_the_table():
+    (code,) = re.findall(r"```python\n(.*?)```", section("A metric"), re.DOTALL)
+    metric = eval(code, vars(outputs))
+    assert metric.of(pd.DataFrame(), pd.DataFrame({"test_top1": [70.0, 72.5]})) == 72.5
+    assert (metric.shown, metric.heading) == (True, "best of the population (%)")
+    assert metric.key not in {other.key for other in outputs.EVALUATED}
 
 
 def test_examples_are_well_formed(copy):

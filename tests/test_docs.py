@@ -31,6 +31,7 @@ OTHERS = {
     "eval",
     "createdb",
     "optuna-dashboard",
+    "mkdir",
     "cd",
     "open",
     "torchrun",
