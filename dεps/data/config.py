@@ -89,7 +89,8 @@ class DatasetConfig:
         keys = ("source", "name", "image_size", "channels", "crop", "holdout", "holdout_seed", "duplicates")
         classes = "a list" if self.classes else "all"
         facts = {key: getattr(self, key) for key in keys} | {"classes": classes, "splits": dict(vars(self.splits))}
-        return facts | ({"options": dict(self.options)} if self.options else {})
+        options = {key: value for key, value in self.options.items() if value is not None}
+        return facts | ({"options": options} if options else {})
 
     def check(self, where: str) -> None:
         """Raise `UserError` naming the key below `where` that has an impossible value."""

@@ -15,6 +15,8 @@ from dεps.data.folder import ImageFolder
 from dεps.data.splits import PreparedData
 from dεps.sources import registry
 from dεps.sources.prepare import prepare
+from dεps.workspace.presets import unchecked
+from tests.conftest import ROOT
 from tests.tools.refusals import files, refusal
 
 SPLITS = ("train", "validation", "test")
@@ -33,6 +35,22 @@ def test_the_sources_are_the_files():
         UserError, match=r"^e\.source is 'web'; allowed: fashion_mnist_mini, image_folder, .*torchvision"
     ):
         registry.source_of(DatasetConfig("web", "web", 28, 1), "e")
+
+
+PRESETS = sorted(path.stem for path in (ROOT / "params/dataset").glob("*.yaml") if path.stem != "base")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_one_that_its_source_takes(preset, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    composed = unchecked([f"dataset@experiments.quick.dataset={preset}"])[0]["experiments"]["quick"]["dataset"]
+    templates = {"image_folder": {"name": "mine", "root": "x", "image_size": 32}}
+    templates["torchvision"] = {"name": "gtsrb", "image_size": 32}
+    config = structured(DatasetConfig, composed | templates.get(preset, {}), "dataset")
+    source = registry.source_of(config)
+    assert type(source).__module__ == f"dεps.sources.{config.source}"
+    assert "options" not in config.facts()  # as data prepared before there were any say
+    assert preset in templates or config.name == preset
 
 
 @each_source
