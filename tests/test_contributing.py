@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -14,8 +15,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from dεps.core.params import read_params
+from dεps.report.registry import registered
+from dεps.report.results import all_results
 from dεps.workspace import outputs
 from tests.conftest import ROOT
+from tests.report import made_up
 
 pytestmark = pytest.mark.slow
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -122,6 +127,18 @@ def test_the_new_source_is_prepared(copy):
     assert json.loads(done.stdout.splitlines()[-1]) == {"train": 96, "validation": 12, "test": 12}
 
 
+def test_the_new_figure_is_drawn(copy, tmp_path, monkeypatch):
+    (file,) = put_files(section("A figure"), copy)
+    (tmp_path / "results").mkdir()
+    made_up.write_results(tmp_path / "results")
+    monkeypatch.chdir(tmp_path / "results")
+    figure = runpy.run_path(str(file))
+    drawn = figure["draw"](all_results(read_params())[0])
+    assert [tick.get_text() for tick in drawn.axes[0].get_xticklabels()] == ["DεpS", "RSS"]
+    assert drawn.axes[0].has_data()
+    assert figure["ABOUT"].order not in {other.about.order for other in registered()}
+
+
 def test_the_new_metric_is_a_column_of_the_table():
     (code,) = re.findall(r"```python\n(.*?)```", section("A metric"), re.DOTALL)
     metric = eval(code, vars(outputs))
@@ -131,7 +148,7 @@ def test_the_new_metric_is_a_column_of_the_table():
 
 
 def test_examples_are_well_formed(copy):
-    titles = ("A method", "A search space", "A data source", "A data set")
+    titles = ("A method", "A search space", "A data source", "A data set", "A figure")
     paths = [path for title in titles for path in put_files(section(title), copy)]
     scripts = [str(path) for path in paths if path.suffix == ".py"]
     for command in (["format", "--check"], ["check"]):
