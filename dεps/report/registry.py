@@ -15,6 +15,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from dεps.report.results import Results
+from dεps.workspace.decides import sections_behind
 
 FOLDER = Path(__file__).parent / "figures"
 
@@ -34,8 +35,6 @@ class About:
     note: str
     #: result files that it shows, as `<stage>/<file>`; one of stage `tune` needs a study
     sources: tuple[str, ...]
-    #: sections of the experiment's params that decide what it shows
-    keys: tuple[str, ...]
     #: whether it sets methods' Pareto points side by side: its note then names methods whose points are other archs
     compares_points: bool = False
 
@@ -49,6 +48,11 @@ class FigureFile:
     file: Path
     about: About
     draw: Callable[[Results], Figure]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Sections of the experiment's params that decide what it shows: those of the stages behind its sources."""
+        return sections_behind(source.split("/")[0] for source in self.about.sources)
 
     @property
     def needs_study(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,16 +20,31 @@ from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import remarks
 from dεps.spaces.cost import macs_counter
 from dεps.spaces.space import SearchSpace
-from dεps.workspace.tables import read_table, read_trials
+from dεps.workspace.outputs import (
+    CONFIRMATION,
+    EVALUATED,
+    FRONT,
+    HISTORY,
+    IMPORTANCE,
+    METRICS,
+    MODELS,
+    PARETO,
+    POPULATION,
+    PREDICTIONS,
+    STANDALONE,
+    SUMMARY,
+    TRAIN_COST,
+    TRIAL_CURVES,
+    TRIAL_POINTS,
+    TRIALS,
+    Table,
+)
 
 RUNS = Path("runs")
-#: columns of measured archs
-MEASURED = ("macs", "params", "val_top1", "test_top1")
-_COST = "cost/train_tmacs"
 #: what each stage's metrics must hold
-METRICS = {
-    "train": (_COST,),
-    "evaluate": ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1"),
+NEEDED = {
+    "train": (TRAIN_COST.key,),
+    "evaluate": tuple(metric.key for metric in EVALUATED if metric.shown),
     "predict": tuple(f"predictor/{name}kendall_tau{end}" for name in ("", "macs_", "ceiling_") for end in ("", "_std")),
     "search": (),
 }
@@ -50,22 +64,19 @@ class Results:
         """Where the stages of this experiment write."""
         return RUNS / self.experiment
 
-    def table(self, stage: str, file: str, numbers: Sequence[str], texts: Sequence[str] = ()) -> pd.DataFrame:
-        """A CSV file of every method and seed, one below the other, with columns `method` and `seed`.
-
-        It must have columns of `numbers` and of `texts`.
-        """
+    def table(self, kind: Table) -> pd.DataFrame:
+        """A table of every method and seed, one below the other, with columns `method` and `seed`."""
         frames = []
         for method in self.methods:
             for seed in self.seeds:
-                path = self.folder / stage / f"{method}-{seed}" / file
-                frames.append(read_table(path, numbers, texts).assign(method=method, seed=seed))
+                folder = self.folder / kind.stage / f"{method}-{seed}"
+                frames.append(kind.read(folder).assign(method=method, seed=seed))
         return pd.concat(frames, ignore_index=True)
 
     @cached_property
     def pareto(self) -> pd.DataFrame:
         """Pareto points: name, arch, macs, params, val_top1, test_top1."""
-        table = self.table("evaluate", "pareto.csv", ["pareto", *MEASURED], ["name", "arch"])
+        table = self.table(PARETO)
         return where(table, table.pareto.astype(bool))
 
     @cached_property
@@ -92,17 +103,17 @@ class Results:
     @cached_property
     def population(self) -> pd.DataFrame:
         """Random archs: bucket, arch, macs, params, val_top1, test_top1."""
-        return self.table("evaluate", "population.csv", ["bucket", *MEASURED], ["arch"])
+        return self.table(POPULATION)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """Measured archs: arch, macs, measured, and predicted by what has not seen them (percent)."""
-        return self.table("predict", "predictions.csv", ["macs", "measured", "predicted"], ["arch"])
+        return self.table(PREDICTIONS)
 
     @cached_property
     def searched(self) -> pd.DataFrame:
         """Archs found by search: arch, macs, params, predicted, measured (percent, empty where not measured)."""
-        return self.table("search", "front.csv", ["macs", "predicted"], ["arch"])
+        return self.table(FRONT)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -112,7 +123,7 @@ class Results:
             for seed in self.seeds:
                 trunk = method == "full_model"
                 name = Path("full_model", str(seed)) if trunk else Path("train", f"{method}-{seed}")
-                records = read_records(self.folder / name / "history.jsonl", "epoch", "cost/train_tmacs")
+                records = read_records(self.folder / name / HISTORY, "epoch", TRAIN_COST.key)
                 frames.append(pd.DataFrame(records).assign(method=method, seed=seed))
         return pd.concat(frames, ignore_index=True)
 
@@ -123,9 +134,9 @@ class Results:
         for method in self.methods:
             for seed in self.seeds:
                 row: dict[str, Any] = {"method": method, "seed": seed}
-                for stage, file in (("train", "summary"), *((s, "metrics") for s in ("evaluate", "predict", "search"))):
-                    path = self.folder / stage / f"{method}-{seed}" / f"{file}.json"
-                    row |= read_numbers(path, *METRICS[stage])
+                for stage, names in NEEDED.items():
+                    folder = self.folder / stage / f"{method}-{seed}"
+                    row |= read_numbers(folder / (SUMMARY if stage == "train" else METRICS), *names)
                 rows.append(row)
         return pd.DataFrame(rows)
 
@@ -133,15 +144,14 @@ class Results:
     def reference(self) -> dict[str, float]:
         """Test accuracy of the full model alone and of logistic regression."""
         names = [f"reference/{name}" for name in ("full_model_top1", "full_model_top1_std", "logistic_regression_top1")]
-        return read_numbers(self.folder / "reference" / "metrics.json", *names)
+        return read_numbers(self.folder / "reference" / METRICS, *names)
 
     @cached_property
     def standalone(self) -> pd.DataFrame:
         """Archs trained alone, one row an arch and seed: name, arch, macs, params, seed, test_top1, train_tmacs."""
-        texts = ["standalone", "name", "arch"]
-        table = read_table(self.folder / "reference" / "standalone.csv", ["seed", "macs", "params", "test_top1"], texts)
+        table = STANDALONE.read(self.folder / "reference")
         runs = [self.folder / "standalone" / f"{row['standalone']}-{row['seed']}" for row in records(table)]
-        costs = [read_numbers(run / "summary.json", _COST)[_COST] for run in runs]
+        costs = [read_numbers(run / SUMMARY, TRAIN_COST.key)[TRAIN_COST.key] for run in runs]
         return table.assign(train_tmacs=costs)
 
     @cached_property
@@ -161,46 +171,45 @@ class Results:
     def model_files(self) -> list[Path]:
         """What stage `export` says of its models, of each method and seed for which it has run."""
         names = [f"{method}-{seed}" for method in self.methods for seed in self.seeds]
-        return [path for name in names if (path := self.folder / "export" / name / "models.json").exists()]
+        return [path for name in names if (path := self.folder / "export" / name / MODELS).exists()]
 
     @property
     def has_study(self) -> bool:
         """Whether stage `tune` has run trials."""
-        path = self.folder / "tune" / "summary.json"
+        path = self.folder / "tune" / SUMMARY
         return path.exists() and read_numbers(path, "tune/trials")["tune/trials"] > 0
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """Trials of the study: point, state, options, val_top1 and the like (percent), train_tmacs, front, best."""
-        table = read_trials(self.folder / "tune" / "trials.csv")
+        table = TRIALS.read(self.folder / "tune")
         return table.assign(point=table.point.fillna(""))
 
     @cached_property
     def trial_points(self) -> pd.DataFrame:
         """Pareto points of the complete trials: trial, name, macs, val_top1 (percent)."""
-        return read_table(self.folder / "tune" / "points.csv", ["trial", "macs", "val_top1"], ["name"], empty=True)
+        return TRIAL_POINTS.read(self.folder / "tune")
 
     @cached_property
     def trial_curves(self) -> pd.DataFrame:
         """Training records of the trials, of the epochs that each trained itself."""
-        return read_table(self.folder / "tune" / "curves.csv", ["trial", "epoch"])
+        return TRIAL_CURVES.read(self.folder / "tune")
 
     @cached_property
     def confirmation(self) -> pd.DataFrame:
         """Default and best trial on seeds that did not choose: seed, and of each val_top1 and the like (percent)."""
-        names = [f"{side}_val_{size}top1" for side in ("default", "best") for size in ("", "smallest_", "largest_")]
-        return read_table(self.folder / "tune" / "confirmation.csv", ["seed", *names], empty=True)
+        return CONFIRMATION.read(self.folder / "tune")
 
     @cached_property
     def importance(self) -> pd.DataFrame:
         """Share of the variance that each option explains: option, accuracy, cost."""
-        return read_table(self.folder / "tune" / "importance.csv", ["accuracy", "cost"], ["option"], empty=True)
+        return IMPORTANCE.read(self.folder / "tune")
 
     @cached_property
     def study(self) -> dict[str, float]:
         """Metrics of the study."""
         counts = ("trials", "pruned", "trained_tmacs", "from_scratch_tmacs", "saved_percent")
-        return read_numbers(self.folder / "tune" / "summary.json", *(f"tune/{name}" for name in counts))
+        return read_numbers(self.folder / "tune" / SUMMARY, *(f"tune/{name}" for name in counts))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -210,7 +219,7 @@ class Results:
 
 def training_cost(history: pd.DataFrame) -> pd.Series:
     """Training cost of each seed in some of the records, in 10¹² MACs."""
-    return pd.Series(history.groupby("seed")[_COST].max())
+    return pd.Series(history.groupby("seed")[TRAIN_COST.key].max())
 
 
 def all_results(params: dict[str, Any]) -> list[Results]:

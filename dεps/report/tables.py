@@ -15,21 +15,13 @@ from dεps.report.results import Results, all_results, training_cost
 from dεps.report.style import label
 from dεps.tuning.verdict import verdict
 from dεps.workspace.identity import FULL_MODEL
+from dεps.workspace.outputs import SHOWN, TRAIN_COST, Metric
 
 PAGE = Path("reports/index.html")
 #: the folder of each experiment's figures and tables
 EXPERIMENTS = Path("reports/experiments")
-PREDICTOR = "predictor/kendall_tau"
 #: of a method whose Pareto points are other archs than the whole space's
 MARK = "†"
-#: column of the metrics: heading, decimals
-COLUMNS = {
-    "pareto/mean_top1": ("mean Pareto top-1 (%)", 2),
-    "pareto/smallest_top1": ("smallest (%)", 2),
-    "pareto/largest_top1": ("largest (%)", 2),
-    "cost/train_tmacs": ("training (TMACs)", 3),
-    PREDICTOR: ("predictor τ", 2),
-}
 
 
 def summary(results: Results) -> pd.DataFrame:
@@ -38,15 +30,17 @@ def summary(results: Results) -> pd.DataFrame:
     for method in results.methods:
         own = matching(results.metrics, method=method)
         row = {"method": marked(method) if method in results.other_archs else label(method)}
-        for name, (heading, decimals) in COLUMNS.items():
-            row[heading] = predictor_tau(own) if name == PREDICTOR else spread(column(own, name), decimals)
+        for metric in SHOWN:
+            row[metric.heading] = (
+                over_folds(own, metric) if metric.std else spread(column(own, metric.key), metric.decimals)
+            )
         rows.append(row)
     reference = results.reference
-    heading = COLUMNS["pareto/largest_top1"][0]
+    heading = _heading("largest")
     mean, std = reference["reference/full_model_top1"], reference["reference/full_model_top1_std"]
     several = f" ± {std:.2f}" if len(results.seeds) > 1 else ""
     cost = training_cost(matching(results.history, method=FULL_MODEL)).mean()
-    training = {COLUMNS["cost/train_tmacs"][0]: f"{cost:.3f}"}
+    training = {TRAIN_COST.heading: f"{cost:.{TRAIN_COST.decimals}f}"}
     rows.append({"method": "full model alone", heading: f"{mean:.2f}{several}", **training})
     rows += _alone(results)
     logistic = reference["reference/logistic_regression_top1"]
@@ -127,9 +121,8 @@ def _alone(results: Results) -> list[dict[str, str]]:
     """A row for each arch trained alone; its accuracy stands under the heading of the same arch, if there is one."""
     rows = []
     for name, own in results.standalone.groupby("name", sort=False):
-        heading = COLUMNS[f"pareto/{name}_top1"][0] if name in ("smallest", "largest") else "this arch (%)"
-        cost, decimals = COLUMNS["cost/train_tmacs"]
-        values = {heading: spread(own.test_top1, 2), cost: f"{own.train_tmacs.mean():.{decimals}f}"}
+        cost = f"{own.train_tmacs.mean():.{TRAIN_COST.decimals}f}"
+        values = {_heading(str(name)): spread(own.test_top1, 2), TRAIN_COST.heading: cost}
         rows.append({"method": f"{name} trained alone", **values})
     return rows
 
@@ -140,9 +133,15 @@ def spread(values: pd.Series, decimals: int) -> str:
     return f"{text} ± {deviation:.{decimals}f}" if len(values) > 1 and deviation > 0 else text
 
 
-def predictor_tau(metrics: pd.DataFrame) -> str:
-    """Mean τ of a method's predictors, one a seed, and its standard deviation over the folds of one."""
-    return f"{metrics[PREDICTOR].mean():.2f} ± {(metrics[f'{PREDICTOR}_std'] ** 2).mean() ** 0.5:.2f}"
+def _heading(name: str) -> str:
+    """The column for the top-1 of the Pareto point of that name; a column apart where there is none."""
+    return next((metric.heading for metric in SHOWN if metric.key == f"pareto/{name}_top1"), "this arch (%)")
+
+
+def over_folds(metrics: pd.DataFrame, metric: Metric) -> str:
+    """Mean of a metric over seeds, and its standard deviation over the folds of one seed."""
+    deviation = (column(metrics, str(metric.std)) ** 2).mean() ** 0.5
+    return f"{column(metrics, metric.key).mean():.{metric.decimals}f} ± {deviation:.{metric.decimals}f}"
 
 
 def caption(results: Results) -> str:

@@ -101,6 +101,21 @@ def run_sections() -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for stage in RUN for name in STAGES[stage].section_names()))
 
 
+def sections_behind(stages: Iterable[str]) -> tuple[str, ...]:
+    """Sections of an experiment's params that decide the results of `stages`, and of all stages that these stand on.
+
+    `methods` is among them where a method's training is.
+    """
+    seen, todo = set[str](), list(stages)
+    while todo:
+        if (stage := todo.pop()) not in seen:
+            seen.add(stage)
+            todo += [path.split("/")[0] for path in STAGES[stage].inputs]
+    own = [stage for stage in STAGES if stage in seen]
+    names = [name for stage in own for name in STAGES[stage].section_names()]
+    return tuple(dict.fromkeys([*names, *(["methods"] if any(STAGES[stage].method for stage in own) else [])]))
+
+
 def values(stage: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a stage's sections in an experiment's params `own`; None for what is not there."""
 

@@ -56,8 +56,3 @@ def check_weights(table: pd.DataFrame, path: Path, weights: Path) -> None:
     """Raise `UserError` where a table that says by which weights it was measured says others than are there."""
     if "weights" in table and weights.exists() and set(table.weights) != {weights_stamp(weights)}:
         raise UserError(f"{path} was measured with other weights than {weights}; {CURE}")
-
-
-def read_trials(path: Path) -> pd.DataFrame:
-    """`trials.csv` of a study, perhaps without rows. Raises `UserError` naming it as `read_table` does."""
-    return read_table(path, ["trial", "train_tmacs", "own_tmacs", "feasible", "front", "best"], ["state"], empty=True)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from dεps.cli.completion import SHELLS
 from dεps.cli.main import EXIT_CODES, SECTIONS, command_files, main
-from dεps.report.results import METRICS
+from dεps.report.results import NEEDED
 from tests.conftest import ROOT, default_text
 
 
@@ -108,7 +108,7 @@ def test_show_gives_all_metrics_as_json(monkeypatch):
     quick = json.loads(result.stdout)["experiments"]["quick"]
     for method, seeds in quick["methods"].items():
         for seed, metrics in seeds.items():
-            assert {name for names in METRICS.values() for name in names} <= set(metrics)
+            assert {name for names in NEEDED.values() for name in names} <= set(metrics)
             evaluated = json.loads(Path(f"runs/quick/evaluate/{method}-{seed}/metrics.json").read_text())
             assert metrics["pareto/mean_top1"] == evaluated["pareto/mean_top1"]
     assert quick["reference"]["reference/full_model_top1"] > 0

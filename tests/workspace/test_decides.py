@@ -101,3 +101,11 @@ def test_another_space_is_another_supernet_file(tmp_path, micro):
     for number, space in enumerate((micro, replace(micro, name="other"))):
         save_supernet(Supernet(space, 10, 1, False, 0), tmp_path / f"{number}.safetensors")
     assert (tmp_path / "0.safetensors").read_bytes() != (tmp_path / "1.safetensors").read_bytes()
+
+
+def test_the_sections_behind_a_result_are_those_of_all_stages_before_it():
+    assert decides.sections_behind(["prepare"]) == ("dataset",)
+    assert decides.sections_behind(["tune"]) == ("dataset", "space", "train", "full_model", "evaluate", "tuning")
+    assert set(decides.sections_behind(["search"])) == {
+        *("dataset", "space", "train", "full_model", "evaluate", "predict", "search", "methods")
+    }

@@ -20,7 +20,6 @@ ABOUT = About(
     note="Every MAC of every forward and backward counts, those of the full model that a method starts from too, so "
     "the numbers do not depend on the machine.",
     sources=("full_model/history.jsonl", "train/history.jsonl"),
-    keys=("dataset", "space", "train", "methods"),
 )
 #: the method that costs are compared with
 BASE = "deps"

@@ -21,7 +21,6 @@ ABOUT = About(
     note="The largest and the smallest arch of the table. Where a method begins with the full model the smallest is "
     "untrained until shrinking starts.",
     sources=("full_model/history.jsonl", "train/history.jsonl", "evaluate/pareto.csv"),
-    keys=("dataset", "space", "train", "methods"),
     compares_points=True,
 )
 

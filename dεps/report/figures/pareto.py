@@ -24,7 +24,6 @@ ABOUT = About(
     note="Each method's subnets at the largest kernel that it offers, cut from its supernet without further "
     "training. A star is the full model trained alone, a diamond an arch trained alone.",
     sources=("evaluate/pareto.csv", "reference/metrics.json", "reference/standalone.csv"),
-    keys=("dataset", "space", "train", "methods", "evaluate", "reference"),
     compares_points=True,
 )
 

@@ -21,7 +21,6 @@ ABOUT = About(
     note="Medians over archs drawn at random in each MAC bucket, all seeds together; bars span the middle half. "
     "A subspace, such as CompOFA's, has fewer archs in some of the same buckets.",
     sources=("evaluate/population.csv",),
-    keys=("dataset", "space", "train", "methods", "evaluate"),
 )
 
 

@@ -11,7 +11,8 @@ from dεps.report.drawing import heading, titled_panels
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import SOFT, colours, label
-from dεps.report.tables import predictor_tau
+from dεps.report.tables import over_folds
+from dεps.workspace.outputs import TAU
 
 ABOUT = About(
     title="Accuracy predictor",
@@ -23,7 +24,6 @@ ABOUT = About(
     "ceiling: the τ between the same archs' accuracies on validation and on test, about as far as noise lets "
     "any predictor come. It is for comparison: nothing is chosen by test accuracy.",
     sources=("predict/predictions.csv", "predict/metrics.json"),
-    keys=("dataset", "space", "train", "methods", "evaluate", "predict"),
 )
 
 
@@ -41,7 +41,7 @@ def draw(results: Results) -> Figure:
         colour = colours([method])[method]
         axes.plot(own.measured, own.predicted, "o", color=colour, alpha=0.75, markersize=4, markeredgewidth=0)
         axes.set_title(
-            f"{label(method)}   τ = {predictor_tau(metrics)}", fontsize=8.5, fontweight="normal", loc="left", pad=5
+            f"{label(method)}   τ = {over_folds(metrics, TAU)}", fontsize=8.5, fontweight="normal", loc="left", pad=5
         )
         macs, ceiling = (column(metrics, f"predictor/{name}_kendall_tau").mean() for name in ("macs", "ceiling"))
         text = f"MACs {macs:.2f}\nceiling {ceiling:.2f}\nn = {len(own)}"

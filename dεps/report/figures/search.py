@@ -18,7 +18,6 @@ ABOUT = About(
     alt="Line chart of predicted accuracy of searched archs over MACs, with dots where it was measured",
     note="NSGA-II on predicted accuracy and MACs; dots were measured with the supernet's weights.",
     sources=("search/front.csv",),
-    keys=("dataset", "space", "train", "methods", "evaluate", "predict", "search"),
 )
 
 

@@ -28,7 +28,6 @@ ABOUT = About(
     "ratio, its strength and number the kernel, beside MACs and top-1",
     note="Archs of each front whose accuracy on validation was measured, spread by MACs.",
     sources=("search/front.csv",),
-    keys=("dataset", "space", "train", "methods", "evaluate", "predict", "search"),
 )
 #: archs a method
 SHOWN = 3

@@ -33,7 +33,6 @@ ABOUT = About(
     alt="Timeline of the phases of each method over epochs, by what they train",
     note="Bars are as high as the losses weigh: a rising wedge is the ε ramp. First seed; the others do the same.",
     sources=("full_model/history.jsonl", "train/history.jsonl"),
-    keys=("dataset", "space", "train", "methods"),
 )
 #: height of a bar, and the full model's part of it where subnets learn too, in rows
 HEIGHT, BAND = 0.56, 0.15

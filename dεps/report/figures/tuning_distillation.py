@@ -25,7 +25,6 @@ ABOUT = About(
         "train/history.jsonl",
         "evaluate/pareto.csv",
     ),
-    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning", "methods"),
     compares_points=True,
 )
 #: the method that distils in place from the first step

@@ -20,7 +20,6 @@ ABOUT = About(
     alt="Scatter plot of accuracy over training cost of all trials, with their front and the other methods",
     note="The ring is the trial in best.yaml, the star DεpS as preset; diamonds are the other methods.",
     sources=("tune/trials.csv", "train/summary.json", "evaluate/metrics.json", "evaluate/pareto.csv"),
-    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning", "methods"),
     compares_points=True,
 )
 

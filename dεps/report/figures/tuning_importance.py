@@ -18,7 +18,6 @@ ABOUT = About(
     alt="Bar chart of the share of the variance that each option explains",
     note="Of all complete trials, by fANOVA; with few trials it says little.",
     sources=("tune/trials.csv", "tune/importance.csv"),
-    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning"),
 )
 
 

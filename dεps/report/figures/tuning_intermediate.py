@@ -20,7 +20,6 @@ ABOUT = About(
     alt="Line chart of the smallest subnet's validation accuracy over epochs, one line a trial",
     note="The smallest Pareto point. A trial begins at its shrink start; a cross ends one that was pruned.",
     sources=("tune/trials.csv", "tune/curves.csv"),
-    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning"),
 )
 
 

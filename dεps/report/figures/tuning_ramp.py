@@ -15,7 +15,6 @@ ABOUT = About(
     alt="The full model's accuracy over epochs and the fronts, with and without the ramp",
     note="Left, the full model around shrink start; right, the fronts, with the gain of each point above it.",
     sources=("tune/trials.csv", "tune/points.csv", "tune/curves.csv", "full_model/history.jsonl"),
-    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning"),
 )
 
 

@@ -21,7 +21,6 @@ ABOUT = About(
     alt="Scatter plots of accuracy over each option, one panel an option",
     note="One dot a trial, later ones brighter.",
     sources=("tune/trials.csv",),
-    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning"),
 )
 #: first to last trial; without viridis' ends, one of which is lost on a dark ground and one on a light
 _ORDER = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.25, 0.92, 256)))

@@ -21,7 +21,6 @@ ABOUT = About(
     note="Left, fronts of the preset with only its shrink start changed; right, what that does to the largest arch, "
     "the mean and the smallest.",
     sources=("tune/trials.csv", "tune/points.csv"),
-    keys=("dataset", "space", "train", "full_model", "evaluate", "tuning"),
 )
 #: columns of a trial, darkest first
 SIZES = {"val_largest_top1": "largest", "val_top1": "mean Pareto", "val_smallest_top1": "smallest"}

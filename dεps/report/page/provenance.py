@@ -118,8 +118,8 @@ def origin(results: Results, figure: FigureFile) -> Origin:
     files = {source: sources(results, source) for source in figure.about.sources}
     return Origin(
         code=code_of(figure),
-        keys=tuple(f"experiments.{results.experiment}.{key}" for key in figure.about.keys),
-        params=digest(determinants(results, figure.about.keys)),
+        keys=tuple(f"experiments.{results.experiment}.{key}" for key in figure.keys),
+        params=digest(determinants(results, figure.keys)),
         data=data_digest(results),
         results={source: digest([[file.path, file.md5] for file in found]) for source, found in files.items()},
         runs=tuple(dict.fromkeys(name for source in figure.about.sources for name in _run_names(results, source))),

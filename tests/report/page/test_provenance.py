@@ -38,9 +38,8 @@ def test_the_study_has_the_identity_that_mlflow_knows(results, tmp_path):
 
 def test_an_origin_changes_with_what_decides_the_figure_and_with_nothing_else(results, pareto):
     before = provenance.origin(results, pareto)
-    assert before.keys == tuple(
-        f"experiments.quick.{key}" for key in ("dataset", "space", "train", "methods", "evaluate", "reference")
-    )
+    behind = ("dataset", "space", "train", "full_model", "reference", "evaluate", "methods")
+    assert before.keys == tuple(f"experiments.quick.{key}" for key in behind)
     assert before.runs == (
         *("deps-0", "deps-1", "rss-0", "rss-1", "full_model-0", "full_model-1"),
         *("standalone-smallest-0", "standalone-smallest-1"),
@@ -81,7 +80,7 @@ def test_every_source_is_an_output_that_dvc_hashes_by_file():
             outs = [out for kind in ("outs", "metrics", "plots") for out in stages[stage].get(kind, [])]
             paths = [out if isinstance(out, str) else next(iter(out)) for out in outs]
             assert any(path.endswith(f"/{file}") for path in paths), source
-        for key in figure.about.keys:
+        for key in figure.keys:
             assert key in yaml.safe_load((ROOT / "params.yaml").read_text())["experiments"]["quick"]
 
 
