@@ -146,4 +146,6 @@ def _write(folder: Path, params: str) -> list[str]:
 def _without_code(dvc: str) -> str:
     """The text of `dvc.yaml` with `VERSION` in the place of each stage's files and folders of the package."""
     _, body = re.split(r"^(?=stages:)", dvc, maxsplit=1, flags=re.MULTILINE)
-    return DVC_HEAD + re.sub(r"^( *- )dεps/\S*\n(?: *- dεps/\S*\n)*", rf"\1{VERSION}\n", body, flags=re.MULTILINE)
+    return DVC_HEAD + re.sub(
+        r"^( *- )dεps(?:/\S*)?\n(?: *- dεps(?:/\S*)?\n)*", rf"\1{VERSION}\n", body, flags=re.MULTILINE
+    )
