@@ -13,7 +13,8 @@ import inspect
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class Kind:
     downloads: bool = True
 
     def split(self, split: str, asked: str | None) -> str | None:
-        """The class's name for a split of ours, where params ask for `asked`; None: held out."""
+        """Return the class's name for a split of ours, when params ask for `asked`; None: held out."""
         return getattr(self, split) if asked == split else asked
 
 
@@ -150,7 +151,7 @@ class Source(DataSource):
     unused = ("classes",)
 
     def check(self, where: str) -> None:
-        """Name, splits and version, without importing torchvision."""
+        """Check name, splits and version, without importing torchvision."""
         if (name := BY_NAME.get(_plain(self.config.name))) is None:
             hint = "; images in folders: source image_folder" if "image" in _plain(self.config.name) else ""
             raise UserError(
@@ -175,11 +176,11 @@ class Source(DataSource):
         return self.kind.split(split, getattr(self.config.splits, split))
 
     def own_splits(self) -> tuple[str, ...]:
-        """By what is known of the class and what params ask of it."""
+        """Known from the table and from what params ask for."""
         return tuple(split for split in SPLITS if self._known(split) is not None)
 
     def find(self, download: bool) -> Found:
-        """Everything through torchvision's class; what is not in `root` is downloaded first, where that is allowed."""
+        """Read everything through torchvision's class; what is not in `root` is downloaded first, where that may be."""
         datasets = {split: self._open(split, download) for split in self.own_splits()}
         files = {split: self._files(dataset) for split, dataset in datasets.items()}
         if all(found is not None for found in files.values()):
@@ -206,17 +207,15 @@ class Source(DataSource):
         return cls(**arguments)
 
     def _open(self, split: str, download: bool) -> Any:
-        root = self.config.location()
-        reason = "no such folder"
+        root, reason = self.config.location(), "no such folder"
         if root.is_dir():
             try:
                 return self._make(root, split, download=False)
             except Exception as error:
-                self._check_packages(error)
                 if not _is_absent(error):
-                    raise self._unreadable(error) from None
+                    raise self._refusal(error) from None
                 reason = _first_line(error)
-        where = f"dataset.name {self.config.name}: torchvision's {self.name} is not in {root} ({reason})"
+        where = f"{self._called} is not in {root} ({reason})"
         by_hand = f"put its files there, as torchvision.datasets.{self.name} expects them"
         if not self.kind.downloads:
             raise AbsentError(f"{where} and cannot be downloaded by it; {by_hand}")
@@ -225,15 +224,13 @@ class Source(DataSource):
         try:
             self._download(split, root)
         except Exception as error:
-            self._check_packages(error)
-            raise UserError(f"{where}, and the download failed ({_first_line(error)}); {by_hand}") from None
-        try:
+            failed = UserError(f"{where}, and the download failed ({_first_line(error)}); {by_hand}")
+            raise self._refusal(error, failed) from None
+        with self._reading():
             return self._make(root, split, download=False)
-        except Exception as error:
-            raise self._unreadable(error) from None
 
     def _download(self, split: str, root: Path) -> None:
-        """Into a folder beside, and from there into `root`: half of an archive never looks like a data set."""
+        """Download into a folder beside, then move it into `root`: half an archive never looks like a data set."""
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as name:
             folder = Path(name)
@@ -246,38 +243,41 @@ class Source(DataSource):
             self._make(folder, split, download=True)
             _move(folder, root)
 
-    def _check_packages(self, error: Exception) -> None:
-        """Raise `UserError` naming the package that torchvision needs for this data set and does not find."""
-        named = re.search(r"pip install '?([\w-]+)", str(error)) or re.search(r"have (\w+) installed", str(error))
-        package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else named and named[1]
-        if package:
-            raise UserError(
-                f"dataset.name {self.config.name}: torchvision's {self.name} needs the package {package}, which is not "
-                f"installed; pip install {package}"
-            ) from None
+    @property
+    def _called(self) -> str:
+        return f"dataset.name {self.config.name}: torchvision's {self.name}"
 
-    def _unreadable(self, error: Exception) -> UserError:
+    def _refusal(self, error: Exception, other: UserError | None = None) -> Exception:
+        """Turn what torchvision raises into an error that names the cure; a missing package is told from all else."""
+        if isinstance(error, UserError | MemoryError):
+            return error
+        if package := _missing_package(error):
+            return UserError(
+                f"{self._called} needs the package {package}, which is not installed; pip install {package}"
+            )
+        reason = f"{type(error).__name__}: {_first_line(error)}"
         cure = "remove its files, and they are downloaded again"
-        root = self.config.location()
-        return UserError(
-            f"dataset.name {self.config.name}: torchvision's {self.name} in {root} cannot be read "
-            f"({type(error).__name__}: {_first_line(error)}); {cure}"
-        )
+        return other or UserError(f"{self._called} in {self.config.location()} cannot be read ({reason}); {cure}")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raise `UserError` for whatever torchvision raises, which for damaged files can be anything."""
+        try:
+            yield
+        except Exception as error:
+            raise self._refusal(error) from None
 
     # --- reading ---
 
     def _files(self, dataset: Any) -> list[tuple[str, int]] | None:
-        """Path and label of every image that is a file; None where images are arrays."""
-        try:
+        """List path and label of every image that is a file; None where the images are arrays."""
+        with self._reading():
             if self.kind.files:
                 found = list(self.kind.files(dataset))
             elif _takes_loader(type(dataset)):
                 found = [dataset[row] for row in range(len(dataset))]
             else:
                 return None
-        except Exception as error:
-            self._check_packages(error)
-            raise self._unreadable(error) from None
         return [(os.fspath(path), self._label(label)) for path, label in found]
 
     def _of_files(self, datasets: Mapping[str, Any], files: Mapping[str, list[tuple[str, int]]]) -> Found:
@@ -294,38 +294,26 @@ class Source(DataSource):
     def _inside(self, path: str, root: Path) -> str:
         name = os.path.relpath(path, root).replace(os.sep, "/")
         if name.startswith("../") or is_odd(name):
-            raise UserError(f"dataset.name {self.config.name}: {path!r} is no usable name of an image; rename it")
+            raise UserError(f"{self._called} has an image {path!r}, which is no usable name; rename it")
         return name
 
     def _array(self, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 (n, height, width, 1 or 3) and labels int64 (n,) of one split."""
-        images, labels = None, np.empty(len(dataset), np.int64)
-        try:
-            for row in range(len(dataset)):
+        """Read a split: images uint8 (n, height, width, 1 or 3) and labels int64 (n,)."""
+        count = len(dataset)
+        with self._reading():
+            images, labels = np.empty((count, *_pixels(dataset[0][0]).shape), np.uint8), np.empty(count, np.int64)
+            for row in range(count):
                 image, label = dataset[row]
-                labels[row] = self._label(label)
                 pixels = _pixels(image)
-                if images is None:
-                    images = np.empty((len(dataset), *pixels.shape), np.uint8)
                 if pixels.shape != images.shape[1:]:
                     raise ValueError(f"image {row} has the shape {pixels.shape}, image 0 {images.shape[1:]}")
-                images[row] = pixels
-        except UserError:
-            raise
-        except Exception as error:
-            self._check_packages(error)
-            raise self._unreadable(error) from None
-        if images is None:
-            raise UserError(f"dataset.name {self.config.name}: torchvision's {self.name} holds no images in a split")
+                images[row], labels[row] = pixels, self._label(label)
         return images, labels
 
     def _label(self, label: Any) -> int:
-        """A class's number, from 0. Raises `UserError` for labels that are anything else."""
+        """Return a class's number, counted from 0. Raises `UserError` for labels that are anything else."""
         if isinstance(label, bool) or not isinstance(label, int | np.integer):
-            raise UserError(
-                f"dataset.name {self.config.name}: torchvision's {self.name} labels an image {label!r}; expected the "
-                "number of one class"
-            )
+            raise UserError(f"{self._called} labels an image {label!r}; expected the number of one class")
         return int(label) - self._first
 
     @property
@@ -333,7 +321,7 @@ class Source(DataSource):
         return 1 if self.options.version == "letters" else self.kind.first
 
     def _classes(self, datasets: Mapping[str, Any], highest: int) -> list[str]:
-        """Names in the order of the labels, the numbers themselves where torchvision has no names.
+        """Return the names in the order of the labels, or the numbers where torchvision has no names.
 
         Raises `UserError` where splits differ: some classes number what they find in each split's own folder.
         """
@@ -342,8 +330,8 @@ class Source(DataSource):
             if names != found["train"]:
                 other = sorted(set(names or ()) ^ set(found["train"] or ())) or ["the order"]
                 raise UserError(
-                    f"dataset.name {self.config.name}: split '{split}' of torchvision's {self.name} has other classes "
-                    f"than train (such as {other[0]}); expected a whole data set in {self.config.location()}"
+                    f"{self._called} has other classes in split '{split}' than in train (such as {other[0]}); expected "
+                    f"a whole data set in {self.config.location()}"
                 )
         return found["train"] or [str(label + self._first) for label in range(highest + 1)]
 
@@ -359,7 +347,7 @@ class Source(DataSource):
 
     @staticmethod
     def example(folder: Path) -> dict[str, Any]:
-        """EuroSAT in small: noise in ten classes, which torchvision does not divide into splits."""
+        """EuroSAT in small: noise in two classes, which torchvision does not divide into splits."""
         rng = np.random.default_rng(0)
         for label in ("Forest", "River"):
             (folder / "eurosat/2750" / label).mkdir(parents=True)
@@ -373,10 +361,18 @@ def _takes_loader(cls: type) -> bool:
     return "loader" in inspect.signature(cls).parameters
 
 
+def _missing_package(error: Exception) -> str | None:
+    """Name the package that torchvision asks for: some of its classes import it, others say so in words."""
+    if isinstance(error, ModuleNotFoundError):
+        return (error.name or "").partition(".")[0]
+    named = re.search(r"pip install '?([\w-]+)|have (\w+) installed", str(error))
+    return named and (named[1] or named[2])
+
+
 def _is_absent(error: Exception) -> bool:
-    """Whether torchvision says that (part of) a data set is not there, or not what was published."""
+    """Whether torchvision says that a data set, or part of it, is not there, or not what was published."""
     says = isinstance(error, RuntimeError) and re.search("not found|not present|not exist|corrupted", str(error))
-    return isinstance(error, FileNotFoundError) or bool(says)
+    return isinstance(error, FileNotFoundError) or (bool(says) and not _missing_package(error))
 
 
 def _first_line(error: Exception) -> str:
@@ -385,7 +381,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Everything in `source` into `target`, but for links to what is there already."""
+    """Move everything in `source` into `target`, except links to what is there already."""
     for entry in source.iterdir():
         there = target / entry.name
         if entry.is_symlink():
@@ -397,7 +393,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
-    """uint8 (height, width, 1 or 3) of a grey or RGB picture."""
+    """Turn a grey or RGB picture into uint8 (height, width, 1 or 3)."""
     if image.mode not in ("L", "RGB"):
         raise ValueError(f"an image in mode {image.mode}; expected L or RGB")
     pixels = np.asarray(image)

@@ -392,7 +392,17 @@ def test_splits_with_other_classes_are_refused(tmp_path):
     write("Country211", tmp_path)
     shutil.rmtree(tmp_path / "country211/test/AD")  # ZW would be class 0 there
     message = refusal(lambda: divided(config("country211", tmp_path)), "dataset.name country211")
-    assert "split 'test' of torchvision's Country211 has other classes than train (such as AD)" in message
+    assert "torchvision's Country211 has other classes in split 'test' than in train (such as AD)" in message
+
+
+def test_running_out_of_memory_is_not_taken_for_damage(tmp_path, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    write("STL10", tmp_path)
+    monkeypatch.setattr(datasets.STL10, "__getitem__", full)
+    with pytest.raises(MemoryError):
+        source_of(config("stl10", tmp_path)).find(False)
 
 
 # --- images ---
