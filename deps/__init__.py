@@ -36,10 +36,12 @@ class _SameModules:
 sys.meta_path.insert(0, _SameModules())  # pyright: ignore[reportArgumentType]
 
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("__") and name != "__all__":  # what Python and tools ask a module for
-        raise AttributeError(f"module 'deps' has no attribute {name!r}")
-    return getattr(import_module("dεps"), name)
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("__") and name != "__all__":  # what Python and tools ask a module for
+            raise AttributeError(f"module 'deps' has no attribute {name!r}")
+        return getattr(import_module("dεps"), name)
 
 
 def __dir__() -> list[str]:

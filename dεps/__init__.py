@@ -64,11 +64,13 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'dεps' has no attribute {name!r}; its public names are {', '.join(__all__)}")
-    value = globals()[name] = getattr(import_module(f"dεps.{_MODULES[name]}"), name)
-    return value
+if not TYPE_CHECKING:  # to type checkers other names are errors
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'dεps' has no attribute {name!r}; its public names are {', '.join(__all__)}")
+        value = globals()[name] = getattr(import_module(f"dεps.{_MODULES[name]}"), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -33,7 +33,7 @@ IMPORTS["dεps.core.schema"] -= {"dεps.core.config"}  # until the last section 
 
 def test_every_folder_is_a_floor_and_nothing_lies_beside_them():
     rooms = {path.name for path in (ROOT / "dεps").iterdir() if path.name != "__pycache__"}
-    assert rooms - {"__init__.py"} == set(FLOORS)
+    assert rooms - {"__init__.py", "py.typed"} == set(FLOORS)
 
 
 def test_a_folder_imports_from_floors_below_only():

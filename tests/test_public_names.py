@@ -1,6 +1,7 @@
 """`import dεps` and `import deps`: quick, lazy, and one and the same."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -56,10 +57,25 @@ def test_all_names_are_there_under_both_packages():
 
 def test_what_is_imported_lazily_is_what_type_checkers_see():
     tree = ast.parse((ROOT / "dεps/__init__.py").read_text())
-    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     assert seen == {name: f"dεps.{module}" for name, module in dεps._MODULES.items()}
     assert sorted(seen) == sorted(dεps.__all__)
+
+
+@pytest.mark.slow
+def test_type_checkers_know_the_names_of_both(tmp_path):
+    pytest.importorskip("pyright")
+    good = "deps.Arch.parse('').at(3); dεps.load_space('').named('').depths\n"
+    (tmp_path / "use.py").write_text(f"import deps\nimport dεps\n\n{good}deps.nothing\ndeps.Arch.parse(1)\n")
+    command = [sys.executable, "-m", "pyright", "--outputjson", str(tmp_path / "use.py")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    assert [(one["range"]["start"]["line"], one.get("rule")) for one in found if one["severity"] == "error"] == [
+        (4, "reportAttributeAccessIssue"),
+        (5, "reportArgumentType"),
+    ]
 
 
 def test_submodules_of_the_alias_are_the_same_modules():
