@@ -10,8 +10,8 @@ from torchvision.transforms import v2
 
 from benchmarks.timing import SPEEDUP, Comparison, in_turn, seconds_of
 from benchmarks.toys import made_up, sandwich_trainer
-from dεps.data.augment import AugmentConfig
 from dεps.data.batches import Normalise, training_batches
+from dεps.data.config import AugmentConfig
 from dεps.data.folder import to_picture
 from dεps.data.splits import PreparedData
 

@@ -7,7 +7,8 @@ from torch import Generator, Tensor
 
 from dεps.data.splits import InMemory, PreparedData, Split
 from dεps.methods import registry
-from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.config import TrainConfig
+from dεps.training.loop import Trainer
 from dεps.workspace.presets import load_space
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dεps.core.errors import UserError
-    from dεps.data.augment import AugmentConfig
+    from dεps.data.config import AugmentConfig
     from dεps.data.splits import PreparedData
     from dεps.deploy.export.subnet import save_subnet
     from dεps.evaluation.accuracy import accuracies, recalibrated
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dεps.nets.supernet import Supernet
     from dεps.search.archs import search_archs
     from dεps.spaces.space import Arch, SearchSpace
-    from dεps.training.loop import TrainConfig, Trainer
+    from dεps.training.config import TrainConfig
+    from dεps.training.loop import Trainer
     from dεps.workspace.presets import load_space
 
 __all__ = [
@@ -45,11 +46,11 @@ __all__ = [
 ]
 _MODULES = {
     "Arch": "spaces.space",
-    "AugmentConfig": "data.augment",
+    "AugmentConfig": "data.config",
     "PreparedData": "data.splits",
     "SearchSpace": "spaces.space",
     "Supernet": "nets.supernet",
-    "TrainConfig": "training.loop",
+    "TrainConfig": "training.config",
     "Trainer": "training.loop",
     "UserError": "core.errors",
     "accuracies": "evaluation.accuracy",

@@ -8,9 +8,9 @@ from dεps.core.device import set_up
 from dεps.evaluation.inputs import load_data
 from dεps.methods import full_model
 from dεps.spaces.space import SearchSpace
-from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.config import FullModelConfig, TrainConfig
+from dεps.training.loop import Trainer
 from dεps.training.run import train
-from dεps.training.trunk import FullModelConfig
 from dεps.workspace.identity import FULL_MODEL
 from dεps.workspace.stage import Context, run
 

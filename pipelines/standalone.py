@@ -8,7 +8,8 @@ from dεps.core.device import set_up
 from dεps.evaluation.inputs import load_data
 from dεps.methods import standalone
 from dεps.spaces.space import SearchSpace
-from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.config import TrainConfig
+from dεps.training.loop import Trainer
 from dεps.training.run import train
 from dεps.workspace.identity import STANDALONE, standalone_method
 from dεps.workspace.stage import Context, run

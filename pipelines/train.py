@@ -9,7 +9,8 @@ from dεps.core.params import section
 from dεps.evaluation.inputs import load_data
 from dεps.methods import registry
 from dεps.spaces.space import SearchSpace
-from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.config import TrainConfig
+from dεps.training.loop import Trainer
 from dεps.training.run import branch, train
 from dεps.workspace.stage import Context, run
 

@@ -95,7 +95,7 @@ def test_a_wrong_option_of_the_new_method_is_one_line(copy):
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == f"error: {override.replace('=', ' is ')}.0; expected 0 or more\n"
+    assert done.stderr == f"error: {override.replace('=', ' is ')}; expected 0 to 1,000\n"
 
 
 #: prepares what the example of a source has written, as stage `prepare` does

@@ -28,7 +28,6 @@ def floor(module: str) -> int:
 
 
 IMPORTS = {module: imported(module) for module in MODULES}
-IMPORTS["dεps.core.schema"] -= {"dεps.core.config"}  # until the last section is checked by pydantic
 
 
 def test_every_folder_is_a_floor_and_nothing_lies_beside_them():

@@ -9,10 +9,11 @@ import torch
 
 import dεps
 from dεps.core.errors import UserError
-from dεps.data.augment import AugmentConfig
+from dεps.data.config import AugmentConfig
 from dεps.data.splits import PreparedData
 from dεps.methods import registry
-from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.config import TrainConfig
+from dεps.training.loop import Trainer
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/python_api.md").read_text()

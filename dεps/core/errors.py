@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 #: what breaks a line, steers a terminal, turns the direction of writing, or is no character at all
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -57,11 +58,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and own)
 
 
-def check_numbers(config: object, where: str, **limits: tuple[float, float]) -> None:
-    """Raise `UserError` naming the key below `where` whose number is outside its (lowest, highest)."""
-    for key, (low, high) in limits.items():
-        value = getattr(config, key)
-        if value < low:
-            raise UserError(f"{where}.{key} is {value}; expected {low} or more")
-        if value > high:
-            raise UserError(f"{where}.{key} is {value}; expected {high} or less")
+def check_choice(value: object, allowed: Sequence[object], where: str) -> None:
+    """Raise `UserError` unless `value` is among `allowed`."""
+    if value not in allowed:
+        raise UserError(f"{where} is {value!r}; allowed: {', '.join(map(str, allowed))}")

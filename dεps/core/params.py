@@ -16,19 +16,18 @@ from dεps.core.schema import DISTINCT, LONGEST_KEY, check_plain, shown, structu
 PARAMS = Path("params.yaml")
 LARGEST_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-#: the keys that choose what the pipeline runs
-SELECTION: dict[str, Any] = {
-    "names": Annotated[list[str], Field(min_length=1, examples=["[quick]"]), DISTINCT],
-    "methods": Annotated[list[str], Field(min_length=1, examples=["[deps, rss]"]), DISTINCT],
-    "standalone": Annotated[list[str], Field(min_length=1, examples=["[smallest]", "[smallest, largest]"]), DISTINCT],
-    "seeds": Annotated[list[Seed], Field(min_length=1, examples=["[0, 1]"]), DISTINCT],
-}
+Names = Annotated[list[str], Field(min_length=1, examples=["[quick]"]), DISTINCT]
+Methods = Annotated[list[str], Field(min_length=1, examples=["[deps, rss]"]), DISTINCT]
+Archs = Annotated[list[str], Field(min_length=1, examples=["[smallest]", "[smallest, largest]"]), DISTINCT]
+Seeds = Annotated[list[Seed], Field(min_length=1, examples=["[0, 1]"]), DISTINCT]
+#: the keys that choose what the pipeline runs: experiments, methods, archs to train alone, seeds
+SELECTION: dict[str, Any] = {"names": Names, "methods": Methods, "standalone": Archs, "seeds": Seeds}
 
 
 class _Loader(yaml.SafeLoader):
     """Without aliases: a file of a few lines could stand for a tree that fills the memory."""
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"line {self.peek_event().start_mark.line + 1}: aliases (*name) are not supported")
         return super().compose_node(parent, index)
@@ -50,7 +49,7 @@ def read_params(path: Path = PARAMS, cure: str = "'deps params' composes it") ->
 
 def selected(params: dict[str, Any], key: str) -> list[Any]:
     """The list `key` of SELECTION. Raises `UserError` where it is empty, or of other items."""
-    return structured(SELECTION[key], params.get(key), key, convert=False)
+    return structured(SELECTION[key], params.get(key), key, as_written=True)
 
 
 def check_names(names: Iterable[str], where: str, signs: str = "_-") -> None:

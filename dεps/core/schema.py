@@ -14,14 +14,12 @@ one field an `AfterValidator` that raises `ValueError("expected …")`; the key'
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 import json
 import math
-import typing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import field, fields
-from typing import Annotated, Any, TypeVar
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import pydantic.dataclasses
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -35,36 +33,36 @@ INTEGERS, LONGEST_TEXT, LONGEST_KEY, DEEPEST = 2**63, 4096, 100, 20
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-@typing.dataclass_transform(frozen_default=True, field_specifiers=(field, Field))
-def checked(cls: Any = None, *, kw_only: bool = False) -> Any:
-    """A frozen dataclass whose fields are checked whenever one is made; `UserError` names class and field."""
-    if cls is None:
-        return functools.partial(checked, kw_only=kw_only)
-    made: Any = pydantic.dataclasses.dataclass(cls, config=_STRICT, frozen=True, kw_only=kw_only)
-    create = made.__init__
+if TYPE_CHECKING:
+    from dataclasses import dataclass as checked
+else:
 
-    @functools.wraps(create)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            create(self, *args, **kwargs)
-        except ValidationError as error:
-            raise UserError(_line(type(self), error.errors(include_url=False), type(self).__name__)) from None
+    def checked(cls: type | None = None, *, kw_only: bool = False) -> Any:
+        """A frozen dataclass whose fields are checked whenever one is made; `UserError` names class and field."""
+        if cls is None:
+            return functools.partial(checked, kw_only=kw_only)
+        made = pydantic.dataclasses.dataclass(cls, config=_STRICT, frozen=True, kw_only=kw_only)
+        create = made.__init__
 
-    made.__init__ = init
-    return made
+        @functools.wraps(create)
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            try:
+                create(self, *args, **kwargs)
+            except ValidationError as error:
+                raise UserError(_line(type(self), error.errors(include_url=False), type(self).__name__)) from None
+
+        made.__init__ = init
+        return made
 
 
-def structured(schema: type[T], data: Any, where: str, convert: bool = True) -> T:
+def structured(schema: type[T], data: Any, where: str, as_written: bool = False) -> T:
     """`data` as an instance of `schema`, which may be any type that pydantic knows.
 
-    Text that says a number or a switch becomes one where `convert`. A schema whose keys depend on the data says which
-    class it is by `variant(data, where)`. Raises `UserError` naming the key below `where`.
+    Text that says a number or a switch becomes one, and references are refused; not `as_written`, for data that others
+    read as they are. A schema whose keys depend on the data says which class it is by `variant(data, where)`. Raises
+    `UserError` naming the key below `where`.
     """
-    if dataclasses.is_dataclass(schema) and not hasattr(schema, "__pydantic_validator__"):
-        from dεps.core.config import structured as by_hand
-
-        return by_hand(schema, data, where)
-    check_plain(data, where, final=True)
+    check_plain(data, where, final=not as_written)
     if hasattr(schema, "variant") and isinstance(data, dict):
         schema = schema.variant(data, where)  # type: ignore[attr-defined]
     while True:
@@ -73,7 +71,7 @@ def structured(schema: type[T], data: Any, where: str, convert: bool = True) -> 
             return _adapter(schema).validate_json(json.dumps(data), strict=True, context=where)
         except ValidationError as error:
             errors = error.errors(include_url=False)
-        again = _converted(data, errors) if convert else None
+        again = None if as_written else _converted(data, errors)
         if again is None:
             raise UserError(_line(schema, errors, where))
         data = again
@@ -93,7 +91,8 @@ def check_plain(value: Any, where: str, depth: int = 0, final: bool = False) -> 
         for key, inner in value.items():
             if not isinstance(key, str) or not key or is_odd(key) or len(key) > LONGEST_KEY:
                 raise UserError(f"{where} has the key {shown(key)}; expected a word")
-            check_plain(inner, f"{where} {key}" if where.endswith(":") else f"{where}.{key}", depth + 1, final)
+            joint = " " if where.endswith(":") else "." if where else ""
+            check_plain(inner, f"{where}{joint}{key}", depth + 1, final)
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             check_plain(inner, f"{where}[{number}]", depth + 1, final)
@@ -145,6 +144,10 @@ def one_of(*allowed: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+#: of an image: grey, or RGB
+Channels = Annotated[int, one_of(1, 3)]
+
+
 def formerly(name: str) -> Any:
     """For a field that was called otherwise: whoever uses that name is told the new one."""
     return Field(json_schema_extra={"formerly": name})
@@ -162,6 +165,25 @@ def _distinct(values: list) -> list:
 
 
 DISTINCT = AfterValidator(_distinct)
+
+
+def _ascending(values: list) -> list:
+    if values != sorted(set(values)):
+        raise ValueError("expected ascending values")
+    return values
+
+
+ASCENDING = AfterValidator(_ascending)
+
+
+def _label(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a label for tables")
+    return text
+
+
+#: what tables and figures call something
+Label = Annotated[str, AfterValidator(_label)]
 
 
 # --- text to values ----------------------------------------------------------------------------------------------
@@ -229,6 +251,8 @@ def _line(schema: Any, errors: list[Any], where: str) -> str:
     if kind == "value_error":
         rule = str(error["ctx"]["error"])
         return f"{key}.{rule}" if "properties" in node else f"{key} is {shown(value)}; {rule}"
+    if kind == "too_long":
+        return f"{key} has {len(value):,} items; expected at most {node['maxItems']:,}"
     return f"{key} is {shown(value)}; {_expected(node, value)}"
 
 
@@ -290,11 +314,13 @@ def _expected(node: dict[str, Any], value: Any) -> str:
 
 def _noun(node: dict[str, Any], several: int = 0) -> str:
     noun = _NOUNS[node["type"]][several] if "type" in node else "another value"
+    if "minItems" in node or "minProperties" in node:
+        noun = noun.replace("a ", "a non-empty ")
     if "properties" in node:
         noun += f" with the keys {_keys(node)}"
     if "items" in node:
-        choices, kind = node["items"].get("enum"), "a non-empty " if node.get("minItems") else "a "
-        noun = f"{noun.replace('a ', kind)} of {f'some of: {_listed(choices)}' if choices else _noun(node['items'], 1)}"
+        choices = node["items"].get("enum")
+        noun += f" of {f'some of: {_listed(choices)}' if choices else _noun(node['items'], 1)}"
     return noun
 
 

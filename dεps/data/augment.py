@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import AfterValidator, Field
 from torch import Generator, Tensor
 
-from dεps.core.errors import UserError
 from dεps.core.randomness import derive
-from dεps.core.schema import Probability, checked
+from dεps.data.config import AugmentConfig
 from dεps.data.folder import to_picture
 from dεps.data.splits import Split
 
@@ -30,64 +28,6 @@ from dεps.data.splits import Split
 ASPECT = (3 / 4, 4 / 3)
 #: the grey that AutoAugment fills in where an image has been moved away (arXiv 1805.09501, Appendix A)
 FILL = 128
-
-
-def _jitter(strengths: list[float]) -> list[float]:
-    good = len(strengths) == 4 and all(0 <= one <= 100 for one in strengths) and strengths[3] <= 0.5
-    if strengths and not good:
-        raise ValueError("expected [] or [brightness, contrast, saturation, hue], each 0 to 100, hue at most 0.5")
-    return strengths
-
-
-#: α of the beta distribution that a mixing ratio is drawn from; 0: no mixing
-Mixing = Annotated[float, Field(ge=0, le=1000)]
-
-
-@checked
-class AugmentConfig:
-    """How training images are augmented; the keys stand in the order in which they are applied."""
-
-    #: smallest share of the image's area that a random crop keeps, before it is resized (ImageNet: 0.08); 0: no crop
-    resized_crop: Probability = 0.0
-    #: mirror half of the images
-    flip: bool = True
-    #: pixels by which each border is reflected before a random crop of the image's own size; 0: no crop
-    crop_padding: Annotated[int, Field(ge=0, le=64)] = 4
-    #: learned policy (AutoAugment, arXiv 1805.09501)
-    auto_augment: Literal["none", "imagenet", "cifar10"] = "none"
-    #: strengths of brightness, contrast, saturation and hue; empty: none
-    color_jitter: Annotated[list[float], AfterValidator(_jitter)] = field(default_factory=list)
-    #: probability that a rectangle is replaced by the mean colour (arXiv 1708.04896)
-    random_erasing: Probability = 0.0
-    #: of mixup (arXiv 1710.09412)
-    mixup: Mixing = 0.0
-    #: of CutMix (arXiv 1905.04899); with mixup too, each batch draws one of them
-    cutmix: Mixing = 0.0
-
-    def check_images(self, where: str, size: int, channels: int) -> None:
-        """Raise `UserError` naming the key below `where` that does not suit images of this side and these channels."""
-        if self.crop_padding >= size:
-            raise UserError(
-                f"{where}.crop_padding is {self.crop_padding}; expected less than dataset.image_size, {size}"
-            )
-        if channels == 3:
-            return
-        if self.auto_augment != "none":
-            raise UserError(f"{where}.auto_augment is {self.auto_augment!r}, which needs dataset.channels 3; set none")
-        if any(self.color_jitter[2:]):
-            needs = "saturation and hue need dataset.channels 3; set both to 0"
-            raise UserError(f"{where}.color_jitter is {self.color_jitter}, but {needs}")
-
-    @property
-    def per_image(self) -> bool:
-        """Whether any of it works image by image, rather than on whole batches."""
-        policy = self.auto_augment != "none"
-        return self.resized_crop > 0 or policy or any(self.color_jitter) or self.random_erasing > 0
-
-    @property
-    def mixes(self) -> bool:
-        """Whether the images of a batch are mixed with each other, and their labels with them."""
-        return self.mixup > 0 or self.cutmix > 0
 
 
 @dataclass(frozen=True)

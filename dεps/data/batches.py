@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dεps.core.errors import UserError
 from dεps.core.randomness import derive
-from dεps.data.augment import WHOLE, Augmentation, AugmentConfig, Part, mix, resize
+from dεps.data.augment import WHOLE, Augmentation, Part, mix, resize
+from dεps.data.config import AugmentConfig
 from dεps.data.splits import PreparedData, Split
 
 #: roughly how much memory batches may take that workers have prepared ahead, beyond one batch per worker

@@ -1,78 +1,86 @@
-"""The `dataset` section of an experiment's params: the keys that all data sources share.
+"""The `dataset` section of an experiment, and what training does to images (`train.augment`).
 
-Which sources exist, and what each makes of these keys, is checked where sources are known: `dεps.sources.registry`.
+The keys are those that all data sources share. Which sources there are, and what each makes of the keys, is checked
+where sources are known: `dεps.sources.registry`.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
 
-from dεps.core.errors import UserError, check_numbers, is_odd
+from pydantic import AfterValidator, Field, model_validator
 
-DUPLICATES = ("error", "allow")
+from dεps.core.errors import UserError, is_odd
+from dεps.core.schema import Channels, Label, Probability, checked, formerly
 
 
-@dataclass
+def _split_name(name: str) -> str:
+    if not name.strip() or name.startswith(".") or "/" in name or "\\" in name or is_odd(name):
+        raise ValueError("expected the name of a split or of its folder")
+    return name
+
+
+SplitName = Annotated[str, AfterValidator(_split_name)]
+
+
+@checked
 class SplitFolders:
     """What the source calls each split: a folder's name, or one that torchvision knows; null: held out of train."""
 
-    train: str = "train"
-    validation: str | None = "validation"
-    test: str | None = "test"
+    train: SplitName = "train"
+    validation: SplitName | None = "validation"
+    test: SplitName | None = "test"
 
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that is no folder's name, or two that name one folder."""
-        named = {key: name for key, name in vars(self).items() if name is not None}
-        for key, name in named.items():
-            if not name.strip() or name.startswith(".") or "/" in name or "\\" in name or is_odd(name):
-                raise UserError(f"{where}.{key} is {name!r}; expected the name of a split or of its folder")
-        for (one, name), (other, again) in itertools.combinations(named.items(), 2):
-            if name == again:
-                raise UserError(f"{where}.{one} and {where}.{other} are both {name!r}; expected different splits")
+    @model_validator(mode="after")
+    def _differ(self) -> SplitFolders:
+        for (one, name), (other, again) in itertools.combinations(vars(self).items(), 2):
+            if name is not None and name == again:
+                raise ValueError(f"{one} is {name!r}, as {other} is; expected different splits")
+        return self
 
 
-@dataclass
+@checked
 class DatasetConfig:
     """Where images come from and in which form they are kept; one YAML in `params/dataset/`."""
 
     #: label in tables; for source torchvision also which data set
-    name: str
+    name: Label
     #: a file in `dεps/sources/`
     source: str
     #: side in pixels; other images are resized (shorter side) and centre-cropped. Not "size": DVC's run cache would
     #: ignore the key, and restore images of another size
-    image_size: int
+    image_size: Annotated[int, Field(ge=8, le=1024), formerly("size")]
     #: 1 (grey) or 3 (RGB)
-    channels: int
+    channels: Channels
     #: where the images are: a directory or .zip, or where official files are or go
     root: str | None = None
     #: the centre crop's share of the resized shorter side; on ImageNet methods are compared at 0.875
-    crop: float = 1.0
+    crop: Annotated[float, Field(ge=0.5, le=1)] = 1.0
     #: image_folder: text file with one class (folder name) a line; null takes every folder
     classes: str | None = None
     splits: SplitFolders = field(default_factory=SplitFolders)
     #: share of train held out as validation, and as test, where the source has no such split
-    holdout: float = 0.1
+    holdout: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    #: decides which images are held out
     holdout_seed: int = 0
-    #: what to do about equal images in two of the source's splits: error, or allow
-    duplicates: str = "error"
-    #: images that the source's train and classes that it must hold, before anything is held out; null: unchecked
-    train_images: int | None = None
-    class_count: int | None = None
-    #: splits whose pixels would take more than this stay files, decoded by workers while training
-    in_memory_limit_mb: int = 2048
-    workers: int = 2
+    #: what to do about equal images in two of the source's splits
+    duplicates: Literal["error", "allow"] = "error"
+    #: images that the source's train must hold, before anything is held out; null: any number
+    train_images: Annotated[int, Field(ge=1)] | None = None
+    #: classes that the source must hold; null: any number
+    class_count: Annotated[int, Field(ge=1)] | None = None
+    #: MB of memory; splits whose pixels would take more stay files, decoded by `workers` while training
+    in_memory_limit_mb: Annotated[int, Field(ge=0, le=10**9)] = 2048
+    #: processes that decode and augment images; 0: the training process does it
+    workers: Annotated[int, Field(ge=0, le=256)] = 2
     #: whether the source may fetch what is not in `root`
     download: bool = True
     #: keys that only this source has
     options: dict[str, Any] = field(default_factory=dict)
-
-    #: former names of keys
-    renamed: ClassVar[dict[str, str]] = {"size": "image_size"}
 
     def location(self) -> Path:
         """Where the images are: `root`, from the main workspace on.
@@ -92,24 +100,63 @@ class DatasetConfig:
         options = {key: value for key, value in self.options.items() if value is not None}
         return facts | ({"options": options} if options else {})
 
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if not self.name.strip():
-            raise UserError(f"{where}.name is empty; expected a label for tables")
-        if self.channels not in (1, 3):
-            raise UserError(f"{where}.channels is {self.channels}; allowed: 1, 3")
-        if not 8 <= self.image_size <= 1024:
-            raise UserError(f"{where}.image_size is {self.image_size}; expected 8 to 1024 pixels")
-        if not 0.5 <= self.crop <= 1.0:
-            raise UserError(f"{where}.crop is {self.crop}; expected a share of the shorter side, 0.5 to 1")
-        if not 0.0 < self.holdout < 0.5:
-            raise UserError(f"{where}.holdout is {self.holdout}; expected a share above 0 and below 0.5")
-        if self.duplicates not in DUPLICATES:
-            raise UserError(f"{where}.duplicates is {self.duplicates!r}; allowed: {', '.join(DUPLICATES)}")
-        for key in ("train_images", "class_count"):
-            if getattr(self, key) is not None and getattr(self, key) < 1:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 1 or more, or null for any number")
-        check_numbers(self, where, in_memory_limit_mb=(0, 10**9), workers=(0, 256))
+
+def _jitter(strengths: list[float]) -> list[float]:
+    good = len(strengths) == 4 and all(0 <= one <= 100 for one in strengths) and strengths[3] <= 0.5
+    if strengths and not good:
+        raise ValueError("expected [] or [brightness, contrast, saturation, hue], each 0 to 100, hue at most 0.5")
+    return strengths
+
+
+#: α of the beta distribution that a mixing ratio is drawn from; 0: no mixing
+Mixing = Annotated[float, Field(ge=0, le=1000)]
+
+
+@checked
+class AugmentConfig:
+    """How training images are augmented; the keys stand in the order in which they are applied."""
+
+    #: smallest share of the image's area that a random crop keeps, before it is resized (ImageNet: 0.08); 0: no crop
+    resized_crop: Probability = 0.0
+    #: mirror half of the images
+    flip: bool = True
+    #: pixels by which each border is reflected before a random crop of the image's own size; 0: no crop
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 4
+    #: learned policy (AutoAugment, arXiv 1805.09501)
+    auto_augment: Literal["none", "imagenet", "cifar10"] = "none"
+    #: strengths of brightness, contrast, saturation and hue; empty: none
+    color_jitter: Annotated[list[float], AfterValidator(_jitter)] = field(default_factory=list)
+    #: probability that a rectangle is replaced by the mean colour (arXiv 1708.04896)
+    random_erasing: Probability = 0.0
+    #: of mixup (arXiv 1710.09412)
+    mixup: Mixing = 0.0
+    #: of CutMix (arXiv 1905.04899); with mixup too, each batch draws one of them
+    cutmix: Mixing = 0.0
+
+    def check_images(self, where: str, size: int, channels: int) -> None:
+        """Raise `UserError` naming the key below `where` that does not suit images of this side and these channels."""
+        if self.crop_padding >= size:
+            raise UserError(
+                f"{where}.crop_padding is {self.crop_padding}; expected less than dataset.image_size, {size}"
+            )
+        if channels == 3:
+            return
+        if self.auto_augment != "none":
+            raise UserError(f"{where}.auto_augment is {self.auto_augment!r}, which needs dataset.channels 3; set none")
+        if any(self.color_jitter[2:]):
+            needs = "saturation and hue need dataset.channels 3; set both to 0"
+            raise UserError(f"{where}.color_jitter is {self.color_jitter}, but {needs}")
+
+    @property
+    def per_image(self) -> bool:
+        """Whether any of it works image by image, rather than on whole batches."""
+        policy = self.auto_augment != "none"
+        return self.resized_crop > 0 or policy or any(self.color_jitter) or self.random_erasing > 0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the images of a batch are mixed with each other, and their labels with them."""
+        return self.mixup > 0 or self.cutmix > 0
 
 
 def read_classes(path: str) -> list[str]:

@@ -17,8 +17,9 @@ from dεps.core.errors import UserError
 from dεps.core.randomness import derive
 from dεps.core.schema import Images, checked
 from dεps.core.stopwatch import computing
-from dεps.data.augment import WHOLE, AugmentConfig, Part
+from dεps.data.augment import WHOLE, Part
 from dεps.data.batches import Normalise, plain_batches
+from dεps.data.config import AugmentConfig
 from dεps.data.splits import PreparedData, Split
 from dεps.evaluation import parallel
 from dεps.evaluation.prefix_tree import Trie, image_bytes
@@ -34,7 +35,7 @@ RECALIBRATION_BATCH = 200
 #: training images for BN statistics where nothing says how many
 RECALIBRATION_IMAGES = 2000
 #: allowed values of `train.recalibrate_on`; the public code of OFA and DεpS does the second
-RECALIBRATED_ON = ("plain", AUGMENTED := "augmented")
+AUGMENTED = "augmented"
 #: bytes of the largest activation of a batch: more of it leaves a CPU's caches, or is too much for a GPU that keeps one
 #: of each layer in which archs part; less of it is all overhead
 CPU_BATCH, GPU_BATCH = 2**25, 2**29

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from dεps.core.errors import UserError
 from dεps.core.params import section
-from dεps.data.augment import AugmentConfig
-from dεps.data.config import DatasetConfig
+from dεps.data.config import AugmentConfig, DatasetConfig
 from dεps.data.splits import PreparedData
 from dεps.evaluation.accuracy import AUGMENTED, Recalibration
 from dεps.nets.files import load_supernet, trained_with

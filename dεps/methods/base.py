@@ -1,6 +1,6 @@
 """What a training method is: phases, and for each step the subnets to train with their losses and weights.
 
-The optimisation loop (`dεps.training.loop`) is shared. A method is one file here with an `Options` dataclass (its
+The optimisation loop (`dεps.training.loop`) is shared. A method is one file here with a `@checked` class `Options` (its
 keys in `params/method/*.yaml`) and a `build(options, setup)` that returns a `Method`.
 """
 
@@ -9,17 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
-from dεps.core.errors import UserError, check_numbers
+from pydantic import Field
+
+from dεps.core.errors import UserError
+from dεps.core.schema import ASCENDING, checked
 from dεps.methods.losses import CrossEntropy, Loss
 from dεps.methods.schedule import CosineSchedule, Schedule
-from dεps.spaces.space import Arch, SearchSpace, check_ascending
+from dεps.spaces.space import Arch, SearchSpace
 
 #: of ratios of epochs, temperatures and weights; beyond it a step has no number, or a loss no value
 LARGEST = 10_000
-#: random subnets a step
-MOST_SUBNETS = 100
+#: of epochs or of a learning rate, in units of the full model's
+Multiple = Annotated[float, Field(gt=0, le=LARGEST)]
+#: by which logits are divided before a softmax
+Temperature = Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]
+#: random subnets a step, beside the full model and the smallest
+SubnetCount = Annotated[int, Field(ge=0, le=100)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Setup:
         return CosineSchedule(self.learning_rate, self.steps(self.epochs), self.steps(self.warmup_epochs))
 
 
-@dataclass
+@checked
 class Restricted:
     """Keys of every method: the part of the space that it trains and offers; null: all of it.
 
@@ -53,11 +60,11 @@ class Restricted:
     """
 
     #: kernel sizes, such as [7], as DεpS and BigNAS were published with
-    kernels: list[int] | None = None
+    kernels: Annotated[list[int], Field(min_length=1), ASCENDING] | None = None
     #: blocks a stage
-    depths: list[int] | None = None
+    depths: Annotated[list[int], Field(min_length=1), ASCENDING] | None = None
     #: expand ratios
-    expands: list[float] | None = None
+    expands: Annotated[list[float], Field(min_length=1), ASCENDING] | None = None
 
     def restricted(self, space: SearchSpace, where: str) -> SearchSpace:
         """That part of `space`. Raises `UserError` naming the key below `where` whose values it has not."""
@@ -69,7 +76,6 @@ class Restricted:
 
 
 def _check_restriction(values: list, offered: list[list], where: str) -> None:
-    check_ascending(values, where, low=-1)
     everything = sorted({choice for choices in offered for choice in choices})
     for value in values:
         if value not in everything:
@@ -78,13 +84,6 @@ def _check_restriction(values: list, offered: list[list], where: str) -> None:
         if len(choices) > 1 and choices[-1] not in values:
             there = ", ".join(f"{value:g}" for value in values)
             raise UserError(f"{where} is [{there}]; expected {choices[-1]:g} too, which the full model has")
-
-
-def check_temperature(options: Any, where: str) -> None:
-    """Raise `UserError` unless logits can be divided by `options.temperature`."""
-    if options.temperature <= 0:
-        raise UserError(f"{where}.temperature is {options.temperature}; expected a positive number")
-    check_numbers(options, where, temperature=(1 / LARGEST, LARGEST))
 
 
 @dataclass(frozen=True)

@@ -14,47 +14,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Literal
 
-from dεps.core.errors import UserError, check_numbers
-from dεps.methods.base import (
-    LARGEST,
-    MOST_SUBNETS,
-    Look,
-    Phase,
-    Restricted,
-    Setup,
-    Term,
-    check_temperature,
-    full_model_term,
-)
+from dεps.core.schema import checked
+from dεps.methods.base import Look, Multiple, Phase, Restricted, Setup, SubnetCount, Temperature, Term, full_model_term
 from dεps.methods.losses import InPlaceDistillation
 from dεps.methods.schedule import Schedule
 from dεps.spaces.space import SearchSpace
 
 LOOK = Look("BigNAS (cosine)", "#009E73", 40)
-REGULARISED = ("full_model", "all")
 
 
-@dataclass
+@checked
 class Options(Restricted):
     """Keys of a method that uses this one."""
 
     #: epochs, in units of the full model's (published on ImageNet-1k: 400 against DεpS's 270)
-    epochs_ratio: float = 1.0
-    #: random subnets a step, beside the full model and the smallest
-    random_subnets: int = 2
-    temperature: float = 1.0
-    #: dropout in the full model alone, or in all subnets
-    regularise: str = "full_model"
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if self.epochs_ratio <= 0:
-            raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
-        check_numbers(self, where, epochs_ratio=(0, LARGEST), random_subnets=(0, MOST_SUBNETS))
-        check_temperature(self, where)
-        if self.regularise not in REGULARISED:
-            raise UserError(f"{where}.regularise is {self.regularise!r}; allowed: {', '.join(REGULARISED)}")
+    epochs_ratio: Multiple = 1.0
+    random_subnets: SubnetCount = 2
+    #: of in-place distillation
+    temperature: Temperature = 1.0
+    #: which subnets have dropout
+    regularise: Literal["full_model", "all"] = "full_model"
 
 
 @dataclass(frozen=True)

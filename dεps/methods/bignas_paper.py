@@ -6,8 +6,7 @@ decays exponentially to a constant ending.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from dεps.core.schema import checked
 from dεps.methods import bignas
 from dεps.methods.base import Look, Setup
 from dεps.methods.bignas import Sandwich, with_epochs
@@ -16,7 +15,7 @@ from dεps.methods.schedule import ExponentialSchedule
 LOOK = Look("BigNAS (as its paper)", "#44AA99", 50)
 
 
-@dataclass
+@checked
 class Options(bignas.Options):
     """Keys of a method that uses this one."""
 

@@ -7,9 +7,13 @@ does. A stage with a single depth, such as Proxyless's last, has all its expand 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
+
+from pydantic import Field
 
 from dεps.core.errors import UserError
+from dεps.core.schema import checked
 from dεps.methods.base import Look, Restricted, Setup
 from dεps.methods.ofa import ProgressiveShrinking, Shrinking, TeacherOptions
 from dεps.spaces.space import SearchSpace
@@ -17,12 +21,14 @@ from dεps.spaces.space import SearchSpace
 LOOK = Look("CompOFA", "#56B4E9", 30)
 
 
-@dataclass
+@checked
 class Options(TeacherOptions):
     """Keys of a method that uses this one."""
 
     #: one kernel a stage; a shorter list is repeated from its start
-    kernels: list[int] = field(default_factory=lambda: [3, 5, 3, 3, 5])
+    kernels: Annotated[list[int], Field(min_length=1)] = field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default_factory=lambda: [3, 5, 3, 3, 5]
+    )
 
     def restricted(self, space: SearchSpace, where: str) -> SearchSpace:
         """The whole `space`, whose full model teaches; `build` couples it, then keeps the `depths` alone.
@@ -41,12 +47,6 @@ class Options(TeacherOptions):
     def each_kernel(self, space: SearchSpace) -> list[int]:
         """The kernel of each stage."""
         return [self.kernels[number % len(self.kernels)] for number in range(len(space.stages))]
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        super().check(where)
-        if not self.kernels:
-            raise UserError(f"{where}.kernels is empty; expected one kernel a stage, such as [3, 5, 3, 3, 5]")
 
 
 def build(options: Options, setup: Setup) -> ProgressiveShrinking:

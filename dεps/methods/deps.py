@@ -11,58 +11,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
+from typing import Annotated
 
-from dεps.core.errors import UserError, check_numbers
-from dεps.methods.base import (
-    LARGEST,
-    MOST_SUBNETS,
-    Look,
-    Phase,
-    Restricted,
-    Setup,
-    Term,
-    check_temperature,
-    full_model_term,
-)
+from pydantic import Field, model_validator
+
+from dεps.core.schema import Probability, checked
+from dεps.methods.base import LARGEST, Look, Phase, Restricted, Setup, SubnetCount, Temperature, Term, full_model_term
 from dεps.methods.losses import CrossEntropy, InPlaceDistillation
-from dεps.methods.schedule import SHAPE_NAMES, EpsilonRamp
+from dεps.methods.schedule import EpsilonRamp, Shape
 from dεps.spaces.space import SearchSpace
 
 LOOK = Look("DεpS", "#D55E00", 10)
 
 
-@dataclass
+@checked
 class Options(Restricted):
     """Keys of a method that uses this one."""
 
     #: share of all epochs in which the full model trains alone
-    shrink_start: float = 0.5
+    shrink_start: Probability = 0.5
     #: epochs over which the subnets' effective learning rate climbs from ε to the full rate; 0: no ramp
-    ramp_epochs: float = 5.0
+    ramp_epochs: Annotated[float, Field(ge=0, le=10 * LARGEST)] = 5.0
     #: how it climbs: linear (the paper's), cosine, exponential, step (ε until the ramp's end), constant (ε for good)
-    ramp_shape: str = "linear"
+    ramp_shape: Shape = "linear"
     #: ε, as a share of the full rate
-    epsilon: float = 0.0
-    #: random subnets a step, beside the full model and the smallest
-    random_subnets: int = 2
+    epsilon: Probability = 0.0
+    random_subnets: SubnetCount = 2
     #: teach subnets by the full model's logits (in-place distillation) instead of labels
     distill: bool = True
-    temperature: float = 1.0
+    #: of in-place distillation
+    temperature: Temperature = 1.0
     #: sort channels by importance at shrink start
     sort_channels: bool = True
 
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if not 0.0 <= self.shrink_start <= 1.0:
-            raise UserError(f"{where}.shrink_start is {self.shrink_start}; expected a share of the epochs, 0 to 1")
-        if not 0.0 <= self.epsilon <= 1.0:
-            raise UserError(f"{where}.epsilon is {self.epsilon}; expected 0 to 1")
-        if self.ramp_shape not in SHAPE_NAMES:
-            raise UserError(f"{where}.ramp_shape is {self.ramp_shape!r}; allowed: {', '.join(SHAPE_NAMES)}")
+    @model_validator(mode="after")
+    def _fits(self) -> Options:
         if self.ramp_shape == "constant" and self.epsilon == 0.0:
-            raise UserError(f"{where}.epsilon is 0 with ramp_shape constant, which trains no subnet; expected above 0")
-        check_numbers(self, where, ramp_epochs=(0, LARGEST * 10), random_subnets=(0, MOST_SUBNETS))
-        check_temperature(self, where)
+            raise ValueError("epsilon is 0 with ramp_shape constant, which trains no subnet; expected above 0")
+        return self
 
 
 @dataclass(frozen=True)

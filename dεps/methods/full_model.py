@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from dεps.core.schema import checked
 from dεps.methods.base import Look, Phase, Setup, Term, full_model_term
 from dεps.spaces.space import SearchSpace
 
 LOOK = Look("full model", "#3e4753", 80)
 
 
-@dataclass
+@checked
 class Options:
     """No keys of its own."""
 

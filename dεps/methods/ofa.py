@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from dεps.core.errors import UserError, check_numbers
-from dεps.methods.base import LARGEST, Look, Phase, Restricted, Setup, Term, full_model_term
+from pydantic import Field
+
+from dεps.core.schema import checked
+from dεps.methods.base import LARGEST, Look, Multiple, Phase, Restricted, Setup, Term, full_model_term
 from dεps.methods.losses import Distillation
 from dεps.methods.schedule import CosineSchedule
 from dεps.spaces.space import SearchSpace
@@ -51,32 +53,25 @@ def progressive(space: SearchSpace) -> list[Shrinking]:
     return [stage for stage, last in zip(stages, before, strict=False) if stage.space != last]
 
 
-@dataclass
+@checked
 class TeacherOptions(Restricted):
     """What OFA and CompOFA have in common: a finished full model teaches, in phases of published lengths."""
 
     #: weight of the teacher's soft labels beside the true ones
-    distillation: float = 1.0
+    distillation: Annotated[float, Field(ge=0, le=LARGEST)] = 1.0
     #: all phases after the teacher, in units of the published lengths
-    epochs_ratio: float = 1.0
+    epochs_ratio: Multiple = 1.0
     #: the teacher's epochs, in units of the full model's; other than 1 it is trained apart, on a horizon of its own
-    teacher_ratio: float = 1.0
+    teacher_ratio: Multiple = 1.0
     #: the teacher normalises a batch by the batch's own statistics, as in the public code; false: by recalibrated ones
     teacher_in_train_mode: bool = True
 
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        for key in ("epochs_ratio", "teacher_ratio"):
-            if getattr(self, key) <= 0:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected a positive number")
-        limits = (0, LARGEST)
-        check_numbers(self, where, distillation=limits, epochs_ratio=limits, teacher_ratio=limits)
 
-
-@dataclass
+@checked
 class Options(TeacherOptions):
     """Keys of a method that uses this one."""
 
+    #: learn a linear map from each kernel to the next smaller one; otherwise the smaller is the larger's centre
     kernel_transform: bool = True
 
 

@@ -10,34 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from dεps.core.errors import UserError, check_numbers
-from dεps.methods.base import LARGEST, Look, Phase, Restricted, Setup, Term
+from dεps.core.schema import Share, checked
+from dεps.methods.base import Look, Multiple, Phase, Restricted, Setup, Term
 from dεps.methods.losses import CrossEntropy
 from dεps.spaces.space import SearchSpace
 
 LOOK = Look("RSS", "#CC79A7", 60)
 
 
-@dataclass
+@checked
 class Options(Restricted):
     """Keys of a method that uses this one."""
 
     #: epochs, in units of the full model's
-    epochs_ratio: float = 590 / 180
+    epochs_ratio: Multiple = 590 / 180
     #: peak learning rate, in units of the experiment's
-    learning_rate_ratio: float = 1.0
-    label_smoothing: float = 0.0
+    learning_rate_ratio: Multiple = 1.0
+    #: share of a label's probability that is spread over all classes
+    label_smoothing: Share = 0.0
+    #: learn a linear map from each kernel to the next smaller one; otherwise the smaller is the larger's centre
     kernel_transform: bool = True
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if self.epochs_ratio <= 0:
-            raise UserError(f"{where}.epochs_ratio is {self.epochs_ratio}; expected a positive number")
-        if self.learning_rate_ratio <= 0:
-            raise UserError(f"{where}.learning_rate_ratio is {self.learning_rate_ratio}; expected a positive number")
-        check_numbers(self, where, epochs_ratio=(0, LARGEST), learning_rate_ratio=(0, LARGEST))
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise UserError(f"{where}.label_smoothing is {self.label_smoothing}; expected 0 up to below 1")
 
 
 @dataclass(frozen=True)

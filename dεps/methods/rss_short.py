@@ -5,17 +5,16 @@ Update: as RSS's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from dεps.core.schema import checked
 from dεps.methods import rss
-from dεps.methods.base import Look
+from dεps.methods.base import Look, Multiple
 from dεps.methods.rss import build as build
 
 LOOK = Look("RSS-short", "#E69F00", 70)
 
 
-@dataclass
+@checked
 class Options(rss.Options):
     """RSS's options, with another number of epochs where nothing is said."""
 
-    epochs_ratio: float = 1.0
+    epochs_ratio: Multiple = 1.0

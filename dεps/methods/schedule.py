@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ SHAPES: dict[str, Callable[[float], float]] = {
     "step": lambda u: 1.0 if u >= 1.0 else 0.0,
 }
 #: "constant" stays at ε to the end of training
-SHAPE_NAMES = (*SHAPES, "constant")
+Shape = Literal["linear", "cosine", "exponential", "step", "constant"]
 
 
 @dataclass(frozen=True)

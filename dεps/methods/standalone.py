@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from dεps.core.schema import checked
 from dεps.methods.base import Phase, Setup, Term
 from dεps.methods.losses import CrossEntropy
 from dεps.spaces.space import Arch, SearchSpace
@@ -17,11 +18,11 @@ from dεps.spaces.space import Arch, SearchSpace
 LOOK = None
 
 
-@dataclass
+@checked
 class Options:
     """Keys of a method that uses this one."""
 
-    #: what `SearchSpace.named` understands
+    #: a name or a text that `SearchSpace.named` understands
     arch: str = "smallest"
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from dεps.core.errors import UserError, check_numbers
+from pydantic import Field
+
+from dεps.core.errors import UserError
 from dεps.core.files import replace_atomic
-from dεps.core.schema import structured
+from dεps.core.schema import checked, structured
 from dεps.core.tensors import read_description, read_tensors, save_tensors
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost
@@ -19,21 +20,17 @@ from dεps.spaces.space import SearchSpace
 MOST_CLASSES, MOST_CHANNELS = 100_000, 1024
 
 
-@dataclass
+@checked
 class _Description:
     """Header of a supernet file."""
 
     choices: dict[str, Any]
     space: dict[str, Any]
-    classes: int
-    channels: int
+    classes: Annotated[int, Field(ge=1, le=MOST_CLASSES)]
+    channels: Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
     kernel_transform: bool
     #: what the training depended on, as `dεps.workspace.identity.training_facts` says; None for weights from elsewhere
     trained: dict[str, Any] | None = None
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        check_numbers(self, where, classes=(1, MOST_CLASSES), channels=(1, MOST_CHANNELS))
 
 
 def save_supernet(

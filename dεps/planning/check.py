@@ -1,21 +1,24 @@
 """`deps params`: compose the Hydra groups in `params/` into `params.yaml`, and check all of it.
 
 `dvc exp run` composes here too (`.dvc/plugins`), and stage `check` sees what somebody wrote into the file by hand.
-Every section is checked against the dataclass of the module that uses it.
+Every section is checked against the schema in the module that uses it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, PlainValidator, ValidationInfo, WithJsonSchema
 
 from dεps.core.errors import UserError
 from dεps.core.files import write_atomic
-from dεps.core.params import PARAMS, SELECTION, check_names, section, selected
-from dεps.core.schema import check_plain, structured
+from dεps.core.params import PARAMS, Archs, Methods, Names, Seeds, check_names, section
+from dεps.core.schema import check_plain, checked, structured
 from dεps.data.config import DatasetConfig
 from dεps.deploy.export.config import ExportConfig
 from dεps.evaluation.accuracy import EvaluateConfig
@@ -26,25 +29,53 @@ from dεps.search.predictor import PredictConfig
 from dεps.sources.registry import source_of
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
-from dεps.training.loop import LONGEST, TrainConfig
-from dεps.training.trunk import FullModelConfig
+from dεps.training.config import LONGEST, FullModelConfig, TrainConfig
 from dεps.tuning.config import TuningConfig
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
 from dεps.workspace.presets import check_selection, unchecked
 from dεps.workspace.resume import CheckpointConfig
 
-SCHEMAS: dict[str, type] = {
-    "dataset": DatasetConfig,
-    "space": SearchSpace,
-    "train": TrainConfig,
-    "full_model": FullModelConfig,
-    "evaluate": EvaluateConfig,
-    "predict": PredictConfig,
-    "search": SearchConfig,
-    "export": ExportConfig,
-    "reference": ReferenceConfig,
-}
-TOP_LEVEL = ("experiments", "names", "methods", "standalone", "seeds", "launch", "checkpoint")
+
+def _space(data: Any, info: ValidationInfo) -> SearchSpace:
+    return structured(SearchSpace, data, f"{info.context}.space")
+
+
+@checked
+class Experiment:
+    """One experiment of `params.yaml`, by sections; methods' options are read by the methods."""
+
+    dataset: DatasetConfig
+    space: Annotated[SearchSpace, PlainValidator(_space), WithJsonSchema({"type": "object"})]
+    train: TrainConfig
+    full_model: FullModelConfig
+    evaluate: EvaluateConfig
+    predict: PredictConfig
+    search: SearchConfig
+    export: ExportConfig
+    reference: ReferenceConfig
+    methods: dict[str, dict[str, Any]]
+    tuning: dict[str, Any]
+
+
+def _command(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a command, python or torchrun with its options")
+    return text
+
+
+@checked
+class Selection:
+    """The top level of `params.yaml`: what is run, and how."""
+
+    #: names of those that there are; what is not selected need not be complete
+    experiments: list[str]
+    names: Names
+    methods: Methods
+    standalone: Archs
+    seeds: Seeds
+    #: of a stage: command that its module is run with
+    launch: Annotated[str, AfterValidator(_command)]
+    checkpoint: dict[str, Any] = field(default_factory=dict)
 
 
 def compose_params(overrides: Sequence[str], config_dir: Path | None = None, out: Path = PARAMS) -> dict[str, Any]:
@@ -67,14 +98,9 @@ def composed(overrides: Sequence[str], config_dir: Path | None = None) -> tuple[
 def check_params(params: dict[str, Any]) -> None:
     """Check a whole `params.yaml`. Raises `UserError` naming the key and what is allowed."""
     check_plain(params, f"{PARAMS}:")
-    for key in params:
-        if key not in TOP_LEVEL:
-            raise UserError(f"{key} is no known key; allowed: {', '.join(TOP_LEVEL)}")
-    check_names(section(params, "experiments"), "experiments")
-    for key in SELECTION:
-        selected(params, key)
-    if not isinstance(params.get("launch"), str) or not params["launch"].strip():
-        raise UserError(f"launch is {params.get('launch')!r}; expected a command, python or torchrun with its options")
+    experiments = section(params, "experiments")
+    check_names(experiments, "experiments")
+    structured(Selection, {**params, "experiments": list(experiments)}, "", as_written=True)
     structured(CheckpointConfig, params.get("checkpoint", {}), "checkpoint")
     check_selection(params)
     for name in params["names"]:
@@ -92,54 +118,45 @@ def _check_instances(params: dict[str, Any]) -> None:
 
 def _check_experiment(params: dict[str, Any], name: str) -> None:
     where = f"experiments.{name}"
-    experiment = section(params, "experiments", name)
-    for key in experiment:
-        if key not in (*SCHEMAS, "methods", "tuning"):
-            raise UserError(f"{where}.{key} is no known key; allowed: {', '.join((*SCHEMAS, 'methods', 'tuning'))}")
-    checked = {
-        key: structured(schema, section(params, "experiments", name, key), f"{where}.{key}")
-        for key, schema in SCHEMAS.items()
-    }
-    source_of(checked["dataset"], f"{where}.dataset")
-    size = checked["dataset"].image_size
-    if checked["space"].resolution[-1] != size:
-        there = checked["space"].resolution
+    own = structured(Experiment, section(params, "experiments", name), where)
+    source_of(own.dataset, f"{where}.dataset")
+    size = own.dataset.image_size
+    if own.space.resolution[-1] != size:
+        there = own.space.resolution
         raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.image_size, {size}")
-    checked["train"].augment.check_images(f"{where}.train.augment", size, checked["dataset"].channels)
+    own.train.augment.check_images(f"{where}.train.augment", size, own.dataset.channels)
     archs: dict[Arch, str] = {}
     for text in params["standalone"]:
-        arch = checked["space"].named(text, f"standalone, in experiment {name},")
+        arch = own.space.named(text, f"standalone, in experiment {name},")
         if archs.setdefault(arch, text) != text:
             raise UserError(f"standalone holds {archs[arch]} and {text}, the same arch in experiment {name}; keep one")
-    methods = section(params, "experiments", name, "methods")
-    check_names(methods, f"{where}.methods")
-    if FULL_MODEL in methods:
+    check_names(own.methods, f"{where}.methods")
+    if FULL_MODEL in own.methods:
         raise UserError(f"{where}.methods.{FULL_MODEL}: the name is taken by the trunk; choose another")
-    for method in methods:
+    for method in own.methods:
         if method.startswith(f"{STANDALONE}-"):
             raise UserError(f"{where}.methods.{method}: such names are taken by archs trained alone; choose another")
     for method in params["methods"]:
-        if method not in methods:
-            there = f"there is no 'experiments.{name}.methods.{method}'; there is: {', '.join(methods)}"
+        if method not in own.methods:
+            there = f"there is no 'experiments.{name}.methods.{method}'; there is: {', '.join(own.methods)}"
             raise UserError(f"methods holds {method!r}, but {there}")
-    for method in methods:
-        registry.options(section(params, "experiments", name, "methods", method), f"{where}.methods.{method}")
-    _check_methods(params, name, checked["train"], checked["space"], checked["dataset"].channels)
-    tuning = structured(TuningConfig, section(params, "experiments", name, "tuning"), f"{where}.tuning")
-    tuning.check_trunk(f"{where}.tuning", checked["train"].epochs, checked["full_model"])
+    for method, options in own.methods.items():
+        registry.options(options, f"{where}.methods.{method}")
+    _check_methods(own, params["methods"], where)
+    tuning = structured(TuningConfig, own.tuning, f"{where}.tuning")
+    tuning.check_trunk(f"{where}.tuning", own.train.epochs, own.full_model)
     if tuning.seed != params["seeds"][0]:
         raise UserError(f"{where}.tuning.seed is {tuning.seed}; expected {params['seeds'][0]}, the first of seeds")
 
 
-def _check_methods(params: dict[str, Any], name: str, train: TrainConfig, space: SearchSpace, channels: int) -> None:
+def _check_methods(own: Experiment, selected: Sequence[str], where: str) -> None:
     """Build each selected method for an epoch of one step: what fits each key alone may not fit together."""
-    where, setup = f"experiments.{name}", train.setup_for(space, train.batch_size)
-    for method in params["methods"]:
-        own = section(params, "experiments", name, "methods", method)
-        built = registry.build(own, f"{where}.methods.{method}", setup)
+    setup = own.train.setup_for(own.space, own.train.batch_size)
+    for method in selected:
+        built = registry.build(own.methods[method], f"{where}.methods.{method}", setup)
         epochs = built.phases()[-1].end
         if epochs > LONGEST:
             raise UserError(f"{where}.methods.{method} trains for {epochs} epochs; expected at most {LONGEST}")
         points = built.space.pareto_archs().values()
-        if len({arch_cost(space, arch, 2, channels).macs for arch in points}) < 2:
+        if len({arch_cost(own.space, arch, 2, own.dataset.channels).macs for arch in points}) < 2:
             raise UserError(f"{where}.space.stages offer {method} one Pareto point only; expected a choice of depths")

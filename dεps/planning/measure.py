@@ -17,7 +17,8 @@ from dεps.methods.base import Method, Phase, Term
 from dεps.planning.training_plan import MethodPlan, PhasePlan
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import SearchSpace
-from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.config import TrainConfig
+from dεps.training.loop import Trainer
 
 #: images of a measured step: as many as take so many MACs on a CPU, but not fewer than CPU_IMAGES
 CPU_MACS, CPU_IMAGES, CUDA_IMAGES = 4_000_000_000, 4, 512

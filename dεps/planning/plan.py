@@ -27,8 +27,7 @@ from dεps.sources.prepare import divided
 from dεps.sources.registry import source_of
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import Arch, SearchSpace
-from dεps.training.loop import TrainConfig
-from dεps.training.trunk import FullModelConfig
+from dεps.training.config import FullModelConfig, TrainConfig
 from dεps.workspace.identity import FULL_MODEL
 
 if TYPE_CHECKING:

@@ -18,14 +18,27 @@ from importlib import import_module
 from pathlib import Path
 from random import Random
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from dεps.core.errors import UserError
+from pydantic import AfterValidator, Field
 
-#: no network is wider, deeper or sees larger images; a slip of the pen must not fill the memory
-WIDEST, DEEPEST, HIGHEST_RESOLUTION, MOST_STAGES = 16_384, 100, 1024, 100
-ACTIVATIONS = ("relu", "relu6", "h_swish")
-KERNELS = (3, 5, 7)
+from dεps.core.errors import UserError, check_choice
+from dεps.core.schema import ASCENDING, Label, checked, one_of
+
+
+def _as_written(value: float) -> float:
+    """An arch's text gives ratios by %g, and files are named by it: what it cannot give back is refused."""
+    if not re.fullmatch(r"[\d.]+", text := f"{value:g}") or float(text) != value:
+        raise ValueError("expected 0.0001 to 100, with at most 6 digits")
+    return value
+
+
+# No network is wider or deeper: a slip of the pen must not fill the memory.
+Width = Annotated[int, Field(ge=1, le=16_384)]
+Stride = Annotated[int, one_of(1, 2)]
+Activation = Literal["relu", "relu6", "h_swish"]
+Ratio = Annotated[float, Field(gt=0, le=100), AfterValidator(_as_written)]
+Ratios = Annotated[list[Ratio], Field(min_length=1), ASCENDING]
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -102,16 +115,22 @@ def _number(text: str) -> float:
     return int(value) if value.is_integer() else value
 
 
-@dataclass
+@checked
 class Stage:
-    """One elastic stage. `depth`, `kernel` and `expand` list the choices, ascending."""
+    """One elastic stage: blocks of the same width, of which an arch has some. Choices ascend."""
 
-    width: int
-    stride: int
-    act: str
-    depth: list[int]
-    kernel: list[int]
-    expand: list[float]
+    #: channels of each block's output
+    width: Width
+    #: of the first block
+    stride: Stride
+    act: Activation
+    #: choices of the number of blocks
+    depth: Annotated[list[Annotated[int, Field(ge=0, le=100)]], Field(min_length=1), ASCENDING]
+    #: choices of a block's kernel size
+    kernel: Annotated[list[Annotated[int, one_of(3, 5, 7)]], Field(min_length=1), ASCENDING]
+    #: choices of a block's expand ratio: channels inside it over those that it takes in (or, in a ResNet, gives out)
+    expand: Ratios
+    #: squeeze and excite
     se: bool = False
 
 
@@ -139,17 +158,20 @@ class Layer(NamedTuple):
         return self.weights * self.size**2
 
 
-@dataclass(kw_only=True)
+@checked(kw_only=True)
 class SearchSpace:
     """A family of archs; see `params/space/*.yaml` for the fields in use, and `dεps/nets/` for those of a family.
 
     A family is a folder there, named by the key `family`; its `geometry.py` has a subclass named `Space`.
     """
 
-    name: str
+    #: label in tables
+    name: Label
+    #: folder of `dεps/nets/`
     family: str = "mobilenet"
-    resolution: list[int]
-    stages: list[Stage]
+    #: choices of the input's side in pixels
+    resolution: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=1), ASCENDING]
+    stages: Annotated[list[Stage], Field(min_length=1, max_length=100)]
     #: CompOFA (arXiv 2104.12642): a stage's n-th smallest depth always goes with its n-th smallest expand ratio; with
     #: other numbers of them the ends go together. All blocks of a stage with one depth have one ratio out of all
     coupled: bool = False
@@ -162,18 +184,6 @@ class SearchSpace:
         family = data.get("family", cls.family)
         check_choice(family, families(), f"{where}.family")
         return family_module(family, "geometry").Space
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        if not self.name.strip():
-            raise UserError(f"{where}.name is empty; expected a label for tables")
-        check_ascending(self.resolution, f"{where}.resolution", high=HIGHEST_RESOLUTION)
-        if not self.stages:
-            raise UserError(f"{where}.stages is empty; a space needs at least one stage")
-        if len(self.stages) > MOST_STAGES:
-            raise UserError(f"{where}.stages has {len(self.stages)} stages; expected at most {MOST_STAGES}")
-        for number, stage in enumerate(self.stages):
-            _check_stage(stage, f"{where}.stages[{number}]")
 
     @property
     def width_choices(self) -> list[list[float]]:
@@ -462,43 +472,3 @@ def _common(lists: list[list]) -> list:
     """The most frequent list with more than one choice, or of all if none has more; the first of equally frequent."""
     lists = [values for values in lists if len(values) > 1] or lists
     return max(lists, key=lists.count)
-
-
-def check_ascending(values: list, where: str, low: float = 0, high: float = math.inf) -> None:
-    """Raise `UserError` unless `values` ascend from above `low` up to `high`."""
-    if not values or any(value <= low for value in values) or values != sorted(set(values)):
-        positive = "positive numbers" if low == 0 else "numbers from 0 up"
-        raise UserError(f"{where} is {values}; expected a non-empty ascending list of {positive}")
-    if values[-1] > high:
-        raise UserError(f"{where} is {values}; expected numbers up to {high}")
-
-
-def check_ratios(values: list[float], where: str) -> None:
-    """Raise `UserError` unless `values` ascend, and are as an arch's text gives them, which is how files name archs."""
-    check_ascending(values, where, high=100)
-    for value in values:
-        if not re.fullmatch(r"[\d.]+", text := f"{value:g}") or float(text) != value:
-            raise UserError(f"{where} holds {value}; expected 0.0001 up to 100, with at most 6 digits")
-
-
-def check_width(value: int, where: str) -> None:
-    """Raise `UserError` unless a layer can have so many channels."""
-    if not 1 <= value <= WIDEST:
-        raise UserError(f"{where} is {value}; expected a positive width up to {WIDEST}")
-
-
-def check_choice(value: Any, allowed: Sequence, where: str) -> None:
-    """Raise `UserError` unless `value` is among `allowed`."""
-    if value not in allowed:
-        raise UserError(f"{where} is {value!r}; allowed: {', '.join(map(str, allowed))}")
-
-
-def _check_stage(stage: Stage, where: str) -> None:
-    check_ascending(stage.kernel, f"{where}.kernel")
-    check_ratios(stage.expand, f"{where}.expand")
-    check_ascending(stage.depth, f"{where}.depth", low=-1, high=DEEPEST)
-    for kernel in stage.kernel:
-        check_choice(kernel, KERNELS, f"{where}.kernel")
-    check_choice(stage.act, ACTIVATIONS, f"{where}.act")
-    check_choice(stage.stride, (1, 2), f"{where}.stride")
-    check_width(stage.width, f"{where}.width")

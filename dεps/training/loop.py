@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,16 +16,16 @@ import torch
 from torch import Generator, Tensor, nn
 
 from dεps.core.device import best_device, compiled
-from dεps.core.errors import DivergenceError, UserError, check_numbers
+from dεps.core.errors import DivergenceError, UserError
 from dεps.core.optimizer import SGD
 from dεps.core.randomness import derive, python_rng
 from dεps.core.stopwatch import computing
 from dεps.core.tensors import not_finite
-from dεps.data.augment import AugmentConfig, Part
+from dεps.data.augment import Part
 from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.evaluation import parallel
-from dεps.evaluation.accuracy import AUGMENTED, RECALIBRATED_ON, Recalibration, accuracies, recalibrated
+from dεps.evaluation.accuracy import AUGMENTED, Recalibration, accuracies, recalibrated
 from dεps.methods.base import Method, Phase, Setup, Term
 from dεps.methods.losses import Targets
 from dεps.nets.extract import extract
@@ -34,87 +33,10 @@ from dεps.nets.sorting import sort_channels
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import Arch, SearchSpace
-from dεps.training.precision import PRECISIONS, Numerics
+from dεps.training.config import TrainConfig
+from dεps.training.precision import Numerics
 from dεps.training.snapshot import Snapshot
 from dεps.workspace.identity import FULL_MODEL
-
-#: epochs of a training; what is longer is a slip of the pen
-LONGEST = 100_000
-
-
-@dataclass
-class TrainConfig:
-    """The `train` section of an experiment: what all its methods share."""
-
-    epochs: int = 8
-    #: images of a step, over all processes
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    warmup_epochs: float = 0.0
-    momentum: float = 0.9
-    weight_decay: float = 3e-5
-    label_smoothing: float = 0.1
-    #: before the classifier, in the terms that a method gives it to
-    dropout: float = 0.1
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    #: validate the smallest and the largest arch every so many epochs
-    validate_every: int = 1
-    #: training images for BN recalibration before each validation
-    validate_recalibration: int = 1000
-    #: training images for the BN recalibration of a full model that is frozen as teacher
-    teacher_recalibration: int = 2000
-    #: training images as BN is recalibrated on them in all stages: plain, or augmented as in training
-    recalibrate_on: str = "plain"
-    #: "cpu", "cuda", or "auto": cuda where there is one
-    device: str = "auto"
-    #: of forward and backward: float32, bf16, fp16 (on a GPU); weights stay float32, evaluation too
-    precision: str = "float32"
-    channels_last: bool = True
-    #: compile the full model, whose shape is fixed; subnets run as they are
-    compile: bool = False
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        images, epochs = (2, 10**9), (1, LONGEST)
-        check_numbers(self, where, epochs=epochs, batch_size=images, validate_every=(1, 10**9))
-        check_numbers(self, where, validate_recalibration=images, teacher_recalibration=images)
-        if self.learning_rate <= 0:
-            raise UserError(f"{where}.learning_rate is {self.learning_rate}; expected a positive number")
-        for key in ("momentum", "label_smoothing", "dropout"):
-            if not 0.0 <= getattr(self, key) < 1.0:
-                raise UserError(f"{where}.{key} is {getattr(self, key)}; expected 0 up to below 1")
-        check_numbers(self, where, learning_rate=(0, 10**6), weight_decay=(0, 10**3))
-        if not 0 <= self.warmup_epochs < self.epochs:
-            raise UserError(f"{where}.warmup_epochs is {self.warmup_epochs}; expected 0 up to below epochs")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise UserError(f"{where}.device is {self.device!r}; allowed: auto, cpu, cuda")
-        if self.recalibrate_on not in RECALIBRATED_ON:
-            allowed = ", ".join(RECALIBRATED_ON)
-            raise UserError(f"{where}.recalibrate_on is {self.recalibrate_on!r}; allowed: {allowed}")
-        if self.precision not in PRECISIONS:
-            raise UserError(f"{where}.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
-
-    def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
-        """What a method is built from."""
-        if space.resolution[-1] != data.train.size:
-            there = f"{data.train.size}×{data.train.size} pixels"
-            raise UserError(
-                f"space.resolution is {space.resolution}, images are {there}; the largest must be their side"
-            )
-        self.augment.check_images("train.augment", data.train.size, data.channels)
-        return self.setup_for(space, len(data.train))
-
-    def setup_for(self, space: SearchSpace, images: int) -> Setup:
-        """What a method is built from, for so many training images."""
-        if self.compile and len(space.resolution) > 1:
-            raise UserError("train.compile is true, which needs a space of one resolution; set it to false")
-        steps = steps_per_epoch(images, self.batch_size)
-        if steps == 0:
-            raise UserError(f"train.batch_size is {self.batch_size}; expected at most the {images} images of train")
-        rate, warmup = self.learning_rate, self.warmup_epochs
-        smoothing, dropout = self.label_smoothing, self.dropout
-        return Setup(space, self.epochs, steps, rate, warmup, smoothing, dropout, self.batch_size)
-
 
 Record = dict[str, Any]
 

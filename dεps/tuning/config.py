@@ -2,154 +2,157 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, field, fields
+from typing import Annotated, Any, Literal
 
-from dεps.core.errors import UserError, check_numbers
-from dεps.core.params import LARGEST_SEED
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from dεps.core.errors import UserError
+from dεps.core.params import Seed
+from dεps.core.schema import DISTINCT, checked
 from dεps.methods import registry
 from dεps.methods.base import LARGEST
-from dεps.training.trunk import FullModelConfig
+from dεps.methods.schedule import Shape
+from dεps.training.config import FullModelConfig
 
-OBJECTIVES = (["accuracy"], ["accuracy", "cost"])
-PRUNERS = ("none", "asha", "hyperband")
-COST_UNITS = ("full_model", "tmacs")
 #: trials of a study
 MOST = 1_000_000
 #: the only method that has a shrink start and an ε ramp
 METHOD = "deps"
 
 
-@dataclass
+@checked
 class Range:
-    """Numbers from `low` to `high`, in steps of `step` where given, drawn by their logarithm where `log`."""
+    """Numbers from `low` to `high`."""
 
     low: float
     high: float
-    step: float | None = None
+    #: distance of the numbers that are tried, a whole part of the range; null: any number
+    step: Annotated[float, Field(gt=0)] | None = None
+    #: draw by the number's logarithm
     log: bool = False
 
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming `where`."""
-        if not self.low < self.high:
-            raise UserError(f"{where} is empty: low {self.low}, high {self.high}; expected low below high")
-        if self.step is not None and not 0 < self.step <= self.high - self.low:
-            raise UserError(f"{where}.step is {self.step}; expected above 0 up to {self.high - self.low:g}, or null")
-        if self.high - self.low > LARGEST or (self.step is not None and (self.high - self.low) / self.step > MOST):
-            raise UserError(f"{where} has low {self.low}, high {self.high}, step {self.step}; expected a smaller range")
-        if self.step is not None and abs((steps := (self.high - self.low) / self.step) - round(steps)) > 1e-6:
-            raise UserError(f"{where}.step is {self.step}; expected a part of {self.high - self.low:g}, or null")
+    @model_validator(mode="after")
+    def _fits(self) -> Range:
+        width = self.high - self.low
+        if width <= 0:
+            raise ValueError(f"low is {self.low}; expected below high, {self.high}")
+        if width > LARGEST:
+            raise ValueError(f"high is {self.high}; expected at most low + {LARGEST:,}, {self.low + LARGEST:g}")
         if self.log and (self.low <= 0 or self.step is not None):
-            raise UserError(f"{where}.log needs low above 0 and no step")
+            raise ValueError("log is true, which needs low above 0 and no step")
+        if self.step is None:
+            return self
+        steps = width / self.step
+        if not 1 <= steps <= MOST or abs(steps - round(steps)) > 1e-6:
+            raise ValueError(f"step is {self.step}; expected a part of {width:g}, in at most {MOST:,} steps, or null")
+        return self
 
 
-@dataclass
+@checked
 class Search:
     """What is searched; null leaves a parameter at its value in `base`."""
 
     #: shares of all epochs after which the trunk has a stored state
-    shrink_start: list[float] | None = None
-    ramp_shape: list[str] | None = None
-    #: length of the ramp; not asked for in shape "constant"
+    shrink_start: Annotated[list[float], Field(min_length=1), DISTINCT] | None = None
+    ramp_shape: Annotated[list[Shape], Field(min_length=1), DISTINCT] | None = None
+    #: length of the ramp in epochs; not asked for in shape "constant"
     ramp_epochs: Range | None = None
-    #: ε of a ramp that climbs
+    #: ε of a ramp that climbs, as a share of the full rate
     epsilon: Range | None = None
     #: ε in shape "constant", where 0 would train no subnet
     constant_epsilon: Range | None = None
     #: of in-place distillation; not asked for without it
     temperature: Range | None = None
 
-    def check_against(self, where: str, base: dict[str, Any]) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        for key, value in vars(self).items():
-            if isinstance(value, Range):
-                value.check(f"{where}.{key}")
-                if key == "constant_epsilon":
-                    check_numbers(value, f"{where}.{key}", low=(0, 1), high=(0, 1))
-                    continue
-                # What a method may be set to is for its own options to say.
-                for end in (value.low, value.high):
-                    registry.options({**base, key: end}, where)
-            elif value is not None:
-                if not value:
-                    raise UserError(f"{where}.{key} is empty; expected at least one value, or null: not searched")
-                if len(set(value)) != len(value):
-                    raise UserError(f"{where}.{key} is {value}; expected different values")
-                for item in value:
-                    registry.options({**base, "epsilon": 1.0, key: item}, where)
+    @model_validator(mode="after")
+    def _fits(self) -> Search:
         if all(value is None for value in vars(self).values()):
-            raise UserError(f"{where} searches nothing; expected some of {', '.join(vars(self))}")
-        constant = "constant" in (self.ramp_shape or [])
-        if constant and self.constant_epsilon is None:
-            raise UserError(f"{where}.constant_epsilon is null; ramp_shape constant needs a range of ε above 0")
-        if constant and self.constant_epsilon.low <= 0:
-            raise UserError(f"{where}.constant_epsilon.low is {self.constant_epsilon.low}; expected above 0")
+            raise ValueError(f"ramp_shape is null, as all others are; expected some of {', '.join(vars(self))}")
+        constant = self.constant_epsilon
+        if constant is None:
+            if "constant" in (self.ramp_shape or ()):
+                raise ValueError("constant_epsilon is null; ramp_shape constant needs a range of ε above 0")
+        elif not 0 <= constant.low < constant.high <= 1:
+            raise ValueError(f"constant_epsilon is {constant.low} to {constant.high}; expected a part of 0 to 1")
+        elif constant.low == 0 and "constant" in (self.ramp_shape or ()):
+            raise ValueError("constant_epsilon.low is 0; expected above 0, as ramp_shape constant needs")
+        return self
+
+    def check_against(self, where: str, base: dict[str, Any]) -> None:
+        """Raise `UserError` naming the key below `where` that holds what the method's own options may not be."""
+        for key in SEARCHED:
+            value = getattr(self, key)
+            for one in (value.low, value.high) if isinstance(value, Range) else value or ():
+                registry.options({**base, "epsilon": 1.0, key: one}, where)
 
 
-@dataclass
+@checked(kw_only=True)
 class TuningConfig:
     """The `tuning` section of an experiment."""
 
     #: finished trials, those that were pruned included; base and `points` come first; 0: no study
-    trials: int = 0
+    trials: Annotated[int, Field(ge=0, le=MOST)] = 0
     #: of the trials: the first of the experiment's seeds
     seed: int = 0
-    #: [accuracy, cost]: mean Pareto accuracy on validation against training MACs; or [accuracy]
-    objectives: list[str] = field(default_factory=lambda: ["accuracy", "cost"])
+    #: mean Pareto accuracy on validation, alone or against training MACs
+    objectives: list[Literal["accuracy", "cost"]] = field(default_factory=lambda: ["accuracy", "cost"])
     #: trials that cost more to train do not count; null: no limit
-    cost_limit: float | None = None
+    cost_limit: Annotated[float, Field(gt=0)] | None = None
     #: of `cost_limit`: multiples of the full model's training cost, or 10¹² MACs
-    cost_unit: str = "full_model"
-    #: with objectives [accuracy]: none, asha or hyperband, on validation accuracy during the shrink phase
-    pruner: str = "none"
+    cost_unit: Literal["full_model", "tmacs"] = "full_model"
+    #: with objectives [accuracy]: whether and how trials stop early, by validation accuracy during the shrink phase
+    pruner: Literal["none", "asha", "hyperband"] = "none"
     #: share of the shrink phase before the first decision to prune
-    pruner_from: float = 0.25
+    pruner_from: Annotated[float, Field(gt=0, lt=1)] = 0.25
     #: one trial in so many passes each decision
-    pruner_reduction: int = 2
+    pruner_reduction: Annotated[int, Field(ge=2, le=1000)] = 2
     #: finished trials, the given points included, before TPE takes over from random draws
-    startup_trials: int = 10
+    startup_trials: Annotated[int, Field(ge=1, le=MOST)] = 10
     #: decides what is drawn
-    sampler_seed: int = 0
+    sampler_seed: Seed = 0
     #: on which the best trial and the default are measured once more; `seed`, which has chosen, is left out
-    confirm_seeds: list[int] = field(default_factory=list)
-    #: the method that is tuned; its own parameters are the first trial
-    base: dict[str, Any] = field(default_factory=dict)
-    search: Search = field(default_factory=Search)
+    confirm_seeds: Annotated[list[Seed], DISTINCT] = field(default_factory=list)
+    #: the method that is tuned, with all its options; they are the first trial
+    base: dict[str, Any]
+    search: Search
     #: trials that come next, each as what differs from `base`, searched or not
     points: list[dict[str, Any]] = field(default_factory=list)
 
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        check_numbers(self, where, trials=(0, MOST), startup_trials=(1, MOST), sampler_seed=(0, LARGEST_SEED))
-        check_numbers(self, where, pruner_reduction=(2, 1000))
-        seeds = self.confirm_seeds
-        if len(set(seeds)) != len(seeds) or not all(0 <= seed <= LARGEST_SEED for seed in seeds):
-            raise UserError(f"{where}.confirm_seeds is {seeds}; expected different numbers from 0 up to {LARGEST_SEED}")
-        if self.objectives not in OBJECTIVES:
-            raise UserError(f"{where}.objectives is {self.objectives}; allowed: [accuracy], [accuracy, cost]")
-        if self.pruner not in PRUNERS:
-            raise UserError(f"{where}.pruner is {self.pruner!r}; allowed: {', '.join(PRUNERS)}")
-        if self.pruner != "none" and len(self.objectives) > 1:
-            raise UserError(f"{where}.pruner is {self.pruner!r}, which needs objectives [accuracy]; or set it to none")
-        if not 0 < self.pruner_from < 1:
-            raise UserError(f"{where}.pruner_from is {self.pruner_from}; expected above 0, below 1")
-        if self.cost_unit not in COST_UNITS:
-            raise UserError(f"{where}.cost_unit is {self.cost_unit!r}; allowed: {', '.join(COST_UNITS)}")
-        if self.cost_limit is not None and self.cost_limit <= 0:
-            raise UserError(f"{where}.cost_limit is {self.cost_limit}; expected a positive number, or null")
-        if self.base.get("method") != METHOD:
-            there = self.base.get("method")
-            raise UserError(f"{where}.base has method {there!r}; expected a method of method {METHOD!r}")
-        # Completed and of the right types: from here on everything may count on each key.
-        self.base = {"method": METHOD, **vars(registry.options(self.base, f"{where}.base"))}
-        self.search.check_against(f"{where}.search", self.base)
-        self.points = [self._checked(point, f"{where}.points[{n}]") for n, point in enumerate(self.points)]
+    @field_validator("base")
+    @classmethod
+    def _complete(cls, base: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Of the right types: from here on everything may count on each key."""
+        if base.get("method") != METHOD:
+            raise ValueError(f"expected a mapping with method {METHOD}")
+        return {"method": METHOD, **vars(registry.options(base, f"{_where(info)}.base"))}
 
-    def _checked(self, point: dict[str, Any], where: str) -> dict[str, Any]:
-        if not point or "method" in point:
-            raise UserError(f"{where} is {point}; expected some keys of {METHOD}'s, and other values than in base")
-        options = registry.options({**self.base, **point}, where)
-        return {key: getattr(options, key) for key in point}
+    @field_validator("search")
+    @classmethod
+    def _within_options(cls, search: Search, info: ValidationInfo) -> Search:
+        if "base" in info.data:
+            search.check_against(f"{_where(info)}.search", info.data["base"])
+        return search
+
+    @field_validator("points")
+    @classmethod
+    def _as_options(cls, points: list[dict[str, Any]], info: ValidationInfo) -> list[dict[str, Any]]:
+        found = []
+        for number, point in enumerate(points if "base" in info.data else ()):
+            where = f"{_where(info)}.points[{number}]"
+            if not point or "method" in point:
+                raise UserError(f"{where} is {point}; expected some keys of {METHOD}'s, and other values than in base")
+            options = registry.options({**info.data["base"], **point}, where)
+            found.append({key: getattr(options, key) for key in point})
+        return found
+
+    @model_validator(mode="after")
+    def _fits(self) -> TuningConfig:
+        if self.objectives not in (["accuracy"], ["accuracy", "cost"]):
+            raise ValueError(f"objectives is {self.objectives}; allowed: [accuracy], [accuracy, cost]")
+        if self.pruner != "none" and len(self.objectives) > 1:
+            raise ValueError(f"pruner is {self.pruner!r}, which needs objectives [accuracy]; or set it to none")
+        return self
 
     def check_trunk(self, where: str, epochs: int, keep: FullModelConfig) -> None:
         """Raise `UserError` where a shrink start has no stored state of the trunk to branch from."""
@@ -196,6 +199,11 @@ def _text(value: Any) -> str:
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _where(info: ValidationInfo) -> str:
+    """Key of the section that is read, which `structured` says."""
+    return info.context or "tuning"
 
 
 #: options of the method that the search can set

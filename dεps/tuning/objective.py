@@ -27,9 +27,9 @@ from dεps.methods import deps, full_model, registry
 from dεps.nets.files import load_supernet, save_supernet
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import SearchSpace
-from dεps.training.loop import Record, TrainConfig, Trainer
+from dεps.training.config import FullModelConfig, TrainConfig
+from dεps.training.loop import Record, Trainer
 from dεps.training.run import Saver, branch, describe, epoch_file, resume
-from dεps.training.trunk import FullModelConfig
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.study import Outcome, Plan, Report
 from dεps.workspace.decides import code_hash, values

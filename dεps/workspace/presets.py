@@ -18,11 +18,11 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from dεps.core.errors import UserError
+from dεps.core.errors import UserError, check_choice
 from dεps.core.params import read_params, section, selected
-from dεps.core.schema import check_plain, structured
+from dεps.core.schema import check_plain, new_name, structured
 from dεps.data.config import DatasetConfig
-from dεps.spaces.space import SearchSpace, check_choice
+from dεps.spaces.space import SearchSpace
 from dεps.workspace.project import groups
 
 #: an override that names a file of values
@@ -171,8 +171,8 @@ def _no_such_key(full: str, parent: Any) -> str:
     section, _, name = full.rpartition(".")
     if section == "experiments" and (groups() / "experiment" / f"{name}.yaml").exists():
         return f"{full} is not selected; add experiment=[{name}]; selected: {allowed}"
-    if section.endswith("dataset") and (renamed := DatasetConfig.renamed.get(name)):
-        return f"{full} is no known key; it is called {renamed} now"
+    if section.endswith("dataset") and (now := new_name(DatasetConfig, name)):
+        return f"{full} is no known key; it is called {now} now"
     return f"{full} is no known key; allowed: {allowed}"
 
 

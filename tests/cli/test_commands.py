@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from dεps.cli.main import main
-from dεps.data.augment import AugmentConfig
+from dεps.data.config import AugmentConfig
 from dεps.data.splits import PreparedData
 from dεps.evaluation.accuracy import Recalibration, top1
 from dεps.nets.files import load_supernet, save_supernet

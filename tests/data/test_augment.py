@@ -7,9 +7,8 @@ from PIL import Image
 
 from dεps.core.errors import UserError
 from dεps.core.schema import structured
-from dεps.data.augment import AugmentConfig
 from dεps.data.batches import Normalise, plain_batches, training_batches
-from dεps.data.config import DatasetConfig
+from dεps.data.config import AugmentConfig, DatasetConfig
 from dεps.data.splits import PreparedData, Split
 from dεps.methods.losses import CrossEntropy, Targets
 from dεps.sources.prepare import prepare

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dεps.data.augment import AugmentConfig, augment
+from dεps.data.augment import augment
 from dεps.data.batches import Normalise, plain_batches, training_batches
-from dεps.data.config import DatasetConfig
+from dεps.data.config import AugmentConfig, DatasetConfig
 from dεps.data.splits import PreparedData
 from dεps.sources.prepare import prepare
 

@@ -385,8 +385,8 @@ def test_classes_with_blanks_and_classes_that_are_not_there(images, tmp_path):
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"test": "validation"}, "splits.validation and dataset.splits.test are both 'validation'"),
-        ({"validation": "train"}, "splits.train and dataset.splits.validation are both 'train'"),
+        ({"test": "validation"}, "splits.validation is 'validation', as test is; expected different splits"),
+        ({"validation": "train"}, "splits.train is 'train', as validation is; expected different splits"),
         ({"test": "a/b"}, "splits.test is 'a/b'; expected the name of a split"),
         ({"train": ".."}, "splits.train is '..'"),
         ({"train": " "}, "splits.train is ' '"),

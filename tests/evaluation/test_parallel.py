@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dεps.data.augment import WHOLE, AugmentConfig, Part
+from dεps.data.augment import WHOLE, Part
 from dεps.data.batches import Normalise, training_batches
+from dεps.data.config import AugmentConfig
 from dεps.evaluation import parallel
 from tests.conftest import ROOT
 
@@ -23,7 +24,8 @@ from dεps.evaluation import parallel
 from dεps.data.config import DatasetConfig
 from dεps.data.splits import PreparedData
 from dεps.methods import registry
-from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.loop import Trainer
+from dεps.training.config import TrainConfig
 from tests.conftest import load_space
 
 torch.set_num_threads(1)

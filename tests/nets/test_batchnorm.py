@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from dεps.data.augment import AugmentConfig
 from dεps.data.batches import Normalise, plain_batches
+from dεps.data.config import AugmentConfig
 from dεps.evaluation.accuracy import Recalibration, recalibrated
 from dεps.nets.batchnorm import Moments, batch_norms, recalibrate, settle
 from dεps.nets.extract import PlainNet, extract

@@ -130,6 +130,6 @@ def test_a_wrong_value_stops_the_stage_with_one_line(clone):
     before = weights.read_bytes()
     output = clone.call("dvc", "repro", check=False)
     assert ran(output) == {"check"}
-    assert "error: experiments.quick.methods.deps.shrink_start is 7.0; expected a share of the epochs, 0 to 1" in output
+    assert "error: experiments.quick.methods.deps.shrink_start is 7.0; expected 0 to 1" in output
     assert "Traceback" not in output
     assert weights.read_bytes() == before

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from datetime import date
 from random import Random
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,17 +17,18 @@ from dεps.core.params import read_params
 from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
 from dεps.methods import registry
-from dεps.planning.check import SCHEMAS, check_params, compose_params
+from dεps.planning.check import Experiment, check_params, compose_params
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
-from dεps.training.loop import TrainConfig
-from dεps.training.trunk import FullModelConfig
+from dεps.training.config import FullModelConfig, TrainConfig
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import given as given_parameters
 from dεps.workspace.stage import Context
 from tests.conftest import ROOT, default_params
 from tests.tools.refusals import assert_one_line, refusal
 
+#: by a section's key
+SCHEMAS = {key: kind for key, kind in get_type_hints(Experiment).items() if is_dataclass(kind)}
 #: keys and positions from the root to a value
 Place = tuple[str | int, ...]
 REMOVED = object()

@@ -88,7 +88,7 @@ def composed_with(tmp_path: Path, values: dict[str, Any], *overrides: str) -> di
         ({"++experiments": {".": {"train": {}}}}, r"experiments holds '\.'; expected a name"),
         ({"experiments": {"quick": {"methods": {"$(y)": {"method": "rss"}}}}}, r"methods holds '\$\(y\)'; expected"),
         ({"standalone": ["$(touch y)"]}, r"standalone, in experiment quick, is '\$\(touch y\)'; allowed"),
-        ({"seeds": ["0; touch y"]}, r"seeds is \['0; touch y'\]; expected"),
+        ({"seeds": ["0; touch y"]}, r"seeds\[0\] is '0; touch y'; expected a whole number"),
         ({"experiments": {"quick": {"dataset": {"root": "${oc.env:HOME}"}}}}, r"dataset\.root is .*without references"),
         ({"experiments": {"quick": {"dataset": {"roots": "a"}}}}, r"quick\.dataset\.roots is no known key; allowed"),
         ({"experiments": {"cifar10": {"train": {}}}}, r"cifar10 is not selected; add experiment=\[cifar10\]"),

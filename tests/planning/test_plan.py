@@ -16,7 +16,8 @@ from dεps.planning.plan import EXACT_STEPS, plan_experiment, plan_experiments, 
 from dεps.planning.show import duration, print_plan, save_figure, to_json, units
 from dεps.sources.prepare import prepare
 from dεps.spaces.cost import macs_counter
-from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.config import TrainConfig
+from dεps.training.loop import Trainer
 from tests.conftest import ROOT, default_params, draw_image_folder, made_up_manifest, zipped
 
 METHODS = {

@@ -160,15 +160,30 @@ def test_block_indices_skip_inactive_blocks(micro):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda space: space["stages"][0].update(expand=[6, 3]), r"space\.stages\[0\]\.expand is \[6.0, 3.0\]"),
-        (lambda space: space["stages"][1].update(depth=[]), r"space\.stages\[1\]\.depth is \[\]"),
-        (lambda space: space["stages"][1].update(kernel=[4]), r"kernel is 4; allowed: 3, 5, 7"),
+        (
+            lambda space: space["stages"][0].update(expand=[6, 3]),
+            r"space\.stages\[0\]\.expand is \[6, 3\]; expected ascending values$",
+        ),
+        (
+            lambda space: space["stages"][1].update(depth=[]),
+            r"space\.stages\[1\]\.depth is \[\]; expected a non-empty list of whole numbers$",
+        ),
+        (
+            lambda space: space["stages"][1].update(kernel=[4]),
+            r"space\.stages\[1\]\.kernel\[0\] is 4; allowed: 3, 5, 7$",
+        ),
         (lambda space: space["stages"][2].update(act="gelu"), r"act is 'gelu'; allowed: relu, relu6, h_swish"),
-        (lambda space: space.update(stages=[]), r"space\.stages is empty"),
-        (lambda space: space.update(resolution=[32, 28]), r"space\.resolution"),
+        (
+            lambda space: space.update(stages=[]),
+            r"space\.stages is \[\]; expected a non-empty list of mappings with the keys width, stride",
+        ),
+        (
+            lambda space: space.update(resolution=[32, 28]),
+            r"space\.resolution is \[32, 28\]; expected ascending values$",
+        ),
         (lambda space: space["static"].update(width=16), r"static.width to equal stem.width"),
         (lambda space: space["stages"][0].update(depth=[0, 1]), r"space\.stages\[0\]\.depth is \[0, 1\]; expected 1"),
-        (lambda space: space.update(bn_eps=0.0), r"space\.bn_eps is 0\.0; expected a positive number"),
+        (lambda space: space.update(bn_eps=0.0), r"space\.bn_eps is 0\.0; expected above 0 up to 1$"),
         (lambda space: space.update(family="none"), r"space\.family is 'none'; allowed: (\w+, )*mobilenet, "),
     ],
 )
@@ -184,10 +199,13 @@ def test_impossible_spaces_are_refused(micro, change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda space: space.update(width_mult=[]), r"space\.width_mult is \[\]"),
+        (
+            lambda space: space.update(width_mult=[]),
+            r"space\.width_mult is \[\]; expected a non-empty list of numbers$",
+        ),
         (lambda space: space["stages"][0].update(depth=[1, 2]), r"space\.stages\[0\] must be the stem's residual"),
         (lambda space: space["stages"][2].update(kernel=[3, 5]), r"space\.stages\[2\]: a ResNet's blocks have"),
-        (lambda space: space["stem"].update(width=0), r"space\.stem\.width is 0"),
+        (lambda space: space["stem"].update(width=0), r"space\.stem\.width is 0; expected 16 to 16,384$"),
     ],
 )
 def test_impossible_resnets_are_refused(change, message):

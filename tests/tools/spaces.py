@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import dεps.nets
-from dεps.core.config import structured
+from dεps.core.schema import structured
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import SearchSpace
 from tests.conftest import NETWORKS, load_space

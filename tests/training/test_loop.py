@@ -10,15 +10,16 @@ from safetensors.torch import save_file
 
 from dεps.core.errors import UserError
 from dεps.core.randomness import python_rng
-from dεps.data.augment import AugmentConfig
 from dεps.data.batches import Normalise, plain_batches, training_batches
+from dεps.data.config import AugmentConfig
 from dεps.evaluation.accuracy import Recalibration, top1
 from dεps.methods import full_model, registry
 from dεps.methods.base import Term
 from dεps.methods.losses import CrossEntropy, InPlaceDistillation, Targets
 from dεps.nets.mobilenet.geometry import middle_width
 from dεps.spaces.cost import arch_cost
-from dεps.training.loop import TrainConfig, Trainer
+from dεps.training.config import TrainConfig
+from dεps.training.loop import Trainer
 from dεps.training.snapshot import load_snapshot, save_snapshot
 
 CONFIG = TrainConfig(epochs=4, batch_size=32, learning_rate=0.05, validate_recalibration=40)

@@ -34,11 +34,9 @@ def config(**changes) -> TuningConfig:
         temperature=Range(0.5, 4.0, log=True),
     )
     points = [{"shrink_start": 0.25}, {"shrink_start": 0.75}, {"ramp_epochs": 0.0}, {"distill": False}]
-    made = TuningConfig(
+    return TuningConfig(
         **{"trials": 8, "startup_trials": 6, "base": BASE, "search": search, "points": points, **changes}
     )
-    made.check("tuning")
-    return made
 
 
 def plan(folder: Path, **changes) -> Plan:

@@ -6,20 +6,23 @@ Nothing of torch is imported here: classifying with an ONNX file needs none of i
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from dεps.core.errors import UserError, check_numbers
-from dεps.core.schema import structured
+from pydantic import Field, model_validator
+
+from dεps.core.errors import UserError
+from dεps.core.schema import Channels, checked, structured
 from dεps.data.folder import shorter_side
 
 FORMAT = "deps-workbench/1"
-#: of an image's side, and of the number of classes, in a file that anybody may have made
-LARGEST_SIDE, MOST_CLASSES = 4096, 100_000
+# Anybody may have made the file: nothing in it may fill the memory.
+Side = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, Field(ge=0, le=2**62)]
 
 
-@dataclass(kw_only=True)
+@checked(kw_only=True)
 class ModelCard:
     """Metadata of one exported subnet."""
 
@@ -30,18 +33,18 @@ class ModelCard:
     space: str
     arch: str
     #: names in the order of the logits
-    classes: list[str]
+    classes: Annotated[list[str], Field(min_length=1, max_length=100_000)]
     #: 1 (grey) or 3 (RGB)
-    channels: int
+    channels: Channels
     #: side in pixels that images are resized and cropped to
-    size: int
+    size: Side
     #: side of the model's input, where it is another: a second, bilinear resize
-    resolution: int
+    resolution: Side
     #: per channel, in units of 1 = white
     mean: list[float]
-    std: list[float]
-    macs: int
-    params: int
+    std: list[Annotated[float, Field(gt=0)]]
+    macs: Count
+    params: Count
     #: name of the data set, and the hash of what was prepared of it
     data: str
     data_hash: str
@@ -54,20 +57,15 @@ class ModelCard:
     val_images: int | None = None
     test_images: int | None = None
     #: the centre crop's share of the resized shorter side
-    crop: float = 1.0
+    crop: Annotated[float, Field(ge=0.5, le=1)] = 1.0
 
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        sides = {"size": (1, LARGEST_SIDE), "resolution": (1, LARGEST_SIDE)}
-        check_numbers(self, where, crop=(0.5, 1), **sides, macs=(0, 2**62), params=(0, 2**62))
-        if self.channels not in (1, 3):
-            raise UserError(f"{where}.channels is {self.channels}; allowed: 1, 3")
-        if not 1 <= len(self.classes) <= MOST_CLASSES:
-            raise UserError(f"{where}.classes has {len(self.classes)} names; expected 1 to {MOST_CLASSES:,}")
+    @model_validator(mode="after")
+    def _fits(self) -> ModelCard:
         for key in ("mean", "std"):
             values = getattr(self, key)
-            if len(values) != self.channels or (key == "std" and min(values) <= 0):
-                raise UserError(f"{where}.{key} is {values}; expected {self.channels} numbers, those of std positive")
+            if len(values) != self.channels:
+                raise ValueError(f"{key} is {values}; expected {self.channels} numbers, one a channel")
+        return self
 
     def accuracy(self, split: str) -> str:
         """In words, on `val` or `test`: in percent with its standard error; empty where not measured."""

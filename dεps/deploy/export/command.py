@@ -12,7 +12,7 @@ import numpy as np
 
 from dεps.core.console import say
 from dεps.core.device import best_device, set_up
-from dεps.core.errors import UserError
+from dεps.core.errors import UserError, check_choice
 from dεps.core.params import section, selected
 from dεps.data.splits import PreparedData
 from dεps.deploy.export.card import ModelCard
@@ -29,7 +29,7 @@ from dεps.evaluation.noise import difference
 from dεps.nets.supernet import Supernet
 from dεps.search.nsga2 import SearchConfig
 from dεps.spaces.cost import arch_cost
-from dεps.spaces.space import Arch, check_choice
+from dεps.spaces.space import Arch
 from dεps.workspace.outputs import SUPERNET
 from dεps.workspace.stage import Context
 

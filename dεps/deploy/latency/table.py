@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
+from pydantic import Field
 from scipy.stats import kendalltau
 from torch import nn
 
-from dεps.core.errors import UserError, check_numbers
+from dεps.core.errors import UserError
 from dεps.core.files import read_json, write_json
 from dεps.core.hashing import digest
 from dεps.core.randomness import python_rng
-from dεps.core.schema import structured
+from dεps.core.schema import checked, structured
 from dεps.deploy.latency.layers import Layers
 from dεps.deploy.latency.timing import Conditions, latencies, runner
 from dεps.nets.extract import extract
@@ -36,7 +36,7 @@ FITTED = 24
 MEMORY = 2**31
 
 
-@dataclass
+@checked
 class LatencyTable:
     """Milliseconds of every kind of layer; a whole arch takes `offset_ms + scale * sum of its layers`."""
 
@@ -44,24 +44,21 @@ class LatencyTable:
     classes: int
     channels: int
     engine: str
-    threads: int
-    batch: int
+    #: that the engine may use
+    threads: Annotated[int, Field(ge=1, le=10_000)]
+    #: images of one call
+    batch: Annotated[int, Field(ge=1, le=1_000_000)]
     #: engine, its version, device and threads, in words
     runtime: str
-    offset_ms: float
-    scale: float
+    offset_ms: Annotated[float, Field(ge=-1e9, le=1e9)]
+    scale: Annotated[float, Field(ge=0, le=1_000_000)]
     #: number of archs, not among the fitted ones, on which the next three figures were measured
     unseen_archs: int
     median_error_percent: float
     p90_error_percent: float
     kendall_tau: float
-    layers: dict[str, float] = field(default_factory=dict)
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        check_numbers(self, where, threads=(1, 10**4), batch=(1, 10**6), scale=(0, 10**6), offset_ms=(-1e9, 1e9))
-        if not self.layers or min(self.layers.values()) < 0:
-            raise UserError(f"{where}.layers is empty or has negative times; measure it again")
+    #: milliseconds by kind
+    layers: Annotated[dict[str, Annotated[float, Field(ge=0)]], Field(min_length=1)]
 
     @property
     def conditions(self) -> Conditions:

@@ -16,9 +16,9 @@ from torch import nn
 
 from dεps.core.console import progress
 from dεps.core.device import best_device
+from dεps.core.errors import check_choice
 from dεps.deploy.onnx.graph import INPUT, to_onnx
 from dεps.deploy.onnx.session import open_session
-from dεps.spaces.space import check_choice
 
 ENGINES = ("onnxruntime", "torch")
 #: seconds of one sample, which holds as many calls as fit; long enough for the clock's own cost to vanish

@@ -6,38 +6,44 @@ Geometry and rounding follow OFA (arXiv 1908.09791, §3 and its public supernets
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from dεps.core.errors import UserError
-from dεps.spaces.space import ACTIVATIONS, Arch, Layer, SearchSpace, check_choice, check_width, make_divisible, strided
+from pydantic import Field, model_validator
+
+from dεps.core.schema import checked
+from dεps.spaces.space import Activation, Arch, Layer, SearchSpace, Stride, Width, make_divisible, strided
 
 
-@dataclass
+@checked
 class Stem:
     """First convolution, 3×3, with BN."""
 
-    width: int
-    stride: int
-    act: str
+    #: channels of its output
+    width: Width
+    stride: Stride
+    act: Activation
 
 
-@dataclass
+@checked
 class Static:
     """Block after the stem, the same in every arch: depthwise 3×3 and projection, with expand ratio 1."""
 
-    width: int
-    act: str
+    #: channels of its output
+    width: Width
+    act: Activation
+    #: add its input to its output
     skip: bool
 
 
-@dataclass
+@checked
 class Head:
-    """1×1 to `expand` channels with BN, global pooling, then a 1×1 to `features` without BN (0: no such layer)."""
+    """1×1 with BN, global pooling, then a 1×1 without BN, which may be left out."""
 
-    expand: int
-    features: int
-    act: str
+    #: channels of the first
+    expand: Width
+    #: channels of the second; 0: there is none
+    features: Annotated[int, Field(ge=0, le=16_384)]
+    act: Activation
 
 
 class BlockSpec(NamedTuple):
@@ -55,7 +61,7 @@ class BlockSpec(NamedTuple):
     expansion: bool  # False for the static block, which has no 1×1 expansion
 
 
-@dataclass(kw_only=True)
+@checked(kw_only=True)
 class Space(SearchSpace):
     """Search space of the MobileNet family."""
 
@@ -63,26 +69,16 @@ class Space(SearchSpace):
     static: Static
     head: Head
     #: epsilon of batch normalisation
-    bn_eps: float = 1e-5
+    bn_eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
 
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        super().check(where)
+    @model_validator(mode="after")
+    def _fits(self) -> Space:
         for number, stage in enumerate(self.stages):
             if stage.depth[0] < 1:
-                raise UserError(f"{where}.stages[{number}].depth is {stage.depth}; expected 1 or more blocks")
-        for key, act in (("stem", self.stem.act), ("static", self.static.act), ("head", self.head.act)):
-            check_choice(act, ACTIVATIONS, f"{where}.{key}.act")
-        widths = {"stem.width": self.stem.width, "static.width": self.static.width, "head.expand": self.head.expand}
-        for key, value in widths.items():
-            check_width(value, f"{where}.{key}")
-        if not 0 < self.bn_eps <= 1:
-            raise UserError(f"{where}.bn_eps is {self.bn_eps}; expected a positive number up to 1")
-        if self.head.features:  # 0: none
-            check_width(self.head.features, f"{where}.head.features")
-        check_choice(self.stem.stride, (1, 2), f"{where}.stem.stride")
+                raise ValueError(f"stages[{number}].depth is {stage.depth}; expected 1 or more blocks")
         if self.static.skip and self.static.width != self.stem.width:
-            raise UserError(f"{where}.static.skip is true; expected static.width to equal stem.width then")
+            raise ValueError("static.skip is true; expected static.width to equal stem.width then")
+        return self
 
     def blocks(self, arch: Arch) -> Iterator[BlockSpec]:
         """The inverted bottlenecks of `arch`, static block first, in the order of computation."""

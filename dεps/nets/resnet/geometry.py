@@ -7,18 +7,21 @@ before they project. Geometry follows OFA's public ResNet50-D supernet (arXiv 19
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Annotated, NamedTuple
 
-from dεps.core.errors import UserError
-from dεps.spaces.space import Arch, Layer, SearchSpace, check_ratios, check_width, make_divisible, strided
+from pydantic import Field, model_validator
+
+from dεps.core.schema import checked
+from dεps.spaces.space import Arch, Layer, Ratios, SearchSpace, make_divisible, strided
 
 
-@dataclass
+@checked
 class Stem:
     """3×3 of stride 2 to half of `width`, a residual 3×3 that may be skipped, 3×3 to `width`, max-pool 3/2."""
 
-    width: int
+    #: channels of its output in the full model
+    width: Annotated[int, Field(ge=16, le=16_384)]
 
 
 class StemSpec(NamedTuple):
@@ -40,30 +43,26 @@ class BottleneckSpec(NamedTuple):
     projection: bool  # the shortcut is an average pool and a 1×1; otherwise the identity
 
 
-@dataclass(kw_only=True)
+@checked(kw_only=True)
 class Space(SearchSpace):
     """Search space of the ResNet family. Its first stage is the stem's residual, of depth 0 or 1."""
 
     stem: Stem
     #: choices of each width multiplier; the stem's middle, its output, and every further stage have one each
-    width_mult: list[float]
+    width_mult: Ratios
 
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        super().check(where)
-        check_ratios(self.width_mult, f"{where}.width_mult")
-        if self.stem.width < 16:
-            raise UserError(f"{where}.stem.width is {self.stem.width}; expected 16 or more")
-        check_width(self.stem.width, f"{where}.stem.width")
+    @model_validator(mode="after")
+    def _fits(self) -> Space:
         first, *others = self.stages
         if not {*first.depth} <= {0, 1} or len(first.expand) > 1 or not others:
-            raise UserError(f"{where}.stages[0] must be the stem's residual: depth of 0 and 1, one expand ratio")
+            raise ValueError("stages[0] must be the stem's residual: depth of 0 and 1, one expand ratio")
         for number, stage in enumerate(others, 1):
             if stage.depth[0] < 1:
-                raise UserError(f"{where}.stages[{number}].depth is {stage.depth}; expected 1 or more blocks")
+                raise ValueError(f"stages[{number}].depth is {stage.depth}; expected 1 or more blocks")
         for number, stage in enumerate(self.stages):
             if stage.kernel != [3] or stage.act != "relu" or stage.se:
-                raise UserError(f"{where}.stages[{number}]: a ResNet's blocks have kernel [3], act relu and no se")
+                raise ValueError(f"stages[{number}]: a ResNet's blocks have kernel [3], act relu and no se")
+        return self
 
     @property
     def width_choices(self) -> list[list[float]]:

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,10 +27,8 @@ def test_every_arch_is_made_of_the_kinds_that_were_met(name):
 
 
 def test_a_family_with_widths():
-    space = load_space("resnet50d_224").restrict(depth=[0], expand=[0.2])
-    net = Supernet(space, 4)
-    net.space.resolution = [64]
-    layers = Layers(net)
+    space = replace(load_space("resnet50d_224").restrict(depth=[0], expand=[0.2]), resolution=[64])
+    layers = Layers(Supernet(space, 4))
     list(layers.kinds(space.smallest()))
     first = len(layers.built)
     list(layers.kinds(space.largest()))

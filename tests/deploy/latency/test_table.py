@@ -1,5 +1,6 @@
+import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -55,8 +56,11 @@ def test_a_table_comes_back_from_its_file(invented, net, tmp_path, micro):
     path.write_text("[]")
     with pytest.raises(UserError, match=r"table.json holds no mapping; run 'deps latency' again"):
         load_table(path, net)
-    replace(invented, layers={}).save(path)
-    with pytest.raises(UserError, match="layers"):
+    path.write_text(json.dumps({**asdict(invented), "layers": {}}))
+    with pytest.raises(UserError, match=r"table\.json\.layers is {}; expected a non-empty mapping$"):
+        load_table(path, net)
+    path.write_text(json.dumps({**asdict(invented), "layers": {"stem": -1.0}}))
+    with pytest.raises(UserError, match=r"table\.json\.layers\.stem is -1\.0; expected 0 or more$"):
         load_table(path, net)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from dεps.spaces.space import Arch, Layer, SearchSpace, check_width, make_divisible, strided
+from dεps.core.schema import checked
+from dεps.spaces.space import Arch, Layer, SearchSpace, Width, make_divisible, strided
 
 
 class BlockSpec(NamedTuple):
@@ -21,16 +21,12 @@ class BlockSpec(NamedTuple):
     skip: bool
 
 
-@dataclass(kw_only=True)
+@checked(kw_only=True)
 class Space(SearchSpace):
     """A space of the plain family."""
 
-    stem_width: int
-
-    def check(self, where: str) -> None:
-        """Raise `UserError` naming the key below `where` that has an impossible value."""
-        super().check(where)
-        check_width(self.stem_width, f"{where}.stem_width")
+    #: channels of the stem's output
+    stem_width: Width
 
     def blocks(self, arch: Arch) -> Iterator[BlockSpec]:
         """The blocks of `arch` in the order of computation."""
