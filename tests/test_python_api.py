@@ -170,6 +170,9 @@ def test_search_needs_archs_enough(data, micro):
     net.choices = small.restrict(expand=[4])
     with pytest.raises(UserError, match=r"^population is 5; expected 10 or more, for 2 archs a fold$"):
         dεps.search_archs(net, data, population=5)
+    coupled = dεps.Supernet(micro.couple([3, 5, 3]), 4, channels=1)
+    with pytest.raises(UserError, match=r"^the space mbv3_micro is coupled; "):
+        dεps.search_archs(coupled, data)
 
 
 def test_search_finds_a_front_of_what_was_trained(data, micro):
