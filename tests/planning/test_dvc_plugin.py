@@ -22,6 +22,7 @@ def compose(tmp_path, monkeypatch):
     monkeypatch.setattr(Hydra, "compose_config", Hydra.compose_config)  # put back at the end
     monkeypatch.delitem(sys.modules, "hydra_plugins.deps_params", raising=False)
     monkeypatch.setattr(Singleton, "_instances", dict(Singleton._instances))
+    monkeypatch.setattr(sys, "path", list(sys.path))  # DVC adds the plugin's folder, where Hydra then finds it again
     plugins = ROOT / Config(str(ROOT / ".dvc"))["hydra"]["plugins_path"]
 
     def call(*overrides: str) -> str:
@@ -31,7 +32,8 @@ def compose(tmp_path, monkeypatch):
         return (tmp_path / "dvc.yaml").read_text("utf-8")
 
     yield call
-    sys.modules.pop("hydra_plugins.deps_params", None)
+    for name in [name for name in sys.modules if name.split(".")[0] == "hydra_plugins"]:
+        del sys.modules[name]
 
 
 def test_it_is_what_deps_params_writes(compose, tmp_path):
@@ -45,10 +47,10 @@ def test_it_is_what_deps_params_writes(compose, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("methods=deps", "methods is 'deps'; expected a non-empty list of methods, such as [deps, rss]"),
-        ("seeds=0", "seeds is 0; expected a non-empty list of different whole numbers, such as [0, 1]"),
-        ("seeds=[]", "seeds is []; expected a non-empty list of different whole numbers, such as [0, 1]"),
-        ("methods=[deps,deps]", "methods is ['deps', 'deps']; expected a non-empty list of methods"),
+        ("methods=deps", "methods is 'deps'; expected a non-empty list of words, such as [deps, rss]"),
+        ("seeds=0", "seeds is 0; expected a non-empty list of whole numbers, such as [0, 1]"),
+        ("seeds=[]", "seeds is []; expected a non-empty list of whole numbers, such as [0, 1]"),
+        ("methods=[deps,deps]", "methods is ['deps', 'deps']; expected different values"),
         ("methods=[depss]", "methods holds 'depss', but there is no 'experiments.quick.methods.depss'; there is: deps"),
         ("experiments.quick.train.lr=1", "experiments.quick.train.lr is no known key; allowed: epochs, batch_size"),
         ("nope=3", "nope is no known key; allowed: experiments, names, methods"),
