@@ -93,7 +93,7 @@ def test_a_project_begins_in_an_empty_folder(installed, tmp_path):
     installed.run("deps", "params", "experiment=[quick]", "methods=[deps]", cwd=tmp_path)
     assert "train@quick-deps-0" in installed.dvc("status", cwd=tmp_path)
     installed.run("python", "-m", "pipelines.check", cwd=tmp_path)
-    assert (tmp_path / "reports/checked.json").exists()
+    assert (tmp_path / "reports/checked/params.json").exists()
     assert "Running stage 'prepare@quick'" in installed.dvc("repro", "prepare@quick", cwd=tmp_path)
     assert (tmp_path / "runs/quick/prepare/manifest.json").exists()
     assert "didn't change" in installed.dvc("repro", "prepare@quick", cwd=tmp_path)
