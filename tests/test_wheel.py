@@ -101,4 +101,4 @@ def test_a_project_begins_in_an_empty_folder(installed, tmp_path):
         installed.run("git", *command, cwd=tmp_path)
     # dvc exp run composes by the plugin, from this folder's groups and with the same checks.
     refused = installed.run("python", "-m", "dvc", "exp", "run", "-S", "seeds=[a]", cwd=tmp_path, code=255)
-    assert "seeds is ['a']" in refused
+    assert refused.startswith("ERROR: seeds[0] is 'a'; expected a whole number")
