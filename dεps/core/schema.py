@@ -306,8 +306,9 @@ def _expected(node: dict[str, Any], value: Any) -> str:
     null = ", or null" * ("null" in node)
     if choices:
         return f"allowed: {_listed(choices)}{null}"
-    limits, is_number = _limits(node), isinstance(value, int | float) and not isinstance(value, bool)
-    words = limits if limits and is_number else ", ".join(filter(None, [_noun(node), limits]))
+    kinds = {"integer": int, "number": (int, float)}.get(node.get("type", ""), ())
+    limits, is_kind = _limits(node), isinstance(value, kinds) and not isinstance(value, bool)
+    words = limits if limits and is_kind else ", ".join(filter(None, [_noun(node), limits]))
     such = f", such as {' or '.join(node['examples'])}" if "examples" in node else ""
     return f"expected {words}{such}{null}"
 

@@ -145,6 +145,7 @@ def test_errors_are_one_line_with_the_full_key(data, message):
         ("side", 7, "side is 7; expected 8 to 1,024"),
         ("side", "1025", "side is 1025; expected 8 to 1,024"),
         ("side", "x", "side is 'x'; expected a whole number, 8 to 1,024"),
+        ("side", 8.5, "side is 8.5; expected a whole number, 8 to 1,024"),
         ("size", 8, "size is no known key; it is called side now"),
         ("rate", 0, "rate is 0; expected above 0 up to 1,000,000"),
         ("share", 1, "share is 1; expected 0 up to below 1"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from datetime import date
+from importlib import import_module
 from random import Random
 from typing import Any, get_type_hints
 
@@ -15,14 +16,18 @@ from hypothesis import strategies as st
 from dεps.core.errors import UserError
 from dεps.core.params import read_params
 from dεps.core.schema import structured
-from dεps.data.config import DatasetConfig
+from dεps.data.config import DatasetConfig, SplitFolders
+from dεps.deploy.export.card import ModelCard
+from dεps.deploy.latency.table import LatencyTable
+from dεps.evaluation.accuracy import PopulationConfig
 from dεps.methods import registry
-from dεps.planning.check import Experiment, check_params, compose_params
+from dεps.planning.check import Experiment, Selection, check_params, compose_params
 from dεps.spaces.cost import arch_cost
-from dεps.spaces.space import Arch, SearchSpace
+from dεps.spaces.space import Arch, SearchSpace, families, family_module
 from dεps.training.config import FullModelConfig, TrainConfig
-from dεps.tuning.config import TuningConfig
+from dεps.tuning.config import Range, TuningConfig
 from dεps.tuning.draw import given as given_parameters
+from dεps.workspace.resume import CheckpointConfig
 from dεps.workspace.stage import Context
 from tests.conftest import ROOT, default_params
 from tests.tools.refusals import assert_one_line, refusal
@@ -171,6 +176,21 @@ def test_wrong_values_are_refused_in_one_line():
     total, refused = count_refused(cases, 345, lambda case: outcome(changed(*case), case[0]))
     print(f"{refused} of {total} wrong values refused")
     assert refused >= 300
+
+
+SPACES = [family_module(family, "geometry").Space for family in families()]
+OPTIONS = [import_module(f"dεps.methods.{name}").Options for name in registry.names()]
+OWN = [kind for kind in SCHEMAS.values() if kind is not SearchSpace] + [*SPACES, *OPTIONS]
+OWN += [CheckpointConfig, LatencyTable, ModelCard, PopulationConfig, Range, Selection, SplitFolders, TuningConfig]
+
+
+@pytest.mark.parametrize("schema", OWN, ids=lambda schema: f"{schema.__module__}.{schema.__name__}")
+def test_every_schema_allows_its_defaults_and_says_its_keys(schema):
+    message = refusal(lambda: structured(schema, {"unheard_of": 1}, "a"), "a.unheard_of")
+    assert message == f"a.unheard_of is no known key; allowed: {', '.join(field.name for field in fields(schema))}"
+    if not any(field.default is field.default_factory is MISSING for field in fields(schema)):
+        made = schema()
+        assert structured(schema, asdict(made), "a") == made
 
 
 def test_unknown_keys_are_refused_in_one_line():
