@@ -13,14 +13,15 @@ from dεps.core.console import say
 from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
 from dεps.core.randomness import python_rng
+from dεps.core.tables import matching
 from dεps.evaluation.accuracy import (
     EvaluateConfig,
     measured,
     named_archs,
-    sample_population,
 )
 from dεps.evaluation.inputs import load_data, load_net, recalibration
 from dεps.evaluation.measure import measure_each
+from dεps.evaluation.population import sample_population
 from dεps.spaces.cost import macs_counter
 from dεps.spaces.space import SearchSpace
 from dεps.workspace.outputs import METRICS, PARETO, POPULATION, SUPERNET, evaluated
@@ -41,7 +42,7 @@ def work(context: Context, out: Path) -> None:
     images = recalibration(context, data, config.recalibration_images)
     macs_of = macs_counter(space, len(data.classes), data.channels)
     # One population for all methods of a seed, but for a method that trains only a part of the space.
-    rng = python_rng(context.seed, "population")
+    rng = python_rng(context.the_seed, "population")
     population = sample_population(space, macs_of, config.population, rng, net.choices)
     archs = [("pareto", name, arch) for name, arch in named_archs(net.choices).items()]
     archs += [("population", str(bucket), arch) for bucket, arch in population]
@@ -56,13 +57,13 @@ def work(context: Context, out: Path) -> None:
     )
     table = pd.DataFrame({"kind": kind, "group": group, **rows[arch]} for kind, group, arch in archs)
     table["weights"] = weights_stamp(weights)
-    pareto = table[table.kind == "pareto"].drop(columns="kind").rename(columns={"group": "name"})
-    buckets = table[table.kind == "population"].drop(columns="kind").rename(columns={"group": "bucket"})
+    pareto = matching(table, kind="pareto").drop(columns="kind").rename(columns={"group": "name"})
+    buckets = matching(table, kind="population").drop(columns="kind").rename(columns={"group": "bucket"})
     # The arch with the smallest kernels is measured beside the points: the sandwich trains it in every step.
     pareto.insert(1, "pareto", pareto.name.isin(net.choices.pareto_archs()))
     PARETO.write(pareto, out)
     POPULATION.write(buckets, out)
-    metrics = evaluated(pareto[pareto.pareto], buckets)
+    metrics = evaluated(matching(pareto, pareto=True), buckets)
     write_json(out / METRICS, metrics)
     say(
         f"{context.label}: test top-1 mean {metrics['pareto/mean_top1']:.2f} %, "

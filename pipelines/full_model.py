@@ -25,7 +25,7 @@ def work(context: Context, out: Path) -> None:
         load_data(context),
     )
     method = full_model.build(full_model.Options(), config.setup(space, data))
-    trainer = Trainer(space, data, config, method, context.seed)
+    trainer = Trainer(space, data, config, method, context.the_seed)
     train(context, FULL_MODEL, trainer, out, keep.epochs(config.epochs))
 
 

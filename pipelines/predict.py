@@ -48,8 +48,8 @@ def work(context: Context, out: Path) -> None:
         )
     codes = encode_genomes(space, np.array([space.to_genome(Arch.parse(arch)) for arch in table.arch]))
     accuracy = table.val_top1.to_numpy() / 100
-    found = cross_validate(codes, accuracy, config, context.seed)
-    model, stamp = fit(found.chosen, codes, accuracy, config, context.seed), ""
+    found = cross_validate(codes, accuracy, config, context.the_seed)
+    model, stamp = fit(found.chosen, codes, accuracy, config, context.the_seed), ""
     if "weights" in table:
         stamp = str(table.weights.iloc[0])
     save_predictor(model, out / PREDICTOR, space, config, stamp)

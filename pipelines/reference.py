@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from dεps.workspace.stage import Context, run
 
 def measure(
     context: Context, stage: str, instance: str, text: str, data: PreparedData, images: int, seed: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Name, cost and test top-1 (percent, unrounded) of the arch called `text` in a stage's supernet."""
     weights = context.folder(stage, instance) / SUPERNET
     method = stage if stage == FULL_MODEL else standalone_method(text)
@@ -52,7 +53,7 @@ def work(context: Context, out: Path) -> None:
         selected(context.params, "seeds"),
     )
 
-    def measured(stage: str, text: str, seed: int, instance: str) -> dict[str, object]:
+    def measured(stage: str, text: str, seed: int, instance: str) -> dict[str, Any]:
         row = measure(context, stage, instance, text, data, config.recalibration_images, seed)
         write_json(out / stage / f"{instance}.json", {f"pareto/{row['name']}_top1": round(row["test_top1"], 4)})
         return {"standalone": text, "seed": seed, **row}

@@ -44,7 +44,7 @@ def work(context: Context, out: Path) -> None:
         lambda genomes: predict(model, encode_genomes(space, whole(genomes))),
         lambda genomes: macs_of(whole(genomes)),
         config,
-        derive(context.seed, "search") % 2**31,
+        derive(context.the_seed, "search") % 2**31,
     )
     chosen = spread(found, config.measured)
     images = recalibration(context, data, config.recalibration_images)

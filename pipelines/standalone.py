@@ -19,11 +19,11 @@ def work(context: Context, out: Path) -> None:
     """Write the supernet, in which only this arch is trained, and the history."""
     set_up()
     space = context.section(SearchSpace, "space")
-    arch = space.named(context.arch, STANDALONE)  # before the data is read
+    arch = space.named(context.the_arch, STANDALONE)  # before the data is read
     config, data = context.section(TrainConfig, "train"), load_data(context)
-    method = standalone.build(standalone.Options(context.arch), config.setup(space, data))
-    trainer = Trainer(space, data, config, method, context.seed, {"alone": arch})
-    train(context, standalone_method(context.arch), trainer, out)
+    method = standalone.build(standalone.Options(context.the_arch), config.setup(space, data))
+    trainer = Trainer(space, data, config, method, context.the_seed, {"alone": arch})
+    train(context, standalone_method(context.the_arch), trainer, out)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from dεps.workspace.stage import Context, run
 def work(context: Context, out: Path) -> None:
     """Write the supernet and the history."""
     set_up()
-    keys = context.keys("methods", context.method)
+    keys = context.keys("methods", context.the_method)
     params = section(context.params, *keys)
     registry.options(params, ".".join(keys))  # before the data is read
     config, space, data = (
@@ -27,9 +27,9 @@ def work(context: Context, out: Path) -> None:
         load_data(context),
     )
     method = registry.build(params, ".".join(keys), config.setup(space, data))
-    trainer = Trainer(space, data, config, method, context.seed)
+    trainer = Trainer(space, data, config, method, context.the_seed)
     branch(context, context.label, trainer)
-    train(context, context.method, trainer, out)
+    train(context, context.the_method, trainer, out)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def columns(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
     return cast(pd.DataFrame, frame[[*names]])
 
 
-def where(frame: pd.DataFrame, kept: Any) -> pd.DataFrame:
+def rows_where(frame: pd.DataFrame, kept: Any) -> pd.DataFrame:
     """The rows for which `kept`, bool (rows,), is true."""
     return cast(pd.DataFrame, frame[kept])
 
@@ -28,7 +28,7 @@ def matching(frame: pd.DataFrame, **values: object) -> pd.DataFrame:
     kept = np.ones(len(frame), dtype=bool)
     for name, value in values.items():
         kept &= column(frame, name).eq(value).to_numpy()
-    return where(frame, kept)
+    return rows_where(frame, kept)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from dεps.core.errors import UserError
 from dεps.core.params import selected
 from dεps.core.randomness import derive
 from dεps.data.splits import Split
-from dεps.evaluation.accuracy import EvaluateConfig, accuracies, named_archs
-from dεps.evaluation.inputs import check_fit, load_data, recalibration
+from dεps.evaluation.accuracy import EvaluateConfig, accuracies, check_fit, named_archs
+from dεps.evaluation.inputs import load_data, recalibration
 from dεps.evaluation.measure import TOGETHER
 from dεps.nets.files import load_supernet
 from dεps.nets.supernet import Supernet
@@ -33,18 +33,18 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Row:
-    """One arch."""
+    """One measured arch; `top1` in percent."""
 
     name: str
     arch: str
     macs: int
     params: int
-    top1: float  # percent
+    top1: float
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was measured, and on what."""
+    """What was measured, and on which images."""
 
     supernet: str
     experiment: str
@@ -52,7 +52,7 @@ class Assessment:
     images: int
     recalibration_images: int
     archs: tuple[Row, ...]
-    #: of the Pareto points, in percent; none where other archs were asked for
+    #: in percent; None where other archs than the Pareto points were asked for
     mean_pareto_top1: float | None
 
     def to_json(self) -> str:
@@ -68,15 +68,15 @@ def assess(
     archs: Sequence[str] = (),
     images: int | None = None,
 ) -> Assessment:
-    """Top-1 of `archs` of the supernet at `path`, BN recalibrated, each at its own resolution.
+    """Measure the top-1 of archs of a supernet file, BN recalibrated, each arch at its own resolution.
 
     Args:
         path: a supernet file.
         params: content of `params.yaml`.
-        experiment: whose prepared data is used; needs no name where `params` selects one only.
+        experiment: the experiment whose prepared data is used; default: the only one that `params` selects.
         split: one of `SPLITS`.
-        archs: as `SearchSpace.named` understands them; default: those of `named_archs`.
-        images: so many random images of the split, the same ones each time; default: all.
+        archs: texts or names as `SearchSpace.named` reads them; default: those of `named_archs`.
+        images: number of random images of the split, the same ones each time; default: all.
 
     Raises `UserError` where the data is not prepared or does not fit the supernet.
     """
@@ -86,7 +86,7 @@ def assess(
     net = load_supernet(path)
     chosen, points = _chosen(net, archs)
     data = load_data(context)
-    check_fit(net, data, path)
+    check_fit(net, data, str(path))
     net.to(best_device())
     measured = _some(getattr(data, split), images)
     calibration = recalibration(context, data, count, SEED)
@@ -112,7 +112,7 @@ def _only(params: dict[str, Any]) -> str:
 
 
 def _chosen(net: Supernet, archs: Sequence[str]) -> tuple[list[tuple[str, Arch]], int]:
-    """Archs to measure with their names, and how many of them, from the first on, are Pareto points."""
+    """The archs to measure as (name, arch), and how many of the first ones are Pareto points."""
     if archs:
         return [(text, net.choices.named(text, "--arch")) for text in archs], 0
     return list(named_archs(net.choices).items()), len(net.choices.pareto_archs())
@@ -126,7 +126,7 @@ def _some(split: Split, images: int | None) -> Split:
 
 
 def print_assessment(result: Assessment) -> None:
-    """A table on stdout."""
+    """Print a table, one row an arch."""
     number = {"justify": "right", "no_wrap": True}
     columns = {"arch": {"overflow": "fold", "style": "cyan"}, "MACs (M)": number, "params (M)": number}
     rows = [(row.name, f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.2f}", f"{row.top1:.2f}") for row in result.archs]

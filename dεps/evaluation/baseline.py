@@ -1,4 +1,4 @@
-"""The simplest thing that a network has to beat: logistic regression on the pixels."""
+"""Fits logistic regression on pixels, the simplest baseline that a network has to beat."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dεps.core.stopwatch import computing
 from dεps.data.augment import resize
 from dεps.data.splits import PreparedData, Split
 
-#: images of a larger side are shrunk for logistic regression, which would otherwise need the memory of all their pixels
+#: images with a side above LARGEST pixels are shrunk to SHRUNK, since all pixels of all images must fit in memory
 LARGEST, SHRUNK = 64, 32
 
 
@@ -35,7 +35,7 @@ class ReferenceConfig:
 
 @computing()
 def logistic_regression(data: PreparedData, config: ReferenceConfig) -> float:
-    """Top-1 on test in percent of an L2-regularised multinomial logistic regression on standardised pixels."""
+    """Top-1 on test, in percent, of L2-regularised multinomial logistic regression on standardised pixels."""
     x, y = _pixels(data.train, config.logistic_images)
     mean, std = x.mean(0), x.std(0) + 1e-3
     model = LogisticRegression(C=1e-3, max_iter=config.logistic_iterations)
@@ -47,7 +47,7 @@ def logistic_regression(data: PreparedData, config: ReferenceConfig) -> float:
 
 
 def _pixels(split: Split, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most `limit` images as float32 (n, pixels), large ones shrunk, and labels (n,)."""
+    """Pixels float32 (n, pixels) in [0, 1] of at most `limit` random images, large ones shrunk, and labels (n,)."""
     rows = sorted(python_rng(0, "logistic regression").sample(range(len(split)), min(limit, len(split))))
     indices = torch.tensor(rows)
     side = split.size if split.size <= LARGEST else SHRUNK

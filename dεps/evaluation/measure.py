@@ -1,4 +1,4 @@
-"""Measuring many archs: shared among the processes of a job, and never twice what an interrupted run has finished."""
+"""Measures many archs: divides them among the processes of a job, and keeps what an interrupted run has finished."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dεps.spaces.space import Arch
 from dεps.workspace.resume import Journal, work_folder
 from dεps.workspace.stage import Context, leads
 
-#: archs that are measured together; what they share is computed once, what is finished with them is kept at once
+#: archs measured together: layers that they share are computed once, and their results are saved together
 TOGETHER = 20
 
 
@@ -30,14 +30,18 @@ def measure_each(
     archs: Iterable[Arch],
     measure: Callable[[Sequence[Arch]], list[dict[str, Any]]],
 ) -> dict[Arch, dict[str, Any]]:
-    """What `measure` says of each arch: plain data, a function of the arch and of the other arguments alone.
+    """The row (plain data) that `measure` returns for each arch, in a dict by arch.
 
-    It is asked about a few archs at a time, neighbours in their layers.
+    Results of an interrupted run are taken over if params, code, weights and images are the same.
 
     Args:
+        context: the stage's instance; names the journal that finished rows are kept in.
         supernet: file of the weights that are measured.
-        manifest: of the data.
-        images: for BN recalibration.
+        manifest: the data's manifest, whose hash is part of the journal's name.
+        images: training images for BN.
+        archs: duplicates are measured once.
+        measure: returns one row for each of a few archs, which are neighbours in their layers; a row must depend on
+            nothing but its arch and the arguments above.
     """
     part = parallel.part()
     data, seen = digest(manifest["sha256"]), (len(images.indices), repr(images.augment))

@@ -1,4 +1,4 @@
-"""How sure a top-1 is: standard errors in points, of one accuracy and of a difference on the same images."""
+"""Standard errors, in points, of a top-1 and of the difference of two on the same images."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: a difference of fewer standard errors is noise
+#: a difference of at most this many standard errors counts as noise
 ERRORS = 2.0
 
 
 class Difference(NamedTuple):
-    """A first model's top-1 minus a second's, in points, with its standard error."""
+    """One model's top-1 minus another's, in points, with its standard error."""
 
     points: float
     error: float
 
     @property
     def is_noise(self) -> bool:
-        """Whether the images cannot tell which of the two is better."""
+        """Whether these images cannot tell which model is better."""
         return abs(self.points) <= ERRORS * self.error
 
     def __str__(self) -> str:
@@ -27,18 +27,19 @@ class Difference(NamedTuple):
 
 
 def standard_error(top1: float, images: int) -> float:
-    """Binomial standard error in points of a top-1 in percent.
+    """Binomial standard error, in points, of a top-1 in percent.
 
-    Where all images are right, or none, it is that of half an image less, or more: a few images prove no certainty.
+    Where all images are classified correctly, or none, half an image is taken to be otherwise, since few images never
+    prove certainty.
     """
     share = min(max(top1 / 100, 0.5 / images), 1 - 0.5 / images)
     return round(100 * math.sqrt(share * (1 - share) / images), 4)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> Difference:
-    """Of two models on the same images, paired: bool (images,) each, whether an image is given its label.
+    """Paired difference of two models: bool (images,) each, whether an image is classified correctly.
 
-    Only images on which the two differ count (McNemar); where there are none, one of them is taken to be.
+    Only images on which the two differ count, as in McNemar's test; where there are none, one is taken to differ.
     """
     images, gained, lost = len(first), int((first & ~second).sum()), int((~first & second).sum())
     variance = gained + lost - (gained - lost) ** 2 / images

@@ -1,8 +1,8 @@
-"""Several processes that train one supernet, as `torchrun` starts them.
+"""Lets several processes train one supernet, as `torchrun` starts them.
 
-Every process holds all weights and works on its part of each batch, on the same archs. After all backwards of a step
-the gradients are averaged at once, zero-filled where a process's subnets did not reach: wrappers that hook into each
-backward are wrong when the last one touches only some parameters.
+Every process holds all weights and trains the same archs, on its part of each batch. Gradients are averaged once, after
+all backwards of a step, and are zero where no subnet reached. Wrappers such as DistributedDataParallel, which average
+during each backward, give wrong gradients where the last backward touches only some of the parameters.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dεps.core.device import best_device
 from dεps.core.errors import UserError, is_out_of_memory
 from dεps.data.augment import WHOLE, Part
 
-#: how long processes wait for one that is alive but busy, such as with decoding a file on a slow disk
+#: longest wait for a process that is alive but busy, for example decoding a file on a slow disk
 PATIENCE = timedelta(hours=2)
 
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """Whatever goes wrong between processes means that one of them is gone."""
+    """Turn errors of communication into a `UserError`: they mean that a process is gone."""
     try:
         yield
     except RuntimeError as error:
@@ -39,9 +39,9 @@ def _together() -> Iterator[None]:
 
 
 def part(device: torch.device | None = None) -> Part:
-    """Which of how many processes this is; joins the others at the first call.
+    """This process's number among how many; the first call joins the others.
 
-    They exchange tensors of the kind of `device`, by default `best_device()`.
+    `device`, by default `best_device()`, decides how they communicate: NCCL between GPUs, else gloo.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -57,14 +57,14 @@ def part(device: torch.device | None = None) -> Part:
 
 
 def wait() -> None:
-    """Until all processes are here."""
+    """Wait until all processes have come here."""
     if part().count > 1:
         with _together():
             dist.barrier()
 
 
 def leave() -> None:
-    """End working together, at the end of a process."""
+    """Wait for the others and end the communication, before a process ends."""
     if dist.is_available() and dist.is_initialized():
         wait()
         dist.destroy_process_group()
@@ -72,7 +72,7 @@ def leave() -> None:
 
 @torch.no_grad()
 def average(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by its mean over the processes, in one message."""
+    """Replace each tensor by its mean over the processes, sent as one message."""
     count = part().count
     if count == 1:
         return
@@ -86,7 +86,7 @@ def average(tensors: Iterable[Tensor]) -> None:
 
 
 def total(count: int, part: Part) -> int:
-    """The sum of the processes' counts; `count` itself where `part` is the whole."""
+    """Sum of the processes' counts; `count` itself where there is only one process."""
     if part.count == 1:
         return count
     tensor = torch.tensor(count, device="cuda" if dist.get_backend() == "nccl" else "cpu")

@@ -1,8 +1,13 @@
-"""Many archs as one tree of layers: what they begin with alike is computed once for all of them.
+"""Evaluates many archs together as a prefix tree: layers with which several of them begin are computed once.
 
-The archs' extracted layers form a trie, in which archs share their path for as long as their layers are the same. A
-batch of images walks the whole tree, so an arch costs only what sets it apart from the others, and images are read,
-decoded and normalised once for all. On a CPU each batch is one thread's own work.
+Each arch is a path from the root; archs share it up to the first layer in which they differ:
+
+    images ── stem ── block 1 ──┬── block 2 ──┬── block 3 ── head      arch 0
+                                │             └── head                 arch 1: one block less
+                                └── block 2, kernel 3 ── head          arch 2: another kernel
+
+A batch of images walks the whole tree. So an arch costs only the layers that set it apart, and images are read, decoded
+and normalised once for all archs. On a CPU each thread takes whole batches.
 """
 
 from __future__ import annotations
@@ -18,24 +23,24 @@ from dεps.nets.extract import stretches
 from dεps.nets.supernet import Supernet
 from dεps.spaces.space import Arch, SearchSpace
 
-#: about as much memory may hold the largest activations of all batches that are worked on at once
+#: bytes that the largest activations of all batches in progress may take, roughly
 ACTIVATION_BYTES = 2**32
 
 
 class Node:
-    """A stretch of layers, and the stretches that may follow it."""
+    """A stretch of layers, and the stretches that follow it in different archs."""
 
     def __init__(self, layers: nn.Module) -> None:
         self.layers = layers.eval().to(memory_format=torch.channels_last)
         for module in layers.modules():
             if isinstance(module, nn.Hardswish):
-                module.inplace = True  # without gradients nothing else needs what it reads
+                module.inplace = True  # nothing else reads its input: there are no gradients
         self.children: dict[Hashable, Node] = {}
         #: numbers of the archs that end here
         self.ends: list[int] = []
 
     def walk(self, x: Tensor, found: dict[int, Tensor]) -> None:
-        """Run this stretch on `x` and what follows on its result; the result of arch number n becomes `found[n]`."""
+        """Run this stretch on `x`, then all that follow; the logits of arch number n become `found[n]`."""
         x = self.layers(x)
         for number in self.ends:
             found[number] = x
@@ -43,7 +48,7 @@ class Node:
             child.walk(x, found)
 
     def recalibrate(self, batches: list[Tensor], threads: int) -> None:
-        """Settle this stretch and what follows on `batches` of its inputs, which are let go of: the list gets empty."""
+        """Give this stretch and all that follow BN statistics from `batches` of inputs, and empty the list (memory)."""
         outputs = settle(self.layers, batches, threads)
         batches.clear()
         children = [child for child in self.children.values() if child.children or batch_norms(child.layers)]
@@ -51,12 +56,12 @@ class Node:
             child.recalibrate(outputs if child is children[-1] else [*outputs], threads)
 
 
-class Trie:
-    """Extracted archs: first to be recalibrated, then to be asked for predictions.
+class PrefixTree:
+    """The layers of several subnets: call `recalibrate` first, then `correct`.
 
     Args:
-        net: the supernet, from which weights are copied.
-        archs: distinct; images are brought to their size by the caller.
+        net: the supernet, whose weights are copied.
+        archs: distinct archs, all of the resolution of the images that the caller will give.
     """
 
     @torch.no_grad()
@@ -73,18 +78,18 @@ class Trie:
         self.image_bytes = image_bytes(net.space, archs, net.channels)
 
     def recalibrate(self, batches: Iterable[Tensor], batch_size: int) -> None:
-        """Give every arch the BN statistics of all `batches` of images, and fold them into its convolutions.
+        """Give every arch BN statistics from all `batches` (batch, channels, size, size), and fold them away.
 
-        Holds what is made of all images at each node that has several children, on the way to one of them.
+        Memory holds the activations of all images once for each node with several children on the path in progress.
         """
         self.root.recalibrate([images.to(self.device) for images in batches], self._threads(batch_size))
         for node in self._nodes():
             fold(node.layers)
 
     def correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> Tensor:
-        """Which of the images each arch gives their label: bool (archs, images) on the CPU.
+        """Whether each arch classifies each image correctly: bool (archs, images) on the CPU.
 
-        Raises `DivergenceError` where a logit is not finite: the largest of them would be any.
+        Raises `DivergenceError` where a logit is not finite, since its argmax would mean nothing.
         """
 
         def compare(batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -108,7 +113,7 @@ class Trie:
         return found
 
     def _threads(self, batch_size: int) -> int:
-        """As many as there are cores, and memory for."""
+        """Number of batches to work on at once: one per core, as far as memory allows."""
         if self.device.type != "cpu":
             return 1
         return max(1, min(torch.get_num_threads(), ACTIVATION_BYTES // (batch_size * self.image_bytes)))
@@ -122,6 +127,6 @@ class Trie:
 
 
 def image_bytes(space: SearchSpace, archs: Iterable[Arch], channels: int) -> int:
-    """Size of the largest activation that any of the archs has for one image, in float32."""
+    """Bytes of the largest float32 activation that any of the archs has for one image."""
     layers = (layer for arch in archs for layer in space.layers(arch, 1, channels))
     return 4 * max(layer.outputs * layer.size**2 for layer in layers)

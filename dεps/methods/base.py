@@ -127,12 +127,20 @@ def full_model_term(setup: Setup) -> Term:
 class Method(Protocol):
     """A training method; everything it says is a pure function of the step."""
 
-    #: learn a linear map for each smaller kernel
-    kernel_transform: bool
-    #: the archs that the trained supernet offers
-    space: SearchSpace
-    #: number of leading steps that train only the full model; the method branches from the trunk after them
-    trunk_steps: int
+    @property
+    def kernel_transform(self) -> bool:
+        """Whether smaller kernels are a learned linear map of larger ones."""
+        ...
+
+    @property
+    def space(self) -> SearchSpace:
+        """The archs that the trained supernet offers."""
+        ...
+
+    @property
+    def trunk_steps(self) -> int:
+        """Number of leading steps that train only the full model; the method branches from the trunk after them."""
+        ...
 
     def phases(self) -> Sequence[Phase]:
         """All phases, one after the other from step 0."""

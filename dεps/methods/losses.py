@@ -61,9 +61,11 @@ class Distillation:
         return labels + self.ratio * soft_cross_entropy(logits, targets.teacher)
 
 
-def soft_cross_entropy(logits: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+def soft_cross_entropy(logits: Tensor, teacher: Tensor | None, temperature: float = 1.0) -> Tensor:
     """Cross-entropy of `logits` against the distribution softmax(teacher / temperature), times temperature²."""
     from torch.nn.functional import cross_entropy
 
+    if teacher is None:
+        raise ValueError("the teacher's logits are not there: its term must come first, or a phase must freeze it")
     loss = cross_entropy(logits / temperature, (teacher / temperature).softmax(1))
     return loss * temperature**2

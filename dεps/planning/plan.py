@@ -21,7 +21,7 @@ from dεps.data.manifest import SPLITS, prepared_folder, read_manifest
 from dεps.methods import full_model, registry
 from dεps.methods.base import Method, Phase, Setup
 from dεps.planning.measure import Measuring
-from dεps.planning.training_plan import MethodPlan, PhasePlan
+from dεps.planning.training_plan import MethodPlan, PhasePlan, total
 from dεps.report.published import COST_DATASET, dataset_of, training_costs
 from dεps.sources.prepare import divided
 from dεps.sources.registry import source_of
@@ -67,11 +67,11 @@ class ExperimentPlan:
     @property
     def seconds(self) -> float | None:
         """Predicted wall time of all trainings, seeds included and each trunk trained once; None where not measured."""
-        if self.device is None:
+        trunk, whole = self.methods[0], total(plan.seconds for plan in self.methods)
+        if whole is None or trunk.seconds is None:
             return None
-        trunk = self.methods[0]
         saved = sum(plan.branch for plan in self.methods) / trunk.epochs * trunk.seconds
-        return self.seeds * (sum(plan.seconds for plan in self.methods) - saved)
+        return self.seeds * (whole - saved)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; seconds are null where not measured."""
@@ -89,7 +89,7 @@ class ExperimentPlan:
         }
 
     def _method_json(self, plan: MethodPlan) -> dict[str, Any]:
-        hours, base = self.published.get(plan.method), self.published.get("deps")
+        hours = self.published.get(plan.method)
         keys = ("name", "epochs", "subnets", "macs", "seconds")
         return {
             "epochs": plan.epochs,
@@ -98,7 +98,7 @@ class ExperimentPlan:
             "relative_to_deps": self.relative(plan),
             "seconds": plan.seconds,
             "published_gpu_hours": hours,
-            "published_relative_to_deps": None if hours is None else hours / base,
+            "published_relative_to_deps": None if hours is None else hours / self.published["deps"],
         }
 
     def bars(self) -> list[Bar]:
@@ -180,10 +180,9 @@ def training_set(config: DatasetConfig, experiment: str) -> tuple[int, int]:
         found = divided(config)
         return len(found.listings["train"]), len(found.classes)
     images, classes = config.train_images, config.class_count
-    for key, value in (("train_images", images), ("class_count", classes)):
-        if not value:
-            full, where = f"experiments.{experiment}.dataset", config.location()
-            raise UserError(f"{full}.{key} is not set and {where} is not there; set it, or {full}.root")
+    if not images or not classes:
+        key, full = "class_count" if images else "train_images", f"experiments.{experiment}.dataset"
+        raise UserError(f"{full}.{key} is not set and {config.location()} is not there; set it, or {full}.root")
     held_out = len(SPLITS) - len(source_of(config).own_splits())
     return round(images * (1.0 - config.holdout) ** held_out), classes
 

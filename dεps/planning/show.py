@@ -83,8 +83,10 @@ def units(macs: float) -> str:
     return f"{macs:.0f}"
 
 
-def duration(seconds: float) -> str:
-    """Two digits or so, in the unit that suits."""
+def duration(seconds: float | None) -> str:
+    """A time with two digits or so, in days, hours, minutes or seconds; a dash where it is not known."""
+    if seconds is None:
+        return "–"
     for factor, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 1.5 * factor:
             return f"{seconds / factor:.{1 if seconds < 10 * factor else 0}f} {unit}"

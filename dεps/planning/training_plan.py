@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -53,4 +54,14 @@ class MethodPlan:
     @property
     def seconds(self) -> float | None:
         """Predicted wall time of the steps; None where not measured."""
-        return None if self.phases[0].seconds is None else sum(phase.seconds for phase in self.phases)
+        return total(phase.seconds for phase in self.phases)
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """Sum of the values; None where one of them is not known."""
+    known = list[float]()
+    for value in values:
+        if value is None:
+            return None
+        known.append(value)
+    return sum(known)

@@ -14,7 +14,7 @@ from dεps.core.errors import UserError
 from dεps.core.files import read_json, read_numbers, read_records
 from dεps.core.params import section, selected
 from dεps.core.schema import check_plain, structured
-from dεps.core.tables import records, where
+from dεps.core.tables import records, rows_where
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import remarks
@@ -77,7 +77,7 @@ class Results:
     def pareto(self) -> pd.DataFrame:
         """Pareto points: name, arch, macs, params, val_top1, test_top1."""
         table = self.table(PARETO)
-        return where(table, table.pareto.astype(bool))
+        return rows_where(table, table.pareto.astype(bool))
 
     @cached_property
     def space(self) -> SearchSpace:

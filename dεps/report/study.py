@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dεps.core.tables import columns, matching, records, where
+from dεps.core.tables import columns, matching, records, rows_where
 from dεps.report.drawing import titled_panels
 from dεps.report.published import dataset_of, pareto_points
 from dεps.report.results import Results
@@ -143,7 +143,7 @@ def _variant(results: Results, trial: dict[str, Any], name: str, column: str, **
     """A trial, its curve with the trunk's before it."""
     own = matching(results.trial_curves, trial=trial["trial"])
     trunk = matching(results.history, method=FULL_MODEL, seed=results.params["tuning"]["seed"])
-    whole = pd.concat([where(trunk, trunk.epoch < own.epoch.min()), own]).dropna(subset=[column])
+    whole = pd.concat([rows_where(trunk, trunk.epoch < own.epoch.min()), own]).dropna(subset=[column])
     return Variant(name, columns(whole, "epoch", column), front(results, trial), style)
 
 

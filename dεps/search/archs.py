@@ -1,4 +1,4 @@
-"""The best archs of a trained supernet, in one call: what the stages evaluate, predict and search do, in memory."""
+"""Finds the best archs of a trained supernet in one call, as the stages evaluate, predict and search do on files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from dεps.core.errors import UserError
 from dεps.core.randomness import derive, python_rng
 from dεps.data.splits import PreparedData
-from dεps.evaluation.accuracy import PopulationConfig, Recalibration, accuracies, named_archs, sample_population
+from dεps.evaluation.accuracy import Recalibration, accuracies, named_archs
+from dεps.evaluation.population import PopulationConfig, sample_population
 from dεps.nets.supernet import Supernet
 from dεps.search.crossvalidation import cross_validate
 from dεps.search.nsga2 import SearchConfig, search, spread
@@ -42,7 +43,7 @@ def search_archs(
     predictor: PredictConfig | None = None,
     config: SearchConfig | None = None,
 ) -> list[FoundArch]:
-    """Archs that trade accuracy on validation against MACs, by ascending MACs; each is measured.
+    """Archs that trade accuracy on validation against MACs, by ascending MACs, each measured.
 
     About `population` random archs over the whole range of MACs, and the named ones, are measured on validation. The
     predictor that orders them best in cross-validation is fitted to them and scores what NSGA-II proposes
@@ -50,12 +51,13 @@ def search_archs(
 
     Args:
         net: a trained supernet; archs are from `net.choices`, what its method has trained.
-        data: whose validation split chooses. Test data is not read.
-        population: archs to learn from.
-        count: archs to return, at most.
-        seed: decides population, folds and search.
-        images: for BN, as in `accuracies`.
-        predictor, config: how to predict and to search; by default the quick ones of the four kinds of predictors.
+        data: its validation split decides; test data is not read.
+        population: number of random archs to learn from.
+        count: largest number of archs to return.
+        seed: decides the population, the folds and the search.
+        images: training images for BN, as in `accuracies`.
+        predictor: default: the two quick candidates, ridge and Gaussian process.
+        config: of the search.
 
     Raises `UserError` where too few archs can be measured for the folds of the cross-validation.
     """

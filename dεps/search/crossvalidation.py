@@ -1,11 +1,13 @@
-"""Cross-validation of the accuracy predictor: how well it orders archs that it has not seen, and which one to take."""
+"""Cross-validates the accuracy predictors: how well each orders archs that it has not seen, and which is best."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dεps.core.randomness import python_rng
 from dεps.search.predictor import PredictConfig, fit, predict
@@ -13,22 +15,19 @@ from dεps.search.predictor import PredictConfig, fit, predict
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What each candidate, fitted to the other folds, says of the archs of each fold.
+    """Predictions of n archs in k folds, each fold by candidates fitted to the other folds; accuracies in [0, 1]."""
 
-    Accuracies are in [0, 1]; n archs, k folds.
-    """
-
-    #: number of each arch's fold (n,)
+    #: number of each arch's fold, int (n,)
     fold: np.ndarray
-    #: (n,)
+    #: measured accuracy (n,)
     measured: np.ndarray
-    #: of each candidate, (n,)
+    #: predicted accuracy (n,), by candidate
     predicted: dict[str, np.ndarray]
-    #: of each candidate, Kendall's τ within each fold (k,)
+    #: Kendall's τ within each fold (k,), by candidate
     taus: dict[str, np.ndarray]
 
     def best(self, folds: Iterable[int]) -> str:
-        """The candidate with the highest mean τ over some folds; of equals the one with the smaller error."""
+        """The candidate with the highest mean τ over the given folds; of equals the one with the smaller error."""
         folds = list(folds)
         seen = np.isin(self.fold, folds)
 
@@ -44,9 +43,9 @@ class CrossValidation:
         return self.best(range(self.fold.max() + 1))
 
     def of_the_choice(self) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions (n,) and τ by fold (k,) of choosing: in each fold stands the candidate best on the others.
+        """Predictions (n,) and τ by fold (k,) of the choosing itself: each fold by the candidate best on the others.
 
-        The τ of the chosen one is the highest of several, partly by luck; this one is not.
+        This is an honest estimate. The chosen candidate's own τ is the highest of several, which is partly luck.
         """
         folds = range(self.fold.max() + 1)
         names = [self.best(other for other in folds if other != fold) for fold in folds]
@@ -55,7 +54,7 @@ class CrossValidation:
 
 
 def cross_validate(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> CrossValidation:
-    """Fit every candidate once a fold. Encodings (n, features), accuracies in [0, 1] (n,)."""
+    """Fit every candidate once per fold, to encodings (n, features) and accuracies in [0, 1] (n,)."""
     fold = folds(len(codes), config.folds, seed)
     predicted = {name: np.empty(len(codes)) for name in config.candidates}
     for number in range(config.folds):
@@ -67,7 +66,7 @@ def cross_validate(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfi
 
 
 def folds(count: int, number: int, seed: int) -> np.ndarray:
-    """The fold of each of `count` archs, drawn at random; sizes differ by one at most."""
+    """The fold of each of `count` archs, drawn at random, int (count,); sizes differ by at most one."""
     order = list(range(count))
     python_rng(seed, "predictor/folds").shuffle(order)
     fold = np.empty(count, np.int64)
@@ -76,24 +75,29 @@ def folds(count: int, number: int, seed: int) -> np.ndarray:
 
 
 def taus_by_fold(values: np.ndarray, measured: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Kendall's τ between two numbers of each arch, within each fold (k,)."""
+    """Kendall's τ between two numbers of each arch (n,), within each fold (k,)."""
     return np.array([tau(values[fold == number], measured[fold == number]) for number in range(fold.max() + 1)])
 
 
-def tau(values: Sequence[float], measured: Sequence[float]) -> float:
-    """Kendall's τ; 0 where one side has no spread."""
+def tau(values: ArrayLike, measured: ArrayLike) -> float:
+    """Kendall's τ of two numbers of each arch (n,); 0 where one of them is the same for all."""
     from scipy.stats import kendalltau  # takes longer to import than to run
 
-    return float(kendalltau(values, measured).statistic) if _vary(values, measured) else 0.0
+    if not _vary(values, measured):
+        return 0.0
+    result: Any = kendalltau(values, measured)
+    return float(result.statistic)
 
 
-def agreement(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, float]:
-    """Kendall's τ, Spearman's ρ and RMSE (percentage points) of accuracies in [0, 1]; τ = ρ = 0 without spread."""
-    predicted, measured = np.asarray(predicted), np.asarray(measured)
+def agreement(predicted: ArrayLike, measured: ArrayLike) -> dict[str, float]:
+    """Kendall's τ, Spearman's ρ and RMSE (points) of accuracies in [0, 1] (n,); τ = ρ = 0 without spread."""
     from scipy.stats import spearmanr
 
-    rho = float(spearmanr(predicted, measured).statistic) if _vary(predicted, measured) else 0.0
-    error = float(np.sqrt(np.mean((predicted - measured) ** 2))) * 100
+    rho = 0.0
+    if _vary(predicted, measured):
+        result: Any = spearmanr(predicted, measured)
+        rho = float(result.statistic)
+    error = float(np.sqrt(np.mean((np.asarray(predicted) - np.asarray(measured)) ** 2))) * 100
     return {
         "kendall_tau": round(tau(predicted, measured), 4),
         "spearman": round(rho, 4),
@@ -101,5 +105,5 @@ def agreement(predicted: Sequence[float], measured: Sequence[float]) -> dict[str
     }
 
 
-def _vary(*sides: Sequence[float]) -> bool:
-    return all(len(side) > 1 and np.ptp(side) > 0 for side in sides)
+def _vary(*sides: ArrayLike) -> bool:
+    return all(np.size(side) > 1 and np.ptp(side) > 0 for side in sides)

@@ -1,6 +1,6 @@
-"""Search for archs that trade predicted accuracy against cost: NSGA-II (Deb et al. 2002) over arrays of genomes.
+"""Searches archs that trade predicted accuracy against cost: NSGA-II (Deb et al. 2002) on arrays of genomes.
 
-With two objectives ranking needs no comparison of all pairs, so a candidate costs little more than its prediction.
+With two objectives, ranking needs no comparison of all pairs, so a candidate costs little more than its prediction.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SearchConfig:
     recalibration_images: Images = 2000
 
 
-#: genomes int (n, genes) to one number each (n,)
+#: function from genomes int (n, genes) to one number each (n,)
 Judge = Callable[[np.ndarray], np.ndarray]
 
 
@@ -40,7 +40,7 @@ Judge = Callable[[np.ndarray], np.ndarray]
 def search(
     space: SearchSpace, score: Judge, cost_of: Judge, config: SearchConfig, seed: int
 ) -> list[tuple[Arch, float, float]]:
-    """The archs that no other arch seen beats: (arch, score, cost), by ascending cost.
+    """The front of all archs that were seen, as (arch, score, cost) by ascending cost.
 
     Args:
         score: predicted accuracy; higher is better.
@@ -50,13 +50,13 @@ def search(
     canonical, seen = translate(space, space), set[bytes]()
 
     def judged(candidates: np.ndarray) -> _Candidates:
-        """Those that are new; genes that mean nothing do not make a candidate another."""
+        """Score the new ones; genes without a meaning, as of a layer that is left out, do not make an arch new."""
         candidates = canonical(candidates)
         new = [n for n, row in enumerate(candidates) if (key := row.tobytes()) not in seen and not seen.add(key)]
         return _Candidates(candidates[new], score(candidates[new]), cost_of(candidates[new]))
 
     first = rng.integers(0, genes, (size, len(genes)))
-    first[:2] = np.zeros_like(genes), genes - 1  # both ends of the front, which random draws hardly come near
+    first[:2] = np.zeros_like(genes), genes - 1  # both ends of the front, which random draws hardly reach
     population = judged(first)
     population = population[population.order()]
     best = population.front()
@@ -72,7 +72,7 @@ def search(
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Genomes (n, genes) with their scores and costs (n,)."""
+    """Genomes int (n, genes) with their scores and costs (n,)."""
 
     genomes: np.ndarray
     scores: np.ndarray
@@ -89,23 +89,23 @@ class _Candidates:
         return _Candidates(*(np.concatenate(pair) for pair in pairs))
 
     def front(self) -> _Candidates:
-        """What nothing beats, by ascending cost."""
+        """Those that no other beats, by ascending cost."""
         ordered = self[np.lexsort((-self.scores, self.costs))]
         before = np.maximum.accumulate(np.concatenate([[-np.inf], ordered.scores[:-1]]))
         return ordered[ordered.scores > before]
 
     def ranks(self) -> np.ndarray:
-        """0 for what nothing beats, 1 for what only those beat, and so on; the second of two equals ranks behind."""
+        """Ranks int (n,): 0 where nothing beats it, 1 where only rank 0 does, …; of two equals the second is behind."""
         ranks, best = np.empty(len(self), np.int64), list[float]()
         scores = self.scores.tolist()
         for index in np.lexsort((-self.scores, self.costs)).tolist():
-            # By ascending cost a front takes what is better than all that it has. The bests of the fronts descend.
+            # By ascending cost, a front takes what scores higher than all that it has; `best` descends over fronts.
             ranks[index] = rank = bisect_right(best, -scores[index])
             best[rank : rank + 1] = [-scores[index]]
         return ranks
 
     def crowding(self, ranks: np.ndarray) -> np.ndarray:
-        """How far apart the neighbours of each are within its rank, over the whole range; infinite at both ends."""
+        """Distance (n,) between the neighbours of each in its rank, as a share of the range; infinite at the ends."""
         order = np.lexsort((self.costs, ranks))
         distance = np.full(len(self), np.inf)
         inner = np.flatnonzero((ranks[order[:-2]] == ranks[order[1:-1]]) & (ranks[order[1:-1]] == ranks[order[2:]])) + 1
@@ -117,15 +117,15 @@ class _Candidates:
         return distance
 
     def order(self) -> np.ndarray:
-        """Indices from the fittest to the least fit: by rank, then by crowding."""
+        """Indices (n,) from the fittest to the least fit: by rank, then by crowding."""
         ranks = self.ranks()
         return np.lexsort((-self.crowding(ranks), ranks))
 
 
 def _children(parents: np.ndarray, count: int, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Genomes (count, genes) from those of parents, the fittest first.
+    """Genomes (count, genes) of children of `parents`, which are ordered from the fittest on.
 
-    Uniform crossover of the winners of binary tournaments; then a gene of each, on average, is drawn anew.
+    Winners of binary tournaments are crossed uniformly; then one gene per child, on average, is drawn anew.
     """
     mother, father = parents[rng.integers(0, len(parents), (2, 2, count)).min(0)]
     children = np.where(rng.random(mother.shape) < 0.5, mother, father)
@@ -134,7 +134,7 @@ def _children(parents: np.ndarray, count: int, genes: np.ndarray, rng: np.random
 
 
 def spread(front: list[tuple[Arch, float, float]], count: int) -> list[tuple[Arch, float, float]]:
-    """At most `count` members of a front, both ends included, spaced evenly over its costs."""
+    """At most `count` members of a front, evenly spread over its costs, both ends among them."""
     if len(front) <= count:
         return front
     targets = np.linspace(front[0][2], front[-1][2], count)

@@ -1,7 +1,7 @@
-"""Accuracy of an arch from its encoding: OFA's MLP (arXiv 1908.09791, §3.2) and regressors of scikit-learn.
+"""Predicts the accuracy of an arch from its encoding: OFA's MLP (arXiv 1908.09791, §3.2), regressors of scikit-learn.
 
-A fitted predictor is nothing but arrays, in one of four forms, so its file is safetensors: nothing is pickled, and who
-reads it needs no scikit-learn.
+A fitted predictor is a few arrays, in one of four forms, so its file is safetensors: nothing is pickled, and reading it
+needs no scikit-learn.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from dεps.spaces.space import SearchSpace
 
 State = dict[str, np.ndarray]
 Regressor = Literal["ridge", "gaussian_process", "boosting", "mlp"]
-#: archs from which the Gaussian process learns its kernel; the time that takes grows with their cube
+#: number of archs that the Gaussian process fits its kernel to; the time grows with its cube
 KERNEL_ARCHS = 500
 
 
@@ -39,7 +39,9 @@ class PredictConfig:
     """The `predict` section of an experiment."""
 
     #: regressors to choose from by cross-validation
-    candidates: Annotated[list[Regressor], Field(min_length=1), DISTINCT] = field(default_factory=lambda: [*FITTERS])
+    candidates: Annotated[list[Regressor], Field(min_length=1), DISTINCT] = field(
+        default_factory=lambda: [*get_args(Regressor)]
+    )
     #: parts of the measured archs; each is predicted once by a regressor that was fitted to the others
     folds: Annotated[int, Field(ge=2, le=100)] = 5
     #: width of the MLP's hidden layers
@@ -56,7 +58,7 @@ class PredictConfig:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A fitted regressor: its name among FITTERS, and its arrays."""
+    """A fitted regressor: its name in `FITTERS`, and its arrays by name."""
 
     kind: str
     state: State
@@ -66,23 +68,23 @@ class Predictor:
 def fit(kind: str, codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> Predictor:
     """Fit the regressor `kind` to encodings (n, features) and accuracies in [0, 1] (n,)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a kernel's parameter has met its limit
+        warnings.simplefilter("ignore")  # of a kernel's parameter at its limit
         return Predictor(kind, FITTERS[kind][0](codes, accuracy, config, derive(seed, "predictor")))
 
 
 def predict(model: Predictor, codes: np.ndarray) -> np.ndarray:
-    """Predicted accuracy in [0, 1], (n,), of encodings (n, features)."""
+    """Predicted accuracies in [0, 1] (n,) for encodings (n, features)."""
     return FITTERS[model.kind][1](model.state, codes)
 
 
-# --- linear: a weight a feature ------------------------------------------------------------------------------------
+# --- linear: one weight per feature ----------------------------------------------------------------------------------
 
 
 def _fit_ridge(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> State:
-    """Ridge regression; its penalty is chosen by leaving out one arch after the other."""
+    """Ridge regression, its penalty chosen by leave-one-out."""
     from sklearn.linear_model import RidgeCV  # scikit-learn takes longer to import than to run
 
-    model = RidgeCV(np.logspace(-2, 3, 11)).fit(codes.astype(np.float64), accuracy)
+    model: Any = RidgeCV(np.logspace(-2, 3, 11)).fit(codes.astype(np.float64), accuracy)
     return {"weights": model.coef_, "mean": np.array(model.intercept_, np.float64)}
 
 
@@ -90,11 +92,11 @@ def _linear(state: State, codes: np.ndarray) -> np.ndarray:
     return codes.astype(np.float64) @ state["weights"] + state["mean"]
 
 
-# --- kernel: a weight an arch that was seen ------------------------------------------------------------------------
+# --- kernel: one weight per arch that was fitted to ------------------------------------------------------------------
 
 
 def _fit_gaussian_process(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> State:
-    """Mean of a Gaussian process with an RBF kernel and noise, both by marginal likelihood."""
+    """Mean of a Gaussian process with an RBF kernel and noise, both fitted by marginal likelihood."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
@@ -102,8 +104,10 @@ def _fit_gaussian_process(codes: np.ndarray, accuracy: np.ndarray, config: Predi
     target = (accuracy - mean) / scale
     start = ConstantKernel() * RBF(np.sqrt(codes.shape[1]), (0.1, 1e3)) + WhiteKernel(0.5, (1e-4, 1e2))
     some = slice(None, None, -(-len(codes) // KERNEL_ARCHS))
-    kernel = GaussianProcessRegressor(start).fit(codes[some], target[some]).kernel_
-    model = GaussianProcessRegressor(kernel, optimizer=None).fit(codes, target)
+    kernel: Any = GaussianProcessRegressor(start).fit(codes[some], target[some]).kernel_
+    # The kernel is fitted already; None, which stubs do not know, says so.
+    fixed = GaussianProcessRegressor(kernel, optimizer=None)  # pyright: ignore[reportArgumentType]
+    model: Any = fixed.fit(codes, target)
     weights = model.alpha_ * scale * kernel.k1.k1.constant_value
     return {"points": codes, "weights": weights, "length": np.array(kernel.k1.k2.length_scale), "mean": np.array(mean)}
 
@@ -114,15 +118,15 @@ def _kernel(state: State, codes: np.ndarray) -> np.ndarray:
     return np.exp(-distances / (2 * state["length"] ** 2)) @ state["weights"] + state["mean"]
 
 
-# --- trees: all nodes one after the other; a leaf is its own child -------------------------------------------------
+# --- trees: the nodes of all trees in one row; a leaf is its own child -----------------------------------------------
 
 
 def _fit_boosting(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> State:
     """Gradient boosting of shallow trees."""
     from sklearn.ensemble import GradientBoostingRegressor
 
-    options = {"max_depth": 2, "learning_rate": 0.1, "subsample": 0.5, "random_state": seed % 2**32}
-    model = GradientBoostingRegressor(n_estimators=100, **options).fit(codes, accuracy)
+    options: dict[str, Any] = {"max_depth": 2, "learning_rate": 0.1, "subsample": 0.5, "random_state": seed % 2**32}
+    model: Any = GradientBoostingRegressor(n_estimators=100, **options).fit(codes, accuracy)
     trees = [each.tree_ for each in model.estimators_[:, 0]]
     return _nodes(trees, model.learning_rate, float(model.init_.constant_.item()))
 
@@ -154,23 +158,24 @@ def _trees(state: State, codes: np.ndarray) -> np.ndarray:
         at = to
 
 
-# --- MLP -----------------------------------------------------------------------------------------------------------
+# --- MLP -------------------------------------------------------------------------------------------------------------
 
 
 class _Mlp(nn.Module):
-    """From an encoding (batch, features) to accuracy in [0, 1] (batch,)."""
+    """Accuracies in [0, 1] (batch,) from encodings (batch, features)."""
 
     def __init__(self, features: int, hidden: int, layers: int, seed: int) -> None:
         super().__init__()
         sizes = [features] + [hidden] * layers
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        linears = [nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
+        self.hidden = nn.ModuleList(linears)
         self.out = nn.Linear(hidden, 1)
         generator = Generator().manual_seed(seed)
         with torch.no_grad():
-            for layer in self.hidden:
+            for layer in linears:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
                 nn.init.zeros_(layer.bias)
-            # The untrained predictor says the mean: with few measured archs, noise at the start would remain.
+            # So that it starts from the mean: with few measured archs, initial noise would never be trained away.
             nn.init.zeros_(self.out.weight)
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -180,7 +185,7 @@ class _Mlp(nn.Module):
 
 
 def _fit_mlp(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, seed: int) -> State:
-    """OFA's MLP; the output bias starts at the mean accuracy."""
+    """OFA's MLP, trained by Adam; its output starts at the mean accuracy."""
     model = _Mlp(codes.shape[1], config.hidden, config.layers, seed)
     x, y = torch.from_numpy(codes), torch.from_numpy(accuracy.astype(np.float32))
     nn.init.constant_(model.out.bias, float(y.mean()))
@@ -200,7 +205,7 @@ def _mlp(state: State, codes: np.ndarray) -> np.ndarray:
     return (codes @ state["out.weight"].T + state["out.bias"])[:, 0].astype(np.float64)
 
 
-#: by the name of a candidate: how it is fitted, and how its arrays predict
+#: by name of a candidate: the function that fits it, and the one that predicts from its arrays
 FITTERS: dict[str, tuple[Callable[..., State], Callable[[State, np.ndarray], np.ndarray]]] = {
     "ridge": (_fit_ridge, _linear),
     "gaussian_process": (_fit_gaussian_process, _kernel),
@@ -209,20 +214,21 @@ FITTERS: dict[str, tuple[Callable[..., State], Callable[[State, np.ndarray], np.
 }
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- files -----------------------------------------------------------------------------------------------------------
 
 
 def save_predictor(model: Predictor, path: Path, space: SearchSpace, config: PredictConfig, weights: str = "") -> None:
-    """Write the arrays, and what they are of; `weights` is the stamp of those whose subnets were measured."""
+    """Write a predictor, with digests of the space and the config, and a stamp of the weights it learnt from."""
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in model.state.items()}
     description = {"kind": model.kind, "of": _of(space, config), "weights": weights}
     replace_atomic(path, lambda temporary: save_tensors(tensors, temporary, ("predictor", description)))
 
 
 def load_predictor(path: Path, space: SearchSpace, config: PredictConfig, weights: str = "") -> Predictor:
-    """A fitted predictor. Raises `UserError` where the file is missing, damaged, not finite, or of other params.
+    """Read a predictor.
 
-    With `weights`, their stamp, one of other weights is refused too.
+    Raises `UserError` where the file is missing, damaged, not finite, of another space or config, or learnt from other
+    weights than those with the stamp `weights`, where that is given.
     """
     what, cure = "predictor", "run the stage 'predict' again"
     tensors, described = read_tensors(path, what, cure), read_description(path, what, what, cure)
@@ -246,7 +252,7 @@ def load_predictor(path: Path, space: SearchSpace, config: PredictConfig, weight
 
 
 def _check_nodes(state: State, features: int) -> None:
-    """Raise `ValueError` where walking the trees could leave the arrays, or not end."""
+    """Raise `ValueError` where a walk through the trees could leave the arrays, or never end."""
     own = np.arange(len(state["value"]))
     last = own[-1]
     for name in ("left", "right"):

@@ -47,7 +47,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     processes (`dεps.evaluation.parallel`) only the first writes.
     """
     trainer.label = context.label
-    identity = run_identity(context.params, context.experiment, method, context.seed, trainer.data.manifest)
+    identity = run_identity(context.params, context.experiment, method, trainer.seed, trainer.data.manifest)
     key = context.work_key(identity.tags["data_hash"], sorted(keep), torch.__version__, trainer.device.type)
     folder = context.state("resume") / key
     if leads():
@@ -73,7 +73,7 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     if live is None:
         return
     out.mkdir(parents=True, exist_ok=True)
-    facts = training_facts(context.params, context.experiment, method, context.seed, trainer.data.manifest)
+    facts = training_facts(context.params, context.experiment, method, trainer.seed, trainer.data.manifest)
     save_supernet(trainer.net, out / SUPERNET, trainer.method.space, facts)
     _write_history(trainer.history, out)
     live.finish()

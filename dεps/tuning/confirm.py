@@ -48,8 +48,8 @@ def confirmation_table(plan: Plan, study: optuna.Study | None, count: int) -> pd
     pair = _rivals(plan, study, count) if study else []
     known, rows = study.user_attrs if study else {}, []
     for seed in plan.config.other_seeds():
-        outcomes = [known.get(_key(seed, options)) for options in pair]
-        if outcomes and all(outcomes):
+        outcomes = [outcome for options in pair if (outcome := known.get(_key(seed, options)))]
+        if pair and len(outcomes) == len(pair):
             sides = dict(zip(_SIDES, outcomes, strict=True))
             columns = {f"{side}_{name}": own[key] for side, own in sides.items() for name, key in _MEASURES.items()}
             cost = round(sum(own["own_tmacs"] for own in outcomes), 6)

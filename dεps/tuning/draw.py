@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from optuna import Trial
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from dεps.tuning.config import Range, TuningConfig
+from dεps.tuning.private import contains
 
 #: user attribute of a trial that the study was given: the point's name
 POINT = "point"
@@ -22,7 +23,7 @@ class Parameter(NamedTuple):
 
     name: str
     option: str
-    distribution: BaseDistribution
+    distribution: CategoricalDistribution | FloatDistribution
 
 
 def parameters(config: TuningConfig, options: dict[str, Any]) -> Iterator[Parameter]:
@@ -91,4 +92,4 @@ def _holds(parameter: Parameter, options: dict[str, Any]) -> bool:
     value, distribution = options[parameter.option], parameter.distribution
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
-    return distribution._contains(float(value))
+    return contains(distribution, float(value))

@@ -21,9 +21,11 @@ from dεps.core.errors import UserError
 from dεps.core.files import write_json
 from dεps.core.hashing import digest, file_hash
 from dεps.core.params import section
+from dεps.core.tables import columns, records
 from dεps.evaluation.accuracy import EvaluateConfig, measured, pareto_metrics
 from dεps.evaluation.inputs import load_data, recalibration
-from dεps.methods import deps, full_model, registry
+from dεps.methods import full_model, registry
+from dεps.methods.base import Method
 from dεps.nets.files import load_supernet, save_supernet
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import SearchSpace
@@ -107,10 +109,10 @@ class ShrinkPhase:
             name = f"{label}, {number} of {len(several)}"
             yield self._run(name, folder / digest(options), seed, options, lambda *_: None, kept)
 
-    def _method(self, options: dict[str, Any]) -> deps.DelayedShrinking:
+    def _method(self, options: dict[str, Any]) -> Method:
         return registry.build(options, ".".join(self.context.keys("tuning", "base")), self.setup)
 
-    def _own_trunk(self, label: str, folder: Path, seed: int, branches: list[deps.DelayedShrinking]) -> Checkpoints:
+    def _own_trunk(self, label: str, folder: Path, seed: int, branches: list[Method]) -> Checkpoints:
         """States of the full model, by epoch, at each of the branches."""
         trainer = Trainer(self.space, self.data, self.train, full_model.build(full_model.Options(), self.setup), seed)
         trainer.label = f"{label}, trunk"
@@ -158,7 +160,7 @@ class ShrinkPhase:
         outcome = self._outcome(trainer, first, start)
         metrics = pareto_metrics(points, "val_top1")
         outcome.accuracy, outcome.smallest, outcome.largest = (metrics[key] for key in ("mean", "smallest", "largest"))
-        outcome.points = points[["name", "macs", "val_top1"]].to_dict("records")
+        outcome.points = records(columns(points, "name", "macs", "val_top1"))
         say(f"{label}: validation top-1 mean {outcome.accuracy:.2f} %, {outcome.train_tmacs:.3f} TMACs")
         shutil.rmtree(folder.parent, ignore_errors=True)
         return outcome

@@ -17,6 +17,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from dεps.core.files import write_atomic, write_json
+from dεps.core.tables import column, columns, matching, records, rows_where
 from dεps.spaces.pareto import front
 from dεps.tuning.config import SEARCHED, TuningConfig
 from dεps.tuning.draw import POINT
@@ -103,7 +104,7 @@ def trials_table(plan: Plan, trials: list[optuna.trial.FrozenTrial]) -> pd.DataF
     complete = table.state == "complete"
     limit = plan.cost_limit if plan.cost_limit is not None else float("inf")
     table["feasible"] = complete & (table.train_tmacs <= limit)
-    own = table[table.feasible]
+    own = matching(table, feasible=True)
     winners = own.index[front(own.train_tmacs.tolist(), own.val_top1.tolist())]
     table["front"] = table.index.isin(winners)
     table["best"] = table.index == _best(plan, table)
@@ -112,10 +113,10 @@ def trials_table(plan: Plan, trials: list[optuna.trial.FrozenTrial]) -> pd.DataF
 
 def _best(plan: Plan, table: pd.DataFrame) -> int | None:
     """The most accurate trial, the cheaper of equals; where cost counts too, among those no dearer than base."""
-    own = table[table.feasible]
-    base = own[own.point == "base"]
+    own = matching(table, feasible=True)
+    base = matching(own, point="base")
     if "cost" in plan.config.objectives and plan.cost_limit is None and len(base):
-        own = own[own.train_tmacs <= base.train_tmacs.iloc[0]]
+        own = rows_where(own, own.train_tmacs <= base.train_tmacs.iloc[0])
     order = own.sort_values(["val_top1", "train_tmacs", "trial"], ascending=[False, True, True])
     return int(order.index[0]) if len(order) else None
 
@@ -145,30 +146,30 @@ def importances(config: TuningConfig, table: pd.DataFrame) -> pd.DataFrame:
 
     Of all complete trials; empty for too few.
     """
-    complete = table[table.state == "complete"]
-    names = [name for name in SEARCHED if complete[name].nunique() > 1]
-    columns = ["option", "accuracy", "cost"]
+    complete = matching(table, state="complete")
+    names = [name for name in SEARCHED if column(complete, name).nunique() > 1]
+    headings = ["option", "accuracy", "cost"]
     if len(complete) < ENOUGH or not names:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=headings)
     shares = {}
-    for target, column in (("accuracy", "val_top1"), ("cost", "train_tmacs")):
-        if complete[column].nunique() == 1:
+    for target, measure in (("accuracy", "val_top1"), ("cost", "train_tmacs")):
+        if column(complete, measure).nunique() == 1:
             shares[target] = dict.fromkeys(names, 0.0)
             continue
         study = optuna.create_study(direction="maximize")
-        for _, row in complete.iterrows():
+        for row in records(complete):
             study.add_trial(
                 optuna.create_trial(
                     params={name: row[name] for name in names},
-                    distributions={name: _distribution(complete[name]) for name in names},
-                    value=row[column],
+                    distributions={name: _distribution(column(complete, name)) for name in names},
+                    value=row[measure],
                 )
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shares[target] = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
     rows = [{"option": name, **{target: shares[target][name] for target in shares}} for name in names]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=headings)
 
 
 def _distribution(values: pd.Series) -> CategoricalDistribution | FloatDistribution:
@@ -200,7 +201,8 @@ def summarise(
     summary: dict[str, Any] = {"tune/trials": len(table)}
     if not len(table):
         return summary
-    for name, rows in (("best", table[table.best]), ("default", table[table.point == "base"])):
+    sides = {"best": matching(table, best=True), "default": matching(table, point="base")}
+    for name, rows in sides.items():
         if len(rows) and rows.state.iloc[0] == "complete":
             row = rows.iloc[0]
             summary[f"tune/{name}_val_top1"] = float(row.val_top1)
@@ -208,7 +210,7 @@ def summarise(
             summary[f"tune/{name}_train_tmacs"] = float(row.train_tmacs)
     if {"tune/best_val_top1", "tune/default_val_top1"} <= set(summary):
         gain = summary["tune/best_val_top1"] - summary["tune/default_val_top1"]
-        best, default = (table[own][option_names(config)].iloc[0] for own in (table.best, table.point == "base"))
+        best, default = (columns(own, *option_names(config)).iloc[0] for own in sides.values())
         summary["tune/best_is_default"] = int(best.equals(default))
         summary["tune/gain_points_on_its_own_seed"] = round(gain, 4)
         summary["tune/confirmed_seeds"] = len(confirmation)

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -32,6 +32,7 @@ from dεps.core.errors import DivergenceError, UserError
 from dεps.core.randomness import derive
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
+from dεps.tuning.private import heartbeat, is_reported, resumed, storage_of
 from dεps.tuning.storage import DAMAGED, GRACE, HEARTBEAT, masked
 from dεps.workspace.locks import is_held, locked
 
@@ -94,7 +95,8 @@ def pruner(config: TuningConfig) -> BasePruner:
 def open_study(plan: Plan, storage: RDBStorage) -> optuna.Study:
     """The study, made with its points on first use: by one process, whoever else comes at the same time."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    directions = ["maximize", "minimize"][: len(plan.config.objectives)]
+    directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
+    directions = directions[: len(plan.config.objectives)]
     with _turn(plan):
         try:
             study = optuna.create_study(study_name=plan.name, storage=storage, directions=directions)
@@ -116,13 +118,11 @@ def _check_results(study: optuna.Study) -> None:
     """Raise `UserError` where a finished trial has lost its results, or they are others than it was told with."""
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
         outcome = trial.user_attrs.get(OUTCOME)
-        good = outcome is not None and OPTIONS in trial.user_attrs
-        if good and trial.state == TrialState.COMPLETE:
-            told = [outcome["accuracy"], outcome["train_tmacs"]]
-            good = trial.values == told[: len(study.directions)]
-        if not good:
+        told = [outcome["accuracy"], outcome["train_tmacs"]] if outcome else []
+        as_told = trial.state != TrialState.COMPLETE or trial.values == told[: len(study.directions)]
+        if not outcome or OPTIONS not in trial.user_attrs or not as_told:
             number = f"finished trial {trial.number} has no consistent results"
-            raise UserError(f"the study's storage {_shown(study._storage)} is damaged: {number}; {DAMAGED}")
+            raise UserError(f"the study's storage {_shown(storage_of(study))} is damaged: {number}; {DAMAGED}")
 
 
 def count_finished(study: optuna.Study) -> int:
@@ -168,16 +168,16 @@ def _begin(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | 
 def _next(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
     # First what died here, however long ago: it goes on. Only then what another machine has not been heard of for.
     for trial in _dead(plan, study):
-        study._storage.record_heartbeat(trial._trial_id)
+        heartbeat(study, trial)
     optuna.storages.fail_stale_trials(study)
     dead = _dead(plan, study)
     if dead:
-        trial = optuna.Trial(study, dead[0]._trial_id)
+        trial = resumed(study, dead[0])
     elif len(study.get_trials(deepcopy=False, states=ACTIVE)) < target:
         trial = study.ask()
     else:
         return None
-    study._storage.record_heartbeat(trial._trial_id)
+    heartbeat(study, trial)
     trial.set_user_attr(WORKERS, [*trial.user_attrs.get(WORKERS, []), worker])
     at = place(study, trial.number)
     if at >= target:  # another machine was faster with the last one
@@ -228,7 +228,7 @@ class _Run:
         if len(self.plan.config.objectives) > 1:
             return
         step = round(share * STEPS)
-        if step not in self.study._storage.get_trial(self.trial._trial_id).intermediate_values:
+        if not is_reported(self.study, self.trial, step):
             self.trial.report(accuracy, step)
         # The given points are there to be compared: they run to their end.
         if self.trial.should_prune() and share < 1 and POINT not in self.trial.user_attrs:
@@ -249,7 +249,7 @@ def _heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
     def beat() -> None:
         while not ended.wait(HEARTBEAT):
             with suppress(Exception):  # of a database that is gone the worker itself will tell
-                study._storage.record_heartbeat(trial._trial_id)
+                heartbeat(study, trial)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -270,8 +270,8 @@ def _is_dead(plan: Plan, study: optuna.Study, trial: FrozenTrial) -> bool:
     workers = trial.user_attrs.get(WORKERS)
     if not workers:
         # Workers of this machine say who they are before they pass on the turn, which is ours now.
-        age = datetime.now() - trial.datetime_start
-        return _is_local(study._storage) or age > timedelta(seconds=2 * GRACE)
+        began = trial.datetime_start or datetime.now()
+        return _is_local(storage_of(study)) or datetime.now() - began > timedelta(seconds=2 * GRACE)
     path = _worker_lock(plan, workers[-1])
     return path.exists() and not is_held(path)
 

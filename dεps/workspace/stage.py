@@ -56,6 +56,21 @@ class Context:
         return "-".join(str(part) for part in (self.method, self.arch, self.seed) if part is not None)
 
     @property
+    def the_method(self) -> str:
+        """The method, in a stage that is about one; so `the_seed` and `the_arch`."""
+        return _given(self.method, "method")
+
+    @property
+    def the_seed(self) -> int:
+        """The seed."""
+        return _given(self.seed, "seed")
+
+    @property
+    def the_arch(self) -> str:
+        """The arch."""
+        return _given(self.arch, "arch")
+
+    @property
     def label(self) -> str:
         """For progress lines and messages."""
         return f"{self.stage} {self.experiment}" + (f" {self.instance}" if self.instance else "")
@@ -94,6 +109,12 @@ class Context:
     def state(self, kind: str, suffix: str = "") -> Path:
         """This instance's path below `.state/<kind>`."""
         return STATE / kind / self.experiment / self.stage / f"{self.instance or 'all'}{suffix}"
+
+
+def _given(value: T | None, name: str) -> T:
+    if value is None:
+        raise TypeError(f"a stage without --{name} has no {name}")
+    return value
 
 
 def run(

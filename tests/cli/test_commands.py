@@ -271,7 +271,7 @@ def test_evaluate_refuses_with_one_line(prepared, micro):
     save_supernet(Supernet(micro, 4, channels=3), Path("colour.safetensors"))
     assert (
         refused("evaluate", "seven.safetensors")
-        == "seven.safetensors has 7 classes, runs/quick/prepare has 4; expected the same"
+        == "seven.safetensors has 7 classes, the data runs/quick/prepare has 4; expected the same"
     )
     assert "colour.safetensors has 3 input channels, runs/quick/prepare has 1" in refused(
         "evaluate", "colour.safetensors"

@@ -6,7 +6,7 @@ from torch import Generator, nn
 
 from dεps.core.errors import DivergenceError
 from dεps.evaluation.accuracy import Recalibration, accuracies, recalibrated
-from dεps.evaluation.prefix_tree import Trie
+from dεps.evaluation.prefix_tree import PrefixTree
 from dεps.nets.batchnorm import batch_norms, in_order, recalibrate
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
@@ -26,24 +26,24 @@ def images(count: int = 3, batch: int = 8):
     return [torch.randn(batch, 1, SIZE, SIZE, generator=generator) for _ in range(count)]
 
 
-def logits(trie: Trie, batch: torch.Tensor) -> list[torch.Tensor]:
+def logits(tree: PrefixTree, batch: torch.Tensor) -> list[torch.Tensor]:
     with torch.no_grad():
-        found = trie._run(batch)
-    return [found[number] for number in range(trie.archs)]
+        found = tree._run(batch)
+    return [found[number] for number in range(tree.archs)]
 
 
 @pytest.mark.parametrize("space", family_spaces(), indirect=True)
 def test_archs_together_give_what_each_gives_alone(space):
     net, archs = Supernet(space, 4, 1, seed=1).double(), some(space)
     *seen, unseen = (batch.double() for batch in images())
-    trie = Trie(net, archs)
-    trie.recalibrate(seen, 8)
-    for arch, found in zip(archs, logits(trie, unseen), strict=True):
+    tree = PrefixTree(net, archs)
+    tree.recalibrate(seen, 8)
+    for arch, found in zip(archs, logits(tree, unseen), strict=True):
         plain = extract(net, arch).eval()
         recalibrate(plain.body, seen)
         with torch.no_grad():
             torch.testing.assert_close(found, plain(unseen), atol=1e-9, rtol=1e-7)
-        alone = Trie(net, [arch])
+        alone = PrefixTree(net, [arch])
         alone.recalibrate(seen, 8)
         assert torch.equal(logits(alone, unseen)[0], found)
 
@@ -56,10 +56,10 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(space):
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            trie = Trie(net, archs)
-            trie.recalibrate(seen, 8)
+            tree = PrefixTree(net, archs)
+            tree.recalibrate(seen, 8)
             torch.set_num_threads(1)
-            found[threads] = logits(trie, unseen)
+            found[threads] = logits(tree, unseen)
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, three) for one, three in zip(found[1], found[3], strict=True))
@@ -68,8 +68,8 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(space):
 def test_what_archs_begin_with_alike_exists_once(micro):
     net = Supernet(micro, 4, 1)
     archs = [micro.largest(), *(micro.largest(), micro.smallest())[1:]]
-    together = len(list(Trie(net, archs)._nodes()))
-    alone = [len(list(Trie(net, [arch])._nodes())) for arch in archs]
+    together = len(list(PrefixTree(net, archs)._nodes()))
+    alone = [len(list(PrefixTree(net, [arch])._nodes())) for arch in archs]
     assert together == sum(alone) - 3  # root, stem and static block
 
 
@@ -124,7 +124,7 @@ def test_logits_that_are_not_finite_are_no_accuracy(micro):
     with torch.no_grad():
         net.classifier.bias[1] = 3e38
         net.classifier.weight[1] = 3e38
-    trie, batches = Trie(net, [micro.smallest().at(SIZE), micro.largest().at(SIZE)]), images(2)
-    trie.recalibrate(batches, 8)
+    tree, batches = PrefixTree(net, [micro.smallest().at(SIZE), micro.largest().at(SIZE)]), images(2)
+    tree.recalibrate(batches, 8)
     with pytest.raises(DivergenceError, match="images are not finite, so no accuracy can be measured"):
-        trie.correct([(batch, torch.ones(8, dtype=torch.int64)) for batch in batches], 8)
+        tree.correct([(batch, torch.ones(8, dtype=torch.int64)) for batch in batches], 8)

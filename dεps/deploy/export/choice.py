@@ -9,6 +9,7 @@ import pandas as pd
 
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
+from dεps.core.tables import matching, rows_where
 from dεps.deploy.export.config import macs_text
 from dεps.spaces.space import SearchSpace
 from dεps.workspace.outputs import FRONT, MODELS, PARETO, POPULATION, SUPERNET
@@ -39,13 +40,13 @@ def candidates(front: pd.DataFrame, limit: float, count: int, where: str) -> lis
 
     Raises `UserError` naming the budget `where`, and the cheapest arch, when there is none.
     """
-    under = front[front.macs <= limit]
+    under = rows_where(front, front.macs <= limit)
     if under.empty:
         least = int(front.macs.min())
         cheapest = f"the cheapest arch that search found has {macs_text(least)} ({least:,})"
         raise UserError(f"{where} is {macs_text(limit)} MACs; {cheapest}")
     best = under.sort_values(["predicted", "macs"], ascending=[False, True]).arch.head(count)
-    return list(dict.fromkeys([*best, *under.arch[under.measured.notna()]]))
+    return list(dict.fromkeys([*best, *rows_where(under, under.measured.notna()).arch]))
 
 
 def most_accurate(front: pd.DataFrame, archs: Iterable[str], measured: dict[str, float]) -> str:
@@ -78,8 +79,8 @@ def worse_than(facts: dict[str, Any]) -> list[str]:
 
 def known_accuracies(front: pd.DataFrame) -> dict[str, float]:
     """What search has measured on validation, in percent by arch."""
-    rows = front[front.measured.notna()]
-    return dict(zip(rows.arch, rows.measured.astype(float), strict=True))
+    known = rows_where(front, front.measured.notna())
+    return dict(zip(known.arch, known.measured.astype(float), strict=True))
 
 
 def known_test_top1(context: Context, arch: str, val_top1: float) -> float | None:
@@ -101,7 +102,8 @@ def known_test_top1(context: Context, arch: str, val_top1: float) -> float | Non
         if (folder / kind.file).exists():
             table = kind.read(folder)
             if "weights" in table:
-                table = table[table.weights == stamp]
-            if len(rows := table[(table.arch == arch) & (table.val_top1.round(4) == val_top1)]):
-                return float(rows.test_top1.iloc[0])
+                table = matching(table, weights=stamp)
+            own = matching(table, arch=arch)
+            if len(same := rows_where(own, own.val_top1.round(4) == val_top1)):
+                return float(same.test_top1.iloc[0])
     return None

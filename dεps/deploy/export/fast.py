@@ -81,7 +81,7 @@ def fastest_enough(
         lambda genomes: predict(model, encode_genomes(net.space, whole(genomes))),
         latency_of,
         context.section(SearchConfig, "search"),
-        derive(context.seed, "search/latency") % 2**31,
+        derive(context.the_seed, "search/latency") % 2**31,
     )
     within = [item for item in found if item[2] <= limit]
     if not within:

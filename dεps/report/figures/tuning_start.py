@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dεps.core.tables import column, records, where
+from dεps.core.tables import column, records, rows_where
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.study import DEPS, MARKERS, TOP1, complete, draw_published_variants, front, study_panels
@@ -59,4 +59,4 @@ def _along_start(results: Results) -> pd.DataFrame:
     trials = complete(results)
     given = [point for point in column(trials, "point").unique() if point.startswith("shrink_start ")]
     names = ["base", *(point for point in given if "," not in point)]
-    return where(trials, trials.point.isin(names)).sort_values("shrink_start")
+    return rows_where(trials, trials.point.isin(names)).sort_values("shrink_start")

@@ -1,0 +1,34 @@
+"""What the private parts of Optuna must do, whatever version is installed."""
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from dεps.tuning.private import contains, heartbeat, is_reported, resumed, storage_of
+from dεps.tuning.storage import open_storage
+
+
+def test_a_running_trial_is_taken_up_again_with_its_values_and_kept_alive(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
+    assert storage_of(study).get_study_id_from_name("s") == storage.get_study_id_from_name("s")
+    first = study.ask()
+    assert first.suggest_float("x", 0.0, 1.0) == study.trials[0].params["x"]
+    first.report(0.5, 3)
+    (running,) = study.get_trials(states=(TrialState.RUNNING,))
+    second = resumed(study, running)
+    assert (second.number, second.params) == (first.number, first.params)
+    assert is_reported(study, second, 3)
+    assert not is_reported(study, second, 4)
+    heartbeat(study, running)
+    heartbeat(study, second)
+    optuna.storages.fail_stale_trials(study)
+    study.tell(second, 1.0)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
+def test_a_grid_holds_its_steps_only():
+    grid = FloatDistribution(0.0, 1.0, step=0.25)
+    assert [contains(grid, value) for value in (0.0, 0.25, 1.0, 0.3, 1.25, -0.25)] == [True] * 3 + [False] * 3
+    assert contains(FloatDistribution(0.5, 4.0, log=True), 0.7)
+    assert not contains(FloatDistribution(0.5, 4.0, log=True), 0.4)
