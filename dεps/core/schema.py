@@ -18,6 +18,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -62,10 +63,10 @@ def structured(schema: type[T], data: Any, where: str, as_written: bool = False)
     read as they are. A schema whose keys depend on the data says which class it is by `variant(data, where)`. Raises
     `UserError` naming the key below `where`.
     """
-    check_plain(data, where, final=not as_written)
-    if hasattr(schema, "variant") and isinstance(data, dict):
-        schema = schema.variant(data, where)  # type: ignore[attr-defined]
     while True:
+        check_plain(data, where, final=not as_written)
+        if hasattr(schema, "variant") and isinstance(data, dict):
+            schema = schema.variant(data, where)  # type: ignore[attr-defined]
         try:
             # As JSON, in which strict means that nothing is converted, but mappings make objects.
             return _adapter(schema).validate_json(json.dumps(data), strict=True, context=where)
@@ -153,9 +154,10 @@ def formerly(name: str) -> Any:
     return Field(json_schema_extra={"formerly": name})
 
 
-def new_name(schema: type, name: str) -> str | None:
-    """What a key of `schema` is called now that was called `name`."""
-    return _new_name(_described(schema, ()), name)
+def new_name(schema: type, name: str, place: Sequence[str | int] = ()) -> str | None:
+    """What the key that was called `name` is called now, at `place` in `schema`."""
+    keys = _described(schema, place).get("properties", {})
+    return next((key for key, inner in keys.items() if inner.get("formerly") == name), None)
 
 
 def _distinct(values: list) -> list:
@@ -188,30 +190,13 @@ Label = Annotated[str, AfterValidator(_label)]
 
 # --- text to values ----------------------------------------------------------------------------------------------
 
-
-def _integer(value: Any) -> int | None:
-    return int(value) if isinstance(value, str) and abs(int(value)) < INTEGERS else None
-
-
-def _float(value: Any) -> float | None:
-    return float(value) if isinstance(value, str) and math.isfinite(float(value)) else None
-
-
-def _switch(value: Any) -> bool | None:
-    texts = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    return texts.get(str(value).lower())
-
-
-def _text(value: Any) -> str | None:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-#: by the error that a value of another type is
-_READ: dict[str, Callable[[Any], Any]] = {
-    "int_type": _integer,
-    "float_type": _float,
-    "bool_type": _switch,
-    "string_type": _text,
+_SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+#: by the error that a value of another type is: the types that are read, and how
+_READ: dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
+    "int_type": ((str,), int),
+    "float_type": ((str,), float),
+    "bool_type": ((str, int), lambda value: _SWITCH[str(value).lower()]),
+    "string_type": ((int, float), str),
 }
 
 
@@ -219,14 +204,12 @@ def _converted(data: Any, errors: list[Any]) -> Any:
     """`data` with values read as the types that these errors miss; None where none can be."""
     data, found = copy.deepcopy(data), False
     for error in errors:
-        try:
-            value = _READ[error["type"]](error["input"])
-        except (KeyError, ValueError):
-            continue
-        if value is not None and error["loc"]:
+        kinds, read = _READ.get(error["type"], ((), str))
+        if type(error["input"]) in kinds and error["loc"]:
             *above, last = error["loc"]
-            functools.reduce(lambda inner, key: inner[key], above, data)[last] = value
-            found = True
+            with suppress(KeyError, ValueError):
+                functools.reduce(lambda inner, key: inner[key], above, data)[last] = read(error["input"])
+                found = True
     return data if found else None
 
 
@@ -242,9 +225,8 @@ def _line(schema: Any, errors: list[Any], where: str) -> str:
         place[0] = names[place[0]] if place[0] < len(names) else place[0]
     key = (where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)).removeprefix(".")
     if kind.startswith("unexpected"):
-        node = _described(schema, place[:-1])
-        name = _new_name(node, str(place[-1]))
-        return f"{key} is no known key; {f'it is called {name} now' if name else f'allowed: {_keys(node)}'}"
+        now, keys = new_name(schema, str(place[-1]), place[:-1]), _described(schema, place[:-1]).get("properties", ())
+        return f"{key} is no known key; {f'it is called {now} now' if now else f'allowed: {_listed(keys)}'}"
     if kind == "missing":
         return f"{key} is missing; it has no default"
     node = _described(schema, place)
@@ -276,17 +258,8 @@ def _described(schema: Any, place: Sequence[str | int]) -> dict[str, Any]:
     return node
 
 
-def _keys(node: dict[str, Any]) -> str:
-    return _listed(node.get("properties", ()))
-
-
 def _listed(values: Iterable[Any]) -> str:
     return ", ".join(map(str, values))
-
-
-def _new_name(node: dict[str, Any], name: str) -> str | None:
-    found = (key for key, inner in node.get("properties", {}).items() if inner.get("formerly") == name)
-    return next(found, None)
 
 
 #: by JSON schema's name: one, and several
@@ -318,7 +291,7 @@ def _noun(node: dict[str, Any], several: int = 0) -> str:
     if "minItems" in node or "minProperties" in node:
         noun = noun.replace("a ", "a non-empty ")
     if "properties" in node:
-        noun += f" with the keys {_keys(node)}"
+        noun += f" with the keys {_listed(node['properties'])}"
     if "items" in node:
         choices = node["items"].get("enum")
         noun += f" of {f'some of: {_listed(choices)}' if choices else _noun(node['items'], 1)}"
