@@ -100,7 +100,7 @@ def test_plan_measures_and_draws(project):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["experiments.quick.methods.deps.shrink_start=7"], "experiments.quick.methods.deps.shrink_start is 7.0"),
+        (["experiments.quick.methods.deps.shrink_start=7"], "experiments.quick.methods.deps.shrink_start is 7"),
         (["nonsense"], "override 'nonsense' is not understood"),
         (["--figure", "plan.jpg"], "--figure is plan.jpg; expected a file name that ends in .svg, .png, .pdf"),
         (["experiments.quick.train.batch_size=9000"], "train.batch_size is 9000; expected at most the 7000 images"),
@@ -273,7 +273,7 @@ def test_evaluate_refuses_with_one_line(prepared, micro):
         refused("evaluate", "seven.safetensors")
         == "seven.safetensors has 7 classes, the data runs/quick/prepare has 4; expected the same"
     )
-    assert "colour.safetensors has 3 input channels, runs/quick/prepare has 1" in refused(
+    assert "colour.safetensors has 3 input channels, the data runs/quick/prepare has 1; expected the same" in refused(
         "evaluate", "colour.safetensors"
     )
     assert refused("evaluate", "net.safetensors", "--arch", "big").startswith("--arch is 'big'; allowed: smallest, ")
