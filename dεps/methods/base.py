@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -27,6 +27,10 @@ Multiple = Annotated[float, Field(gt=0, le=LARGEST)]
 Temperature = Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]
 #: random subnets a step, beside the full model and the smallest
 SubnetCount = Annotated[int, Field(ge=0, le=100)]
+
+
+#: range over which channels are sorted: each expand group, or the whole width
+Sorting = Literal["groups", "all"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Phase:
     end: int
     schedule: Schedule
     #: sort channels on entry: within expand groups, over the whole width, or not at all
-    sort: str | None = None
+    sort: Sorting | None = None
     #: the full model as it is on entry is frozen and teaches from then on
     freeze_teacher: bool = False
     #: that teacher normalises each batch by the batch's own statistics, instead of recalibrated ones

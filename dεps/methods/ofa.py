@@ -16,7 +16,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from dεps.core.schema import checked
-from dεps.methods.base import LARGEST, Look, Multiple, Phase, Restricted, Setup, Term, full_model_term
+from dεps.methods.base import LARGEST, Look, Multiple, Phase, Restricted, Setup, Sorting, Term, full_model_term
 from dεps.methods.losses import Distillation
 from dεps.methods.schedule import CosineSchedule
 from dεps.spaces.space import SearchSpace
@@ -37,7 +37,7 @@ class Shrinking(NamedTuple):
     rate_divisor: float
     subnets: int
     space: SearchSpace
-    sort: str | None = None
+    sort: Sorting | None = None
 
 
 def progressive(space: SearchSpace) -> list[Shrinking]:

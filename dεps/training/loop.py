@@ -1,7 +1,18 @@
-"""The one optimisation loop.
+"""The one optimisation loop, for all methods.
 
-A method says which subnets a step trains; the loop runs them, sums their gradients and makes one SGD step. It goes
-on from any `Snapshot`: a checkpoint of the same run, or the trunk that a method branches from.
+A method declares a step as data: the subnets to train, their losses and weights (`Method.terms`). The loop runs them,
+sums their gradients and makes one SGD step. It starts from nothing, or goes on from a `Snapshot`: an interrupted run's
+checkpoint, or a state of the trunk, which is the full model's training that methods begin with and share:
+
+    epochs   0             25 %            50 %            75 %           100 %
+    trunk    full model ────●───────────────●───────────────●───────────────●   (evaluated as the full model alone)
+                            │               │                               └── OFA: shrinking, with it as teacher
+                            │               └── DεpS, shrink_start 0.5 ─────┤
+                            └── DεpS, shrink_start 0.25 ────────────────────┤
+    RSS      random subnets ────────────────────────────────────────────────┤   (no trunk)
+
+At ● stage `full_model` keeps a state (`full_model.keep`). A branch gives the same bits as the method trained from
+epoch 0, since randomness is a function of seed and step.
 """
 
 from __future__ import annotations
@@ -15,9 +26,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from dεps.core.device import best_device, compiled
+from dεps.core.device import compiled
 from dεps.core.errors import DivergenceError, UserError
-from dεps.core.optimizer import SGD
 from dεps.core.randomness import derive, python_rng
 from dεps.core.stopwatch import computing
 from dεps.core.tensors import not_finite
@@ -34,10 +44,13 @@ from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import Arch, SearchSpace
 from dεps.training.config import TrainConfig
-from dεps.training.precision import Numerics
+from dεps.training.optimizer import momentum_of, set_rate, sgd
+from dεps.training.precision import Precision, device_of
 from dεps.training.snapshot import Snapshot
+from dεps.training.sums import Sums
 from dεps.workspace.identity import FULL_MODEL
 
+#: what is known of an epoch when it ends; the keys with a slash are metrics
 Record = dict[str, Any]
 
 
@@ -45,10 +58,10 @@ class Trainer:
     """One run of one method: `net` is trained while `run()` is iterated over.
 
     Args:
-        space: whose archs the supernet has.
-        data: what it learns from, and is validated on.
-        config: what all methods share.
-        method: one that is built for these, or what builds it, such as `method("deps")` of `dεps.methods.registry`.
+        space: the archs of the supernet.
+        data: its train split teaches, its validation split is measured.
+        config: the `train` section, shared by all methods.
+        method: built for these; or a function that builds it, such as `method("deps")` of `dεps.methods.registry`.
         seed: decides weights, order, augmentation, dropout and sampled archs.
         validated: archs to validate, by the name in `val/<name>_top1`; default: the `SearchSpace.ends` of what the
             method offers.
@@ -67,99 +80,36 @@ class Trainer:
             method = method(config.setup(space, data))
         self.space, self.data, self.config, self.method, self.seed = space, data, config, method, seed
         self.validated = validated
-        self.device = _device(config)
+        self.phases = list(method.phases())
+        self.steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
+        self.device = device_of(config)
         self.part = _part(config, self.device)
         self.normalise = Normalise.of(data, self.device)
-        self.steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
-        classes = len(data.classes)
-        self.net = Supernet(space, classes, data.channels, method.kernel_transform, derive(seed, "weights"))
+        self.macs_of = macs_counter(space, len(data.classes), data.channels)
+        self.net = Supernet(space, len(data.classes), data.channels, method.kernel_transform, derive(seed, "weights"))
         self.net.choices = method.space
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.net.to(self.device, memory_format=self.memory_format)
+        self.net.to(self.device).to(memory_format=self.memory_format)
         full = partial(self.net.body, arch=space.largest())
         self.full_body = compiled(full) if config.compile else full
-        self.numerics = Numerics(config.precision, self.device)
-        self.optimizer = _optimizer(self.net, config)
+        self.precision = Precision(config.precision, self.device)
+        self.optimizer = sgd(self.net, config)
         self.teacher: nn.Module | None = None
-        self.phases = list(method.phases())
-        self.step, self.macs, self.history, self.sums = 0, 0, list[Record](), _Sums()
+        self.step, self.macs, self.history, self.sums = 0, 0, list[Record](), Sums()
+        #: called after every step
         self.on_step: Callable[[], None] = lambda: None
-        #: for errors: what is trained
+        #: name of this training in errors
         self.label = "training"
-        self.macs_of = macs_counter(space, classes, data.channels)
-
-    def anew(self) -> Trainer:
-        """The same run at its beginning."""
-        other = Trainer(self.space, self.data, self.config, self.method, self.seed, self.validated)
-        other.label = self.label
-        return other
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run."""
+        """Number of steps of the whole run."""
         return self.phases[-1].end
-
-    # --- state -------------------------------------------------------------------------------------------------
-
-    def snapshot(self) -> Snapshot:
-        """The state at the current step, within an epoch too (tensors are not copied)."""
-        tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
-        for name, parameter in self.net.named_parameters():
-            tensors[f"momentum.{name}"] = self._momentum(parameter)
-        if self.teacher is not None:
-            tensors |= {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
-        tensors |= self.numerics.state() | self.sums.state()
-        return Snapshot(tensors, self.step, self.macs, list(self.history))
-
-    @torch.no_grad()
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go on from `snapshot`. Kernel transformations that a trunk does not have stay at the identity."""
-        if any(name.startswith("teacher.") for name in snapshot.tensors):
-            mode = next(phase.teacher_in_train_mode for phase in self.phases if phase.freeze_teacher)
-            self.teacher = extract(self.net, self.space.largest()).train(mode)
-        self.sums = _Sums.of(snapshot.tensors, self.device)
-        own = self.snapshot().tensors
-        missing = [name for name in own if name not in snapshot.tensors and ".transforms." not in name]
-        if missing or any(name not in own for name in snapshot.tensors):
-            name = (missing or sorted(set(snapshot.tensors) - set(own)))[0]
-            raise UserError(f"the training state does not fit the search space: '{name}' is in one of them only")
-        for name, tensor in snapshot.tensors.items():
-            if tensor.shape != own[name].shape:
-                raise UserError(f"the training state does not fit the search space: '{name}' has another shape")
-            own[name].copy_(tensor)
-        self.numerics.restore(snapshot.tensors)
-        self.step, self.macs = snapshot.step, snapshot.macs
-        self.history = [self._in_own_names(record) for record in snapshot.history]
-
-    def check_finite(self) -> None:
-        """Raise `UserError` where the state is not finite: a loss of this epoch, a weight, a statistic, a momentum.
-
-        Waits for a GPU; called at the end of each epoch. Whoever saves a snapshot calls it before.
-        """
-        tensors = self.snapshot().tensors
-        if not self.numerics.overflows and not self.sums.finite():
-            raise self._diverged("a loss is", f"by step {self.step}")
-        if name := not_finite(tensors):
-            raise self._diverged(f"'{name}' is", f"by step {self.step}")
-        if self.numerics.exhausted:
-            raise self._diverged("every step in fp16 overflows, so the gradients are", f"by step {self.step}")
-
-    def _diverged(self, what: str, when: str) -> DivergenceError:
-        rate, precision = self.optimizer.param_groups[0]["lr"], self.config.precision
-        cure = "lower train.learning_rate or raise train.warmup_epochs"
-        cure += ", or set train.precision to bf16 or float32" if precision == "fp16" else ""
-        what = f"{what} not finite any more {when} of {self.total_steps}"
-        return DivergenceError(f"{self.label}: {what} (learning rate {rate:g}, {precision}); {cure}")
-
-    def _momentum(self, parameter: nn.Parameter) -> Tensor:
-        return self.optimizer.state[parameter]["momentum_buffer"]
-
-    # --- the loop ----------------------------------------------------------------------------------------------
 
     def run(self, until: int | None = None) -> Iterator[Record]:
         """Train up to the end of the epoch of global step `until` (default: the last), yielding each epoch's record.
 
-        After every step `on_step` is called. There, and between two records, `snapshot()` may be saved.
+        In `on_step`, and between two records, `snapshot()` may be saved.
         """
         until = self.total_steps if until is None else until
         while self.step < until or self.sums:
@@ -167,9 +117,6 @@ class Trainer:
             if not (self.sums and ended):
                 self._train_to_the_epochs_end()
             yield self._close_epoch()
-
-    def _phase(self, step: int) -> Phase:
-        return next(phase for phase in self.phases if phase.start <= step < phase.end)
 
     @computing()
     def _train_to_the_epochs_end(self) -> None:
@@ -195,34 +142,11 @@ class Trainer:
             self._step(images, labels.to(self.device, non_blocking=True), phase)
             self.on_step()
 
-    def _close_epoch(self) -> Record:
-        self.check_finite()
-        # The last epoch may be a part of one: phases end at any step.
-        phase, epoch = self._phase(self.step - 1), -(-self.step // self.steps_per_epoch)
-        record = {"epoch": epoch, "step": self.step, "phase": phase.name, **self.sums.means()}
-        if any(isinstance(value, float) and not math.isfinite(value) for value in record.values()):
-            raise self._diverged("all losses of an epoch in fp16 are", f"by step {self.step}")
-        if begun := self._begun((epoch - 1) * self.steps_per_epoch):
-            record["phases"] = begun
-        record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
-        record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
-        # A trunk validates at its end: so does the run that would have branched there.
-        trunks_end = phase.alone and epoch == self.config.epochs
-        if epoch % self.config.validate_every == 0 or self.step >= self.total_steps or trunks_end:
-            record |= self._validate(phase)
-        self.sums = _Sums()
-        self.history.append(record)
-        return record
-
-    def _begun(self, first: int) -> dict[str, float]:
-        """The phases that have begun from step `first` on, and when, in epochs."""
-        return {
-            phase.name: round(phase.start / self.steps_per_epoch, 6)
-            for phase in self.phases
-            if first <= phase.start < self.step
-        }
+    def _phase(self, step: int) -> Phase:
+        return next(phase for phase in self.phases if phase.start <= step < phase.end)
 
     def _enter(self, phase: Phase) -> None:
+        """Do what the phase asks for before its first step."""
         if phase.freeze_teacher:
             if phase.teacher_in_train_mode:
                 self.teacher = extract(self.net, self.space.largest()).train()
@@ -239,42 +163,42 @@ class Trainer:
                 nn.init.zeros_(scale)
 
     def _step(self, images: Tensor, labels: Tensor, phase: Phase) -> None:
+        """Train on images (batch, channels, size, size) and labels int64 (batch,): one update."""
         self.net.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = phase.schedule(self.step)
         # Kernel transformations do not exist while the full model trains alone: they stay what they are.
-        self.optimizer.param_groups[-1]["weight_decay"] = 0.0 if phase.alone else self.config.weight_decay
+        set_rate(self.optimizer, phase.schedule(self.step), 0.0 if phase.alone else self.config.weight_decay)
         # Zeroed, not dropped: weights that no subnet of this step uses still decay and keep their momentum.
         self.optimizer.zero_grad(set_to_none=False)
         targets, size, count = Targets(labels), images.shape[-1], len(images) * self.part.count
         if self.teacher is not None:
-            with torch.no_grad(), self.numerics.autocast():
+            with torch.no_grad(), self.precision.autocast():
                 targets.teacher = self.teacher(images).float()
             self.macs += count * self.macs_of(self.space.largest().at(size))
         terms, losses = self.method.terms(self.step, python_rng(self.seed, "archs", self.step)), list[Tensor]()
         for number, term in enumerate(terms):
-            # One size a batch: whatever resolution an arch was drawn with, it sees this batch.
+            # One size per batch: whatever resolution an arch was drawn with, it sees this batch.
             arch, largest = term.arch.at(size), self.space.largest().at(size)
-            with self.numerics.autocast():
+            with self.precision.autocast():
                 features = self.full_body(images) if arch == largest else self.net.body(images, arch)
                 logits = self.net.classify(features, term.dropout, self._dropout_generator(term, number)).float()
                 if term.full:
                     targets.full = logits.detach()
                 loss = term.loss(logits, targets)
-            self.numerics.backward(term.weight * loss)
+            self.precision.backward(term.weight * loss)
             losses.append(loss.detach())
             self.macs += FORWARD_BACKWARD * count * self.macs_of(arch)
-        parallel.average([*(parameter.grad for parameter in self.net.parameters()), *losses])
+        gradients = [parameter.grad for parameter in self.net.parameters() if parameter.grad is not None]
+        parallel.average([*gradients, *losses])
         # A GPU would be waited for: there `check_finite` finds it, before anything is saved.
         if self.device.type == "cpu" and not all(math.isfinite(loss) for loss in losses):
             raise self._diverged("the loss is", f"in step {self.step + 1}")
-        self.numerics.step(self.optimizer)
+        self.precision.step(self.optimizer)
         for term, loss in zip(terms, losses, strict=True):
             self.sums.add(term, loss)
         self.step += 1
 
     def _resolution(self, step: int) -> int:
-        """Side of the images of a global step: one of the space's, drawn anew for each batch."""
+        """Side, in pixels, of the images of a global step: one of the space's, drawn anew for each batch."""
         choices = self.space.resolution
         return choices[0] if len(choices) == 1 else python_rng(self.seed, "resolution", step).choice(choices)
 
@@ -284,29 +208,37 @@ class Trainer:
         rank = [self.part.number] if self.part.number else []
         return Generator(self.device).manual_seed(derive(self.seed, "dropout", self.step, number, *rank))
 
-    def _recalibration(self, images: int) -> Recalibration:
-        augment = self.config.augment if self.config.recalibrate_on == AUGMENTED else None
-        return Recalibration.of(self.data.train, images, self.seed, augment)
+    def _close_epoch(self) -> Record:
+        """Check the state, validate where it is time, and write the epoch's record."""
+        self.check_finite()
+        # The last epoch may be a part of one: phases end at any step.
+        phase, epoch = self._phase(self.step - 1), -(-self.step // self.steps_per_epoch)
+        record = {"epoch": epoch, "step": self.step, "phase": phase.name, **self.sums.means()}
+        if any(isinstance(value, float) and not math.isfinite(value) for value in record.values()):
+            raise self._diverged("all losses of an epoch in fp16 are", f"by step {self.step}")
+        if begun := self._begun((epoch - 1) * self.steps_per_epoch):
+            record["phases"] = begun
+        record["train/learning_rate"] = round(phase.schedule(self.step - 1), 8)
+        record["cost/train_tmacs"] = round(self.macs / 1e12, 6)
+        # A trunk validates at its end: so does the run that would have branched there.
+        trunks_end = phase.alone and epoch == self.config.epochs
+        if epoch % self.config.validate_every == 0 or self.step >= self.total_steps or trunks_end:
+            record |= self._validate(phase)
+        self.sums = Sums()
+        self.history.append(record)
+        return record
 
-    def _trunk_names(self) -> dict[str, str | None]:
-        """How the method calls the two archs that the trunk validates; None: it has no name for it.
-
-        Of a method that offers a part of the space the smallest and the largest may be other archs than the trunk's.
-        """
-        trunk, own = self.space.ends(), self.method.space.ends()
-        others = {"smallest": None, "largest": FULL_MODEL}
-        return {name: name if arch == own[name] else others[name] for name, arch in trunk.items()}
-
-    def _in_own_names(self, record: Record) -> Record:
-        """A record of the trunk as the method would have written it; others as they are."""
-        if record["step"] > max((phase.end for phase in self.phases if phase.alone), default=0):
-            return record
-        names = {f"val/{name}_top1": own and f"val/{own}_top1" for name, own in self._trunk_names().items()}
-        return {own: value for key, value in record.items() if (own := names.get(key, key))}
+    def _begun(self, first: int) -> dict[str, float]:
+        """Phases that have begun from step `first` on, with their starts in epochs."""
+        return {
+            phase.name: round(phase.start / self.steps_per_epoch, 6)
+            for phase in self.phases
+            if first <= phase.start < self.step
+        }
 
     @computing()
     def _validate(self, phase: Phase) -> Record:
-        """Top-1 of the smallest and the largest arch (or `validated`) on validation, BN recalibrated, in percent."""
+        """Top-1 in percent on validation, BN recalibrated, of the smallest and the largest arch (or `validated`)."""
         images = self._recalibration(self.config.validate_recalibration)
         archs = self.validated or self.method.space.ends()
         if phase.alone:  # the trunk's, or a branch would not be its own trunk
@@ -318,90 +250,93 @@ class Trainer:
             raise DivergenceError(f"{self.label}: {error}") from None
         return {f"val/{name}_top1": round(value, 4) for name, (value,) in zip(archs, rows, strict=True)}
 
+    def _recalibration(self, images: int) -> Recalibration:
+        augment = self.config.augment if self.config.recalibrate_on == AUGMENTED else None
+        return Recalibration.of(self.data.train, images, self.seed, augment)
 
-class _Sums:
-    """The losses of an epoch so far, the full model's and the subnets' apart, and the subnets' last weight."""
+    def _trunk_names(self) -> dict[str, str | None]:
+        """The method's names of the two archs that the trunk validates; None: it has no name for it.
 
-    def __init__(self) -> None:
-        self.losses: dict[str, list[Tensor]] = {}
-        self.weight = 0.0
+        In a method that offers only a part of the space, "smallest" and "largest" may be other archs than the trunk's.
+        """
+        trunk, own = self.space.ends(), self.method.space.ends()
+        others = {"smallest": None, "largest": FULL_MODEL}
+        return {name: name if arch == own[name] else others[name] for name, arch in trunk.items()}
 
-    @classmethod
-    def of(cls, tensors: dict[str, Tensor], device: torch.device) -> _Sums:
-        """From what `state` gave, among other tensors."""
-        sums = cls()
-        for name, values in tensors.items():
-            if name.startswith("losses."):
-                sums.losses[name.removeprefix("losses.")] = list(values.to(device).unbind())
-        if "subnet_weight" in tensors:
-            sums.weight = float(tensors["subnet_weight"])
-        return sums
+    def _in_own_names(self, record: Record) -> Record:
+        """Turn a record of the trunk into what the method would have written; leave others as they are."""
+        if record["step"] > max((phase.end for phase in self.phases if phase.alone), default=0):
+            return record
+        names = {f"val/{name}_top1": own and f"val/{own}_top1" for name, own in self._trunk_names().items()}
+        return {own: value for key, value in record.items() if (own := names.get(key, key))}
 
-    def state(self) -> dict[str, Tensor]:
-        """As tensors; none at the beginning of an epoch."""
-        if not self:
-            return {}
-        state = {f"losses.{key}": _finite(values) for key, values in self.losses.items()}
-        return state | {"subnet_weight": torch.tensor(self.weight, dtype=torch.float64)}
+    # --- state -------------------------------------------------------------------------------------------------
 
-    def __bool__(self) -> bool:
-        return bool(self.losses)
+    def anew(self) -> Trainer:
+        """The same run at its beginning."""
+        other = Trainer(self.space, self.data, self.config, self.method, self.seed, self.validated)
+        other.label = self.label
+        return other
 
-    def add(self, term: Term, loss: Tensor) -> None:
-        self.losses.setdefault("train/loss_full" if term.full else "train/loss_subnets", []).append(loss)
-        self.weight = term.weight
+    def snapshot(self) -> Snapshot:
+        """The state at the current step, which may be within an epoch; tensors are not copied."""
+        tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
+        for name, parameter in self.net.named_parameters():
+            tensors[f"momentum.{name}"] = self._momentum(parameter)
+        if self.teacher is not None:
+            tensors |= {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
+        tensors |= self.precision.state() | self.sums.state()
+        return Snapshot(tensors, self.step, self.macs, list(self.history))
 
-    def finite(self) -> bool:
-        """Whether all of them are."""
-        return all(len(_finite(values)) == len(values) for values in self.losses.values())
+    @torch.no_grad()
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from `snapshot`; kernel transformations, which a trunk does not have, stay at the identity.
 
-    def means(self) -> Record:
-        means = {key: round(float(_finite(values).mean()), 6) for key, values in self.losses.items()}
-        return {**means, "train/subnet_weight": round(self.weight, 6)} if "train/loss_subnets" in means else means
+        Raises `UserError` where it is of another search space.
+        """
+        if any(name.startswith("teacher.") for name in snapshot.tensors):
+            mode = next(phase.teacher_in_train_mode for phase in self.phases if phase.freeze_teacher)
+            self.teacher = extract(self.net, self.space.largest()).train(mode)
+        self.sums = Sums.of(snapshot.tensors, self.device)
+        own = self.snapshot().tensors
+        missing = [name for name in own if name not in snapshot.tensors and ".transforms." not in name]
+        if missing or any(name not in own for name in snapshot.tensors):
+            name = (missing or sorted(set(snapshot.tensors) - set(own)))[0]
+            raise UserError(f"the training state does not fit the search space: '{name}' is in one of them only")
+        for name, tensor in snapshot.tensors.items():
+            if tensor.shape != own[name].shape:
+                raise UserError(f"the training state does not fit the search space: '{name}' has another shape")
+            own[name].copy_(tensor)
+        self.precision.restore(snapshot.tensors)
+        self.step, self.macs = snapshot.step, snapshot.macs
+        self.history = [self._in_own_names(record) for record in snapshot.history]
 
+    def check_finite(self) -> None:
+        """Raise `DivergenceError` where a loss of this epoch, a weight, a BN statistic or a momentum is not finite.
 
-def _finite(losses: list[Tensor]) -> Tensor:
-    """Those of steps that counted: fp16 leaves out steps that overflow."""
-    values = torch.stack(losses) if losses else torch.empty(0)
-    return values[values.isfinite()]
+        Waits for a GPU. Called at the end of each epoch; to be called before a snapshot is saved.
+        """
+        tensors = self.snapshot().tensors
+        if not self.precision.overflows and not self.sums.finite():
+            raise self._diverged("a loss is", f"by step {self.step}")
+        if name := not_finite(tensors):
+            raise self._diverged(f"'{name}' is", f"by step {self.step}")
+        if self.precision.exhausted:
+            raise self._diverged("every step in fp16 overflows, so the gradients are", f"by step {self.step}")
 
+    def _diverged(self, what: str, when: str) -> DivergenceError:
+        rate, precision = self.optimizer.param_groups[0]["lr"], self.config.precision
+        cure = "lower train.learning_rate or raise train.warmup_epochs"
+        cure += ", or set train.precision to bf16 or float32" if precision == "fp16" else ""
+        what = f"{what} not finite any more {when} of {self.total_steps}"
+        return DivergenceError(f"{self.label}: {what} (learning rate {rate:g}, {precision}); {cure}")
 
-def _optimizer(net: Supernet, config: TrainConfig) -> SGD:
-    """SGD with Nesterov momentum, no weight decay on BN and biases; gradients and momentum exist from the start."""
-    groups: dict[str, list[nn.Parameter]] = {"weights": [], "biases": [], "transforms": []}
-    for name, parameter in net.named_parameters():
-        kind = "transforms" if ".transforms." in name else "weights" if parameter.dim() > 1 else "biases"
-        groups[kind].append(parameter)
-    optimizer = SGD(
-        [
-            {"params": groups["weights"], "weight_decay": config.weight_decay},
-            {"params": groups["biases"], "weight_decay": 0.0},
-            {"params": groups["transforms"], "weight_decay": config.weight_decay},
-        ],
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        nesterov=config.momentum > 0,
-        foreach=True,
-    )
-    for parameter in net.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
-
-
-def _device(config: TrainConfig) -> torch.device:
-    device = torch.device("cpu") if config.device == "cpu" else best_device()
-    if device.type == "cpu" and config.device == "cuda":
-        raise UserError("train.device is 'cuda', but there is no GPU here; set auto or cpu")
-    if device.type == "cpu" and config.precision == "fp16":
-        raise UserError("train.precision is 'fp16', which needs a GPU; set float32 or bf16")
-    emulated = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
-    if emulated and config.precision == "bf16":
-        raise UserError("train.precision is 'bf16', which this GPU has not; set float32 or fp16")
-    return device
+    def _momentum(self, parameter: nn.Parameter) -> Tensor:
+        return momentum_of(self.optimizer, parameter)
 
 
 def _part(config: TrainConfig, device: torch.device) -> Part:
+    """This process's share of each batch. Raises `UserError` where a batch cannot be divided evenly."""
     part = parallel.part(device)
     if config.batch_size % part.count:
         raise UserError(

@@ -448,7 +448,7 @@ def test_losses_on_a_gpu_are_checked_before_anything_is_saved(micro, data):
 
 def test_fp16_may_leave_out_steps_but_not_all_of_them(micro, data, monkeypatch):
     run = trainer(micro, data)
-    run.numerics = SimpleNamespace(overflows=True, exhausted=False, state=dict)
+    run.precision = SimpleNamespace(overflows=True, exhausted=False, state=dict)
     term = Term(micro.largest(), CrossEntropy(), full=True)
     for loss in (float("inf"), 2.0, float("nan"), 3.0):
         run.sums.add(term, torch.tensor(loss))
@@ -459,7 +459,7 @@ def test_fp16_may_leave_out_steps_but_not_all_of_them(micro, data, monkeypatch):
     run.step = 6
     with pytest.raises(UserError, match="all losses of an epoch in fp16 are not finite any more by step 6"):
         run._close_epoch()
-    run.numerics.exhausted = True
+    run.precision.exhausted = True
     with pytest.raises(UserError, match="every step in fp16 overflows"):
         run.check_finite()
 
