@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -164,11 +163,11 @@ def _check_classes(labels: np.ndarray, count: int, split: str) -> None:
 
 def _shared(images: dict[str, np.ndarray]) -> list[str]:
     """List the images of later splits that are in an earlier one too, each as 'train[3] = test[7]'."""
-    places: dict[bytes, tuple[str, int]] = {}
+    places: dict[str, tuple[str, int]] = {}
     found = []
     for split, array in images.items():
         for row, image in enumerate(array):
-            first, there = places.setdefault(hashlib.blake2b(image.tobytes()).digest(), (split, row))
+            first, there = places.setdefault(sha256(image.tobytes()), (split, row))
             if first != split:
                 found.append(f"{first}[{there}] = {split}[{row}]")
     return found

@@ -7,7 +7,6 @@ version of the package runs everything again, once `deps init --upgrade` has wri
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from dεps.core.errors import UserError
+from dεps.core.hashing import digest, file_hash
 
 PACKAGE = Path(__file__).resolve().parents[1]
 #: says of which code the results in a project are
@@ -51,12 +51,9 @@ def groups() -> Path:
 
 def code_hash() -> str:
     """SHA-256 over the names and contents of all files of the package, in 16 digits."""
-    total = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*")):
-        inside = path.relative_to(PACKAGE)
-        if path.is_file() and "__pycache__" not in inside.parts and inside.parts[0] != "project":
-            total.update(f"{inside.as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return total.hexdigest()[:16]
+    files = {path.relative_to(PACKAGE): path for path in sorted(PACKAGE.rglob("*")) if path.is_file()}
+    own = {name: path for name, path in files.items() if "__pycache__" not in name.parts and name.parts[0] != "project"}
+    return digest([[name.as_posix(), file_hash(path)] for name, path in own.items()])
 
 
 def check_code() -> None:

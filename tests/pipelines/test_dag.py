@@ -94,7 +94,8 @@ def test_dvc_yaml_says_what_decides_a_stage(stage):
 def test_code_of_methods_that_a_stage_runs_is_among_what_decides(stage):
     run = {file for file in closure(ROOT / "pipelines" / f"{stage}.py") if file.startswith("dεps/methods/")}
     named = {path.relative_to(ROOT).as_posix() for path in decides.method_files(*decides.STAGES[stage].methods)}
-    assert run == named
+    by_name = {"tune": {"dεps/methods/deps.py"}}  # the method that it tunes
+    assert named == run | by_name.get(stage, set())
 
 
 def test_an_edit_of_a_method_changes_the_code_of_that_method_only(tmp_path, monkeypatch):
