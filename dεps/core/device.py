@@ -66,7 +66,7 @@ def _deterministic() -> None:
     # As use_deterministic_algorithms(True), which imports torch's compiler first: a second of each process's start.
     torch.set_deterministic_debug_mode("error")
     # Nothing here reads memory that it has not written; filling it all first takes an eighth of a training step.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] - a property of the module
     torch.backends.cudnn.benchmark = False
     # Convolutions of float32 would have the mantissa of fp16, unlike those of an exported file.
     torch.backends.cudnn.allow_tf32 = False

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dεps.core.errors import UserError
 from dεps.core.hashing import file_hash
+from dεps.core.tables import column
 
 
 def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False) -> pd.DataFrame:
@@ -27,14 +28,12 @@ def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (
             return table
         raise UserError(f"{path} has no rows; {CURE}")
     for name in numbers:
-        if (
-            not pd.api.types.is_numeric_dtype(table[name])
-            or table[name].isna().any()
-            or (table[name].abs() > 1e300).any()
-        ):
+        values = column(table, name)
+        numeric = pd.api.types.is_numeric_dtype(values)
+        if not numeric or values.isna().to_numpy().any() or (values.abs() > 1e300).to_numpy().any():
             raise UserError(f"{path}: column '{name}' holds what is no number; {CURE}")
     for name in texts:
-        if not table[name].map(lambda value: isinstance(value, str)).all():
+        if not all(isinstance(value, str) for value in column(table, name)):
             raise UserError(f"{path}: column '{name}' holds what is no text; {CURE}")
     return table
 
