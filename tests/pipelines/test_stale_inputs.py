@@ -149,7 +149,7 @@ def test_tables_of_other_weights_are_refused(params, micro):
         {"arch": str(arch), "macs": 1, "params": 1, "predicted": 50.0, "val_top1": 50.0, "test_top1": 50.0}
         for arch in micro.pareto_archs().values()
     ]
-    table = pd.DataFrame(rows).assign(weights=weights_stamp(weights))
+    table = pd.DataFrame(rows).assign(name="a", pareto=True, bucket=0, weights=weights_stamp(weights))
     for name in ("evaluate/deps-0/population.csv", "evaluate/deps-0/pareto.csv", "search/deps-0/front.csv"):
         table.to_csv(Path("runs/quick", name), index=False)
     assert len(read_front(context(params), micro)) == len(rows)
