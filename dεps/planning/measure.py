@@ -1,4 +1,4 @@
-"""Wall time of training here, predicted from a few real steps of each phase on made-up images."""
+"""Predicts the wall time of training on this machine from a few real steps of each phase, on made-up images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from dεps.spaces.space import SearchSpace
 from dεps.training.config import TrainConfig
 from dεps.training.loop import Trainer
 
-#: images of a measured step: as many as take so many MACs on a CPU, but not fewer than CPU_IMAGES
+#: on a CPU a measured step has as many images as take CPU_MACS, and at least CPU_IMAGES; on a GPU CUDA_IMAGES
 CPU_MACS, CPU_IMAGES, CUDA_IMAGES = 4_000_000_000, 4, 512
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """One phase of a method as a method of its own, beginning at step 0."""
+    """One phase of a method, made a method of its own that begins at step 0."""
 
     method: Method
     phase: Phase
@@ -54,7 +54,7 @@ class _Cut:
 
 
 def _noise(images: int, classes: int, size: int, channels: int) -> PreparedData:
-    """Random images."""
+    """Random images held in memory, as prepared data."""
     manifest = {
         "name": "noise",
         "classes": [str(number) for number in range(classes)],
@@ -72,7 +72,7 @@ def _noise(images: int, classes: int, size: int, channels: int) -> PreparedData:
 
 @dataclass(frozen=True)
 class Measuring:
-    """Seconds per MAC of training steps on this machine."""
+    """Measures the seconds per MAC of training steps on this machine, over `steps` steps per phase."""
 
     space: SearchSpace
     config: TrainConfig
@@ -83,7 +83,7 @@ class Measuring:
 
     @property
     def device(self) -> str:
-        """Name of the processor in use."""
+        """Name of the GPU, or CPU with its number of threads."""
         if self._cuda:
             return torch.cuda.get_device_name()
         threads = torch.get_num_threads()
@@ -94,7 +94,7 @@ class Measuring:
         return (best_device().type if self.config.device == "auto" else self.config.device) == "cuda"
 
     def timed(self, plans: Sequence[MethodPlan], methods: dict[str, Method], label: str) -> list[MethodPlan]:
-        """The plans with the predicted seconds of every phase."""
+        """The plans with the predicted seconds of every phase filled in."""
         set_up()  # as the stages train
         full_alone: float | None = None
         timed = []
@@ -113,9 +113,9 @@ class Measuring:
         return timed
 
     def _seconds_per_mac(self, method: _Cut, planned: PhasePlan) -> float:
-        """From `steps` steps after a first one that is thrown away, augmentation included.
+        """Seconds per MAC over `steps` steps, augmentation included; a first step is not counted.
 
-        On a GPU from their second run: whatever shape a layer has for the first time, cuDNN makes a plan for it.
+        On a GPU the whole is run twice and the second run counts: cuDNN plans each shape when it first sees it.
         """
         batch = self._images(method, planned)
         size = self.space.resolution[-1]
@@ -137,7 +137,7 @@ class Measuring:
         return (ended - began) / (after - before)
 
     def _images(self, method: _Cut, planned: PhasePlan) -> int:
-        """Images of a measured step: the whole batch where that is quick, since a step has costs of its own."""
+        """Number of images of a measured step: the whole batch where that is quick, since a step has fixed costs."""
         if self._cuda:
             return min(self.config.batch_size, CUDA_IMAGES)
         terms = method.terms(0, python_rng(self.seed, "archs", 0))

@@ -1,4 +1,4 @@
-"""`deps plan`: what each method would train and what that costs, before anything runs.
+"""Plans an experiment before anything runs: what each method would train, and what that costs (`deps plan`).
 
 Training cost is counted as `dεps.training.loop.Trainer` counts it, by asking the method what each step trains. Wall
 time is predicted from a few real steps of each phase on made-up images.
@@ -33,13 +33,13 @@ from dεps.workspace.identity import FULL_MODEL
 if TYPE_CHECKING:
     from dεps.report.figures.timeline import Bar
 
-#: phases with more steps are costed by SAMPLE of them, evenly spaced
+#: in a phase of more than EXACT_STEPS only SAMPLE steps are counted, evenly spaced
 EXACT_STEPS, SAMPLE = 5000, 1000
 
 
 @dataclass(frozen=True)
 class ExperimentPlan:
-    """All methods of one experiment; the full model alone comes first."""
+    """The plans of all methods of one experiment, first that of the full model alone."""
 
     name: str
     dataset: str
@@ -49,24 +49,24 @@ class ExperimentPlan:
     batch_size: int
     seeds: int
     methods: tuple[MethodPlan, ...]
-    #: GPU-hours that the papers report for the same data and space, per method
+    #: published GPU-hours by method; empty for other data than the paper's
     published: dict[str, float]
-    #: where the steps were measured; None where not
+    #: name of the device that steps were measured on; None where they were not
     device: str | None
 
     def relative(self, method: MethodPlan) -> float | None:
-        """Training cost in units of DεpS's; None where it is not among the methods."""
+        """Training cost as a multiple of DεpS's; None where that is not among the methods."""
         deps = next((plan for plan in self.methods if plan.method == "deps"), None)
         return None if deps is None else method.macs / deps.macs
 
     @property
     def error(self) -> float:
-        """Largest relative standard error of a training cost."""
+        """Largest relative standard error of the methods' training costs."""
         return max(sum(phase.error**2 for phase in plan.phases) ** 0.5 / plan.macs for plan in self.methods)
 
     @property
     def seconds(self) -> float | None:
-        """Predicted wall time of all trainings, seeds included and each trunk trained once; None where not measured."""
+        """Predicted wall time of all methods and seeds, each trunk trained once; None where not measured."""
         trunk, whole = self.methods[0], total(plan.seconds for plan in self.methods)
         if whole is None or trunk.seconds is None:
             return None
@@ -74,7 +74,7 @@ class ExperimentPlan:
         return self.seeds * (whole - saved)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; seconds are null where not measured."""
+        """The plan as plain data; seconds are None where not measured."""
         return {
             "dataset": self.dataset,
             "space": self.space,
@@ -102,7 +102,7 @@ class ExperimentPlan:
         }
 
     def bars(self) -> list[Bar]:
-        """For `dεps.report.figures.timeline`."""
+        """Bars of the timeline figure, one per method."""
         from dεps.report.figures.timeline import Bar, Span
 
         def span(phase: PhasePlan) -> Span:
@@ -112,7 +112,7 @@ class ExperimentPlan:
 
 
 def plan_experiments(params: dict[str, Any], steps: int) -> list[ExperimentPlan]:
-    """The plan of every selected experiment of checked params, `steps` steps of each phase measured (0: none).
+    """The plans of all selected experiments; `steps` steps of each phase are measured, 0 for none.
 
     Raises `UserError` where the number of training images is not known.
     """
@@ -157,7 +157,7 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
 
 
 def _root_of_params(experiment: str) -> str | None:
-    """Where `params.yaml` has an experiment's images, which are those that were prepared; None where it is silent."""
+    """The images' root in `params.yaml`, which says what was prepared; None where it names none."""
     try:
         return section(read_params(), "experiments", experiment, "dataset").get("root")
     except UserError:
@@ -165,11 +165,11 @@ def _root_of_params(experiment: str) -> str | None:
 
 
 def training_set(config: DatasetConfig, experiment: str) -> tuple[int, int]:
-    """Training images after the holdout, and classes, of an experiment's `dataset` section.
+    """Number of training images after the holdout, and of classes, for a `dataset` section.
 
-    From the prepared data where they are of this section, else from the images where they are there, listed as stage
-    `prepare` would, else from what is known of the data set. Raises `UserError` naming the keys to set, or what is
-    wrong with the images.
+    Taken from the prepared data, where that is of this section; else from the images, where they are there, divided as
+    stage `prepare` would; else from `train_images` and `class_count`. Raises `UserError` naming the keys to set, or
+    what is wrong with the images.
     """
     path = prepared_folder(experiment) / "manifest.json"
     if path.exists() and _root_of_params(experiment) in (None, config.root):
@@ -190,7 +190,7 @@ def training_set(config: DatasetConfig, experiment: str) -> tuple[int, int]:
 def _count(
     method: Method, setup: Setup, batch: int, macs_of: Callable[[Arch], int], seed: int
 ) -> tuple[PhasePlan, ...]:
-    """Every phase with its training cost as `Trainer` counts it, and what its steps train."""
+    """Plans of a method's phases: training cost as `Trainer` counts it, and what the steps train."""
     plans, teacher, per_epoch = [], False, setup.steps_per_epoch
     for phase in method.phases():
         teacher = teacher or phase.freeze_teacher
@@ -222,7 +222,7 @@ def _count(
 
 
 def _sample(phase: Phase) -> list[int]:
-    """The steps whose cost is counted: all of them, or evenly spaced ones with the first among them."""
+    """Steps whose cost is counted: all of them, or evenly spaced ones from the first on."""
     steps = phase.end - phase.start
     if steps <= EXACT_STEPS:
         return list(range(phase.start, phase.end))
@@ -230,6 +230,6 @@ def _sample(phase: Phase) -> list[int]:
 
 
 def _corners(line: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """The line without the points on level stretches."""
+    """Drop the points of a line that lie inside level stretches."""
     level = {n for n in range(1, len(line) - 1) if line[n - 1][1] == line[n][1] == line[n + 1][1]}
     return tuple(point for number, point in enumerate(line) if number not in level)

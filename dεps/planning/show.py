@@ -1,4 +1,4 @@
-"""Plans as a table, as JSON, and as the timeline figure."""
+"""Shows plans as a table, as JSON, and as the timeline figure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dεps.core.console import show_table
 from dεps.core.files import replace_atomic
 from dεps.planning.plan import ExperimentPlan
 
-#: endings of what `save_figure` writes
+#: endings of files that `save_figure` can write
 FIGURE_FILES = (".svg", ".png", ".pdf")
 
 
@@ -32,7 +32,7 @@ def save_figure(plans: Sequence[ExperimentPlan], path: Path) -> None:
 
 
 def print_plan(plans: Sequence[ExperimentPlan]) -> None:
-    """A table an experiment, on stdout."""
+    """Print one table per experiment."""
     from dεps.report.style import label
 
     for plan in plans:
@@ -61,7 +61,7 @@ def print_plan(plans: Sequence[ExperimentPlan]) -> None:
 
 
 def notes(plan: ExperimentPlan) -> str:
-    """What a reader has to know about the table."""
+    """Remarks below the table of a plan."""
     text = "Training cost: forward and backward of every step, the full model's part and frozen teachers included"
     text += f", first seed; sampled steps, standard error {100 * plan.error:.1g} %." if plan.error else ", first seed."
     if plan.device:
@@ -75,7 +75,7 @@ def notes(plan: ExperimentPlan) -> str:
 
 
 def units(macs: float) -> str:
-    """Three digits and an SI prefix."""
+    """A number with three digits and an SI prefix."""
     for factor, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if macs >= 0.9995 * factor:
             value = macs / factor

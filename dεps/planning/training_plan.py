@@ -1,4 +1,4 @@
-"""What a method would train: its phases, and what each costs."""
+"""Describes what a method would train: its phases, and the cost of each."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PhasePlan:
-    """One phase of one method; epochs count from 0."""
+    """One phase of one method; `start` and `end` are epochs, counted from 0."""
 
     name: str
     start: float
     end: float
-    #: networks that a step trains, the full model among them
+    #: number of networks that a step trains, the full model included
     subnets: int
     macs: int
     #: standard error of `macs`; 0 where every step was counted
     error: float
-    #: the full model learns in every step, beside or without subnets
+    #: whether the full model learns in every step, beside or without subnets
     full: bool
-    #: a frozen full model teaches
+    #: whether a frozen full model teaches
     teacher: bool
     #: weight of the subnets' losses: (epoch, weight), from start to end; empty where no subnet learns
     weights: tuple[tuple[float, float], ...]
@@ -28,27 +28,27 @@ class PhasePlan:
 
     @property
     def epochs(self) -> float:
-        """Its length."""
+        """Length of the phase."""
         return self.end - self.start
 
 
 @dataclass(frozen=True)
 class MethodPlan:
-    """One method, the full model's training that it branches from included."""
+    """The phases of one method, including the full model's training that it branches from."""
 
     method: str
     phases: tuple[PhasePlan, ...]
-    #: first epochs that a kept state of the trunk saves
+    #: number of leading epochs that a kept state of the trunk saves
     branch: float = 0.0
 
     @property
     def epochs(self) -> float:
-        """All of them."""
+        """Length of the whole training."""
         return self.phases[-1].end
 
     @property
     def macs(self) -> int:
-        """Training cost: MACs of every forward and backward."""
+        """Training cost in MACs, of every forward and backward."""
         return sum(phase.macs for phase in self.phases)
 
     @property

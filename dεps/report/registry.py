@@ -1,4 +1,4 @@
-"""The figures of a report: every file of the folder `figures` is one, found by its name.
+"""Finds the figures of a report: every file of the folder `figures` is one, named by its file.
 
 A figure's file holds `ABOUT`, what is said about the figure, and `draw(results)`, which returns it. Nothing else names
 it: the stage draws what is registered here, the page shows it with its provenance, and the tests run over it.
@@ -25,25 +25,25 @@ class About:
     """What a figure's file says about it."""
 
     title: str
-    #: heading on the page; a new one makes a new section
+    #: heading of its section on the page; a new heading makes a new section
     section: str
     #: place on the page, ascending; sections come in the order of their first figures
     order: int
-    #: what it looks like, for those who cannot see it
+    #: description for readers who cannot see it
     alt: str
     #: how to read it
     note: str
-    #: result files that it shows, as `<stage>/<file>`; one of stage `tune` needs a study
+    #: result files that it shows, as `<stage>/<file>`; a file of stage `tune` makes it a figure of studies only
     sources: tuple[str, ...]
-    #: whether it sets methods' Pareto points side by side: its note then names methods whose points are other archs
+    #: whether it compares methods' Pareto points; its note then names methods whose points are other archs
     compares_points: bool = False
 
 
 @dataclass(frozen=True)
 class FigureFile:
-    """A registered figure."""
+    """One figure: what its file says and does."""
 
-    #: of its file, and of the files that are written of it
+    #: name of its file here, and of the files that are drawn of it
     name: str
     file: Path
     about: About
@@ -56,13 +56,13 @@ class FigureFile:
 
     @property
     def needs_study(self) -> bool:
-        """Whether it can only be drawn of an experiment with a study."""
+        """Whether it shows a study, so that an experiment without one does not have it."""
         return any(source.startswith("tune/") for source in self.about.sources)
 
 
 @cache
 def registered() -> tuple[FigureFile, ...]:
-    """All figures, in the page's order."""
+    """All figures in the page's order."""
     found = []
     for file in FOLDER.glob("*.py"):
         if file.stem != "__init__":
@@ -72,12 +72,12 @@ def registered() -> tuple[FigureFile, ...]:
 
 
 def figures(results: Results) -> list[FigureFile]:
-    """The figures of an experiment: those of its study only where it has one."""
+    """The figures of an experiment, in the page's order; figures of a study only where it has one."""
     return [figure for figure in registered() if results.has_study or not figure.needs_study]
 
 
 def sections(results: Results) -> dict[str, list[FigureFile]]:
-    """The same by their headings."""
+    """The figures of an experiment by heading, sections in the order of their first figures."""
     found: dict[str, list[FigureFile]] = {}
     for figure in figures(results):
         found.setdefault(figure.about.section, []).append(figure)

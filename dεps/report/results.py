@@ -1,4 +1,4 @@
-"""All results of one experiment as pandas frames, read from the stages' output files."""
+"""Reads all results of one experiment from the stages' output files, as pandas frames."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from dεps.workspace.outputs import (
 )
 
 RUNS = Path("runs")
-#: what each stage's metrics must hold
+#: keys that each stage's metrics must hold
 NEEDED = {
     "train": (TRAIN_COST.key,),
     "evaluate": tuple(metric.key for metric in EVALUATED if metric.shown),
@@ -61,11 +61,11 @@ class Results:
 
     @property
     def folder(self) -> Path:
-        """Where the stages of this experiment write."""
+        """Folder that the stages of this experiment write to."""
         return RUNS / self.experiment
 
     def table(self, kind: Table) -> pd.DataFrame:
-        """A table of every method and seed, one below the other, with columns `method` and `seed`."""
+        """The tables of all methods and seeds, one below the other, with columns `method` and `seed`."""
         frames = []
         for method in self.methods:
             for seed in self.seeds:
@@ -75,7 +75,7 @@ class Results:
 
     @cached_property
     def pareto(self) -> pd.DataFrame:
-        """Pareto points: name, arch, macs, params, val_top1, test_top1."""
+        """Pareto points of each method and seed: name, arch, macs, params, val_top1, test_top1 (percent)."""
         table = self.table(PARETO)
         return rows_where(table, table.pareto.astype(bool))
 
@@ -86,14 +86,14 @@ class Results:
 
     @cached_property
     def space_points(self) -> pd.DataFrame:
-        """The Pareto points of the whole space, the full model last: name, arch, macs."""
+        """Pareto points of the whole space: name, arch, macs; the full model comes last."""
         count = macs_counter(self.space, len(self.manifest["classes"]), self.manifest["channels"])
         points = self.space.pareto_archs().items()
         return pd.DataFrame([(name, str(arch), count(arch)) for name, arch in points], columns=["name", "arch", "macs"])
 
     @cached_property
     def other_archs(self) -> dict[str, tuple[str, ...]]:
-        """Archs of the Pareto points of each method whose points are others than the whole space's."""
+        """Archs of the Pareto points, by method, of those methods whose points differ from the whole space's."""
         usual = set(self.space_points.arch)
         points = {
             str(method): tuple(dict.fromkeys(own.arch)) for method, own in self.pareto.groupby("method", sort=False)
@@ -102,12 +102,12 @@ class Results:
 
     @cached_property
     def population(self) -> pd.DataFrame:
-        """Random archs: bucket, arch, macs, params, val_top1, test_top1."""
+        """Random archs: bucket, arch, macs, params, val_top1, test_top1 (percent)."""
         return self.table(POPULATION)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """Measured archs: arch, macs, measured, and predicted by what has not seen them (percent)."""
+        """Measured archs: arch, macs, measured, and predicted by a predictor that has not seen them (percent)."""
         return self.table(PREDICTIONS)
 
     @cached_property
@@ -117,7 +117,7 @@ class Results:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """Training records, one an epoch; `full_model` among the methods."""
+        """Training records, one row per method, seed and epoch; `full_model` counts as a method."""
         frames = []
         for method in ["full_model", *self.methods]:
             for seed in self.seeds:
@@ -129,7 +129,7 @@ class Results:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """One row a method and seed: every stage's metrics, and the training cost."""
+        """Metrics of all stages, and the training cost, one row per method and seed."""
         rows = []
         for method in self.methods:
             for seed in self.seeds:
@@ -142,13 +142,13 @@ class Results:
 
     @cached_property
     def reference(self) -> dict[str, float]:
-        """Test accuracy of the full model alone and of logistic regression."""
+        """Test top-1 (percent) of the full model alone and of logistic regression, as metrics."""
         names = [f"reference/{name}" for name in ("full_model_top1", "full_model_top1_std", "logistic_regression_top1")]
         return read_numbers(self.folder / "reference" / METRICS, *names)
 
     @cached_property
     def standalone(self) -> pd.DataFrame:
-        """Archs trained alone, one row an arch and seed: name, arch, macs, params, seed, test_top1, train_tmacs."""
+        """Archs trained alone, one row per arch and seed: name, arch, macs, params, seed, test_top1, train_tmacs."""
         table = STANDALONE.read(self.folder / "reference")
         runs = [self.folder / "standalone" / f"{row['standalone']}-{row['seed']}" for row in records(table)]
         costs = [read_numbers(run / SUMMARY, TRAIN_COST.key)[TRAIN_COST.key] for run in runs]
@@ -169,7 +169,7 @@ class Results:
 
     @property
     def model_files(self) -> list[Path]:
-        """What stage `export` says of its models, of each method and seed for which it has run."""
+        """Files that describe exported models, one per method and seed for which stage `export` has run."""
         names = [f"{method}-{seed}" for method in self.methods for seed in self.seeds]
         return [path for name in names if (path := self.folder / "export" / name / MODELS).exists()]
 
@@ -192,17 +192,17 @@ class Results:
 
     @cached_property
     def trial_curves(self) -> pd.DataFrame:
-        """Training records of the trials, of the epochs that each trained itself."""
+        """Training records of the trials, one row per trial and epoch that it trained itself."""
         return TRIAL_CURVES.read(self.folder / "tune")
 
     @cached_property
     def confirmation(self) -> pd.DataFrame:
-        """Default and best trial on seeds that did not choose: seed, and of each val_top1 and the like (percent)."""
+        """Default and best trial on seeds that did not choose: seed, and val_top1 and the like of both (percent)."""
         return CONFIRMATION.read(self.folder / "tune")
 
     @cached_property
     def importance(self) -> pd.DataFrame:
-        """Share of the variance that each option explains: option, accuracy, cost."""
+        """Share of the variance of accuracy and of cost that each option explains: option, accuracy, cost."""
         return IMPORTANCE.read(self.folder / "tune")
 
     @cached_property
@@ -213,12 +213,12 @@ class Results:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What stage `prepare` says of the data."""
+        """Manifest of the data, as stage `prepare` has written it."""
         return read_manifest(prepared_folder(self.experiment))
 
 
 def training_cost(history: pd.DataFrame) -> pd.Series:
-    """Training cost of each seed in some of the records, in 10¹² MACs."""
+    """Training cost by seed, in 10¹² MACs: the last of these records, since cost adds up."""
     return pd.Series(history.groupby("seed")[TRAIN_COST.key].max())
 
 
@@ -228,7 +228,7 @@ def all_results(params: dict[str, Any]) -> list[Results]:
 
 
 def results_of(params: dict[str, Any], name: str) -> Results:
-    """One experiment, with the selected methods and seeds. Raises `UserError` naming what params lack."""
+    """One experiment with the selected methods and seeds. Raises `UserError` naming a key that params lack."""
     methods, seeds = (selected(params, key) for key in ("methods", "seeds"))
     for keys in (("dataset",), ("space", "name"), ("train", "epochs"), ("methods",), ("tuning", "seed")):
         if len(keys) > 1 and keys[1] not in section(params, "experiments", name, keys[0]):
@@ -262,5 +262,5 @@ def _as_dict(results: Results) -> dict[str, Any]:
 
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """One dict a row, missing values as None."""
+    """One dict per row, missing values as None."""
     return json.loads(str(frame.to_json(orient="records", double_precision=15)))

@@ -1,4 +1,4 @@
-"""One look for all figures: a style file, neutral colours, and for each method its colour, label and place."""
+"""Gives all figures one look: a style file, neutral colours, and the label and colour of each method."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dεps.methods.registry import looks
 matplotlib.use("Agg")
 STYLE = Path(__file__).parent / "paper.mplstyle"
 
-#: colours that are no method's: text, less of it, least of it, ground, and the full model. Figures use no other greys,
+#: colours of no method: text, softer, faintest, background, and the full model. Figures use no other greys,
 #: since the page turns these into those of its dark theme.
 INK, SOFT, FAINT, PAPER, FULL = "#1f2933", "#52606d", "#a3adb8", "#ffffff", "#3e4753"
 
@@ -19,12 +19,12 @@ _SPARE = ["#7F5539", "#6A4C93", "#8AC926", "#1982C4", "#6C757D"]
 
 
 def label(method: str) -> str:
-    """How figures and tables call a method."""
+    """Label of a method in figures and tables."""
     return looks()[method].label if method in looks() else method
 
 
 def colours(methods: list[str]) -> dict[str, str]:
-    """The colour of each method; ones that are not known get spare colours by name."""
+    """Colour of each method; methods without one get spare colours in alphabetical order."""
     unknown = sorted(set(methods) - set(looks()))
     spare = {method: _SPARE[number % len(_SPARE)] for number, method in enumerate(unknown)}
     return {method: looks()[method].colour if method in looks() else spare[method] for method in methods}

@@ -1,4 +1,4 @@
-"""The results table: as a frame, in Markdown, in LaTeX, and on the terminal."""
+"""Makes the tables of the report, as frames of text, and turns them into Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dεps.workspace.identity import FULL_MODEL
 from dεps.workspace.outputs import SHOWN, TRAIN_COST, Metric
 
 PAGE = Path("reports/index.html")
-#: the folder of each experiment's figures and tables
+#: folder with a folder of figures and tables for each experiment
 EXPERIMENTS = Path("reports/experiments")
-#: of a method whose Pareto points are other archs than the whole space's
+#: after the label of a method whose Pareto points are other archs than the whole space's
 MARK = "†"
 
 
 def summary(results: Results) -> pd.DataFrame:
-    """One row a method, mean ± standard deviation over seeds, as text; then the references."""
+    """One row per method, mean ± standard deviation over seeds; then the full model, archs alone and the baseline."""
     rows = []
     for method in results.methods:
         own = matching(results.metrics, method=method)
@@ -49,7 +49,7 @@ def summary(results: Results) -> pd.DataFrame:
 
 
 def study_table(results: Results) -> pd.DataFrame:
-    """The study's best trial against the default: on the seed that chose it, on other seeds, and in options."""
+    """Two rows, the default and the best trial: accuracy on the seed that chose and on others, cost, options."""
     trials = results.trials
     rows = []
     sides = {"default": matching(trials, point="base"), "best": matching(trials, best=True)}
@@ -69,7 +69,7 @@ def study_table(results: Results) -> pd.DataFrame:
 
 
 def models_table(results: Results) -> pd.DataFrame:
-    """One row an exported model, as text."""
+    """One row per exported model: MACs, parameters, accuracy, remark."""
     several = len(results.seeds) > 1
     budgets = [budget["name"] for budget in results.params["export"]["budgets"]]
     rows = []
@@ -89,7 +89,7 @@ def models_table(results: Results) -> pd.DataFrame:
 
 
 def models_caption(results: Results) -> str:
-    """How the models were chosen, and what the numbers beside their accuracy are."""
+    """Caption that says how the models were chosen, and what ± means."""
     images = results.manifest["images"]
     return (
         f"{results.experiment}: exported models, under each budget of MACs the best arch on validation; top-1 ± "
@@ -103,7 +103,7 @@ def _is_number(value: object) -> bool:
 
 
 def study_caption(results: Results) -> str:
-    """What the study was and what it cost."""
+    """Caption that says what the study was, what it found and what it cost."""
     study, text = results.study, verdict(results.study)
     cost = study.get("tune/confirm_tmacs", 0)
     confirmed = f"confirming trained {cost:.3f} more, and a full model a seed; " if cost else ""
@@ -118,7 +118,7 @@ def study_caption(results: Results) -> str:
 
 
 def _alone(results: Results) -> list[dict[str, str]]:
-    """A row for each arch trained alone; its accuracy stands under the heading of the same arch, if there is one."""
+    """One row per arch trained alone; its accuracy is in the column of the same arch, if there is one."""
     rows = []
     for name, own in results.standalone.groupby("name", sort=False):
         cost = f"{own.train_tmacs.mean():.{TRAIN_COST.decimals}f}"
@@ -145,7 +145,7 @@ def over_folds(metrics: pd.DataFrame, metric: Metric) -> str:
 
 
 def caption(results: Results) -> str:
-    """What a reader has to know about the table."""
+    """Caption with data, space, seeds, images, and methods whose Pareto points are other archs."""
     seeds = (
         f"{len(results.seeds)} seeds (mean ± standard deviation of a sample)" if len(results.seeds) > 1 else "1 seed"
     )
@@ -159,12 +159,12 @@ def caption(results: Results) -> str:
 
 
 def marked(method: str) -> str:
-    """The label of a method whose points are other archs."""
+    """The label of a method, marked since its Pareto points are other archs."""
     return f"{label(method)} {MARK}"
 
 
 def other_archs(results: Results) -> str:
-    """Whose Pareto points, the smallest and the largest among them, are other archs than the whole space's; or empty.
+    """Sentence that names methods whose Pareto points are other archs than the whole space's; empty for none.
 
     What was trained alone, and methods that are not named here, are archs of the space's own points.
     """
@@ -211,7 +211,7 @@ def latex(frame: pd.DataFrame, title: str) -> str:
 
 
 def print_results() -> None:
-    """Every selected experiment's table on the terminal, and the page's path."""
+    """Print the table of every selected experiment, and the path of the page."""
     for results in all_results(read_params()):
         frame = summary(results)
         columns = {name: {"justify": "left" if name == "method" else "right"} for name in frame.columns}

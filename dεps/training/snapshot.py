@@ -1,6 +1,7 @@
-"""Training states as safetensors files: weights, momentum, position, history. Nothing is unpickled.
+"""Writes and reads training states as safetensors files, without pickle.
 
-All randomness is a function of the step (`dεps.core.randomness`), so this is all that a run needs to go on bit for bit.
+All randomness is a function of seed and step (`dεps.core.randomness`), so weights, momentum, position and history are
+all that a run needs to go on bit for bit.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from dεps.core.tensors import read_description, read_tensors, save_tensors
 
 @dataclass
 class Snapshot:
-    """A training state at a step: weights, momentum, losses of an unfinished epoch; MACs spent; a record an epoch."""
+    """A training state: tensors (weights, momentum, losses of an unfinished epoch), step, MACs spent, records."""
 
     tensors: dict[str, Tensor]
     step: int
     macs: int
     history: list[dict[str, Any]] = field(default_factory=list)
-    #: of a trunk: what it depends on (`dεps.training.run.origin`)
+    #: hash of what a trunk depends on (`dεps.training.run.origin`); empty for other states
     origin: str = ""
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write atomically."""
+    """Write a state, atomically."""
     replace_atomic(path, lambda temporary: write_snapshot(temporary, snapshot))
 
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write."""
+    """Write a state."""
     state = {"step": snapshot.step, "macs": snapshot.macs, "history": snapshot.history, "origin": snapshot.origin}
     save_tensors(snapshot.tensors, path, ("state", state))
 

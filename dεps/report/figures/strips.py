@@ -1,4 +1,4 @@
-"""Searched archs as strips: one block a layer, in stages, as high as it expands, as strong as its kernel is large."""
+"""Searched archs as strips: one block per layer, its height the expand ratio, its strength of colour the kernel."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ ABOUT = About(
     note="Archs of each front whose accuracy on validation was measured, spread by MACs.",
     sources=("search/front.csv",),
 )
-#: archs a method
+#: number of archs per method
 SHOWN = 3
-#: of a row's height, and rows between two methods
+#: height of the largest block as a share of a row; distance between two methods in rows
 FULL_HEIGHT, BETWEEN = 0.82, 0.5
-#: inches a row; slots between two stages
+#: inches per row; distance between two stages in blocks
 ROW, GAP = 0.27, 0.7
-#: strength of the smallest and of the largest kernel's colour
+#: opacity of the smallest and of the largest kernel
 PALEST, STRONGEST = 0.25, 0.8
 
 
 class Strip(NamedTuple):
-    """One arch as drawn: MACs in millions, top-1 in percent, and whether that was measured or only predicted."""
+    """One arch as drawn: MACs in millions, top-1 in percent, and whether that was measured, not only predicted."""
 
     arch: Arch
     macs: float
@@ -49,7 +49,7 @@ class Strip(NamedTuple):
 
 
 def chosen(front: pd.DataFrame) -> list[Strip]:
-    """Up to `SHOWN` archs of one front, evenly spread by MACs: measured ones where there are any."""
+    """Up to `SHOWN` archs of one front, evenly spread by rank of MACs; measured ones, where there are any."""
     measured = front.dropna(subset=["measured"])
     known = len(measured) > 0
     archs = records((measured if known else front).sort_values("macs", kind="stable"))
@@ -62,7 +62,7 @@ def chosen(front: pd.DataFrame) -> list[Strip]:
 
 
 def draw(results: Results) -> Figure:
-    """A few searched archs of each method's supernet, of the first seed.
+    """A few searched archs of each method, of the first seed.
 
     Raises `UserError` naming the file that holds an arch of another space.
     """
@@ -105,7 +105,7 @@ def draw(results: Results) -> Figure:
 
 
 def _slots(space: SearchSpace) -> Iterator[list[float]]:
-    """Left edge of every layer that a stage can have, per stage."""
+    """Left edges of the layers that each stage can have."""
     left = 0.0
     for stage in space.stages:
         depth = max(stage.depth)

@@ -1,4 +1,4 @@
-"""What each method trains over its epochs: one bar a method, split by what a step trains.
+"""What each method trains over its epochs: one bar per method, split by what a step trains.
 
 A bar's lower band is the full model: grey where it learns, hatched where its frozen copy only teaches. Above it, in the
 method's colour, are the subnets, as high as their losses weigh; the ε ramp is a rising wedge. `deps plan` draws the
@@ -34,9 +34,9 @@ ABOUT = About(
     note="Bars are as high as the losses weigh: a rising wedge is the ε ramp. First seed; the others do the same.",
     sources=("full_model/history.jsonl", "train/history.jsonl"),
 )
-#: height of a bar, and the full model's part of it where subnets learn too, in rows
+#: in rows: height of a bar, and the full model's part of it where subnets learn too
 HEIGHT, BAND = 0.56, 0.15
-#: inches a row, and inches for title, axis and legend
+#: inches per row, and inches for title, axis and legend
 ROW, FRAME = 0.5, 1.25
 _SMALL = 6.5
 #: width of a character of the default font, in units of its size
@@ -44,18 +44,18 @@ _CHARACTER = 0.56
 
 
 class Span(NamedTuple):
-    """A phase from one epoch to another, as drawn."""
+    """A phase as drawn, from one epoch to another."""
 
     name: str
     start: float
     end: float
-    #: the full model learns in every step
+    #: whether the full model learns in every step
     full: bool
-    #: a frozen full model teaches
+    #: whether a frozen full model teaches
     teacher: bool
     #: weight of the subnets' losses, as corners (epoch, weight) from start to end; empty where no subnet learns
     weights: tuple[tuple[float, float], ...] = ()
-    #: networks that a step trains; None: not known
+    #: number of networks that a step trains; None where not known
     subnets: int | None = None
 
 
@@ -67,12 +67,12 @@ class Bar(NamedTuple):
 
     @property
     def epochs(self) -> float:
-        """Its length."""
+        """Length of the training."""
         return self.spans[-1].end
 
 
 def draw(results: Results) -> Figure:
-    """Bars from the first seed's training records."""
+    """One bar per method, from the first seed's training records."""
     figure, axes = titled_axes(results, "What is trained when")
     methods = [FULL_MODEL, *results.methods]
     bars = [
@@ -84,7 +84,7 @@ def draw(results: Results) -> Figure:
 
 
 def _bar(results: Results, method: str, history: pd.DataFrame) -> Bar:
-    """The phases of one method from its records, one an epoch."""
+    """Phases of one method, from its records, one row per epoch."""
     options = results.params["methods"].get(method, {})
     spans: list[Span] = []
     step, epoch = column(history, "step"), column(history, "epoch")
@@ -116,7 +116,7 @@ def _weight(record: dict[str, float]) -> float:
 
 
 def blocks(timelines: Sequence[tuple[str, Sequence[Bar]]], width: float = 5.6) -> Figure:
-    """One block of bars per (title, bars), one below the other, with one legend."""
+    """A figure of several blocks of bars, one below the other, from pairs (title, bars)."""
     counts = [len(bars) for _, bars in timelines]
     result = Figure(figsize=(width, sum(ROW * count + FRAME for count in counts)))
     panels = result.subplots(len(counts), squeeze=False, height_ratios=[count + 1.5 for count in counts])[:, 0]
@@ -171,7 +171,7 @@ def _draw_span(axes: Axes, row: int, span: Span, colour: str) -> None:
 
 
 def _name_phases(axes: Axes, row: int, bar: Bar, points_per_epoch: float) -> None:
-    """Subnets a step in each phase, and above the bar the phases' names ("depth 1" and "depth 2" as one) that fit."""
+    """Write numbers of networks into a bar, and names of phases above it where they fit, "depth 1" and 2 as one."""
     for span in bar.spans:
         text = "" if span.subnets is None else f"{span.subnets}"
         alone = not span.weights

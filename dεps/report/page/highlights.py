@@ -1,4 +1,4 @@
-"""An experiment in a few numbers, for the top of the page."""
+"""Sums an experiment up in a few numbers, for the top of the page."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dεps.report.style import label
 from dεps.report.tables import spread
 from dεps.tuning.verdict import verdict
 
-#: the method that this is about, and the one it is set against
+#: method that the project is about, and the one that it is compared with
 OURS, OTHER = "deps", "ofa"
 
 
 class Highlight(NamedTuple):
-    """One number: what it is, itself with its unit, and what to know about it."""
+    """One number: its name, its value with the unit, and a remark."""
 
     name: str
     value: str
@@ -27,7 +27,7 @@ class Highlight(NamedTuple):
 
 
 def highlights(results: Results) -> list[Highlight]:
-    """What a reader wants to know first."""
+    """The numbers that a reader wants to see first."""
     metrics = results.metrics
     mean = {method: _of(metrics, method, "pareto/mean_top1") for method in results.methods}
     best = max(mean, key=lambda method: mean[method].mean())
@@ -56,7 +56,7 @@ def highlights(results: Results) -> list[Highlight]:
 
 
 def _difference(results: Results, size: str) -> Highlight:
-    """DεpS minus OFA on the smallest or largest Pareto arch, by seed; beside it the paper's."""
+    """DεpS minus OFA on the smallest or largest Pareto arch, paired by seed, beside the published difference."""
     ours, other = (_of(results.metrics, method, f"pareto/{size}_top1") for method in (OURS, OTHER))
     value = spread(ours - other, 2)
     note = f"{spread(ours, 2)} against {spread(other, 2)} %{_other(results, OURS, OTHER)}"
@@ -68,7 +68,7 @@ def _difference(results: Results, size: str) -> Highlight:
 
 
 def _other(results: Results, first: str, second: str) -> str:
-    """A remark where the Pareto points of two methods are not the same archs."""
+    """Remark that the Pareto points of two methods are not the same archs; empty where they are."""
     others = results.other_archs
     return "" if set(others.get(first, ())) == set(others.get(second, ())) else "; their points are other archs"
 
@@ -83,7 +83,7 @@ def _cost_ratio(results: Results) -> Highlight:
 
 
 def certainty(results: Results) -> str:
-    """How far the numbers can be trusted."""
+    """Sentence that says how far the numbers can be trusted."""
     images = results.manifest["images"]["test"]
     top1 = column(results.metrics, "pareto/mean_top1").mean()
     error = standard_error(top1, images)
@@ -94,12 +94,12 @@ def certainty(results: Results) -> str:
 
 
 def _of(metrics: pd.DataFrame, method: str, name: str) -> pd.Series:
-    """A metric of one method, one value a seed."""
+    """A metric of one method, one value per seed."""
     return column(matching(metrics, method=method).set_index("seed"), name)
 
 
 def _by_method(metrics: pd.DataFrame, name: str) -> pd.Series:
-    """The mean of a metric over seeds, one value a method."""
+    """Mean of a metric over seeds, one value per method."""
     return pd.Series(metrics.groupby("method")[name].mean())
 
 

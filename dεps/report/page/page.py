@@ -1,4 +1,4 @@
-"""`reports/index.html`: one page that opens offline, with figures, styles and downloads in it."""
+"""Renders `reports/index.html`: one page that opens offline, with figures, styles and downloads inside."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ TEMPLATE, STYLE_SHEET, SCRIPT = (FOLDER / name for name in ("index.html.j2", "pa
 
 
 def render(experiments: Sequence[Results], folder: Path) -> str:
-    """The page over all experiments; their figures are read from `folder/<experiment>/<figure>.svg` and `.pdf`.
+    """HTML of the page; figures are read from `folder/<experiment>/<figure>.svg` and `.pdf`.
 
-    Reports of other experiments in `folder` are linked, and none of their numbers shown: they may be of other code.
+    Reports of other experiments in `folder` are only linked, since their numbers may be of other code.
     """
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -56,7 +56,7 @@ def render(experiments: Sequence[Results], folder: Path) -> str:
 
 
 def _others(folder: Path, shown: set[str]) -> list[dict[str, str]]:
-    """Name and link of each report of another experiment."""
+    """Name and link of each report on another experiment."""
     found = sorted(path.parent.name for path in folder.glob("*/results.md"))
     return [{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in found if name not in shown]
 
@@ -111,7 +111,7 @@ def _group(results: Results, heading: str, found: Sequence[FigureFile], folder: 
 
 
 def _table_files(table: pd.DataFrame, title: str, name: str) -> list[dict[str, str]]:
-    """The table to take away, as links that need no other file."""
+    """Downloads of a table as CSV, LaTeX and Markdown, as links that hold their content."""
 
     def files() -> Iterator[tuple[str, str, str, str]]:
         yield "CSV", "csv", "text/csv", table.to_csv(index=False)
@@ -129,5 +129,5 @@ def _data_uri(media: str, content: bytes) -> str:
 
 
 def slug(text: str) -> str:
-    """A heading as part of an address."""
+    """Turn a heading into a part of an address."""
     return re.sub(r"\W+", "-", text.lower()).strip("-")

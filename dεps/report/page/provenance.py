@@ -1,4 +1,4 @@
-"""Where a figure comes from: result files, parameters, data, code and runs, all named by hashes of their content.
+"""Says where a figure comes from: result files, params, data, code and runs, named by hashes of their content.
 
 Nothing here depends on when or where it was made. A result file's MD5 stands in `dvc.lock` beside the hashes of the
 code, parameters and inputs that gave it, so it leads to a commit; a run's identity leads to its MLflow run.
@@ -17,15 +17,15 @@ from dεps.report.results import Results
 from dεps.tuning.identity import STAGE, study_digest
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, run_identity, standalone_method
 
-#: the folder that paths of code are written from
+#: folder that paths of code are relative to
 ROOT = Path(__file__).resolve().parents[3]
-#: stages with one instance a method and seed
+#: stages with one instance per method and seed
 _PER_RUN = ("train", "evaluate", "predict", "search")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as MLflow has it."""
+    """A run as MLflow knows it: its name, and its identity, the hash of all that decides it."""
 
     name: str
     identity: str
@@ -33,7 +33,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Source:
-    """A result file: its stage's instance as `dvc.yaml` names it, its path and MD5."""
+    """A file: the instance of the stage that it belongs to, as `dvc.yaml` names it, its path and its MD5."""
 
     stage: str
     path: str
@@ -42,21 +42,21 @@ class Source:
 
 @dataclass(frozen=True)
 class Origin:
-    """What one figure was drawn from."""
+    """All that one figure was drawn from."""
 
-    #: file and MD5 of the code that draws it
+    #: file that draws it
     code: Source
-    #: full keys of the params that decide it, and a digest of their values
+    #: full keys of the params that decide it; `params` is the digest of their values
     keys: tuple[str, ...]
     params: str
     data: str
-    #: `<stage>/<file>`: digest over the files of all runs
+    #: digest over the files of all runs, by `<stage>/<file>`
     results: dict[str, str]
     runs: tuple[str, ...]
 
 
 def determinants(results: Results, keys: Iterable[str] | None = None) -> dict[str, Any]:
-    """Sections of the experiment's params that decide its results, of the selected methods only.
+    """Sections of the experiment's params that decide its results, restricted to the selected methods.
 
     Where the images lie is left out, as in a run's identity: the data's own hash stands for them.
     """
@@ -69,17 +69,17 @@ def determinants(results: Results, keys: Iterable[str] | None = None) -> dict[st
 
 
 def data_digest(results: Results) -> str:
-    """The `data_hash` of every run on this data."""
+    """Hash of the data, which is the `data_hash` of all runs on it."""
     return digest(results.manifest["sha256"])
 
 
 def archs_alone(results: Results) -> list[str]:
-    """Archs trained alone, as `params.yaml` names them."""
+    """Archs trained alone, by their names in `params.yaml`."""
     return list(dict.fromkeys(results.standalone.standalone))
 
 
 def runs(results: Results) -> list[Run]:
-    """Every run of the experiment: full model, archs alone, methods, and the study where there is one."""
+    """All runs of the experiment: full model, archs alone, methods, and the study where there is one."""
     methods = [FULL_MODEL, *map(standalone_method, archs_alone(results)), *results.methods]
     params = {"experiments": {results.experiment: results.params}}
     found = [
@@ -93,7 +93,7 @@ def runs(results: Results) -> list[Run]:
 
 
 def sources(results: Results, source: str) -> list[Source]:
-    """The files behind `<stage>/<file>`, one an instance of the stage."""
+    """Files behind `<stage>/<file>`, one per instance of the stage."""
     stage, file = source.split("/")
     if stage in _PER_RUN:
         instances = [f"{method}-{seed}" for method in results.methods for seed in results.seeds]
@@ -114,7 +114,7 @@ def sources(results: Results, source: str) -> list[Source]:
 
 
 def origin(results: Results, figure: FigureFile) -> Origin:
-    """What one figure of an experiment was drawn from."""
+    """All that one figure of an experiment was drawn from."""
     files = {source: sources(results, source) for source in figure.about.sources}
     return Origin(
         code=code_of(figure),
@@ -132,13 +132,13 @@ def code_of(figure: FigureFile) -> Source:
 
 
 def all_sources(results: Results, figures: Iterable[FigureFile]) -> list[Source]:
-    """Every file that any of the figures shows, once, by stage in the figures' order."""
+    """Files that any of the figures shows, each once, in the figures' order."""
     names = dict.fromkeys(source for figure in figures for source in figure.about.sources)
     return [file for source in names for file in sources(results, source)]
 
 
 def _run_names(results: Results, source: str) -> list[str]:
-    """The runs that a source's files belong to."""
+    """Names of the runs that a source's files belong to."""
     stage = source.split("/")[0]
     full = [f"{FULL_MODEL}-{seed}" for seed in results.seeds]
     alone = [f"{standalone_method(arch)}-{seed}" for arch in archs_alone(results) for seed in results.seeds]

@@ -1,4 +1,4 @@
-"""SVG files as elements of a page that has a light and a dark theme."""
+"""Turns SVG files into elements of a page with a light and a dark theme."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from dεps.report.style import FAINT, FULL, INK, PAPER, SOFT
 
-#: neutral colour of figures: the page's custom property that takes its place
+#: the page's custom property that takes the place of each neutral colour
 THEME = {INK: "--ink", SOFT: "--soft", FAINT: "--faint", PAPER: "--card", FULL: "--full"}
 
 
 def inline(path: Path, prefix: str) -> str:
-    """The `<svg>` element of a file that matplotlib wrote, sized by the page.
+    """The `<svg>` element of a file by matplotlib, without a size of its own.
 
     Its ids get `prefix` in front, since a page shares one set of ids, and neutral colours become the page's.
     """
@@ -28,7 +28,7 @@ def inline(path: Path, prefix: str) -> str:
 
 
 def themed(svg: str) -> str:
-    """The same with every neutral colour as a custom property, which falls back on the colour itself."""
+    """Replace every neutral colour by a custom property, which falls back on that colour."""
     # A custom property works in a style, not in an attribute.
     svg = re.sub(r'\bfill="(#[0-9a-f]{6})"', r'style="fill: \1"', svg)
     pattern = "|".join(THEME)

@@ -1,4 +1,4 @@
-"""What the papers report, typed; the files beside this module, and README.md says where each is from.
+"""Reads what the papers report from the files beside this module; README.md says where each is from.
 
 Accuracies were read off plots: ±0.05 points.
 """
@@ -16,16 +16,16 @@ from dεps.core.tables import matching, records
 from dεps.spaces.pareto import mean_pareto_accuracy
 
 FOLDER = Path(__file__).parent
-#: the search space with which each data set's results were published
+#: search space of each data set's published results
 SPACES = {"cifar10": "mbv3_32", "cifar100": "mbv3_32", "imagenet100": "mbv3_224", "imagenet1k": "mbv3_224"}
 #: data set and search space of the published medians of random archs
 MEDIANS = ("cifar100", "mbv3_32_rss")
-#: the data set whose training cost was published
+#: data set whose training cost was published
 COST_DATASET = "imagenet1k"
 
 
 class Point(NamedTuple):
-    """One Pareto arch of a method's supernet: MACs, and top-1 on test in percent."""
+    """One Pareto arch of a method's supernet: MACs, and top-1 on test in percent (±0.05)."""
 
     arch: str
     macs: float
@@ -53,7 +53,7 @@ class Median(NamedTuple):
 
 @cache
 def pareto_points(dataset: str) -> Mapping[str, tuple[Point, ...]]:
-    """Per method its Pareto points by ascending MACs; empty for a data set without published results."""
+    """Pareto points by method, by ascending MACs; empty for a data set without published results."""
     own = matching(pd.read_csv(FOLDER / "pareto_points.csv"), dataset=dataset).sort_values("macs_m", kind="stable")
     found: dict[str, tuple[Point, ...]] = {}
     for row in records(own):
@@ -64,7 +64,7 @@ def pareto_points(dataset: str) -> Mapping[str, tuple[Point, ...]]:
 
 @cache
 def training_costs() -> Mapping[str, TrainingCost]:
-    """Per method its cost on ImageNet-1k."""
+    """Training cost on ImageNet-1k, by method."""
     found: dict[str, TrainingCost] = {}
     for row in records(pd.read_csv(FOLDER / "training_cost.csv")):
         method = row.pop("method")
@@ -75,7 +75,7 @@ def training_costs() -> Mapping[str, TrainingCost]:
 
 @cache
 def rss_medians() -> Mapping[str, tuple[Median, ...]]:
-    """Per method the medians of random archs on CIFAR-100, by ascending MACs (RSS, arXiv 2204.09210)."""
+    """Medians of random archs on CIFAR-100 by method, by ascending MACs (RSS, arXiv 2204.09210)."""
     found: dict[str, tuple[Median, ...]] = {}
     for row in records(pd.read_csv(FOLDER / "rss_cifar100_median.csv")):
         median = Median(row["macs_m_bucket"] * 1e6, row["median_top1"])
@@ -84,7 +84,7 @@ def rss_medians() -> Mapping[str, tuple[Median, ...]]:
 
 
 def medians_of(experiment: Mapping[str, Any]) -> Mapping[str, tuple[Median, ...]]:
-    """`rss_medians` where an experiment has the data and the search space that they are of, else none."""
+    """`rss_medians` where an experiment has their data and search space, else none."""
     return rss_medians() if (_data(experiment), experiment["space"].get("name", "")) == MEDIANS else {}
 
 
@@ -93,7 +93,7 @@ def _data(experiment: Mapping[str, Any]) -> str:
 
 
 def dataset_of(experiment: Mapping[str, Any]) -> str | None:
-    """Which published data set an experiment's params reproduce: both data and search space must be the paper's."""
+    """Published data set that an experiment reproduces; None where data or search space are not the paper's."""
     name = _data(experiment)
     # Fixed kernels, as in the published runs, or all: what is reported has the largest kernel either way.
     return name if name in SPACES and experiment["space"].get("name", "").removesuffix("_k7") == SPACES[name] else None
