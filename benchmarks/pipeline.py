@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.timing import Comparison, seconds_of
-from dεps.workspace.live import FOLLOW_AFTER, FOLLOW_AFTER_VARIABLE
 from tests.pipelines.clone import Clone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +28,7 @@ def part_of_repro(rounds: int) -> Comparison:
     seconds, computing = list[float](), list[float]()
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            clone = Clone(Path(folder), quiet=False, overrides=PART)
+            clone = Clone(Path(folder), overrides=PART)
             seconds.append(seconds_of(lambda clone=clone: clone.call("dvc", "repro")))
             computing.append(sum(note["computing"] for note in _notes(clone.folder)))
     return _overhead("`dvc repro` of `quick` with `rss_short` alone and no study", seconds, computing)
@@ -72,30 +70,31 @@ def _notes(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def tracking(epochs: int, rounds: int) -> list[Comparison]:
-    """A short training of `quick` as a process: without MLflow, as by default, and followed from its first step."""
-    own = [*PART, f"experiments.quick.train.epochs={epochs}"]
+def tracking(epochs: int, rounds: int) -> Comparison:
+    """A short training of `quick` as a process: alone, and with `deps track --follow` beside it."""
     stage = [sys.executable, "-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
-    ways: dict[str, list[float]] = {"off": [], "default": [], "followed": []}
+    alone, followed = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder:
-        clone = Clone(Path(folder), overrides=own)
+        clone = Clone(Path(folder), overrides=[*PART, f"experiments.quick.train.epochs={epochs}"])
         clone.call("dvc", "repro", "prepare@quick")
         clone.call("deps", "track")  # makes the store
-
-        def run(way: str) -> None:
-            clone.quiet = way == "off"
-            with patch.dict(os.environ, {FOLLOW_AFTER_VARIABLE: "0"} if way == "followed" else {}):
-                ways[way].append(seconds_of(lambda: clone.call(*stage)))
-
         for number in range(rounds):
-            for way in list(ways)[:: -1 if number % 2 else 1]:
-                run(way)
-    work, against = f"a training of {np.median(ways['off']):.0f} s", "the same with DEPS_TRACKING=off"
-    default, followed = f"too short to be followed before {FOLLOW_AFTER:.0f} s", "followed from its first step"
-    return [
-        Comparison(f"{work} with MLflow", ways["default"], against, ways["off"], 1.02, note=default),
-        Comparison(f"{work} with MLflow", ways["followed"], against, ways["off"], 1.02, note=followed),
-    ]
+            for seconds in (alone, followed)[:: -1 if number % 2 else 1]:
+                with _follower(clone) if seconds is followed else nullcontext():
+                    seconds.append(seconds_of(lambda: clone.call(*stage)))
+    work, against = f"a training of {np.median(alone):.0f} s", "the same alone"
+    return Comparison(f"{work} with `deps track --follow` beside it", followed, against, alone, 1.02)
+
+
+@contextmanager
+def _follower(clone: Clone) -> Iterator[None]:
+    command = [sys.executable, "-m", "deps", "track", "--follow"]
+    process = subprocess.Popen(command, cwd=clone.folder, env=clone.environment())
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def start(command: Sequence[str], what: str, limit: float, rounds: int, folder: Path = ROOT) -> Comparison:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from PIL import Image
 
@@ -58,7 +56,6 @@ def _copy(epochs: int, images: int, trials: int, sampler_seed: int) -> Iterator[
         _write_images(clone.folder / "images", {"train": images, "validation": 100, "test": 20})
         quiet = io.StringIO()
         with (
-            patch.dict(os.environ, DEPS_TRACKING="off"),
             contextlib.chdir(clone.folder),
             contextlib.redirect_stdout(quiet),
             contextlib.redirect_stderr(quiet),

@@ -12,6 +12,7 @@ from dεps.training.config import FullModelConfig, TrainConfig
 from dεps.training.loop import Trainer
 from dεps.training.run import train
 from dεps.workspace.identity import FULL_MODEL
+from dεps.workspace.live import LiveFile
 from dεps.workspace.stage import Context, run
 
 
@@ -26,7 +27,8 @@ def work(context: Context, out: Path) -> None:
     )
     method = full_model.build(full_model.Options(), config.setup(space, data))
     trainer = Trainer(space, data, config, method, context.the_seed)
-    train(context, FULL_MODEL, trainer, out, keep.epochs(config.epochs))
+    live = LiveFile.of(context, FULL_MODEL, data.manifest)
+    train(context, FULL_MODEL, trainer, out, live, keep.epochs(config.epochs))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dεps.training.config import TrainConfig
 from dεps.training.loop import Trainer
 from dεps.training.run import train
 from dεps.workspace.identity import STANDALONE, standalone_method
+from dεps.workspace.live import LiveFile
 from dεps.workspace.stage import Context, run
 
 
@@ -23,7 +24,8 @@ def work(context: Context, out: Path) -> None:
     config, data = context.section(TrainConfig, "train"), load_data(context)
     method = standalone.build(standalone.Options(context.the_arch), config.setup(space, data))
     trainer = Trainer(space, data, config, method, context.the_seed, {"alone": arch})
-    train(context, standalone_method(context.the_arch), trainer, out)
+    name = standalone_method(context.the_arch)
+    train(context, name, trainer, out, LiveFile.of(context, name, data.manifest))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dεps.spaces.space import SearchSpace
 from dεps.training.config import TrainConfig
 from dεps.training.loop import Trainer
 from dεps.training.run import branch, train
+from dεps.workspace.live import LiveFile
 from dεps.workspace.stage import Context, run
 
 
@@ -29,7 +30,8 @@ def work(context: Context, out: Path) -> None:
     method = registry.build(params, ".".join(keys), config.setup(space, data))
     trainer = Trainer(space, data, config, method, context.the_seed)
     branch(context, context.label, trainer)
-    train(context, context.the_method, trainer, out)
+    live = LiveFile.of(context, context.the_method, data.manifest)
+    train(context, context.the_method, trainer, out, live)
 
 
 if __name__ == "__main__":

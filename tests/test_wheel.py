@@ -34,7 +34,7 @@ class Installed:
     def run(self, *command: str, cwd: Path | None = None, code: int = 0) -> str:
         """Both outputs of a command that ends with this code."""
         kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
-        kept |= {"PATH": f"{self.folder / 'venv/bin'}:{os.environ['PATH']}", "DEPS_TRACKING": "off"}
+        kept |= {"PATH": f"{self.folder / 'venv/bin'}:{os.environ['PATH']}"}
         kept |= {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
         done = subprocess.run(command, cwd=cwd or self.folder, env=kept, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cache
 
@@ -13,12 +12,6 @@ from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, flatte
 #: tags of a run: its name in `dvc exp show`, and its params that are not the preset's
 EXPERIMENT_TAG, CHANGED_TAG = "dvc_experiment", "changed"
 LONGEST = 500
-
-
-def dvc_experiment() -> dict[str, str]:
-    """The tag of a run that is made by `dvc exp run`; of others none."""
-    name = os.environ.get("DVC_EXP_NAME")
-    return {EXPERIMENT_TAG: name} if name else {}
 
 
 def changed(identity: RunIdentity) -> dict[str, str]:

@@ -1,9 +1,7 @@
-"""Passes a running training's records on to MLflow, from a process of its own.
+"""Passes trainings on to MLflow while they run, from a process of its own.
 
-    python -m dεps.tracking.follow FILE PID
-
-Ends when the file's end is marked or the training, process PID, is gone. When MLflow fails it warns once, which it
-notes on its standard output for the training, and tries again now and then; `deps track` fills in what is left.
+It reads what they write, and they do not know of it: a dead or slow tracking server can neither stop nor slow them.
+What it misses, `deps track` fills in.
 """
 
 from __future__ import annotations
@@ -11,85 +9,86 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 
 from dεps.core.console import warn
-from dεps.workspace.address import reason, tracking_uri
-from dεps.workspace.identity import RunIdentity
-from dεps.workspace.live import WARNED, read_live
+from dεps.core.process import begin, guarded
+from dεps.tracking.address import reason, root, tracking_uri
+from dεps.tracking.place import Work, works
+from dεps.workspace.locks import attempt
+from dεps.workspace.stage import STATE
 
-POLL = 0.5  # seconds
+#: seconds between two looks at the files; seconds that it rests per second of work, and at most
+POLL, REST, LONGEST_REST = 1.0, 10.0, 30.0
 #: seconds between two attempts while MLflow fails: at first, and at most
 PAUSE, LONGEST_PAUSE = 30.0, 600.0
+#: how much a process that follows gives way to those that compute
+NICE = 10
 
 
-def follow(path: Path, parent: int) -> None:
-    """Log records as they appear, but for those that the store has. Raises whatever MLflow raises."""
-    from dεps.tracking import place
-    from dεps.tracking.store import Store, contradict, missing, record_metrics
+def follow(uri: str | None = None, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Follow trainings of this working copy, and of its copies in DVC's queue, until `is_over`.
 
-    store = Store()
-    header, _, _ = read_live(path)
-    commit = header.pop("git_commit")
-    identity = RunIdentity(**header)
-    # A run that another working copy is at is left to it.
-    run = store.find(identity, lambda run: run.info.status == "RUNNING" and place.is_elsewhere(run.data.tags))
-    if run is not None and "deps.part.train" in run.data.tags:
-        # The same run is trained once more (dvc repro --force, or changed code): its old record steps aside.
-        store.client.delete_run(run.info.run_id)
-        run = None
-    run = run or store.create(identity, commit)
-    run_id = run.info.run_id
-    store.complete(run, identity)
-    store.log(run_id, [], place.tags(path))
-    store.client.update_run(run_id, status="RUNNING")
-    points, logged = store.points(run), 0
-    while True:
-        alive = os.getppid() == parent
-        _, entries, ended = read_live(path)
-        metrics = [metric for entry in entries[logged:] for metric in record_metrics(entry["record"], entry["time"])]
-        if contradict(points, metrics):
-            # Its training was killed, and this one has other code: it steps aside too.
-            store.client.delete_run(run_id)
-            return follow(path, parent)
-        store.log(run_id, missing(points, metrics))
-        logged = len(entries)
-        if ended or not alive:
-            return store.client.set_terminated(run_id, "FINISHED" if ended else "KILLED")
+    One process follows at a time; others wait until it ends. When MLflow fails it warns once and tries again now and
+    then.
+    """
+    while not is_over():
+        with attempt(root() / STATE / "follow.lock", POLL) as free:
+            if free:
+                return _follow(uri or tracking_uri(), is_over)
+
+
+def _follow(uri: str, is_over: Callable[[], bool]) -> None:
+    while not any(work.is_running for work in works()):
+        if is_over():
+            return
         time.sleep(POLL)
+    # What takes a quarter of a gigabyte is not imported before there is something to do.
+    from dεps.tracking.runs import pass_on
+    from dεps.tracking.store import FAILURES, BusyError, Session
+
+    session, passed, pause, warned = Session(uri), dict[Work, object](), PAUSE, False
+    while not is_over():
+        now, started = {work: _state(work) for work in works()}, time.monotonic()
+        news = [work for work, state in now.items() if passed.get(work) != state]
+        rest = POLL
+        try:
+            if news:
+                session.do(partial(pass_on, works=news), POLL)
+                passed, pause, warned = now, PAUSE, False
+                rest = max(POLL, min(LONGEST_REST, REST * (time.monotonic() - started)))
+        except BusyError:
+            pass
+        except FAILURES as error:
+            if not warned:
+                warn(f"MLflow is not followed ({reason(error, uri)}); 'deps track' completes its store")
+            rest, pause, warned = pause, min(2 * pause, LONGEST_PAUSE), True
+        _wait(rest, is_over)
+
+
+def _state(work: Work) -> object:
+    """What changes whenever there is something to pass on."""
+    with suppress(OSError):  # a copy of DVC's that is gone
+        file = work.live.stat()
+        return file.st_mtime_ns, file.st_size, work.is_running
+    return None
+
+
+def _wait(seconds: float, is_over: Callable[[], bool]) -> None:
+    until = time.monotonic() + seconds
+    while not is_over() and time.monotonic() < until:
+        time.sleep(min(POLL, seconds))
 
 
 def main() -> None:
-    """Entry point of the process."""
-    path, parent, pause, warned = Path(sys.argv[1]), int(sys.argv[2]), PAUSE, False
-    while True:
-        try:
-            return follow(path, parent)
-        except Exception as error:
-            if not warned:
-                _warn(error)
-        warned = True
-        if _is_over(path, parent, pause):
-            return None
-        pause = min(2 * pause, LONGEST_PAUSE)
-
-
-def _warn(error: Exception) -> None:
-    why = reason(error, tracking_uri())
-    warn(f"MLflow is not followed ({why}); 'deps track' completes its store")
-    with suppress(OSError):  # the training is gone
-        os.write(sys.stdout.fileno(), WARNED)
-
-
-def _is_over(path: Path, parent: int, pause: float) -> bool:
-    """Wait so many seconds, or until the training has ended, which is returned."""
-    until = time.monotonic() + pause
-    while time.monotonic() < until:
-        if os.getppid() != parent or read_live(path)[2]:
-            return True
-        time.sleep(POLL)
-    return False
+    """Follow as long as the process lives that has started this one, whose number is the argument."""
+    begin()
+    parent = int(sys.argv[1])
+    os.nice(NICE)
+    with suppress(KeyboardInterrupt):  # it reaches the parent too
+        guarded(lambda: follow(is_over=lambda: os.getppid() != parent), lambda error: None)
 
 
 if __name__ == "__main__":

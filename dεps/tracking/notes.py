@@ -67,6 +67,11 @@ class Note:
         return text
 
 
+def kind_of(identity: RunIdentity) -> str:
+    """What kind of run a training is, for the saved view."""
+    return {FULL_MODEL: "full model", STANDALONE: "alone"}.get(_method(identity), METHOD_KIND)
+
+
 def run_note(
     params: Mapping[str, Any], identity: RunIdentity, stages: Iterable[str], metrics: Mapping[str, float], figures: bool
 ) -> Note:
@@ -79,12 +84,10 @@ def run_note(
         metrics: its results.
         figures: whether the experiment's figures are among the artifacts.
     """
-    method = identity.method
-    method = identity.params.get("method.method", FULL_MODEL)
-    kind = {FULL_MODEL: "full model", STANDALONE: "alone"}.get(method, METHOD_KIND)
-    stages = list(stages)
+    kind, stages = kind_of(identity), list(stages)
     data, space = (identity.tags[key] for key in ("dataset", "space"))
-    paragraphs = [f"**{method}**, seed {identity.seed}, on {data} with {space}: {_summary(method)}"]
+    what = f"**{identity.method}**, seed {identity.seed}, on {data} with {space}: {_summary(_method(identity))}"
+    paragraphs = [what]
     if table := _results(metrics):
         paragraphs.append(table)
     if figures:
@@ -175,6 +178,11 @@ def experiment_tags(
 def seeds_list(params: Mapping[str, Any]) -> str:
     """The seeds as an override's value."""
     return f"[{','.join(map(str, params['seeds']))}]"
+
+
+def _method(identity: RunIdentity) -> str:
+    """The name of the file in `dεps/methods/` that a run's method is made of; several runs' may be of one."""
+    return identity.params.get("method.method", FULL_MODEL)
 
 
 def _same(identity: RunIdentity) -> str:

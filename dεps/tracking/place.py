@@ -1,16 +1,67 @@
-"""Where a run is trained: a run whose training was killed here is told from one that another machine works on."""
+"""Where a training runs: one that was killed here is told from one that another machine works on.
+
+A run of MLflow that is RUNNING has two tags: the training's machine, and its *work*, which is
+`<working copy>/<experiment>/<stage>/<instance>`; or `<working copy>/.dvc/tmp/exps/<copy>/…` in DVC's queue, which runs
+experiments in copies of the working copy.
+"""
 
 from __future__ import annotations
 
 import socket
 import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dεps.core.files import write_atomic
+from dεps.tracking.address import root
+from dεps.workspace.live import Training
 from dεps.workspace.locks import is_held, locked
+from dεps.workspace.stage import STATE
 
 HOST_TAG, WORK_TAG = "deps.host", "deps.work"
-STATE = Path(".state")
+#: where DVC makes copies
+COPIES = (".dvc/tmp/exps/*", ".dvc/tmp/exps/standalone/*")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One instance of a training stage."""
+
+    #: `<experiment>/<stage>/<instance>`
+    name: str
+    #: folder of the copy that it runs in, from the working copy's; "." in the working copy itself
+    copy: str = "."
+
+    @property
+    def live(self) -> Path:
+        """The file that it writes while it runs."""
+        return root() / self.copy / STATE / "live" / f"{self.name}.jsonl"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process of this machine is at it."""
+        lock = root() / self.copy / STATE / "locks" / f"{self.name}.lock"
+        return lock.with_suffix(".pid").exists() and is_held(lock)  # a lock that nobody holds is not touched
+
+    def tags(self, training: Training) -> dict[str, str]:
+        """The tags of its run while it is RUNNING."""
+        parts = (workspace(), *([] if self.copy == "." else [self.copy]), self.name)
+        return {HOST_TAG: training.origin.host, WORK_TAG: "/".join(parts)}
+
+
+def works() -> Iterator[Work]:
+    """All that have a live file, here and in copies of DVC's queue."""
+    for copy in (root(), *(path for pattern in COPIES for path in sorted(root().glob(pattern)))):
+        live = copy / STATE / "live"
+        for path in sorted(live.glob("*/*/*.jsonl")):
+            yield Work(path.relative_to(live).with_suffix("").as_posix(), copy.relative_to(root()).as_posix())
+
+
+def work_of(tags: Mapping[str, str]) -> Work:
+    """The work that a run's tags name."""
+    *copy, experiment, stage, instance = tags[WORK_TAG].split("/")[1:]
+    return Work(f"{experiment}/{stage}/{instance}", "/".join(copy) or ".")
 
 
 def host() -> str:
@@ -20,29 +71,13 @@ def host() -> str:
 
 def workspace() -> str:
     """A random name of this working copy; other copies, here or elsewhere, have others."""
-    path = STATE / "workspace"
+    path = root() / STATE / "workspace"
     with locked(path.with_suffix(".lock")):
         if not path.exists():
             write_atomic(path, uuid.uuid4().hex[:12])
         return path.read_text("utf-8")
 
 
-def tags(live: Path) -> dict[str, str]:
-    """Of a run whose training writes the file `live`, `.state/live/<experiment>/<stage>/<instance>.jsonl`."""
-    work = live.with_suffix("").parts[-3:]
-    return {HOST_TAG: host(), WORK_TAG: "/".join((workspace(), *work))}
-
-
-def is_elsewhere(tags: dict[str, str]) -> bool:
+def is_elsewhere(tags: Mapping[str, str]) -> bool:
     """Whether a run with these tags belongs to another working copy."""
     return tags.get(WORK_TAG, "").partition("/")[0] not in ("", workspace())
-
-
-def is_worked_on(work: str) -> bool:
-    """Whether a process of this working copy holds the lock of `<experiment>/<stage>/<instance>`."""
-    return is_held(STATE / "locks" / f"{work}.lock")
-
-
-def live_file(work: str) -> Path:
-    """What the training of `<experiment>/<stage>/<instance>` writes."""
-    return STATE / "live" / f"{work}.jsonl"

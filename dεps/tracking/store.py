@@ -8,26 +8,33 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 from google.protobuf.json_format import ParseError
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from dεps.core.console import say
-from dεps.tracking.changes import dvc_experiment
+from dεps.tracking.address import local_uri, patience, root, tracking_uri
+from dεps.tracking.changes import EXPERIMENT_TAG
 from dεps.tracking.moved import ARTIFACTS, mend
-from dεps.workspace.address import local_uri, root, tracking_uri
 from dεps.workspace.identity import RunIdentity
-from dεps.workspace.locks import locked
+from dεps.workspace.live import Origin, Training
+from dεps.workspace.locks import attempt, locked
+from dεps.workspace.stage import STATE
 
 IDENTITY_TAG = "deps.identity"
+#: what a store that cannot be used raises
+FAILURES = (MlflowException, OSError, SQLAlchemyError)
+T = TypeVar("T")
 BATCH = 900  # MLflow takes at most 1,000 metrics a call
 SLOWEST = 2**20  # bytes a second of an upload
 LARGEST = 1.7976931348623157e308  # what MLflow stores for infinity
@@ -102,10 +109,10 @@ class Store:
         for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
             logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri or tracking_uri()
-        watch = watch or Watch(math.inf)
+        self.watch = watch = watch or Watch(math.inf)
         if self.uri.startswith("sqlite:"):
             # Several processes that meet an empty database at once break it for good.
-            with locked(root() / ".state" / "mlflow.lock"):
+            with locked(root() / STATE / "mlflow.lock"):
                 self.client = _Client(MlflowClient(self.uri), watch)
                 self.client.search_experiments(max_results=1)
                 if self.uri == local_uri() and (mended := mend(root())):
@@ -141,12 +148,13 @@ class Store:
         )
         return next((run for run in runs if not unless(run)), None)
 
-    def create(self, identity: RunIdentity, commit: str, start_time: int | None = None) -> Run:
+    def create(self, identity: RunIdentity, origin: Origin, tags: Mapping[str, str] | None = None) -> Run:
         """A new run with its parameters and tags."""
-        tags = {**identity.tags, "git_commit": commit, IDENTITY_TAG: identity.digest, "mlflow.source.name": "dεps"}
-        tags |= dvc_experiment()
+        own = {**identity.tags, **(tags or {}), "git_commit": origin.git_commit, IDENTITY_TAG: identity.digest}
+        own |= {"mlflow.source.name": "dεps"}
+        own |= {EXPERIMENT_TAG: origin.dvc_experiment} if origin.dvc_experiment else {}
         run = self.client.create_run(
-            self.experiment_id(identity.experiment), start_time=start_time, tags=tags, run_name=identity.name
+            self.experiment_id(identity.experiment), start_time=origin.started, tags=own, run_name=identity.name
         )
         self.complete(run, identity)
         return run
@@ -168,6 +176,60 @@ class Store:
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
         if tags:
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+class BusyError(TimeoutError):
+    """Another process of this working copy is writing to the store."""
+
+
+class Session:
+    """Work with a store that may fall silent.
+
+    A server's calls have timeouts of their own, which one that answers drop by drop escapes; so do name look-ups and
+    stores that are no servers. Therefore work is done in a thread that is left alone when a call takes too long.
+    Processes of one working copy take turns, so that no two make the same run.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.store: Store | None = None
+
+    def do(self, work: Callable[[Store], T], turn: float) -> T:
+        """What `work` returns, or raises; it gets its turn within so many seconds.
+
+        Raises one of `FAILURES` where the store cannot be used, falls silent, or is not free in time.
+        """
+        with attempt(root() / STATE / "mlflow-turn.lock", turn) as free:
+            if not free:
+                raise BusyError("another process is writing to it")
+            return self._watched(work)
+
+    def _watched(self, work: Callable[[Store], T]) -> T:
+        store, outcome = self.store, list[tuple[Store, T] | Exception]()
+        watch = store.watch if store else Watch(patience(self.uri))
+
+        def run() -> None:
+            try:
+                used = store or Store(self.uri, watch)
+                outcome.append((used, work(used)))
+            except Exception as error:
+                outcome.append(error)
+
+        thread = Thread(target=run, daemon=True)
+        thread.start()
+        while thread.is_alive() and time.monotonic() < watch.deadline:
+            thread.join(0.1)
+        done = outcome[0] if outcome else TimeoutError(f"no answer in {watch.seconds:.0f} s")
+        if isinstance(done, Exception):
+            watch.given_up, self.store = True, None
+            raise done
+        self.store = done[0]
+        return done[1]
+
+
+def training_metrics(training: Training) -> list[Metric]:
+    """All epochs' numbers."""
+    return [metric for time, record in training.epochs for metric in record_metrics(record, time)]
 
 
 def record_metrics(record: dict[str, Any], time: int) -> list[Metric]:

@@ -22,7 +22,8 @@ from dεps.tracking.describe import describe_run
 from dεps.tracking.notes import study_note, trial_note
 from dεps.tracking.store import Store, record_metrics
 from dεps.tuning.identity import STAGE, study_digest
-from dεps.workspace.identity import RunIdentity, digest, flatten, git_commit, run_identity
+from dεps.workspace.identity import RunIdentity, digest, flatten, run_identity
+from dεps.workspace.live import Origin
 from dεps.workspace.outputs import BEST, STUDY, SUMMARY, TRIAL_CURVES, TRIALS
 
 METHOD = "deps"
@@ -98,7 +99,7 @@ def _sync_parent(params: dict[str, Any], store: Store, identity: RunIdentity, fo
     if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
         return run.info.run_id, describe_run(store, run, note)
     time = _time(folder)
-    run = run or store.create(identity, git_commit(), time)
+    run = run or store.create(identity, Origin.here(time))
     describe_run(store, run, note)
     run_id = run.info.run_id
     store.complete(run, identity)
@@ -128,7 +129,7 @@ def _sync_trial(
         store.client.delete_run(run.info.run_id)  # another study under the same parameters: the code has changed
     time = _time(folder)
     tags = {**identity.tags, "mlflow.parentRunId": parent}
-    run = store.create(replace(identity, tags=tags), git_commit(), time)
+    run = store.create(replace(identity, tags=tags), Origin.here(time))
     describe_run(store, run, note)
     run_id = run.info.run_id
     metrics = [metric for record in curve for metric in record_metrics(record, time)]

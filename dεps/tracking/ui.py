@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
@@ -14,10 +15,10 @@ from dεps.core.console import say
 from dεps.core.errors import UserError
 from dεps.core.params import read_params
 from dεps.data.manifest import read_manifest
+from dεps.tracking.address import masked, reason, tracking_uri
 from dεps.tracking.store import MlflowException, Store
 from dεps.tracking.sync import TRAIN, instances
 from dεps.tracking.views import charts_link, compare_link, table_link
-from dεps.workspace.address import masked, reason, tracking_uri
 from dεps.workspace.identity import run_identity
 
 
@@ -86,7 +87,9 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _become_server(host: str, port: int, uri: str) -> NoReturn:
-    """Replace this process by `mlflow ui`: Ctrl-C is the server's from here on."""
+    """Replace this process by `mlflow ui`, beside one that follows trainings: Ctrl-C is theirs from here on."""
+    follower = [sys.executable, "-m", "dεps.tracking.follow", str(os.getpid())]
+    subprocess.Popen(follower, stdin=subprocess.DEVNULL)
     # By the environment: an address with a password must not show in a list of processes.
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

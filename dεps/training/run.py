@@ -1,4 +1,4 @@
-"""Running a `Trainer` inside a stage: resume checkpoints, the live file, progress, and what training leaves.
+"""Running a `Trainer` inside a stage: resume checkpoints, a listener, progress, and what training leaves.
 
 Files: `supernet.safetensors`, `history.jsonl` (one record an epoch), `curves.csv` (the same as a table, for
 `dvc plots`), `summary.json` (the last values, for `dvc metrics`).
@@ -7,13 +7,12 @@ Files: `supernet.safetensors`, `history.jsonl` (one record an epoch), `curves.cs
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
@@ -29,7 +28,6 @@ from dεps.training.loop import Record, Trainer
 from dεps.training.snapshot import load_snapshot, write_snapshot
 from dεps.workspace.decides import values
 from dεps.workspace.identity import FULL_MODEL, run_identity, training_facts
-from dεps.workspace.live import LiveRun
 from dεps.workspace.outputs import CURVES, HISTORY, SUMMARY, SUPERNET
 from dεps.workspace.resume import Checkpoints, work_folder
 from dεps.workspace.stage import Context, leads
@@ -38,13 +36,28 @@ from dεps.workspace.stage import Context, leads
 ATTEMPTS = 3
 
 
-def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Collection[int] = ()) -> None:
+class Listener(Protocol):
+    """Is told of each epoch when it ends."""
+
+    def start(self, history: Sequence[Record]) -> None:
+        """Begin, after the epochs that the training already has."""
+
+    def log(self, record: Record) -> None:
+        """One more epoch has ended."""
+
+    def finish(self) -> None:
+        """The results are written."""
+
+
+def train(
+    context: Context, method: str, trainer: Trainer, out: Path, listener: Listener, keep: Collection[int] = ()
+) -> None:
     """Train to the end and write the results to `out`.
 
     The state is saved now and then (section `checkpoint` of params) below `.state/resume`; a later process with the
     same parameters, data and code goes on from it, at the exact step. States at the end of the epochs in `keep` are
     written to `out/trunk/epoch-<n>.safetensors`; one that is lost or damaged until then is trained again. Of several
-    processes (`dεps.evaluation.parallel`) only the first writes.
+    processes (`dεps.evaluation.parallel`) only the first writes, and has its `listener` told of each epoch.
     """
     trainer.label = context.label
     identity = run_identity(context.params, context.experiment, method, trainer.seed, trainer.data.manifest)
@@ -52,16 +65,18 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     folder = context.state("resume") / key
     if leads():
         work_folder(folder.parent, key, context.label)
-    saver, live = Saver(context, trainer, folder, keep), None
-    if leads():
-        live = LiveRun(context.state("live", ".jsonl"), identity, os.environ.get("DEPS_TRACKING") != "off")
+    saver = Saver(context, trainer, folder, keep)
     for attempt in range(ATTEMPTS):
         if attempt:
             trainer = saver.trainer = trainer.anew()
         parallel.wait()  # for what the first process makes of an interrupted run's state
         resume(saver)
         parallel.wait()
-        _train(saver, live)
+        if leads():
+            _train(saver, listener)
+        else:
+            for _ in trainer.run():
+                pass
         whole = not leads() or saver.publish(out / "trunk")
         if not parallel.total(int(not whole), trainer.part):
             break
@@ -70,31 +85,27 @@ def train(context: Context, method: str, trainer: Trainer, out: Path, keep: Coll
     else:
         raise UserError(f"{folder} loses what is written there; see to its disk, and run the stage again")
     parallel.leave()
-    if live is None:
+    if not leads():
         return
     out.mkdir(parents=True, exist_ok=True)
     facts = training_facts(context.params, context.experiment, method, trainer.seed, trainer.data.manifest)
     save_supernet(trainer.net, out / SUPERNET, trainer.method.space, facts)
     _write_history(trainer.history, out)
-    live.finish()
+    listener.finish()
 
 
-def _train(saver: Saver, live: LiveRun | None) -> None:
-    """To the end, from where the trainer is; of several processes, the first has a `live` file and saves states."""
+def _train(saver: Saver, listener: Listener) -> None:
+    """Train to the end, from where the trainer is, saving states on the way."""
     trainer = saver.trainer
-    if live is None:
-        for _ in trainer.run():
-            pass
-        return
-    if not live.file:
-        live.start(trainer.history)
+    if saver.told is None:
+        listener.start(trainer.history)
         saver.told = len(trainer.history)
     with ProgressBar(saver.label, trainer.total_steps, trainer.step) as bar:
         trainer.on_step = saver.after_step(bar.advance)
         for record in trainer.run():
             saver.after_epoch()
             if len(trainer.history) > saver.told:  # not of an epoch that is trained again
-                live.log(record)
+                listener.log(record)
                 saver.told = len(trainer.history)
             bar.note(f"{saver.label}: {describe(record, trainer)}")
 
@@ -115,8 +126,8 @@ class Saver:
         self.origin = origin(context.params, context.experiment, trainer) if keep else ""
         #: by number: an epoch's last step has two states, without its record and with it
         self.keep = {2 * epoch * trainer.steps_per_epoch + 1: epoch for epoch in keep}
-        #: epochs in the live file
-        self.told = 0
+        #: epochs that the listener knows of; None before it has been told to start
+        self.told: int | None = None
 
     def after_step(self, then: Callable[[], None]) -> Callable[[], None]:
         """What the trainer shall do after each step: save when it is time, and `then`."""

@@ -1,130 +1,126 @@
-"""A running training as a file that others can follow.
+"""A training as others can watch it: a file that it writes while it runs.
 
-Training itself never talks to MLflow: it appends records to `.state/live/…jsonl` and, when it has gone on for two
-minutes, starts a separate process (`dεps.tracking.follow`) that passes them on. A dead or slow tracking server can
-therefore neither stop nor slow it. The file also keeps the wall-clock of each record, for `deps track`, which does all
-of it for shorter trainings: on a few cores, MLflow's start takes seconds from whatever computes beside it.
+`.state/live/<experiment>/<stage>/<instance>.jsonl` has whose training it is in its first line, one line an epoch, and
+a last line at the end. The epochs are those of `history.jsonl`, which is there only when the training is over; the live
+file also knows when each ended. A training does nothing else for its watchers, so none can stop it or slow it down.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import subprocess
-import sys
+import socket
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from threading import Timer
 from typing import IO, Any
 
-from dεps.core.console import warn
-from dεps.core.errors import UserError
-from dεps.workspace.address import patience, tracking_uri
-from dεps.workspace.identity import RunIdentity, git_commit
+from dεps.workspace.identity import RunIdentity, git_commit, run_identity
+from dεps.workspace.stage import Context
 
-#: what a follower that has warned writes to its standard output
-WARNED = b"warned"
-#: seconds before a training is followed, and what sets others
-FOLLOW_AFTER, FOLLOW_AFTER_VARIABLE = 120.0, "DEPS_FOLLOW_AFTER"
+#: one epoch's numbers
+Record = dict[str, Any]
 
 
-def follow_after() -> float:
-    """Seconds before a training is followed: `DEPS_FOLLOW_AFTER`, or two minutes. Raises `UserError`."""
-    text = os.environ.get(FOLLOW_AFTER_VARIABLE) or str(FOLLOW_AFTER)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= 86_400:
-        raise UserError(f"{FOLLOW_AFTER_VARIABLE} is {text!r}; expected seconds, 0 to 86400")
-    return seconds
+@dataclass(frozen=True)
+class Origin:
+    """When, where and with which code a training began."""
+
+    #: milliseconds since 1970
+    started: int
+    host: str
+    git_commit: str
+    #: name of the DVC experiment that it is part of, or empty
+    dvc_experiment: str
+
+    @classmethod
+    def here(cls, started: int) -> Origin:
+        """Of a training in this process's place."""
+        return cls(started, socket.gethostname(), git_commit(), os.environ.get("DVC_EXP_NAME", ""))
 
 
-def read_live(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
-    """Header, entries `{"time": ms, "record": …}`, and whether the end is marked; empty where there is no file."""
+@dataclass(frozen=True)
+class Training:
+    """What is known of a training."""
+
+    identity: RunIdentity
+    origin: Origin
+    #: when each epoch ended, in milliseconds since 1970, and its numbers
+    epochs: tuple[tuple[int, Record], ...]
+    #: whether it has come to its end
+    ended: bool
+
+    def times(self) -> dict[str, int]:
+        """When each epoch ended, by its numbers as JSON."""
+        return {json.dumps(record): time for time, record in self.epochs}
+
+
+def read_live(path: Path) -> Training | None:
+    """What a live file says; None where there is none, or its first line is damaged."""
     try:
         lines = [parsed for line in path.read_text("utf-8", "replace").splitlines() if (parsed := _parse(line))]
-    except OSError:
-        return {}, [], False
-    header = lines[0] if lines and "digest" in lines[0] else {}
-    entries = [line for line in lines if isinstance(line.get("record"), dict) and isinstance(line.get("time"), int)]
-    return header, entries, any("end" in line for line in lines)
+        identity, origin = RunIdentity(**lines[0]["identity"]), Origin(**lines[0]["origin"])
+    except (OSError, IndexError, KeyError, TypeError):
+        return None
+    pairs = [(line.get("time"), line.get("record")) for line in lines]
+    epochs = tuple((time, record) for time, record in pairs if isinstance(time, int) and isinstance(record, dict))
+    return Training(identity, origin, epochs, any("end" in line for line in lines))
 
 
 def _parse(line: str) -> dict[str, Any] | None:
     try:
         parsed = json.loads(line)
     except (ValueError, RecursionError):
-        return None  # its writer is at it
+        return None  # it is being written
     return parsed if isinstance(parsed, dict) else None
 
 
-class LiveRun:
-    """Writes the file of one training and looks after its follower.
+class LiveFile:
+    """Listens to a training and writes its live file.
 
     Args:
         path: the file.
-        identity: whose records they are.
-        follow: start a process that logs them to MLflow while they come.
-
-    Raises:
-        UserError: where `DEPS_FOLLOW_AFTER` is no number of seconds.
+        identity: whose training it is.
     """
 
-    def __init__(self, path: Path, identity: RunIdentity, follow: bool = True) -> None:
-        self.path, self.identity, self.follow = path, identity, follow
+    def __init__(self, path: Path, identity: RunIdentity) -> None:
+        self.path, self.identity = path, identity
         self.file: IO[str] | None = None
-        self.process: subprocess.Popen | None = None
-        self.timer = Timer(follow_after(), self._follow)
-        self.timer.daemon = True
 
-    def start(self, history: list[dict[str, Any]]) -> None:
-        """Begin, with the records that a resumed or branched run already has; known ones keep their time."""
-        header, entries, _ = read_live(self.path)
-        same = header.get("digest") == self.identity.digest
-        times = {json.dumps(entry["record"]): entry["time"] for entry in entries} if same else {}
+    @classmethod
+    def of(cls, context: Context, method: str, manifest: Mapping[str, Any]) -> LiveFile:
+        """The live file of the training that `context` names; `manifest` is that of its data."""
+        identity = run_identity(context.params, context.experiment, method, context.seed or 0, manifest)
+        return cls(context.state("live", ".jsonl"), identity)
+
+    def start(self, history: Sequence[Record]) -> None:
+        """Begin, with the epochs that a resumed or branched training already has; known ones keep their times."""
+        before, now = read_live(self.path), _now()
+        if before is not None and before.identity.digest != self.identity.digest:
+            before = None
+        times, origin = before.times() if before else {}, Origin.here(now)
+        if before and history and not before.ended:  # it was interrupted, and goes on
+            origin = replace(origin, started=before.origin.started)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = self.path.open("w", encoding="utf-8")
-        self._write({**self.identity.to_json(), "git_commit": git_commit()})
+        self._write({"identity": self.identity.to_json(), "origin": asdict(origin)})
         for record in history:
-            self._write({"time": times.get(json.dumps(record), _now()), "record": record})
-        if self.follow and self.timer.interval:
-            self.timer.start()
-        elif self.follow:
-            self._follow()
+            self._write({"time": times.get(json.dumps(record), now), "record": record})
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Append one record."""
+    def log(self, record: Record) -> None:
+        """Append one epoch."""
         self._write({"time": _now(), "record": record})
 
     def finish(self) -> None:
-        """Mark the end and give the follower a moment to pass on what is left."""
+        """Mark the end."""
         self._write({"end": "FINISHED"})
-        self.file.close()
-        self.timer.cancel()
-        if self.timer.ident:
-            self.timer.join()  # it may be starting the process
-        if self.process:
-            self._await_follower()
-
-    def _follow(self) -> None:
-        command = [sys.executable, "-m", "dεps.tracking.follow", str(self.path), str(os.getpid())]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
-        )
-
-    def _await_follower(self) -> None:
-        """Wait as long as the store may keep anyone waiting; say so where it is not complete, unless it was said."""
-        try:
-            said, _ = self.process.communicate(timeout=patience(tracking_uri()))
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            said, _ = self.process.communicate()
-        if self.process.returncode and WARNED not in said:
-            warn("MLflow did not answer in time; 'deps track' completes its store")
+        if self.file:
+            self.file.close()
 
     def _write(self, line: dict[str, Any]) -> None:
+        if self.file is None:
+            raise ValueError("the training has not started")
         self.file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.file.flush()
 

@@ -157,7 +157,7 @@ def test_output_that_nobody_reads_is_no_error(project):
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DEPS_TRACKING": "off"}
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 STAGES = [

@@ -45,10 +45,8 @@ OVERRIDES = [
 class Clone:
     """A copy of the tracked files, as a repository of its own."""
 
-    def __init__(
-        self, folder: Path, quiet: bool = True, train_images: int = 24, overrides: Sequence[str] = OVERRIDES
-    ) -> None:
-        self.folder, self.quiet, self.train_images, self.overrides = folder, quiet, train_images, overrides
+    def __init__(self, folder: Path, train_images: int = 24, overrides: Sequence[str] = OVERRIDES) -> None:
+        self.folder, self.train_images, self.overrides = folder, train_images, overrides
         listed = self._run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
         for name in filter(None, listed.split("\0")):
             if (ROOT / name).exists() and not name.startswith(("reports/", "dvc.lock")):
@@ -64,7 +62,6 @@ class Clone:
         """Of commands in this copy."""
         bin_folder = Path(sys.executable).parent
         environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "DVC_ROOT")}
-        environment |= {"DEPS_TRACKING": "off" if self.quiet else "on"}
         # dvc exp run makes commits; do not depend on whoever runs the tests having told git a name.
         environment |= {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
         return environment | {"PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": str(self.folder)}

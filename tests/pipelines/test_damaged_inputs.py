@@ -158,7 +158,7 @@ def test_a_damaged_live_file_is_as_good_as_none(tmp_path):
     path = tmp_path / "live.jsonl"
     for content in (b"\xff\xfe\n5\n[]\n", b'"digest"\n{"record": 1}\n{"record": {}}\n', b"[" * 10_000, b"null\n" * 9):
         path.write_bytes(content)
-        assert read_live(path) == ({}, [], False)
+        assert read_live(path) is None
 
 
 # --- stages that read other stages -----------------------------------------------------------------------------

@@ -39,7 +39,6 @@ OVERRIDES = [
 @pytest.mark.slow
 def test_smallest_and_largest_are_the_same_archs_everywhere(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DEPS_TRACKING", "off")
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
     shutil.copytree(data.folder, "runs/quick/prepare")

@@ -17,9 +17,8 @@ TARGET = "search@quick-deps-0"
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Clone:
     """A copy in which everything has run once."""
-    clone = Clone(tmp_path_factory.mktemp("clone"), quiet=False)
+    clone = Clone(tmp_path_factory.mktemp("clone"))
     clone.output = clone.call("dvc", "repro")
-    clone.quiet = True
     return clone
 
 

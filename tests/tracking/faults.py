@@ -174,12 +174,11 @@ def mlflow_server(folder: Path):
         process.wait()
 
 
-#: stage `train` that waits after its first epoch for a file `go-<experiment>`, and says how long it waited for MLflow
+#: stage `train` that waits after its first epoch for a file `go-<experiment>`, and says whether it has MLflow
 SCRIPT = """
 import sys
 import time
 from pathlib import Path
-from dεps.training import run as runner
 from dεps.workspace.stage import run
 from pipelines import train
 
@@ -190,14 +189,19 @@ class Gated(train.Trainer):
             while record["epoch"] == 1 and not Path(f"go-{sys.argv[2]}").exists():
                 time.sleep(0.02)
 
-class Timed(runner.LiveRun):
-    def finish(self):
-        started = time.monotonic()
-        super().finish()
-        print(f"waited {time.monotonic() - started:.2f} s")
-
-train.Trainer, runner.LiveRun = Gated, Timed
+train.Trainer = Gated
 run("train", train.work, ("experiment", "method", "seed"))
+print("tracking:", sorted(name for name in sys.modules if name == "mlflow" or name.startswith("dεps.tracking")))
+"""
+
+
+#: `deps track --follow` that tries again soon
+FOLLOWER = """
+from dεps.core.process import begin, guarded
+begin()
+from dεps.tracking import follow
+follow.PAUSE = follow.LONGEST_REST = 1.0
+guarded(follow.follow)
 """
 
 
@@ -225,19 +229,32 @@ class Workspace:
         """Start the training of an experiment that has been added."""
         (self.folder / "gated.py").write_text(SCRIPT)
         environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        environment |= {"DEPS_FOLLOW_AFTER": "0"}
         command = [sys.executable, "gated.py", "--experiment", name, "--method", "deps", "--seed", "0"]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
         self.running.append(process)
         return process
 
+    @contextmanager
+    def follow(self, uri: str):
+        """A process that follows trainings of this folder, and the file of what it says; it ends with the block."""
+        said = self.folder / "follower.log"
+        environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
+        with said.open("w") as log:
+            command = [sys.executable, "-c", FOLLOWER]
+            process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+        try:
+            yield process, said
+        finally:
+            process.kill()
+            process.wait()
+
     def go(self, name: str) -> None:
         """Let the training go on after its first epoch."""
         (self.folder / f"go-{name}").touch()
 
     def close(self) -> None:
-        """End trainings that nobody has waited for; their followers see it."""
+        """End trainings that nobody has waited for."""
         for process in self.running:
             process.kill()
             process.communicate()

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from dεps.nets.supernet import Supernet
+from dεps.tracking.address import tracking_uri
 from dεps.tracking.moved import mend
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync, track
-from dεps.workspace.address import tracking_uri
 from tests.conftest import ROOT, default_params
 from tests.tracking.results import write_results
 from tests.tracking.test_registry import export

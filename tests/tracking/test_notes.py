@@ -39,6 +39,14 @@ def test_a_methods_note_says_what_it_is_and_shows_its_numbers():
     assert note.kind == "method"
 
 
+def test_a_variant_of_a_method_has_its_own_name_and_the_methods_description():
+    params = default_params()
+    methods = section(params, "experiments", "quick", "methods")
+    methods["early"] = methods["deps"] | {"shrink_start": 0.25}
+    text = note_of(params, "early").paragraphs[0]
+    assert text == "**early**, seed 0, on m with mbv3_micro: DεpS, delayed ε-shrinking (arXiv 2407.06167)."
+
+
 def test_only_what_is_known_of_the_commit_is_told():
     note = note_of(default_params())
     assert "git checkout" not in note.text("7", RUN, "unknown")
@@ -53,6 +61,8 @@ def test_notes_of_what_is_no_method():
         for method, stage in (("full_model", "full_model"), ("standalone-smallest", "standalone"))
     )
     assert (full.kind, alone.kind) == ("full model", "alone")
+    assert full.paragraphs[0].startswith("**full_model**, seed 0, ")
+    assert alone.paragraphs[0].startswith("**standalone-smallest**, seed 0, ")
     assert all("dvc repro reference@quick\n" in note.text("7", RUN, "unknown") for note in (full, alone))
     assert yaml.safe_load(alone.params)["standalone"] == ["smallest"]
 

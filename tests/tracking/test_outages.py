@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +13,10 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from dεps.cli.main import main as deps
-from dεps.tracking import place, sync
+from dεps.tracking import address, place, sync
+from dεps.tracking import store as store_module
 from dεps.tracking.store import Store
-from dεps.workspace import address
+from dεps.workspace.locks import exclusive
 from pipelines import track as stage
 from tests.tracking.faults import ANSWERS, PASSWORD, Proxy, Workspace, mlflow_server
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 #: differ from run to run
 #: a note names its experiment and run
-OWN = {"experiment", "deps.identity", "deps.work", "git_commit", "deps.part.note", "mlflow.note.content"}
+OWN = {"experiment", "deps.identity", "git_commit", "deps.part.note", "mlflow.note.content"}
 
 
 FAULTS = ["dead", "hang", "500", "403", "full"]
@@ -54,60 +54,33 @@ def folder(tmp_path_factory, data) -> Iterator[Workspace]:
 def workspace(folder, proxy, monkeypatch) -> Iterator[Workspace]:
     monkeypatch.chdir(folder.folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
-    for name in ("DVC_ROOT", "DEPS_TRACKING"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
     yield folder
     proxy.switch("forward")
 
 
 @pytest.fixture(scope="module")
-def trainings(folder, server) -> Iterator[Callable[[str], tuple[subprocess.Popen, Proxy, dict]]]:
-    """Gives the training of an experiment in FAULTS, its proxy and params; the next one is being started meanwhile."""
-    names = ["undisturbed", *FAULTS]
-    started = {}
-
-    def start(name: str) -> None:
-        if name not in started:
-            own = Proxy(server)
-            params = folder.add(name)
-            started[name] = folder.train(name, own.uri), own, params
-
-    def give(name: str) -> tuple[subprocess.Popen, Proxy, dict]:
-        for near in names[names.index(name) :][:2]:
-            start(near)
-        return started[name]
-
-    yield give
-    for _, own, _ in started.values():
-        own.switch("dead")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(folder, trainings) -> dict:
-    """What the store holds of a training while which nothing happened."""
-    process, own, params = trainings("undisturbed")
-    wait_for_first_record(own, "undisturbed")
+def undisturbed(folder, proxy) -> dict:
+    """What the store holds of a training while which nothing happened, and which nobody followed."""
+    params = folder.add("undisturbed")
     folder.go("undisturbed")
-    waited, _ = finish(process, warnings=0)
-    print(f"\nundisturbed: waited {waited} s for MLflow")
+    proxy.switch("forward")
+    finish(folder.train("undisturbed", proxy.uri))
+    assert proxy.seen == []
     with chdir(folder.folder):
-        assert sync.track(params, own.uri)
-    (run,) = content(own, "undisturbed")
+        assert sync.track(params, proxy.uri)
+    (run,) = content(proxy, "undisturbed")
     assert [step for step, _ in run["metrics"]["val/largest_top1"]] == [1, 2, 3]
     assert {"supernet/supernet.safetensors", "train/history.jsonl"} <= set(run["artifacts"])
     return run
 
 
-def finish(process: subprocess.Popen, warnings: int) -> tuple[float, str]:
-    """Seconds that a training waited for MLflow, and its warning."""
+def finish(process: subprocess.Popen) -> None:
+    """Wait for a training that has no trouble, and knows of no tracking."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
-    assert PASSWORD not in out + err
-    assert "Traceback" not in err
-    said = [line for line in err.splitlines() if not line.startswith("train ")]  # beside progress
-    assert [line.startswith("warning: MLflow") for line in said] == [True] * warnings, err
-    (line,) = [line for line in out.splitlines() if line.startswith("waited")]
-    return float(line.split()[1]), "".join(said)
+    assert out.splitlines()[-1] == "tracking: []"
+    assert [line for line in err.splitlines() if not line.startswith("train ")] == []  # beside progress
 
 
 def runs(proxy, experiment):
@@ -165,23 +138,70 @@ def track_twice(params, capsys, uri=None):
     assert PASSWORD not in captured.out + captured.err
 
 
+@pytest.fixture
+def follower(folder, proxy, undisturbed) -> Iterator[Callable[[], str]]:
+    """A process that follows all trainings; gives what it has said since it was last asked."""
+    with folder.follow(proxy.uri) as (process, path):
+        asked = [0]
+
+        def said() -> str:
+            assert process.poll() is None, path.read_text()
+            text = path.read_text()[asked[0] :]
+            asked[0] += len(text)
+            return text
+
+        yield said
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_training_outlives_the_server(workspace, trainings, undisturbed, fault, capsys):
-    process, own, params = trainings(fault)
-    first = wait_for_first_record(own, fault)
-    own.switch(fault)
+def test_a_training_outlives_the_server(workspace, proxy, follower, undisturbed, fault, capsys):
+    params = workspace.add(fault)
+    process = workspace.train(fault, proxy.uri)
+    first = wait_for_first_record(proxy, fault)
+    assert first.info.status == "RUNNING"
+    assert follower() == ""
+    proxy.switch(fault)
     workspace.go(fault)
-    waited, warning = finish(process, warnings=1)
-    assert "'deps track' completes its store" in warning
+    lines = []
+    until(lambda: lines.extend(follower().splitlines()) or lines)
+    assert len(proxy.seen) <= 2  # a call that fails is tried twice, and is the last
+    finish(process)
+    proxy.switch("forward")
+    until(lambda: status(proxy, fault) == "FINISHED")  # the follower has tried again
+    lines += follower().splitlines()
+    (warning,) = lines
+    assert warning.startswith("warning: MLflow is not followed (")
+    assert warning.endswith("); 'deps track' completes its store")
+    assert PASSWORD not in warning
     with capsys.disabled():
-        print(f"\n{fault}: waited {waited} s for MLflow; {warning}")
-    # The one call that fails, tried twice, is the last: what a run can lose is this and no more.
-    assert len(own.seen) <= 2
-    own.switch("forward")
-    track_twice(params, capsys, own.uri)
-    assert content(own, fault) == [undisturbed]
-    assert runs(own, fault)[1][0].info.run_id == first.info.run_id
+        print(f"\n{fault}: {warning}")
+    (run,) = runs(proxy, fault)[1]
+    assert (run.info.run_id, run.data.metrics["cost/train_tmacs"]) == (
+        first.info.run_id,
+        undisturbed["metrics"]["cost/train_tmacs"][-1][1],
+    )
+    track_twice(params, capsys)
+    assert content(proxy, fault) == [undisturbed]
+    assert runs(proxy, fault)[1][0].info.run_id == first.info.run_id
     assert not any(PASSWORD in path.read_text() for path in Path(".state").rglob("*.json*"))
+
+
+def test_a_store_that_is_written_to_keeps_a_follower_waiting_and_nobody_else(workspace, proxy, follower, undisturbed):
+    with exclusive(Path(".state/mlflow-turn.lock"), "writes"):
+        workspace.add("turns")
+        process = workspace.train("turns", proxy.uri)
+        workspace.go("turns")
+        finish(process)
+        assert runs(proxy, "turns")[1] == []
+        assert follower() == ""
 
 
 def test_what_a_run_can_lose_is_bounded():
@@ -225,14 +245,13 @@ def test_tracking_gives_up_after_the_first_failure_of_any_call(
     proxy.switch("forward")
     track_twice(params, capsys)
     (run,) = content(proxy, f"{kind}-{fault}")
-    assert {**run, "tags": None} == {**undisturbed, "tags": None}
-    assert run["tags"] == {key: text for key, text in undisturbed["tags"].items() if key != place.HOST_TAG}
+    assert run == undisturbed
 
 
 @pytest.mark.parametrize("fault", ["dead", "hang", "drip", *ANSWERS])
 def test_the_stage_warns_and_the_command_fails(workspace, proxy, undisturbed, fault, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setattr(sync, "patience", lambda uri: 2.5)
+    monkeypatch.setattr(store_module, "patience", lambda uri: 2.5)
     results(workspace, "given-up")
     proxy.switch(fault)
     stage.main()
@@ -247,31 +266,42 @@ def test_the_stage_warns_and_the_command_fails(workspace, proxy, undisturbed, fa
     assert len(set(proxy.seen)) == 1  # the first call, which is tried again until patience ends
 
 
-def test_a_killed_training_is_marked_and_taken_up_again(workspace, proxy, undisturbed, capsys):
+def test_a_killed_training_is_marked_and_taken_up_again(workspace, proxy, follower, undisturbed, capsys):
     params = workspace.add("killed")
     process = workspace.train("killed", proxy.uri)
     first = wait_for_first_record(proxy, "killed")
     assert sync.track(params)
     assert status(proxy, "killed") == "RUNNING"  # as it does
-    (follower,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(follower), signal.SIGKILL)
     process.kill()
     process.communicate()
-    assert status(proxy, "killed") == "RUNNING"
+    until(lambda: status(proxy, "killed") == "KILLED")
+    workspace.go("killed")
+    finish(workspace.train("killed", proxy.uri))
+    until(lambda: status(proxy, "killed") == "FINISHED")
+    (run,) = runs(proxy, "killed")[1]
+    assert run.info.run_id == first.info.run_id
+    track_twice(params, capsys)
+    assert content(proxy, "killed") == [undisturbed]
+    assert follower() == ""
+
+
+def test_what_a_killed_follower_leaves_is_mended(workspace, proxy, undisturbed, capsys):
+    """The store has the training as running, and nobody is there to say otherwise but `deps track`."""
+    params = workspace.add("alone")
+    with workspace.follow(proxy.uri):
+        process = workspace.train("alone", proxy.uri)
+        first = wait_for_first_record(proxy, "alone")
+    process.kill()
+    process.communicate()
+    assert status(proxy, "alone") == "RUNNING"
     store = Store()
-    for tag, text in {place.HOST_TAG: "elsewhere", place.WORK_TAG: "elsewhere/killed/train/deps-0"}.items():
+    for tag, text in {place.HOST_TAG: "elsewhere", place.WORK_TAG: "elsewhere/alone/train/deps-0"}.items():
         store.log(first.info.run_id, [], {tag: text})
         assert sync.sync(params, store) == (0, 0)
         store.log(first.info.run_id, [], {tag: first.data.tags[tag]})
     assert sync.sync(params, store) == (0, 1)
-    assert status(proxy, "killed") == "KILLED"
+    assert status(proxy, "alone") == "KILLED"
     assert sync.sync(params, store) == (0, 0)
-    workspace.go("killed")
-    finish(workspace.train("killed", proxy.uri), warnings=0)
-    (run,) = runs(proxy, "killed")[1]
-    assert (run.info.run_id, run.info.status) == (first.info.run_id, "FINISHED")
-    track_twice(params, capsys)
-    assert content(proxy, "killed") == [undisturbed]
 
 
 def status(proxy, experiment):

@@ -1,20 +1,22 @@
 import json
-import os
 import shutil
-import subprocess
-import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from dεps.core.files import write_json
+from dεps.core.files import read_json, write_json
+from dεps.tracking import place
+from dεps.tracking.place import Work
+from dεps.tracking.runs import pass_on
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync, track
 from dεps.workspace.identity import run_identity
-from dεps.workspace.live import LiveRun, read_live
-from tests.conftest import ROOT, default_params, made_up_manifest
+from dεps.workspace.live import LiveFile, read_live
+from dεps.workspace.locks import exclusive
+from tests.conftest import default_params, made_up_manifest
 
 RECORDS = [
     {
@@ -137,104 +139,235 @@ def test_an_unusable_store_is_a_warning(workspace, capsys, uri):
     assert "geheim" not in captured.out + captured.err
 
 
-def follow(path: Path, uri: str, parent: int | None = None) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "dεps.tracking.follow", str(path), str(parent or os.getpid())]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+WORK = Work("quick/train/deps-0")
 
 
-def test_followed_records_are_completed_without_duplicates(workspace):
-    manifest = json.loads(Path("runs/quick/prepare/manifest.json").read_text())
-    identity = run_identity(workspace, "quick", "deps", 0, manifest)
-    live = LiveRun(Path(".state/live/quick/train/deps-0.jsonl"), identity, follow=False)
-    live.start([])
-    live.log(RECORDS[0])
-    live.log(RECORDS[1])
-    live.finish()
-    uri = f"sqlite:///{Path('mlflow.db').resolve()}"
-    assert follow(live.path, uri).returncode == 0
-    store = Store(uri)
-    (run,) = runs(store).values()
-    assert run.data.metrics["val/largest_top1"] == 52.0
-    sync(workspace, store)
-    assert runs(store)["deps-0"].info.run_id == run.info.run_id
-    curve = store.client.get_metric_history(run.info.run_id, "val/largest_top1")
-    curve = sorted(curve, key=lambda point: point.step)
-    assert [point.value for point in curve] == [51.0, 52.0, 53.0]
-    _header, entries, ended = read_live(live.path)
-    assert ended
-    assert [point.timestamp for point in curve[:2]] == [entry["time"] for entry in entries]
-
-
-def test_a_follower_without_a_store_only_warns(workspace):
-    manifest = json.loads(Path("runs/quick/prepare/manifest.json").read_text())
-    live = LiveRun(Path("live.jsonl"), run_identity(workspace, "quick", "deps", 0, manifest), follow=False)
-    live.start([])
-    live.finish()
-    done = follow(live.path, "http://127.0.0.1:9")
-    assert done.returncode == 0
-    assert "warning: MLflow is not followed" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def followed(workspace, *records, ended=True):
-    """A store in which a follower has logged these records, the live file, and the run."""
-    manifest = json.loads(Path("runs/quick/prepare/manifest.json").read_text())
-    path = Path(".state/live/quick/train/deps-0.jsonl")
-    live = LiveRun(path, run_identity(workspace, "quick", "deps", 0, manifest), follow=False)
+def training(workspace, *records, ended=True):
+    """The live file of DεpS's training, after these epochs."""
+    identity = run_identity(workspace, "quick", "deps", 0, read_json(Path("runs/quick/prepare/manifest.json")))
+    live = LiveFile(WORK.live, identity)
     live.start([])
     for record in records:
         live.log(record)
     if ended:
         live.finish()
-    uri = f"sqlite:///{Path('mlflow.db').resolve()}"
-    parent = os.getpid() if ended else 1  # of which the follower is no child, so that it takes it for dead
-    done = follow(path, uri, parent)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    store = Store(uri)
-    return store, runs(store)["deps-0"]
+    return live
+
+
+@contextmanager
+def running():
+    """As while stage `train` is at it."""
+    with exclusive(Path(".state/locks/quick/train/deps-0.lock"), "runs this stage"):
+        yield
+
+
+def followed(workspace, store, *records):
+    """The run of a training that is followed until it has had these epochs, and then is killed."""
+    with running():
+        training(workspace, *records, ended=False)
+        pass_on(store, [WORK])
+    return runs(store)["deps-0"]
 
 
 def curve(store, run, key="val/largest_top1"):
     return sorted((point.step, point.value) for point in store.client.get_metric_history(run.info.run_id, key))
 
 
+CURVE = [(1, 51.0), (2, 52.0), (3, 53.0)]
+
+
+def content(store):
+    """All that the store holds of each run, but for its number and what names it."""
+    found = {}
+    for name, run in runs(store).items():
+        tags = {key: text.replace(run.info.run_id, "RUN") for key, text in run.data.tags.items()}
+        histories = {key: store.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
+        points = {
+            key: sorted((point.step, point.timestamp, point.value) for point in history)
+            for key, history in histories.items()
+        }
+        inputs = [i.dataset.to_dictionary() for i in run.inputs.dataset_inputs]
+        times = run.info.status, run.info.start_time, run.info.end_time
+        found[name] = tags, run.data.params, points, inputs, times, files(store, run)
+    return found
+
+
+def files(store, run, folder=None):
+    there = store.client.list_artifacts(run.info.run_id, folder)
+    return [path for file in there for path in (files(store, run, file.path) if file.is_dir else [file.path])]
+
+
+def test_what_was_followed_is_what_the_files_say(workspace):
+    """Followed, killed, followed again from another state, finished, tracked: as tracked from files alone."""
+    store = Store()
+    write_json(Path(".state/timing/quick/train/deps-0.json"), {"seconds": 7.5, "started": 1.0})
+    run = followed(workspace, store, RECORDS[0])
+    assert (run.info.status, curve(store, run)) == ("RUNNING", CURVE[:1])
+    assert pass_on(store, [WORK]) == 1
+    assert runs(store)["deps-0"].info.status == "KILLED"
+    with running():
+        live = LiveFile(WORK.live, read_live(WORK.live).identity)
+        live.start(RECORDS[:1])  # it goes on after the first epoch
+        live.log(RECORDS[1])
+        assert pass_on(store, [WORK]) == 1
+        live.log(RECORDS[2])
+        assert pass_on(store, [WORK]) == 1
+        assert pass_on(store, [WORK]) == 0
+        live.finish()
+    assert sync(workspace, store) == (2, 2)
+    assert runs(store)["deps-0"].info.run_id == run.info.run_id
+    assert sync(workspace, store) == (2, 0)
+    scratch = Store(f"sqlite:///{Path('scratch.db').resolve()}")
+    assert sync(workspace, scratch) == (2, 2)
+    assert scratch.experiment_id("quick") == store.experiment_id("quick")
+    assert content(scratch) == content(store)
+    live_times = [time for time, _ in read_live(WORK.live).epochs]
+    assert [time for _, time, _ in content(store)["deps-0"][2]["val/largest_top1"]] == live_times
+    assert {"deps.host", "deps.work"}.isdisjoint(runs(store)["deps-0"].data.tags)
+
+
+def test_a_running_training_says_where_it_is(workspace):
+    store = Store()
+    run = followed(workspace, store, RECORDS[0])
+    assert run.data.tags["deps.host"] == place.host()
+    assert run.data.tags["deps.work"] == f"{place.workspace()}/quick/train/deps-0"
+    assert run.data.tags["kind"] == "method"  # the saved view has it
+    assert place.work_of(run.data.tags) == WORK
+
+
+def test_tracking_passes_on_what_is_under_way(workspace):
+    store = Store()
+    shutil.rmtree("runs/quick/train")
+    with running():
+        live = training(workspace, RECORDS[0], ended=False)
+        assert sync(workspace, store) == (1, 2)
+        live.log(RECORDS[1])
+        assert sync(workspace, store) == (1, 1)
+    run = runs(store)["deps-0"]
+    assert (run.info.status, curve(store, run)) == ("RUNNING", CURVE[:2])
+    live.finish()
+    assert sync(workspace, store) == (1, 1)
+    run = runs(store)["deps-0"]
+    assert (run.info.status, run.info.end_time) == ("FINISHED", read_live(WORK.live).epochs[-1][0])
+
+
+def test_what_was_never_followed_is_not_begun_without_results(workspace):
+    store = Store()
+    shutil.rmtree("runs/quick/train")
+    for ended in (False, True):
+        training(workspace, RECORDS[0], ended=ended)
+        sync(workspace, store)
+        assert set(runs(store)) == {"full_model-0"}
+
+
+def test_a_training_in_a_copy_of_dvcs_queue_is_followed(workspace, monkeypatch):
+    copy = Path(".dvc/tmp/exps/tmpabc")
+    copy.mkdir(parents=True)
+    here, store = Path.cwd(), Store()
+    shutil.copytree("runs", copy / "runs")
+    monkeypatch.setenv("DVC_EXP_NAME", "tall-poem")
+    with monkeypatch.context() as patch:
+        patch.chdir(copy)
+        with running():
+            training(workspace, *RECORDS[:2], ended=False)
+            patch.setenv("DVC_ROOT", str(here))
+            (work,) = place.works()
+            assert pass_on(store, [work]) == 1
+    run = runs(store)["deps-0"]
+    assert (run.info.status, curve(store, run)) == ("RUNNING", CURVE[:2])
+    assert run.data.tags["dvc_experiment"] == "tall-poem"
+    assert work == place.work_of(run.data.tags) == Work("quick/train/deps-0", ".dvc/tmp/exps/tmpabc")
+    assert pass_on(store, place.works()) == 1
+    assert runs(store)["deps-0"].info.status == "KILLED"
+
+
 def test_points_are_not_repeated_at_other_times(workspace):
-    store, run = followed(workspace, *RECORDS[:2])
+    store = Store()
+    run = followed(workspace, store, *RECORDS[:2])
     shutil.rmtree(".state/live")
     sync(workspace, store)
-    (found,) = [found for name, found in runs(store).items() if name == "deps-0"]
-    assert found.info.run_id == run.info.run_id
-    assert curve(store, found) == [(1, 51.0), (2, 52.0), (3, 53.0)]
+    assert runs(store)["deps-0"].info.run_id == run.info.run_id
+    assert curve(store, run) == CURVE
 
 
 def test_a_run_of_a_killed_training_is_taken_up(workspace):
-    store, run = followed(workspace, *RECORDS[:2], ended=False)
-    assert run.info.status == "KILLED"
-    _, again = followed(workspace, *RECORDS)  # from the start, at other times
+    store = Store()
+    run = followed(workspace, store, *RECORDS[:2])
+    pass_on(store, [WORK])
+    with running():
+        training(workspace, *RECORDS)  # from the start, at other times
+        again = runs(store)["deps-0"]
+        assert (again.info.run_id, again.info.status) == (run.info.run_id, "KILLED")
+    again = followed(workspace, store, *RECORDS)
+    assert (again.info.run_id, again.info.status) == (run.info.run_id, "RUNNING")
+    assert curve(store, again) == CURVE
+
+
+def test_a_training_that_goes_on_and_ends_unseen_is_finished(workspace):
+    store = Store()
+    shutil.rmtree("runs/quick/train")
+    run = followed(workspace, store, RECORDS[0])
+    assert pass_on(store, [WORK]) == 1
+    killed = runs(store)["deps-0"]
+    assert killed.info.status == "KILLED"
+    assert killed.data.tags["deps.work"]
+    training(workspace, *RECORDS)
+    assert pass_on(store, [WORK]) == 1
+    again = runs(store)["deps-0"]
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
-    assert curve(store, again) == [(1, 51.0), (2, 52.0), (3, 53.0)]
+    assert curve(store, again) == CURVE
+    assert pass_on(store, [WORK]) == 0
 
 
 def test_a_killed_training_with_other_code_steps_aside(workspace):
-    changed = {**RECORDS[0], "val/largest_top1": 7.0}
-    _, run = followed(workspace, changed, ended=False)
-    store, again = followed(workspace, *RECORDS)
+    store = Store()
+    run = followed(workspace, store, {**RECORDS[0], "val/largest_top1": 7.0})
+    again = followed(workspace, store, *RECORDS)
     assert again.info.run_id != run.info.run_id
     assert runs(store, ViewType.DELETED_ONLY)["deps-0"].info.run_id == run.info.run_id
-    assert curve(store, again) == [(1, 51.0), (2, 52.0), (3, 53.0)]
+    assert curve(store, again) == CURVE
+
+
+def test_a_run_with_results_steps_aside_when_it_is_trained_again(workspace):
+    store = Store()
+    sync(workspace, store)
+    before = runs(store)["deps-0"]
+    again = followed(workspace, store, RECORDS[0])
+    assert again.info.run_id != before.info.run_id
+    assert (again.info.status, set(again.data.metrics)) == ("RUNNING", set(RECORDS[0]) - {"epoch", "step", "phase"})
+    assert sync(workspace, store) == (2, 1)
+    assert content(store)["deps-0"][2]["pareto/mean_top1"]
+
+
+def test_a_run_of_other_parameters_ends_when_its_work_is_another(workspace):
+    store = Store()
+    followed(workspace, store, RECORDS[0])
+    workspace["experiments"]["quick"]["train"]["epochs"] += 1
+    with running():
+        training(workspace, RECORDS[0], ended=False)
+        assert pass_on(store, [WORK]) == 2
+    found = store.client.search_runs([store.experiment_id("quick")])
+    assert [run.info.status for run in found] == ["RUNNING", "KILLED"]
 
 
 def test_a_run_that_another_machine_is_at_is_left_to_it(workspace):
-    store, run = followed(workspace, RECORDS[0], ended=False)
+    store = Store()
+    run = followed(workspace, store, RECORDS[0])
     store.log(run.info.run_id, [], {"deps.work": "0123456789ab/quick/train/deps-0"})
-    store.client.update_run(run.info.run_id, "RUNNING")
-    assert sync({**workspace, "methods": ["rss"]}, store)[0] == 1
+    assert sync(workspace, store)[0] == 2
     assert store.client.get_run(run.info.run_id).info.status == "RUNNING"
-    followed(workspace, *RECORDS)
     found = [found for found in store.client.search_runs([run.info.experiment_id]) if found.info.run_name == "deps-0"]
-    assert [found.info.status for found in found] == ["FINISHED", "RUNNING"]
-    assert found[1].info.run_id == run.info.run_id
+    assert sorted(found.info.status for found in found) == ["FINISHED", "RUNNING"]
+    assert curve(store, run) == CURVE[:1]
+
+
+def test_a_run_of_another_machine_in_the_same_folder_is_not_ended(workspace):
+    store = Store()
+    run = followed(workspace, store, RECORDS[0])
+    store.log(run.info.run_id, [], {"deps.host": "another"})
+    shutil.rmtree("runs/quick/train")
+    sync(workspace, store)
+    assert store.client.get_run(run.info.run_id).info.status == "RUNNING"
 
 
 def test_parameters_that_an_outage_swallowed_are_logged_again(workspace, monkeypatch):
@@ -252,7 +385,8 @@ def test_diverged_and_infinite_values_are_no_contradiction(workspace):
     path = Path("runs/quick/train/deps-0/history.jsonl")
     records = [{**RECORDS[0], "train/loss_full": float("nan"), "val/largest_top1": float("inf")}, *RECORDS[1:]]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    store, run = followed(workspace, *records[:2])
+    store = Store()
+    run = followed(workspace, store, *records[:2])
     sync(workspace, store)
     assert runs(store)["deps-0"].info.run_id == run.info.run_id
     assert sync(workspace, store) == (2, 0)

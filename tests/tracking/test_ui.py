@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 from urllib.parse import parse_qs
 
@@ -41,13 +42,15 @@ def test_a_busy_port_is_one_line(workspace):
 
 def test_the_server_gets_the_address_by_the_environment(workspace, monkeypatch, capsys):
     started = []
+    monkeypatch.setattr(ui.subprocess, "Popen", lambda command, **options: started.append((command, {})))
     monkeypatch.setattr(ui.os, "execve", lambda program, command, environment: started.append((command, environment)))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     monkeypatch.setattr(ui, "read_params", lambda: workspace)
     ui.serve("127.0.0.1", port)
-    ((command, environment),) = started
+    (follower, _), (command, environment) = started
+    assert follower[1:] == ["-m", "dεps.tracking.follow", str(os.getpid())]
     assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     assert environment["MLFLOW_BACKEND_STORE_URI"] == Store().uri
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"

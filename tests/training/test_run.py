@@ -33,7 +33,6 @@ def prepared(data, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     overrides = [*OVERRIDES, "checkpoint.seconds=0", *SMALL]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("DEPS_TRACKING", "off")
         compose_params(overrides, ROOT / "params", folder / "params.yaml")
         whole = files(trained())
         shutil.rmtree("runs/quick/full_model")
@@ -47,7 +46,6 @@ def undisturbed(prepared, tmp_path, monkeypatch) -> dict[str, bytes]:
     """A copy of the workspace as the working folder."""
     shutil.copytree(prepared[0], tmp_path / "w")
     monkeypatch.chdir(tmp_path / "w")
-    monkeypatch.setenv("DEPS_TRACKING", "off")
     return prepared[1]
 
 

@@ -38,7 +38,6 @@ def prepared(data, tmp_path_factory):
     shutil.copytree(data.folder, folder / "runs/quick/prepare")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("DEPS_TRACKING", "off")
         params = compose_params(OVERRIDES, ROOT / "params", folder / "params.yaml")
         stage(full_model, Context("full_model", "quick", None, 0, params))
     return folder
@@ -49,7 +48,6 @@ def workspace(prepared, tmp_path, monkeypatch):
     """A copy to write in."""
     shutil.copytree(prepared, tmp_path / "w")
     monkeypatch.chdir(tmp_path / "w")
-    monkeypatch.setenv("DEPS_TRACKING", "off")
     monkeypatch.delenv("DEPS_STUDY_STORAGE", raising=False)
     return yaml.safe_load(Path("params.yaml").read_text())
 

@@ -28,7 +28,7 @@ STEP = ["-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
 def environment() -> dict[str, str]:
     drop = ("MLFLOW_TRACKING_URI", "DEPS_STUDY_STORAGE", "DVC_ROOT")
     own = {key: value for key, value in os.environ.items() if key not in drop}
-    return own | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DEPS_TRACKING": "off"}
+    return own | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def stage(folder: Path, *command: str, before: str = "") -> subprocess.CompletedProcess[str]:

@@ -1,91 +1,105 @@
-import sys
+import json
+import socket
 import time
+from dataclasses import replace
 
 import pytest
 
-from dεps.core.errors import UserError
 from dεps.workspace import live as module
 from dεps.workspace.identity import run_identity
-from dεps.workspace.live import LiveRun, read_live
-from tests.conftest import default_params
+from dεps.workspace.live import LiveFile, read_live
+from dεps.workspace.stage import Context
+from tests.conftest import default_params, made_up_manifest
 
 PARAMS = default_params()
-IDENTITY = run_identity(PARAMS, "quick", "deps", 0, {"name": "m", "sha256": {}})
+IDENTITY = run_identity(PARAMS, "quick", "deps", 0, made_up_manifest())
 
 
-def test_a_resumed_run_keeps_the_times_of_known_records(tmp_path):
-    path = tmp_path / "live.jsonl"
-    first = LiveRun(path, IDENTITY, follow=False)
-    first.start([])
-    first.log({"epoch": 1})
-    first.log({"epoch": 2})
-    _, before, ended = read_live(path)
-    assert not ended
-    second = LiveRun(path, IDENTITY, follow=False)
-    second.start([{"epoch": 1}])
-    second.finish()
-    header, after, ended = read_live(path)
-    assert after == before[:1]
-    assert ended
-    assert header["digest"] == IDENTITY.digest
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch):
+    """Every look at the clock is a millisecond later."""
+    ticks = iter(range(1, 1000))
+    monkeypatch.setattr(module, "_now", lambda: next(ticks))
 
 
-def test_a_half_written_line_is_not_read(tmp_path):
-    path = tmp_path / "live.jsonl"
-    live = LiveRun(path, IDENTITY, follow=False)
+def test_a_file_says_what_its_training_has_done(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "tall-poem")
+    path = tmp_path / "new" / "live.jsonl"
+    live = LiveFile(path, IDENTITY)
+    live.start([{"epoch": 1, "val/x": 0.5}])
+    live.log({"epoch": 2, "val/x": float("nan"), "phase": "ε"})
+    seen = read_live(path)
+    assert seen.identity == IDENTITY
+    assert (seen.origin.started, seen.origin.host, seen.origin.dvc_experiment) == (1, socket.gethostname(), "tall-poem")
+    assert seen.origin.git_commit
+    assert (
+        json.dumps(seen.epochs)
+        == '[[1, {"epoch": 1, "val/x": 0.5}], [2, {"epoch": 2, "val/x": NaN, "phase": "\\u03b5"}]]'
+    )
+    assert not seen.ended
+    live.finish()
+    assert read_live(path).ended
+    assert read_live(path).epochs[0] == seen.epochs[0]
+
+
+def test_the_file_is_that_of_its_instance(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    live = LiveFile.of(Context("train", "quick", "deps", 0, PARAMS), "deps", made_up_manifest())
+    assert (live.path.as_posix(), live.identity) == (".state/live/quick/train/deps-0.jsonl", IDENTITY)
+
+
+def killed(path, *records, identity=IDENTITY):
+    live = LiveFile(path, identity)
     live.start([])
-    live.log({"epoch": 1})
+    for record in records:
+        live.log(record)
+    return read_live(path)
+
+
+def test_a_resumed_training_keeps_its_start_and_the_times_of_known_epochs(tmp_path):
+    path = tmp_path / "live.jsonl"
+    before = killed(path, {"epoch": 1}, {"epoch": 2})
+    again = LiveFile(path, IDENTITY)
+    again.start([{"epoch": 1}])
+    again.log({"epoch": 2})
+    again.finish()
+    after = read_live(path)
+    assert after.ended
+    assert after.origin == before.origin
+    assert after.epochs[0] == before.epochs[0]
+    assert after.epochs[1] > before.epochs[1]
+
+
+def test_a_training_that_begins_anew_has_a_new_start(tmp_path):
+    path = tmp_path / "live.jsonl"
+    before = killed(path, {"epoch": 1})
+    assert killed(path).origin.started > before.origin.started
+    killed(path, {"epoch": 1}, identity=replace(IDENTITY, digest="another"))
+    again = LiveFile(path, IDENTITY)
+    again.start([{"epoch": 1}])
+    after = read_live(path)
+    assert after.identity == IDENTITY
+    assert after.origin.started == after.epochs[0][0]
+
+
+@pytest.mark.parametrize("rest", ['{"time": 1, "rec', '{"time": 1}\n', '{"record": {"epoch": 9}}\n', "[1]\n5\nnull\n"])
+def test_lines_that_are_no_epochs_are_not_read(tmp_path, rest):
+    path = tmp_path / "live.jsonl"
+    killed(path, {"epoch": 1})
     with path.open("a") as file:
-        file.write('{"time": 1, "rec')
-    assert [entry["record"] for entry in read_live(path)[1]] == [{"epoch": 1}]
+        file.write(rest)
+    assert [record for _, record in read_live(path).epochs] == [{"epoch": 1}]
 
 
-def test_no_file_is_no_run(tmp_path):
-    assert read_live(tmp_path / "nothing.jsonl") == ({}, [], False)
+def test_no_file_is_no_training(tmp_path):
+    assert read_live(tmp_path / "nothing.jsonl") is None
+    assert read_live(tmp_path) is None
 
 
-@pytest.mark.parametrize(
-    ("follower", "warnings"),
-    [
-        ("print('done')", 0),
-        ("print('warned')", 0),  # as it has said itself
-        ("import os; os.kill(os.getpid(), 9)", 1),
-        ("import time; time.sleep(60)", 1),
-        ("import time; print('warned', flush=True); time.sleep(60)", 0),
-    ],
-)
-def test_a_follower_that_fails_is_one_warning_and_a_short_wait(tmp_path, monkeypatch, capfd, follower, warnings):
-    program = tmp_path / "python"
-    program.write_text(f"#!{sys.executable}\n{follower}\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(module.sys, "executable", str(program))
-    monkeypatch.setattr(module, "patience", lambda uri: 1.0)
-    monkeypatch.setenv("DEPS_FOLLOW_AFTER", "0")
-    live = LiveRun(tmp_path / "live.jsonl", IDENTITY)
+def test_listening_costs_no_time(tmp_path):
+    live = LiveFile(tmp_path / "live.jsonl", IDENTITY)
     live.start([])
-    live.finish()
-    assert live.process.returncode is not None
-    err = capfd.readouterr().err
-    assert err.count("warning: MLflow") == len(err.splitlines()) == warnings
-
-
-@pytest.mark.parametrize(("training", "followed"), [(0.0, False), (0.6, True)])
-def test_only_a_training_that_goes_on_is_followed(tmp_path, monkeypatch, training, followed):
-    program = tmp_path / "python"
-    program.write_text("#!/bin/sh\nexit 0\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(module.sys, "executable", str(program))
-    monkeypatch.setenv("DEPS_FOLLOW_AFTER", "0.3")
-    live = LiveRun(tmp_path / "live.jsonl", IDENTITY)
-    live.start([])
-    time.sleep(training)
-    live.finish()
-    assert (live.process is not None) == followed
-    assert not live.timer.is_alive()
-
-
-@pytest.mark.parametrize("text", ["soon", "-1", "nan", "1e9"])
-def test_seconds_that_are_none(tmp_path, monkeypatch, text):
-    monkeypatch.setenv("DEPS_FOLLOW_AFTER", text)
-    with pytest.raises(UserError, match=rf"^DEPS_FOLLOW_AFTER is '{text}'; expected seconds, 0 to 86400$"):
-        LiveRun(tmp_path / "live.jsonl", IDENTITY)
+    started = time.monotonic()
+    for epoch in range(200):
+        live.log({"epoch": epoch, "train/loss_full": 0.5})
+    assert time.monotonic() - started < 1, "2 ms on an idle machine"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dεps.workspace.address import masked, patience, reason
+from dεps.tracking.address import masked, patience, reason
 from tests.conftest import ROOT
 
 

@@ -1,0 +1,239 @@
+"""Trainings in MLflow: one run each, from what a training writes while it runs and from the results of its stages.
+
+This is the only code that writes such a run. A run is made of parts (training, evaluation, …). Each part's content
+hash is kept as a tag of the run; a part whose hash is there already is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
+
+from dεps.core.files import read_json, read_numbers, read_records
+from dεps.core.hashing import SHORT, sha256
+from dεps.data.manifest import read_manifest
+from dεps.tracking import place
+from dεps.tracking.changes import changed
+from dεps.tracking.describe import describe_run
+from dεps.tracking.notes import Note, kind_of, run_note
+from dεps.tracking.place import HOST_TAG, WORK_TAG, Work
+from dεps.tracking.store import IDENTITY_TAG, Store, contradict, missing, training_metrics
+from dεps.tracking.views import KIND
+from dεps.workspace.identity import FULL_MODEL, RunIdentity, run_identity, standalone_method
+from dεps.workspace.live import Origin, Training, read_live
+from dεps.workspace.outputs import HISTORY, METRICS, SUPERNET
+from dεps.workspace.stage import Context
+
+TRAIN = "train"
+#: of a run whose training has results: their hash
+TRAINED = f"deps.part.{TRAIN}"
+
+
+def put(store: Store, training: Training, content: str = "") -> tuple[Run, bool]:
+    """Bring a training's run up to what is known of it; returns the run, and whether anything was new.
+
+    Args:
+        store: where the run is, or is made.
+        training: what is known.
+        content: hash of the training's results, once it has any.
+
+    A run of the same identity with other numbers or other results steps aside: other code has made them. So does one
+    with results whose training is under way again.
+    """
+    identity, metrics = training.identity, training_metrics(training)
+    run = store.find(identity, lambda run: run.info.status == "RUNNING" and place.is_elsewhere(run.data.tags))
+    known = run.data.tags.get(TRAINED, "") if run else ""
+    points = store.points(run) if run and not known else {}
+    if run and (known != content if known else contradict(points, metrics)):
+        store.client.delete_run(run.info.run_id)
+        run, known, points = None, "", {}
+    new = run is None
+    run = run or store.create(identity, training.origin, {KIND: kind_of(identity)})
+    store.complete(run, identity)
+    if not known and (left := missing(points, metrics)):
+        store.log(run.info.run_id, left)
+        new = True
+    return run, new
+
+
+def pass_on(store: Store, works: Iterable[Work], experiments: Iterable[str] = ()) -> int:
+    """Bring up to date the runs of trainings that are under way; returns how many runs have changed.
+
+    Runs of these trainings' experiments, and of `experiments`, whose training was killed on this machine, or has ended
+    there, are marked so.
+    """
+    names, changed = dict.fromkeys(experiments), 0
+    for work in works:
+        training = read_live(work.live)
+        if training is None:
+            continue
+        names[training.identity.experiment] = None
+        if not training.ended and work.is_running:
+            run, new = put(store, training)
+            tags = work.tags(training)
+            if new or run.info.status != "RUNNING" or not tags.items() <= run.data.tags.items():
+                store.log(run.info.run_id, [], tags)
+                store.client.update_run(run.info.run_id, status="RUNNING")
+            changed += new
+    return changed + _end(store, names)
+
+
+def _end(store: Store, experiments: Iterable[str]) -> int:
+    """Mark runs that are of this working copy and machine as killed or finished; returns how many changed."""
+    found = (store.client.get_experiment_by_name(name) for name in experiments)
+    ids, ended = [experiment.experiment_id for experiment in found if experiment], 0
+    mine = f"tags.`{HOST_TAG}` = '{place.host()}' and tags.`{WORK_TAG}` LIKE '{place.workspace()}/%'"
+    for run in store.client.search_runs(ids, f"attributes.status != 'FINISHED' and {mine}") if ids else ():
+        work = place.work_of(run.data.tags)
+        training = read_live(work.live)
+        if training is not None and training.identity.digest != run.data.tags[IDENTITY_TAG]:
+            training = None  # of other parameters, which came later
+        if training and not training.ended and work.is_running:
+            continue
+        status = "FINISHED" if training and training.ended else "KILLED"
+        if run.info.status == status:
+            continue
+        if training and TRAINED not in run.data.tags:
+            run, _ = put(store, training)
+        _terminate(store, run, status, training)
+        ended += 1
+    return ended
+
+
+def _terminate(store: Store, run: Run, status: str, training: Training | None) -> None:
+    """Give a run its end; who was at it is no longer told where it has come to its own."""
+    last = training.epochs[-1][0] if training and training.epochs else run.info.start_time
+    store.client.set_terminated(run.info.run_id, status, end_time=max(last, run.info.start_time))
+    if status == "FINISHED":
+        _free(store, run)
+
+
+def _free(store: Store, run: Run) -> None:
+    for tag in (HOST_TAG, WORK_TAG):
+        if tag in run.data.tags:
+            store.client.delete_tag(run.info.run_id, tag)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stage's results as one MLflow run shows them: metrics from a JSON file, artifacts from a folder."""
+
+    name: str
+    metrics: Path | None
+    artifacts: tuple[Path, ...]
+
+    def hash(self) -> str:
+        """Of all content."""
+        paths = (*([self.metrics] if self.metrics else []), *self.artifacts)
+        named = (path.name.encode() + bytes.fromhex(sha256(path.read_bytes())) for path in paths)
+        return sha256(b"".join(named))[:SHORT]
+
+
+def sync_results(store: Store, context: Context) -> tuple[str, bool]:
+    """Bring one training's run up to its results and those of later stages: its id, and whether anything was new."""
+    manifest = read_manifest(context.data_folder())
+    identity = run_identity(context.params, context.experiment, _name(context), context.seed or 0, manifest)
+    training = _trained(context, identity)
+    parts = {part.name: (part, part.hash()) for part in _parts(context)}
+    run, _ = put(store, training, parts[TRAIN][1])
+    run_id = run.info.run_id
+    new = {name: part for name, part in parts.items() if run.data.tags.get(_tag(name)) != part[1]}
+    note = _note(context, identity, parts, training.epochs[-1][1])
+    described = describe_run(store, run, note, lambda: changed(identity))
+    if not new and run.info.status == "FINISHED":
+        _free(store, run)
+        return run_id, described
+    store.log(run_id, _durations(context))
+    for name, (part, content) in new.items():
+        if name == TRAIN:
+            _log_dataset(store, run_id, identity, manifest)
+        if part.metrics:
+            written = int(part.metrics.stat().st_mtime * 1000)
+            values = _numbers(read_json(part.metrics))
+            store.log(run_id, [Metric(key, value, written, 0) for key, value in values.items()])
+        for path in part.artifacts:
+            store.client.log_artifact(run_id, str(path), "supernet" if path.suffix == ".safetensors" else name)
+        store.log(run_id, [], {_tag(name): content})
+    _terminate(store, run, "FINISHED", training)
+    return run_id, True
+
+
+def _name(context: Context) -> str:
+    """The training's method, or what stands in its place."""
+    return context.method or (standalone_method(context.arch) if context.arch else FULL_MODEL)
+
+
+def _trained(context: Context, identity: RunIdentity) -> Training:
+    """A training by its results, with the times that its live file knows, or else those of the result file."""
+    history = context.folder(context.stage) / HISTORY
+    live, written = read_live(context.state("live", ".jsonl")), int(history.stat().st_mtime * 1000)
+    if live is None or live.identity.digest != identity.digest:
+        live = Training(identity, Origin.here(written), (), True)
+    times = live.times()
+    records = read_records(history, "epoch")
+    return replace(live, epochs=tuple((times.get(json.dumps(record), written), record) for record in records))
+
+
+def _stages(context: Context) -> tuple[str, ...]:
+    """The stages whose instances make up the run, training first."""
+    return (TRAIN, "evaluate", "predict", "search") if context.stage == TRAIN else (context.stage,)
+
+
+def _parts(context: Context) -> Iterator[Part]:
+    folder = context.folder(context.stage)
+    weights = folder / SUPERNET
+    yield Part(TRAIN, None, (folder / HISTORY, *([weights] if weights.exists() else [])))
+    metrics = context.folder("reference", f"{context.stage}/{context.instance}.json")
+    if metrics.exists():
+        yield Part("reference", metrics, ())
+    for stage in _stages(context)[1:]:
+        results = context.folder(stage)
+        if (results / METRICS).exists():
+            yield Part(stage, results / METRICS, tuple(sorted(results.glob("*.csv"))))
+    figures = Path("reports") / "experiments" / context.experiment
+    if images := tuple(sorted(figures.glob("*.png"))):
+        yield Part("figures", None, images)
+
+
+def _note(context: Context, identity: RunIdentity, parts: Mapping[str, tuple[Part, str]], last: dict[str, Any]) -> Note:
+    metrics = _numbers(last)
+    for part, _ in parts.values():
+        metrics |= _numbers(read_json(part.metrics)) if part.metrics else {}
+    figures = "figures" in parts and any(path.name == "pareto.png" for path in parts["figures"][0].artifacts)
+    return run_note(context.params, identity, _stages(context), metrics, figures)
+
+
+def _tag(part: str) -> str:
+    return f"deps.part.{part}"
+
+
+def _numbers(data: dict[str, Any]) -> dict[str, float]:
+    return {key: float(value) for key, value in data.items() if isinstance(value, int | float)}
+
+
+def _durations(context: Context) -> list[Metric]:
+    """Seconds of each stage of this run, from the notes that stages leave."""
+    metrics = []
+    for stage in _stages(context):
+        path = replace(context, stage=stage).state("timing", ".json")
+        if path.exists():
+            note = read_numbers(path, "seconds", "started")
+            metrics.append(Metric(f"time/{stage}_seconds", float(note["seconds"]), int(note["started"] * 1000), 0))
+    return metrics
+
+
+def _log_dataset(store: Store, run_id: str, identity: RunIdentity, manifest: dict[str, Any]) -> None:
+    dataset = Dataset(
+        name=identity.tags["dataset"],
+        digest=identity.tags["data_hash"],
+        source_type="local",
+        source=json.dumps({"source": manifest["source"]}),
+        schema=json.dumps({"classes": len(manifest["classes"]), "size": manifest["size"]}),
+        profile=json.dumps({"images": manifest["images"], "mean": manifest["mean"], "std": manifest["std"]}),
+    )
+    store.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
