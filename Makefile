@@ -32,9 +32,10 @@ crash-test: $(VENV)/ready ## kill a small experiment KILLS times at random momen
 bench: $(VENV)/ready ## compare speed and memory with plain ways of doing the same; writes reports/benchmarks.md
 	python -m benchmarks
 
-lint: $(VENV)/ready ## format and lint checks; environment and imports against what is declared
+lint: $(VENV)/ready ## format, lint and type checks; environment and imports against what is declared
 	ruff format --check .
 	ruff check .
+	pyright
 	python -m tests.tools.audit
 
 ui: $(VENV)/ready ## MLflow UI over the local store, on 127.0.0.1, and links to the comparison of methods

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,13 +61,14 @@ def check_names(names: Iterable[str], where: str, signs: str = "_-") -> None:
             raise UserError(f"{where} holds {name!r}; expected {expected}, beginning with a letter, digit or _")
 
 
-def section(params: dict[str, Any], *keys: str) -> dict[str, Any]:
+def section(params: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """The mapping at `keys`. Raises `UserError` naming the missing key and what there is instead."""
+    found: Any = params
     for depth, key in enumerate(keys, 1):
-        if not isinstance(params, dict) or key not in params:
-            there = ", ".join(map(str, params)) if isinstance(params, dict) else "nothing"
+        if not isinstance(found, dict) or key not in found:
+            there = ", ".join(map(str, found)) if isinstance(found, dict) else "nothing"
             raise UserError(f"params.yaml has no '{'.'.join(keys[:depth])}'; there is: {there}")
-        params = params[key]
-    if not isinstance(params, dict):
-        raise UserError(f"params.yaml: '{'.'.join(keys)}' is {shown(params)}; expected a mapping")
-    return params
+        found = found[key]
+    if not isinstance(found, dict):
+        raise UserError(f"params.yaml: '{'.'.join(keys)}' is {shown(found)}; expected a mapping")
+    return found

@@ -228,10 +228,10 @@ def _results(metrics: Mapping[str, float]) -> str:
     rows = ["| " + " | ".join(cells) + " |" for cells in ([one.heading for one in there], ["---:"] * len(there))]
     values = " | ".join(f"{metrics[one.key]:.{one.decimals}f}" for one in there)
     table = "\n".join([*rows, f"| {values} |"])
-    ends = [metrics.get(f"pareto/{size}_macs") for size in ("smallest", "largest")]
-    if None in ends:
+    keys = [f"pareto/{size}_macs" for size in ("smallest", "largest")]
+    if not all(key in metrics for key in keys):
         return table
-    smallest, largest = map(macs_text, ends)
+    smallest, largest = (macs_text(metrics[key]) for key in keys)
     return f"{table}\n\nOf the Pareto points on offer the smallest has {smallest} MACs, the largest {largest}."
 
 

@@ -85,8 +85,9 @@ def _exported(context: Context) -> list[_Model]:
 
 def _sync_registered(store: Store, models: list[_Model]) -> int:
     client, first = store.client, models[0]
-    runs = {model.context.seed: _run_id(store, model.context) for model in models}
-    models = [model for model in models if runs[model.context.seed]]  # else nothing says where they come from
+    found = {model.context.the_seed: _run_id(store, model.context) for model in models}
+    runs = {seed: run_id for seed, run_id in found.items() if run_id}
+    models = [model for model in models if model.context.seed in runs]  # else nothing says where they come from
     if not models:
         return 0
     registered = next(iter(client.search_registered_models(f"name = '{first.name}'")), None)
@@ -99,7 +100,7 @@ def _sync_registered(store: Store, models: list[_Model]) -> int:
     aliases, changed = registered.aliases if registered else {}, 0
     best: dict[str, tuple[float, str]] = {}
     for model in models:
-        run_id = runs[model.context.seed]
+        run_id = runs[model.context.the_seed]
         content = digest([model.facts, run_id])
         if content not in versions:
             versions[content], changed = _register(store, model, run_id, content), changed + 1
@@ -116,7 +117,7 @@ def _sync_registered(store: Store, models: list[_Model]) -> int:
 def _run_id(store: Store, context: Context) -> str | None:
     """The run that the models belong to."""
     manifest = read_manifest(context.data_folder())
-    run = store.find(run_identity(context.params, context.experiment, context.method, context.seed, manifest))
+    run = store.find(run_identity(context.params, context.experiment, context.the_method, context.the_seed, manifest))
     return run.info.run_id if run else None
 
 
@@ -153,17 +154,17 @@ def _register(store: Store, model: _Model, run_id: str, content: str) -> str:
 
 def _write(model: _Model, folder: Path, model_id: str, run_id: str) -> None:
     """A model in MLflow's form, with signature and input example."""
-    import mlflow.onnx  # seconds, which an unchanged store need not wait for
     import numpy as np
     import onnx
     import onnxruntime
+    from mlflow import onnx as flavour  # seconds, which an unchanged store need not wait for
     from mlflow.models import Model, ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
     card = model.card
     image = TensorSpec(np.dtype(np.float32), (-1, *card.shape))
     logits = TensorSpec(np.dtype(np.float32), (-1, len(card.classes)), "logits")
-    mlflow.onnx.save_model(
+    flavour.save_model(
         onnx.load(model.path),
         folder,
         mlflow_model=Model(artifact_path=model.budget, run_id=run_id, model_id=model_id),

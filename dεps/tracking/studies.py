@@ -75,7 +75,7 @@ def _trials(
     """Each trial: its row, its epochs, and its identity, which is its method's with the trial's options."""
     experiment = section(params, "experiments", study.experiment)
     base = experiment["tuning"]["base"]
-    for row in json.loads(trials.to_json(orient="records")):
+    for row in json.loads(str(trials.to_json(orient="records"))):
         number = row["trial"]
         method = {key: row.get(key, value) for key, value in base.items()}
         own = {**params, "experiments": {study.experiment: {**experiment, "methods": {METHOD: method}}}}

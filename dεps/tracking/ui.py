@@ -56,7 +56,7 @@ def comparison(params: dict[str, Any], store: Store) -> dict[str, dict[str, str]
         if context.stage != TRAIN or not (context.data_folder() / "manifest.json").exists():
             continue
         manifest = read_manifest(context.data_folder())
-        run = store.find(run_identity(params, context.experiment, context.method, context.seed, manifest))
+        run = store.find(run_identity(params, context.experiment, context.the_method, context.the_seed, manifest))
         if run:
             runs.setdefault(context.experiment, []).append(run.info.run_id)
     return {

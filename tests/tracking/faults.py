@@ -200,7 +200,7 @@ FOLLOWER = """
 from dεps.core.process import begin, guarded
 begin()
 from dεps.tracking import follow
-follow.PAUSE = follow.LONGEST_REST = 1.0
+follow.PAUSE = follow.LONGEST_PAUSE = follow.LONGEST_REST = 1.0
 guarded(follow.follow)
 """
 

@@ -120,12 +120,22 @@ def files(client, run_id, folder=None):
 
 
 def wait_for_first_record(proxy, experiment):
-    for _ in range(600):
-        _, found = runs(proxy, experiment)
-        if found and "train/loss_full" in found[0].data.metrics:
-            return found[0]
+    found = []
+
+    def there() -> bool:
+        found[:] = runs(proxy, experiment)[1]
+        return bool(found) and "train/loss_full" in found[0].data.metrics
+
+    until(there)
+    return found[0]
+
+
+def until(true: Callable[[], object], seconds: float = 180) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
         time.sleep(0.1)
-    raise AssertionError("no record in the store")
 
 
 def track_twice(params, capsys, uri=None):
@@ -151,14 +161,6 @@ def follower(folder, proxy, undisturbed) -> Iterator[Callable[[], str]]:
             return text
 
         yield said
-
-
-def until(true: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for something to become true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
