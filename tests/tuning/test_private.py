@@ -1,7 +1,9 @@
 """What the private parts of Optuna must do, whatever version is installed."""
 
 import optuna
+import pytest
 from optuna.distributions import FloatDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from dεps.tuning.private import contains, heartbeat, is_reported, resumed, storage_of
@@ -22,7 +24,8 @@ def test_a_running_trial_is_taken_up_again_with_its_values_and_kept_alive(tmp_pa
     assert not is_reported(study, second, 4)
     heartbeat(study, running)
     heartbeat(study, second)
-    optuna.storages.fail_stale_trials(study)
+    with pytest.warns(ExperimentalWarning):
+        optuna.storages.fail_stale_trials(study)
     study.tell(second, 1.0)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
 

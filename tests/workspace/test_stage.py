@@ -93,3 +93,14 @@ def test_two_processes_cannot_run_the_same_instance(workspace, capsys):
         f"error: {path} is held: process {os.getpid()} runs this stage; wait for it or end it\n"
     )
     call(lambda context, out: (out / "file").touch())  # free again
+
+
+def test_a_stage_without_a_seed_has_none_to_compute_with():
+    assert (Context("train", "quick", "deps", 3).the_seed, Context("train", "quick", "deps", 3).the_method) == (
+        3,
+        "deps",
+    )
+    assert Context("standalone", "quick", arch="smallest", seed=0).the_seed == 0
+    for name in ("seed", "method", "arch"):
+        with pytest.raises(TypeError, match=f"a stage without --{name} has no {name}"):
+            getattr(Context("report", "quick"), f"the_{name}")
