@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_equal_files_in_two_splits_are_an_error_unless_allowed(images, tmp_path,
     assert "1 image is in two splits" in message
     assert "dataset.duplicates" in message
     assert list(out.iterdir()) == []
-    config.duplicates = "allow"
+    config = replace(config, duplicates="allow")
     assert prepare(config, out)["shared_images"] == 1
 
 
@@ -109,7 +110,7 @@ def test_arrays_are_compared_too(tmp_path, monkeypatch):
     config = DatasetConfig("cifar10", "torchvision", 28, 1, "downloads", holdout=0.25)
     message = refusal(lambda: prepare(config, tmp_path), "'train/5' and 'test/6'")
     assert message.startswith("downloads: 1 image is")
-    config.duplicates = "allow"
+    config = replace(config, duplicates="allow")
     manifest = prepare(config, tmp_path)
     assert (manifest["shared_images"], manifest["images"]) == (1, {"train": 18, "validation": 6, "test": 7})
     assert np.array_equal(load_file(tmp_path / "test.safetensors")["images"], arrays["test"][0])
