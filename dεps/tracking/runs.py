@@ -34,13 +34,14 @@ TRAIN = "train"
 TRAINED = f"deps.part.{TRAIN}"
 
 
-def put(store: Store, training: Training, content: str = "") -> tuple[Run, bool]:
+def put(store: Store, training: Training, content: str = "", tags: Mapping[str, str] | None = None) -> tuple[Run, bool]:
     """Bring a training's run up to what is known of it; returns the run, and whether anything was new.
 
     Args:
         store: where the run is, or is made.
         training: what is known.
         content: hash of the training's results, once it has any.
+        tags: what the run shall have beside its own.
 
     A run of the same identity with other numbers or other results steps aside: other code has made them. So does one
     with results whose training is under way again.
@@ -53,7 +54,10 @@ def put(store: Store, training: Training, content: str = "") -> tuple[Run, bool]
         store.client.delete_run(run.info.run_id)
         run, known, points = None, "", {}
     new = run is None
-    run = run or store.create(identity, training.origin, {KIND: kind_of(identity)})
+    tags = tags or {}
+    run = run or store.create(identity, training.origin, {KIND: kind_of(identity), **tags})
+    if not tags.items() <= run.data.tags.items():
+        store.log(run.info.run_id, [], dict(tags))
     store.complete(run, identity)
     if not known and (left := missing(points, metrics)):
         store.log(run.info.run_id, left)
@@ -74,10 +78,8 @@ def pass_on(store: Store, works: Iterable[Work], experiments: Iterable[str] = ()
             continue
         names[training.identity.experiment] = None
         if not training.ended and work.is_running:
-            run, new = put(store, training)
-            tags = work.tags(training)
-            if new or run.info.status != "RUNNING" or not tags.items() <= run.data.tags.items():
-                store.log(run.info.run_id, [], tags)
+            run, new = put(store, training, tags=work.tags(training))
+            if run.info.status != "RUNNING":
                 store.client.update_run(run.info.run_id, status="RUNNING")
             changed += new
     return changed + _end(store, names)
