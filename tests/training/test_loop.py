@@ -472,29 +472,6 @@ def test_a_state_of_another_space_is_refused(micro, data):
         run.restore(state)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("epochs", 0),
-        ("batch_size", 1),
-        ("learning_rate", 0.0),
-        ("dropout", 1.0),
-        ("device", "tpu"),
-        ("warmup_epochs", 9),
-    ],
-)
-def test_impossible_values_are_refused(key, value):
-    from dεps.core.schema import structured
-
-    with pytest.raises(UserError, match=rf"train\.{key} is"):
-        structured(TrainConfig, {"epochs": 4, key: value}, "train")
-
-
-def test_a_batch_larger_than_the_data_is_refused(micro, data):
-    with pytest.raises(UserError, match=r"train\.batch_size is 500; expected at most the 192"):
-        trainer(micro, data, TrainConfig(batch_size=500))
-
-
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * 100])
 def test_damaged_checkpoints_are_refused(micro, data, tmp_path, damage):
     path = tmp_path / "state.safetensors"
@@ -569,8 +546,3 @@ def test_a_gpu_without_bf16_is_refused(micro, data, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     with pytest.raises(UserError, match=r"^train\.precision is 'bf16', which this GPU has not; set float32 or fp16$"):
         trainer(micro, data, TrainConfig(precision="bf16"))
-
-
-def test_compiling_needs_one_resolution(micro, data):
-    with pytest.raises(UserError, match=r"train\.compile is true"):
-        trainer(replace(micro, resolution=[24, 28]), data, replace(CONFIG, compile=True))
