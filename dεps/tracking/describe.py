@@ -10,7 +10,8 @@ from typing import Any
 from mlflow.entities import Run
 
 from dεps.data.manifest import prepared_folder, read_manifest
-from dεps.tracking.notes import NOTE_TAG, PARAMS_FOLDER, PART_TAG, Note, experiment_tags
+from dεps.tracking.notes import PARAMS_FOLDER, PART_TAG, Note, experiment_tags
+from dεps.tracking.private import NOTE_TAG
 from dεps.tracking.store import Store
 from dεps.tracking.views import KIND
 from dεps.workspace.identity import digest

@@ -11,18 +11,11 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from dεps.tracking.private import ADDRESSES
+
 #: folder of artifacts beside the database
 ARTIFACTS = "mlartifacts"
 DATABASE = "mlflow.db"
-#: what holds an address
-_COLUMNS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-    ("trace_tags", "value"),
-)
 
 
 def mend(root: Path) -> int:
@@ -57,7 +50,7 @@ def _path(address: str) -> Path:
 def _replace(database: sqlite3.Connection, old: str, root: Path) -> int:
     changed = 0
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    for table, column in _COLUMNS:
+    for table, column in ADDRESSES:
         # The experiment that MLflow makes itself has a path in the place of an address.
         for before, after in ((old, root.as_uri()), (str(_path(old)), str(root))):
             if table in tables:

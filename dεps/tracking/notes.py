@@ -14,22 +14,12 @@ import yaml
 from dεps.core.params import section
 from dεps.deploy.export.config import macs_text
 from dεps.tracking.changes import CHANGED_TAG
-from dεps.tracking.views import (
-    KIND,
-    METHOD_KIND,
-    RANKING,
-    VIEW_TAG,
-    charts_link,
-    image_link,
-    run_link,
-    table_link,
-    view_tag,
-)
+from dεps.tracking.private import NOTE_TAG, SIDE, SIDE_TAG, image_link, run_link
+from dεps.tracking.views import KIND, METHOD_KIND, RANKING, VIEW_TAG, charts_link, table_link, view_tag
 from dεps.tuning.verdict import verdict
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
 from dεps.workspace.outputs import FRONT, PARETO, POPULATION
 
-NOTE_TAG = "mlflow.note.content"
 #: digest of the note that is in the store: it is written anew only when it would be another one
 PART_TAG = "deps.part.note"
 #: a run's own params, as overrides for `deps params +from=`
@@ -169,7 +159,7 @@ def experiment_tags(
     return {
         NOTE_TAG: "\n\n".join(paragraphs),
         VIEW_TAG: view_tag(),
-        "mlflow.experimentKind": "custom_model_development",
+        SIDE_TAG: SIDE,
         "dataset": str(manifest["name"]),
         "space": str(space),
     }

@@ -22,6 +22,7 @@ from dεps.tracking.changes import changed
 from dεps.tracking.describe import describe_run
 from dεps.tracking.notes import Note, kind_of, run_note
 from dεps.tracking.place import HOST_TAG, WORK_TAG, Work
+from dεps.tracking.private import DATA_TAG
 from dεps.tracking.store import IDENTITY_TAG, Store, contradict, missing, training_metrics
 from dεps.tracking.views import KIND
 from dεps.workspace.identity import FULL_MODEL, RunIdentity, run_identity, standalone_method
@@ -238,4 +239,4 @@ def _log_dataset(store: Store, run_id: str, identity: RunIdentity, manifest: dic
         schema=json.dumps({"classes": len(manifest["classes"]), "size": manifest["size"]}),
         profile=json.dumps({"images": manifest["images"], "mean": manifest["mean"], "std": manifest["std"]}),
     )
-    store.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+    store.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag(DATA_TAG, "training")])])

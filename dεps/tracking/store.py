@@ -26,6 +26,7 @@ from dεps.core.console import say
 from dεps.tracking.address import local_uri, patience, root, tracking_uri
 from dεps.tracking.changes import EXPERIMENT_TAG
 from dεps.tracking.moved import ARTIFACTS, mend
+from dεps.tracking.private import SOURCE_TAG
 from dεps.workspace.identity import RunIdentity
 from dεps.workspace.live import Origin, Training
 from dεps.workspace.locks import attempt, locked
@@ -151,7 +152,7 @@ class Store:
     def create(self, identity: RunIdentity, origin: Origin, tags: Mapping[str, str] | None = None) -> Run:
         """A new run with its parameters and tags."""
         own = {**identity.tags, **(tags or {}), "git_commit": origin.git_commit, IDENTITY_TAG: identity.digest}
-        own |= {"mlflow.source.name": "dεps"}
+        own |= {SOURCE_TAG: "dεps"}
         own |= {EXPERIMENT_TAG: origin.dvc_experiment} if origin.dvc_experiment else {}
         run = self.client.create_run(
             self.experiment_id(identity.experiment), start_time=origin.started, tags=own, run_name=identity.name

@@ -20,6 +20,7 @@ from dεps.core.params import section, selected
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.tracking.describe import describe_run
 from dεps.tracking.notes import study_note, trial_note
+from dεps.tracking.private import PARENT_TAG
 from dεps.tracking.store import Store, record_metrics
 from dεps.tuning.identity import STAGE, study_digest
 from dεps.workspace.identity import RunIdentity, digest, flatten, run_identity
@@ -128,7 +129,7 @@ def _sync_trial(
     if run:
         store.client.delete_run(run.info.run_id)  # another study under the same parameters: the code has changed
     time = _time(folder)
-    tags = {**identity.tags, "mlflow.parentRunId": parent}
+    tags = {**identity.tags, PARENT_TAG: parent}
     run = store.create(replace(identity, tags=tags), Origin.here(time))
     describe_run(store, run, note)
     run_id = run.info.run_id

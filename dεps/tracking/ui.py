@@ -16,9 +16,10 @@ from dεps.core.errors import UserError
 from dεps.core.params import read_params
 from dεps.data.manifest import read_manifest
 from dεps.tracking.address import masked, reason, tracking_uri
+from dεps.tracking.private import compare_link
 from dεps.tracking.store import MlflowException, Store
 from dεps.tracking.sync import TRAIN, instances
-from dεps.tracking.views import charts_link, compare_link, table_link
+from dεps.tracking.views import charts_link, table_link
 from dεps.workspace.identity import run_identity
 
 

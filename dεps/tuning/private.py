@@ -15,6 +15,11 @@ def storage_of(study: optuna.Study) -> RDBStorage:
     return cast(RDBStorage, study._storage)
 
 
+def url_of(storage: RDBStorage) -> str:
+    """The address of a study's database, with its password; a study that was opened again has it behind a cache."""
+    return str(getattr(storage, "_backend", storage).url)
+
+
 def heartbeat(study: optuna.Study, trial: optuna.Trial | FrozenTrial) -> None:
     """Tell other machines that the trial is alive."""
     storage_of(study).record_heartbeat(trial._trial_id)

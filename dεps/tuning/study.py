@@ -32,7 +32,7 @@ from dεps.core.errors import DivergenceError, UserError
 from dεps.core.randomness import derive
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
-from dεps.tuning.private import heartbeat, is_reported, resumed, storage_of
+from dεps.tuning.private import heartbeat, is_reported, resumed, storage_of, url_of
 from dεps.tuning.storage import DAMAGED, GRACE, HEARTBEAT, masked
 from dεps.workspace.locks import is_held, locked
 
@@ -285,9 +285,9 @@ def _turn(plan: Plan) -> AbstractContextManager[None]:
     return locked(plan.state / "turn.lock")
 
 
-def _is_local(storage: Any) -> bool:
+def _is_local(storage: RDBStorage) -> bool:
     return _shown(storage).startswith("sqlite")
 
 
-def _shown(storage: Any) -> str:
-    return masked(str(getattr(storage, "_backend", storage).url))
+def _shown(storage: RDBStorage) -> str:
+    return masked(url_of(storage))

@@ -13,10 +13,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from dεps.tracking.private import run_link
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
 from dεps.tracking.ui import comparison
-from dεps.tracking.views import run_link
 from tests.conftest import ROOT, default_params
 from tests.tools.browser import browser, screenshots, visit
 from tests.tracking.results import write_results

@@ -3,7 +3,8 @@ import json
 import zlib
 from urllib.parse import parse_qs
 
-from dεps.tracking.views import SUMMARY, charts_link, compare_link, image_link, run_link, table_link, view_tag
+from dεps.tracking.private import compare_link, image_link, run_link
+from dεps.tracking.views import SUMMARY, charts_link, table_link, view_tag
 
 
 def state():

@@ -6,8 +6,26 @@ from optuna.distributions import FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from dεps.tuning.private import contains, heartbeat, is_reported, resumed, storage_of
+from dεps.tuning.private import contains, heartbeat, is_reported, resumed, storage_of, url_of
 from dεps.tuning.storage import open_storage
+
+
+def test_what_is_private_is_there(tmp_path):
+    study = optuna.create_study(study_name="s", storage=open_storage(f"sqlite:///{tmp_path / 'study.db'}"))
+    trial = study.ask()
+    used = [(study, "_storage"), (trial, "_trial_id"), (study.get_trials()[0], "_trial_id")]
+    used += [(FloatDistribution(0.0, 1.0), "_contains")]
+    used += [(study._storage, name) for name in ("record_heartbeat", "get_trial", "_backend")]
+    missing = [f"{type(where).__name__}.{name}" for where, name in used if not hasattr(where, name)]
+    assert missing == [], f"Optuna {optuna.__version__} has no {missing}, which dεps/tuning/private.py relies on"
+
+
+def test_the_address_is_that_of_the_database(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    storage = open_storage(url)
+    optuna.create_study(study_name="s", storage=storage)
+    again = optuna.load_study(study_name="s", storage=storage)
+    assert url_of(storage) == url_of(storage_of(again)) == url
 
 
 def test_a_running_trial_is_taken_up_again_with_its_values_and_kept_alive(tmp_path):

@@ -1,0 +1,133 @@
+"""What is used of MLflow that it does not document, all of it; its test says what an upgrade must keep.
+
+These are names of tags, how the UI holds a saved view and addresses its pages, and where a database keeps addresses of
+artifacts.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+#: tags: the note that the UI shows, what made a run, the run above it, what its data is for
+NOTE_TAG, SOURCE_TAG, PARENT_TAG = "mlflow.note.content", "mlflow.source.name", "mlflow.parentRunId"
+DATA_TAG = "mlflow.data.context"
+#: the UI has two sides, and opens the one about language models unless told: by an experiment's tag, and in links
+SIDE_TAG, SIDE = "mlflow.experimentKind", "custom_model_development"
+_PAGE = {"workflowType": "machine_learning"}
+#: columns of a database that hold addresses
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of a saved view; the UI names it by its metrics."""
+
+    #: "SCATTER", "BAR" or "LINE"
+    kind: str
+    section: str
+    #: on the vertical axis
+    metrics: tuple[str, ...]
+    #: metric on the horizontal axis; epochs where there is none
+    over: str = ""
+
+    def state(self) -> dict[str, Any]:
+        """As the UI holds it."""
+        name = "scatter" if self.kind == "SCATTER" else self.metrics[0]
+        state = {"uuid": f"deps-{self.section}-{name}", "type": self.kind, "metricSectionId": f"deps-{self.section}"}
+        state |= {"runsCountToCompare": 20, "deleted": False, "isGenerated": False}
+        if self.kind == "SCATTER":
+            axes = {"xaxis": {"key": self.over, "type": "METRIC"}, "yaxis": {"key": self.metrics[0], "type": "METRIC"}}
+            return state | axes | {"runsCountToCompare": 100}
+        if self.kind == "BAR":
+            return state | {"metricKey": self.metrics[0]}
+        axis = {"xAxisKey": "metric" if self.over else "step", "selectedXAxisMetricKey": self.over}
+        return state | _LINE | axis | {"metricKey": self.metrics[0], "selectedMetricKeys": list(self.metrics)}
+
+
+_LINE = {
+    "lineSmoothness": 0,
+    "xAxisScaleType": "linear",
+    "scaleType": "linear",
+    "range": {},
+    "yAxisKey": "metric",
+    "yAxisExpressions": [],
+    "ignoreOutliers": False,
+    "useGlobalXaxisKey": False,
+    "useGlobalLineSmoothing": True,
+}
+
+
+def view_tag(view: str) -> str:
+    """The tag of an experiment that holds a saved view."""
+    return f"mlflow.sharedViewState.{view}"
+
+
+def saved_view(title: str, rows: str, columns: Mapping[str, int], charts: Sequence[Chart]) -> str:
+    """A saved view as its tag's value; it is the same text each time.
+
+    Args:
+        title: the view's name.
+        rows: filter for the runs that it shows.
+        columns: width in pixels by metric or tag; rows are sorted by the first one, the largest first.
+        charts: with their sections in this order.
+    """
+    state = {
+        "searchFilter": rows,
+        "orderByKey": next(iter(columns)),
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": list(columns),
+        "columnOrder": ["attributes.`Run Name`", *columns],
+        "columnWidths": dict(columns),
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "hideEmptyCharts": True,
+        "isAccordionReordered": True,
+        "groupBy": None,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+        "compareRunSections": [
+            {"uuid": f"deps-{name}", "name": name, "display": True, "isReordered": True}
+            for name in dict.fromkeys(chart.section for chart in charts)
+        ],
+        "compareRunCharts": [chart.state() for chart in charts],
+    }
+    packed = base64.b64encode(zlib.compress(json.dumps(state, ensure_ascii=False).encode(), 9)).decode()
+    return json.dumps({"name": title, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
+
+
+def view_link(experiment_id: str, view: str, charts: bool = False) -> str:
+    """A saved view as a table, or as charts, below the UI's address."""
+    query = {"viewStateShareKey": view} | ({"compareRunsMode": "CHART"} if charts else {}) | _PAGE
+    return f"#/experiments/{experiment_id}/runs?{urlencode(query)}"
+
+
+def compare_link(experiment_id: str, run_ids: Sequence[str]) -> str:
+    """The page that sets parameters and metrics of runs side by side."""
+    runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [experiment_id]))
+    return f"#/compare-runs?runs={runs}&experiments={experiments}&{urlencode(_PAGE)}"
+
+
+def run_link(experiment_id: str, run_id: str, artifact: str = "") -> str:
+    """A run's page, or one of its artifacts."""
+    page = f"#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{page}{f'/artifacts/{quote(artifact)}' if artifact else ''}?{urlencode(_PAGE)}"
+
+
+def image_link(run_id: str, artifact: str) -> str:
+    """Where the UI gets an artifact's content, for pictures in notes."""
+    return f"get-artifact?{urlencode({'path': artifact, 'run_uuid': run_id})}"
