@@ -96,8 +96,9 @@ def test_a_change_reruns_what_it_touches(clone):
     always = {"check", "report@quick", "page", "track"}  # they stand on all of this code, and train nothing
     assert ran(clone.call("dvc", "repro")) == always
     path = clone.folder / "dεps/methods/rss.py"
-    path.write_text(f"{path.read_text()}# edited\n")
+    path.write_text(f"{(before := path.read_text())}# edited\n")
     assert ran(clone.call("dvc", "repro")) == {*always, "train@quick-rss-0"}  # with the same weights, nothing follows
+    path.write_text(before)
     # Back to the first parameters: nothing is trained, the results come from DVC's cache.
     clone.call("deps", "params", *OVERRIDES)
     assert not any(stage.startswith("train") for stage in ran(clone.call("dvc", "repro", "evaluate@quick-rss-0")))
