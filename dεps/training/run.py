@@ -1,6 +1,6 @@
-"""Running a `Trainer` inside a stage: resume checkpoints, a listener, progress, and what training leaves.
+"""Runs a `Trainer` inside a stage: saves and resumes its state, shows progress, and writes the results.
 
-Files: `supernet.safetensors`, `history.jsonl` (one record an epoch), `curves.csv` (the same as a table, for
+Files: `supernet.safetensors`, `history.jsonl` (one record per epoch), `curves.csv` (the same as a table, for
 `dvc plots`), `summary.json` (the last values, for `dvc metrics`).
 """
 
@@ -32,21 +32,21 @@ from dεps.workspace.outputs import CURVES, HISTORY, SUMMARY, SUPERNET
 from dεps.workspace.resume import Checkpoints, work_folder
 from dεps.workspace.stage import Context, leads
 
-#: how often a training is made again whose kept epochs vanish while it runs
+#: number of attempts at a training whose kept states vanish while it runs
 ATTEMPTS = 3
 
 
 class Listener(Protocol):
-    """Is told of each epoch when it ends."""
+    """Hears of each epoch when it ends, such as MLflow's live file."""
 
     def start(self, history: Sequence[Record]) -> None:
-        """Begin, after the epochs that the training already has."""
+        """Begin; `history` holds the epochs that the training already has."""
 
     def log(self, record: Record) -> None:
-        """One more epoch has ended."""
+        """Take the record of an epoch that has ended."""
 
     def finish(self) -> None:
-        """The results are written."""
+        """End: the results are written."""
 
 
 def train(
@@ -54,10 +54,18 @@ def train(
 ) -> None:
     """Train to the end and write the results to `out`.
 
-    The state is saved now and then (section `checkpoint` of params) below `.state/resume`; a later process with the
-    same parameters, data and code goes on from it, at the exact step. States at the end of the epochs in `keep` are
-    written to `out/trunk/epoch-<n>.safetensors`; one that is lost or damaged until then is trained again. Of several
-    processes (`dεps.evaluation.parallel`) only the first writes, and has its `listener` told of each epoch.
+    The state is saved from time to time (section `checkpoint` of params) below `.state/resume`. A later process with
+    the same params, data and code goes on from it, at the exact step. Of several processes
+    (`dεps.evaluation.parallel`) only the first writes and tells the listener.
+
+    Args:
+        context: the stage's instance.
+        method: name of the method in the run's identity.
+        trainer: at its beginning, or at a state of the trunk.
+        out: folder of the results.
+        listener: hears of each epoch.
+        keep: epochs whose states are written to `out/trunk/epoch-<n>.safetensors`, for methods to branch from; one that
+            is lost or damaged before the end is trained again.
     """
     trainer.label = context.label
     identity = run_identity(context.params, context.experiment, method, trainer.seed, trainer.data.manifest)
@@ -69,7 +77,7 @@ def train(
     for attempt in range(ATTEMPTS):
         if attempt:
             trainer = saver.trainer = trainer.anew()
-        parallel.wait()  # for what the first process makes of an interrupted run's state
+        parallel.wait()  # until the first process has sorted an interrupted run's states
         resume(saver)
         parallel.wait()
         if leads():
@@ -95,7 +103,7 @@ def train(
 
 
 def _train(saver: Saver, listener: Listener) -> None:
-    """Train to the end, from where the trainer is, saving states on the way."""
+    """Train from where the trainer is to the end, saving states on the way."""
     trainer = saver.trainer
     if saver.told is None:
         listener.start(trainer.history)
@@ -114,8 +122,8 @@ class Saver:
     """Keeps the two newest states of a training, and those after the epochs in `keep`.
 
     Args:
-        context: names the training, and says in its params how often it is saved.
-        folder: as `work_folder` gives it.
+        context: names the training; its params say how often to save.
+        folder: folder of the states, from `work_folder`.
     """
 
     def __init__(self, context: Context, trainer: Trainer, folder: Path, keep: Collection[int] = ()) -> None:
@@ -124,13 +132,13 @@ class Saver:
         self.checkpoints = Checkpoints(folder / "states", self.config.seconds)
         self.kept = Checkpoints(folder / "kept", self.config.seconds, keep=None)
         self.origin = origin(context.params, context.experiment, trainer) if keep else ""
-        #: by number: an epoch's last step has two states, without its record and with it
+        #: epochs to keep, by the number of their states; see `_number`
         self.keep = {2 * epoch * trainer.steps_per_epoch + 1: epoch for epoch in keep}
-        #: epochs that the listener knows of; None before it has been told to start
+        #: number of epochs that the listener knows of; None before it has been told to start
         self.told: int | None = None
 
     def after_step(self, then: Callable[[], None]) -> Callable[[], None]:
-        """What the trainer shall do after each step: save when it is time, and `then`."""
+        """Function for `Trainer.on_step`: saves when it is time, then calls `then`."""
 
         def on_step() -> None:
             if self.checkpoints.due():
@@ -140,7 +148,7 @@ class Saver:
         return on_step
 
     def after_epoch(self) -> None:
-        """Save when enough epochs have passed, or it is the last one, and what is to be kept."""
+        """Keep the state where this epoch is to be kept; save it when enough epochs have passed, or after the last."""
         trainer = self.trainer
         if self._number() in self.keep:
             kept = replace(trainer.snapshot(), origin=self.origin)
@@ -149,25 +157,26 @@ class Saver:
             self.save()
 
     def save(self) -> None:
-        """Save now. Raises `UserError` where the state is not finite."""
+        """Save the state now. Raises `DivergenceError` where it is not finite."""
         self.trainer.check_finite()
         self.checkpoints.save(self._number(), lambda path: write_snapshot(path, self.trainer.snapshot()))
 
     def _number(self) -> int:
+        """Number of the current state: the last step of an epoch has two states, without its record and with it."""
         return 2 * self.trainer.step + (not self.trainer.sums)
 
     def states(self) -> list[Path]:
-        """Of all numbers, ascending, undamaged or not."""
+        """Files of all states by ascending number, damaged ones included."""
         return sorted([*self.checkpoints.files(), *self.kept.files()], key=lambda path: path.name)
 
     def newest(self) -> Path | None:
-        """The last intact state up to which no epoch to keep is lost, or None."""
+        """The last intact state before which no kept state is missing; None where there is none."""
         kept = dict(self.kept.intact())
         states = sorted({**kept, **dict(self.checkpoints.intact())}.items(), reverse=True)
         return next((path for last, path in states if all(n in kept for n in self.keep if n <= last)), None)
 
     def publish(self, trunk: Path) -> bool:
-        """Copy the epochs to keep to `trunk`; whether all are there, and undamaged."""
+        """Copy the kept states to `trunk`; whether all of them are there, and undamaged."""
         kept = dict(self.kept.intact())
         for number, epoch in self.keep.items():
             if number not in kept:
@@ -180,15 +189,15 @@ class Saver:
 
 
 def origin(params: dict[str, Any], experiment: str, trainer: Trainer) -> str:
-    """What the full model's trajectory depends on, beside the code: a hash of seed, space, training and data."""
+    """Hash of what a trunk depends on beside the code: seed, space, `train` section and data."""
     own = section(params, "experiments", experiment)
     return digest([trainer.seed, *values("standalone", own).values(), trainer.data.manifest["sha256"]])
 
 
 def branch(context: Context, label: str, trainer: Trainer, state: Path | None = None) -> int:
-    """Put the trainer at the last state of its trunk that it can go on from, if there is one, or at a given one.
+    """Put the trainer at the last kept state of its trunk that its method shares, if there is one, or at `state`.
 
-    Returns the MACs that the state has cost. Raises `UserError` where the trunk is of other params or data.
+    Returns the MACs that were spent until then. Raises `UserError` where the trunk is of other params or data.
     """
     trunk = context.folder(FULL_MODEL, str(trainer.seed)) / "trunk"
     state = state or nearest_epoch(trunk, trainer.method.trunk_steps // trainer.steps_per_epoch)
@@ -205,7 +214,7 @@ def branch(context: Context, label: str, trainer: Trainer, state: Path | None = 
 
 
 def resume(saver: Saver) -> None:
-    """Put the trainer where an interrupted run of the same work stopped, if there was one."""
+    """Put the trainer where an interrupted run of the same work has stopped, if there was one."""
     states, path = saver.states(), saver.newest()
     if path is not None:
         saver.trainer.restore(load_snapshot(path))
@@ -220,12 +229,12 @@ def resume(saver: Saver) -> None:
 
 
 def epoch_file(folder: Path, epoch: int) -> Path:
-    """Where the trunk's state after so many epochs is."""
+    """Path of the trunk's state after an epoch."""
     return folder / f"epoch-{epoch:04d}.safetensors"
 
 
 def nearest_epoch(trunk: Path, epoch: int) -> Path | None:
-    """The last kept state of the trunk not after `epoch`, or None."""
+    """Path of the last kept state of the trunk at or before `epoch`; None where there is none."""
     kept = [
         path for path in sorted(trunk.glob("epoch-*.safetensors")) if int(path.stem.removeprefix("epoch-")) <= epoch
     ]
@@ -233,7 +242,7 @@ def nearest_epoch(trunk: Path, epoch: int) -> Path | None:
 
 
 def describe(record: Record, trainer: Trainer) -> str:
-    """One line about an epoch."""
+    """One line that sums up an epoch's record."""
     parts = [f"epoch {record['epoch']}/{-(-trainer.total_steps // trainer.steps_per_epoch)}, {record['phase']}"]
     parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]
     accuracies = {key: value for key, value in record.items() if key.startswith("val/")}
