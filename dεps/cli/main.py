@@ -38,21 +38,21 @@ EXIT_CODES = (
 
 @cache
 def command_files() -> dict[str, str]:
-    """The file of each command, without its suffix, by the command's name."""
+    """Return the file of each command, without its suffix, by the command's name."""
     stems = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py") if path.stem != "main")
     return {stem.rstrip("_").replace("_", "-"): stem for stem in stems}
 
 
 class _Group(click.Group):
-    """Finds commands by their files, lists them by section, and turns errors that can be mended into one line."""
+    """Finds commands by their files, lists them by section, and turns errors that can be fixed into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names: those of `SECTIONS` in its order, then the others."""
+        """Return all names: those in `SECTIONS` in its order, then the others."""
         known = [name for names in SECTIONS.values() for name in names]
         return sorted(command_files(), key=lambda name: known.index(name) if name in known else len(known))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now."""
+        """Import the command, and return it."""
         if (stem := command_files().get(cmd_name)) is None:
             return None
         command = getattr(import_module(f"dεps.cli.{stem}"), stem)
@@ -80,7 +80,7 @@ class _Group(click.Group):
 
 
 def _exit_line(error: BaseException) -> tuple[str, int] | None:
-    """As `exit_line`, of click's errors too."""
+    """Return what `exit_line` returns, for click's errors too."""
     if isinstance(error, click.Abort):  # in the place of KeyboardInterrupt
         return "interrupted", 130
     if isinstance(error, click.exceptions.NoArgsIsHelpError):

@@ -1,6 +1,6 @@
-"""All that people see: lines on stdout, warnings and progress on stderr, tables.
+"""Prints everything that people see: lines and tables on stdout, warnings and progress on stderr.
 
-rich is imported where it is used only: it takes longer to start than most commands.
+rich is imported only where it is used, because importing it takes longer than most commands run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WIDTH = 120
 
 
 def say(text: str) -> None:
-    """Print on stdout, at once: its reader may be a log file."""
+    """Print a line on stdout and flush it, since someone may be reading a log file."""
     print(text, flush=True)
 
 
@@ -33,7 +33,7 @@ def warn(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print one line on stderr, odd characters as escapes."""
+    """Print one line on stderr, with odd characters escaped."""
     print(one_line(text), file=sys.stderr, flush=True)
 
 
@@ -46,10 +46,10 @@ def show_table(
     """Print a table on stdout, with a title above it and a note below it.
 
     Args:
-        rows: cells of each row.
-        columns: options of each column for rich's `add_column`, by its heading.
-        title: text above.
-        note: text below.
+        rows: the cells of each row.
+        columns: options for rich's `add_column`, by the column's heading.
+        title: text above the table.
+        note: text below the table.
     """
     from rich.table import Table
 
@@ -71,7 +71,7 @@ def _console() -> Console:
 
 
 def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """Pass `items` through while showing how many of `total` are done."""
+    """Yield each of `items` while showing how many of `total` are done."""
     with ProgressBar(label, total) as bar:
         for item in items:
             yield item
@@ -79,7 +79,7 @@ def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
 
 
 class ProgressBar:
-    """A bar on a terminal, now and then a line elsewhere, with an estimate of the time left."""
+    """A progress bar on a terminal, an occasional line elsewhere; both estimate the time left."""
 
     def __init__(self, label: str, total: int, done: int = 0) -> None:
         self.label, self.total, self.done, self.first = label, total, done, done
@@ -111,7 +111,7 @@ class ProgressBar:
             self.bar.stop()
 
     def advance(self, steps: int = 1) -> None:
-        """Count so many more as done."""
+        """Count `steps` more as done."""
         self.done += steps
         now = time.monotonic()
         if self.bar:

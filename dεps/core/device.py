@@ -1,4 +1,4 @@
-"""Where torch computes, and that it does so reproducibly."""
+"""Chooses the device and makes torch reproducible on it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dεps.core.errors import UserError
 
 
 def best_device() -> torch.device:
-    """A GPU where there is one: this process's own, where `torchrun` starts several on a machine.
+    """Return this process's GPU, or the CPU where there is no GPU; `torchrun` gives each process a GPU of its own.
 
-    Raises `UserError` where it starts more than there are GPUs.
+    Raises `UserError` if it starts more processes than there are GPUs.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -28,7 +28,7 @@ def best_device() -> torch.device:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty where there is none."""
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     if not torch.cuda.is_available():
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -40,17 +40,17 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def set_up() -> None:
-    """Make torch give the same bits in every run on one machine, and keep the memory that it has once had."""
+    """Make torch give the same bits in every run on one machine, and make it reuse memory it has freed."""
     _deterministic()
     if sys.platform == "linux":
         _keep_memory()
 
 
 def _keep_memory() -> None:
-    """Never give freed memory back to the system.
+    """Keep freed memory instead of returning it to the system.
 
-    glibc maps each large tensor anew and unmaps it when it is freed, so that every layer of every step pays for fresh
-    pages: up to a tenth of a training step on 32-px images, a fifth of an evaluation.
+    glibc maps fresh pages for each large tensor and unmaps them when it is freed. Every layer of every step would pay
+    for that: up to a tenth of a training step on 32-px images, a fifth of an evaluation.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
     if mallopt is not None:
@@ -60,19 +60,19 @@ def _keep_memory() -> None:
 
 def _deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Static schedules and fixed reductions in MKL's matrix products, which read this at the first of them. Without it
-    # one fit of the predictor in hundreds had other last bits.
+    # Fixes the order of sums in MKL's matrix products; MKL reads it at the first one. Without it the last bits of one
+    # fit of the predictor in hundreds differed.
     os.environ.setdefault("MKL_CBWR", "AUTO")
     # As use_deterministic_algorithms(True), which imports torch's compiler first: a second of each process's start.
     torch.set_deterministic_debug_mode("error")
-    # Nothing here reads memory that it has not written; filling it all first takes an eighth of a training step.
+    # No code here reads memory before writing it, and filling new memory takes an eighth of a training step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] - a property of the module
     torch.backends.cudnn.benchmark = False
-    # Convolutions of float32 would have the mantissa of fp16, unlike those of an exported file.
+    # TF32 has the mantissa of fp16; an exported model computes in full float32.
     torch.backends.cudnn.allow_tf32 = False
 
 
 def compiled(work: Callable) -> Callable:
-    """`work` compiled for tensors of one shape, to the same bits in every run."""
+    """Compile `work` for tensors of one shape; it gives the same bits in every run."""
     torch.use_deterministic_algorithms(True)  # tells the compiler too
     return torch.compile(work, dynamic=False)

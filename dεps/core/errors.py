@@ -1,4 +1,4 @@
-"""The one exception that users are meant to see, and its form: one line that a terminal shows as it is."""
+"""The exceptions meant for users, and their form: one line that a terminal shows unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OUT_OF_MEMORY = "error: out of memory; take smaller batches, or a smaller space"
 
 
 class UserError(Exception):
-    """Something the user can mend: the message is one line naming the key or file and what is allowed."""
+    """A mistake that the user can fix: the message is one line naming the key or file and what is allowed."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
@@ -24,22 +24,22 @@ class AbsentError(UserError):
 
 
 class DivergenceError(UserError):
-    """A training whose numbers are not finite any more."""
+    """A training whose numbers are no longer finite."""
 
 
 def one_line(text: str) -> str:
-    """`text` as a line of at most LONGEST characters, odd ones as escapes: it may quote anything from anywhere."""
+    """Return `text` as one line of at most LONGEST characters, odd ones escaped: it may quote anything."""
     text = _ODD.sub(lambda match: repr(match[0])[1:-1], text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} … {text[-LONGEST // 4 :]}"
 
 
 def is_odd(text: str) -> bool:
-    """Whether `text` holds characters that belong in no name, path or label."""
+    """Tell whether `text` holds characters that belong in no name, path or label."""
     return _ODD.search(text) is not None
 
 
 def exit_line(error: BaseException) -> tuple[str, int] | None:
-    """What a program says in one line of an error that ends it, and its exit code; None of an error of the program."""
+    """Return the line and exit code with which this error ends a program; None for a bug, which needs a traceback."""
     if isinstance(error, UserError):
         return f"error: {error}", 2
     if isinstance(error, KeyboardInterrupt):
@@ -52,7 +52,7 @@ def exit_line(error: BaseException) -> tuple[str, int] | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, torch or a GPU has run out of memory; torch's errors are known by name, without importing it."""
+    """Tell whether Python, torch or a GPU ran out of memory; torch's errors are recognised without importing torch."""
     signs = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of CUDA, of its libraries
     own = type(error).__name__ == "OutOfMemoryError" or any(sign in str(error) for sign in signs)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and own)

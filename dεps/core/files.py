@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their place, then renamed."""
+"""Files that are either complete or absent: they are written next to their place, then renamed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dεps.core.errors import UserError
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Replace `path` by a file with this content; a reader sees the old file or the new one."""
+    """Replace `path` by a file with this content; readers see either the old file or the new one."""
     replace_atomic(path, lambda temporary: temporary.write_bytes(data.encode() if isinstance(data, str) else data))
 
 
 def replace_atomic(
     path: Path, write: Callable[[Path], object], suffix: Callable[[Path], str] = lambda temporary: ""
 ) -> None:
-    """Let `write` make a file beside `path`, and put it in its place once it is on the disk.
+    """Let `write` create a file next to `path`, and move it into place once it is on the disk.
 
-    `suffix` says what is appended to the name, from the finished file.
+    `suffix` returns what to append to the name, given the finished file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -41,7 +41,7 @@ def replace_atomic(
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, name):
-            error.filename = str(path)  # what the user knows
+            error.filename = str(path)  # the one that the user knows
         raise
 
 
@@ -56,10 +56,10 @@ def _sync_folder(path: Path) -> None:
 
 @contextmanager
 def output_folder(path: Path, scratch: Path) -> Iterator[Path]:
-    """A fresh folder that becomes `path` when the block ends well, and vanishes when it does not.
+    """Yield an empty folder that becomes `path` if the block succeeds, and disappears if it fails.
 
-    It is made below `scratch`, which must lie on the same file system, so that no half-written output ever stands
-    where a later stage would look.
+    It is created below `scratch`, which must be on the same file system, so that later stages never find a
+    half-written output.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="out-") as name:
@@ -68,7 +68,7 @@ def output_folder(path: Path, scratch: Path) -> Iterator[Path]:
         try:
             yield folder
         except OSError as error:
-            error.filename = error.filename or str(path)  # of a full disk one learns nothing else
+            error.filename = error.filename or str(path)  # a full disk reports no file
             raise
         shutil.rmtree(path, ignore_errors=True)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,12 +76,12 @@ def output_folder(path: Path, scratch: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """JSON in a stable form: the same data gives the same bytes."""
+    """Write JSON in a stable form: the same data gives the same bytes."""
     write_atomic(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path, writer: str = "the stage that writes it") -> dict[str, Any]:
-    """The mapping in a JSON file. Raises `UserError` naming it where it cannot be read or holds anything else."""
+    """Return the mapping in a JSON file. Raises `UserError` naming the file if it is unreadable or no mapping."""
     try:
         data = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -92,7 +92,7 @@ def read_json(path: Path, writer: str = "the stage that writes it") -> dict[str,
 
 
 def read_numbers(path: Path, *keys: str) -> dict[str, float]:
-    """A JSON file of finite numbers by name, `keys` among them. Raises `UserError` naming it where it is another."""
+    """Return a JSON file's finite numbers by name, `keys` included. Raises `UserError` naming the file otherwise."""
     data = read_json(path)
     for key in (*keys, *data):
         value = data.get(key)
@@ -102,7 +102,7 @@ def read_numbers(path: Path, *keys: str) -> dict[str, float]:
 
 
 def read_records(path: Path, *keys: str) -> list[dict[str, Any]]:
-    """JSON lines, each a mapping with numbers under `keys`. Raises `UserError` naming the file where it is another."""
+    """Return JSON lines, mappings with numbers under `keys`. Raises `UserError` naming the file otherwise."""
     try:
         records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Hashes: of plain data, of bytes, of files. Some end in results and identities, so none may change its value."""
+"""Hashes of plain data, bytes and files. Results and identities contain them, so their values must never change."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ SHORT = 16
 
 
 def digest(value: Any) -> str:
-    """Short SHA-256 of plain data, whatever the order of its keys."""
+    """Return a short SHA-256 of plain data; the order of keys does not matter."""
     return sha256(json.dumps(value, sort_keys=True).encode())[:SHORT]
 
 
 def sha256(data: bytes) -> str:
-    """SHA-256 in 64 hexadecimal digits."""
+    """Return the SHA-256 in 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def file_hash(path: Path) -> str:
-    """Short SHA-256 of a file's content."""
+    """Return a short SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:SHORT]
 
 
 def md5(path: Path) -> str:
-    """MD5 of a file, as `dvc.lock` has it."""
+    """Return the MD5 of a file's content, which `dvc.lock` records."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

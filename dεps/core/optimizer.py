@@ -1,4 +1,4 @@
-"""torch's optimisers without what their first use imports: torch's compiler, a second of each process's start."""
+"""torch's optimisers, without importing torch's compiler on first use, which takes each process a second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 class _Plain:
-    """Their methods inside the wrappers that keep them out of compiled code, which never holds them here."""
+    """The methods without the wrappers that keep them out of compiled code: none is compiled here."""
 
     add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
     zero_grad = unwrap(torch.optim.Optimizer.zero_grad)

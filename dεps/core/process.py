@@ -1,7 +1,7 @@
-"""What a program of this project decides about its process, from its first line to its exit code.
+"""Everything that a program of this project decides about its process, from its first line to its exit code.
 
-Importing a module of dεps decides nothing. A program (the command, a stage, a worker) calls `begin()` before the
-imports that take seconds, and does its work in `guarded()`.
+Importing a module of dεps changes nothing in the process. A program (the command, a stage, a worker) calls `begin()`
+before the imports that take seconds, and does its work inside `guarded()`.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from dεps.core.errors import exit_line
 T = TypeVar("T")
 #: variables that are set unless the user has set them
 ENVIRONMENT = {
-    # A tracking server that does not answer must cost seconds, not minutes. The one retry is for a kept connection
-    # that the server has closed; it comes at once, and never later because a server asks for patience.
+    # A tracking server that does not answer may cost seconds, not minutes. The one retry is for an open connection
+    # that the server has closed; it comes at once, even if the server asks for patience.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "PGCONNECT_TIMEOUT": "4",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-#: and one that is always set: MLflow would print the store's password
+#: variables that are always set: MLflow would print the store's password
 SILENT = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
-#: warnings that say nothing to a user, by message, kind and module
+#: warnings that a user can do nothing about: message, category and module
 QUIET = (
     ("", UserWarning, r"mlflow(\.|$)"),
-    ("", UserWarning, r"PIL\."),  # of damaged EXIF data, which say nothing about pixels
-    ("", RuntimeWarning, r"PIL\."),  # of images so large that they are refused with an error
-    (".*experimental", Warning, r"(optuna|dεps\.tuning)\."),  # whose version has an upper bound
+    ("", UserWarning, r"PIL\."),  # damaged EXIF data does not affect the pixels
+    ("", RuntimeWarning, r"PIL\."),  # images that are too large are refused with an error
+    (".*experimental", Warning, r"(optuna|dεps\.tuning)\."),  # its version has an upper bound
 )
 
 
 def begin() -> None:
-    """Begin a program: environment, warnings, no garbage collection during imports, and one line on Ctrl-C in them."""
+    """Set the environment and filters of warnings; make imports fast, and Ctrl-C during them one line."""
     settle()
-    # Imports make nothing to collect: it would take a fifth of their time, and half a second at the process's end.
+    # Imports leave no garbage. Collecting takes a fifth of their time, and half a second when the process ends.
     gc.disable()  # until `guarded`
     atexit.register(gc.freeze)
     if _is_interruptible():
@@ -52,24 +52,24 @@ def begin() -> None:
 
 
 def settle() -> None:
-    """Set environment variables and filters of warnings, for programs and for tests."""
+    """Set environment variables and filters of warnings, as programs and tests need them."""
     os.environ.update({**ENVIRONMENT, **os.environ, **SILENT})
     for message, kind, module in QUIET:
         warnings.filterwarnings("ignore", message, kind, module)
 
 
 def guarded(work: Callable[[], T], explain: Callable[[BaseException], tuple[str, int] | None] = exit_line) -> T:
-    """Do `work` and return what it returns; an error that `explain` knows ends the process with one line and a code.
+    """Return what `work` returns; an error that `explain` knows ends the process with one line and an exit code.
 
-    A request to terminate, as from a cluster's scheduler, ends it with 143, after cleaning up as on Ctrl-C.
+    SIGTERM, which a cluster's scheduler sends, ends it with code 143 after cleaning up, just as Ctrl-C does with 130.
     """
     if not gc.isenabled():
         gc.enable()
-        gc.freeze()  # modules stay: the collector need not look at them again
+        gc.freeze()  # modules stay, so the collector need not visit them
     own = os.getpid()
 
     def terminate(number: int, frame: object) -> None:
-        if os.getpid() != own:  # a process that decodes images: it is not the one that reports
+        if os.getpid() != own:  # a forked process leaves the message to its parent
             os._exit(128 + number)
         complain("terminated")
         sys.exit(128 + number)
@@ -93,7 +93,7 @@ def guarded(work: Callable[[], T], explain: Callable[[BaseException], tuple[str,
 
 
 def _is_interruptible() -> bool:
-    """Whether Ctrl-C is meant for this process: a shell that runs it in the background has it ignored."""
+    """Tell whether Ctrl-C is meant for this process; a shell makes background processes ignore it."""
     return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 

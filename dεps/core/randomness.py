@@ -1,7 +1,7 @@
-"""Randomness that depends on nothing but (seed, purpose, counters).
+"""Random numbers that depend only on (seed, purpose, counters).
 
-No generator is ever carried from one step to the next, so a run that is killed and continued, or that branches
-from another run's trajectory, draws exactly the numbers it would have drawn undisturbed.
+No generator state is carried from step to step. A run that is killed and resumed, or that branches from another run,
+therefore draws exactly the numbers that an undisturbed run draws.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import random
 
 
 def derive(seed: int, purpose: str, *counters: int) -> int:
-    """A 63-bit seed that is a pure function of its arguments."""
+    """Return a 63-bit seed that is a pure function of the arguments."""
     text = "/".join([str(seed), purpose, *(str(counter) for counter in counters)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def python_rng(seed: int, purpose: str, *counters: int) -> random.Random:
-    """A `random.Random` for arch sampling and other work on plain Python objects."""
+    """Return a `random.Random`, for sampling archs and other plain Python objects."""
     return random.Random(derive(seed, purpose, *counters))  # noqa: S311 - reproducible, not secret

@@ -1,4 +1,4 @@
-"""How long a process has been computing: training, evaluating, fitting; without its start, files and bookkeeping."""
+"""Measures how long a process computes (trains, evaluates, fits), without start-up, files and bookkeeping."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class _Stopwatch:
-    """Seconds in all, and since when it runs, while it does."""
+    """Total seconds, and when the current measurement began, if one is running."""
 
     seconds = 0.0
     since: float | None = None
@@ -16,7 +16,7 @@ class _Stopwatch:
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """Around pure work, also as a decorator; inside itself it does nothing."""
+    """Count the time of a block, or of a decorated function, as computing; nested uses count once."""
     if _Stopwatch.since is not None:
         yield
         return
@@ -29,5 +29,5 @@ def computing() -> Iterator[None]:
 
 
 def computed() -> float:
-    """Seconds so far of this process."""
+    """Return the seconds that this process has computed so far."""
     return _Stopwatch.seconds

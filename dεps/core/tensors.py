@@ -1,4 +1,4 @@
-"""safetensors files, with errors that name them. No file with a NaN or an infinity is written, or read."""
+"""safetensors files, with errors that name them. Files with a NaN or an infinity are neither written nor read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dεps.core.errors import UserError
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, description: tuple[str, Any] | None = None) -> None:
-    """Write, with plain data under one name in the header.
+    """Write tensors, with `description`, a name and plain data, in the header.
 
-    Raises `OSError` where the disk is full or the like, `UserError` where a number is not finite.
+    Raises `OSError` if the disk is full or the like, `UserError` if a number is not finite.
     """
-    # One entry only: safetensors writes several in an arbitrary order, which changes the bytes.
+    # Only one entry: safetensors writes several in arbitrary order, which would change the bytes.
     metadata = None if description is None else {description[0]: json.dumps(description[1])}
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     if name := not_finite(own):
@@ -36,7 +36,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, description: tuple[s
 
 
 def read_tensors(path: Path, what: str, cure: str) -> dict[str, Tensor]:
-    """The tensors of a file. Raises `UserError` naming it where it is missing, damaged, or a number is not finite."""
+    """Return a file's tensors. Raises `UserError` naming it if it is missing, damaged, or holds non-finite numbers."""
     try:
         _check_kind(path)
         tensors = load_file(path)
@@ -53,24 +53,24 @@ def _check_kind(path: Path) -> None:
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Name of the first tensor that holds a NaN, an infinity, or more than float32 can; None where there is none."""
+    """Return the name of the first tensor with a NaN, an infinity, or a number too large for float32; else None."""
     inexact = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point() or tensor.is_complex()}
     bad = set[str]()
     for device in {tensor.device for tensor in inexact.values()}:
         names = [name for name, tensor in inexact.items() if tensor.device == device]
-        # All at once: each answer that is asked for would wait for a GPU.
+        # All in one go: asking a GPU for each answer would wait for it each time.
         finite = torch.stack([_wide(inexact[name]).isfinite().all() for name in names]).tolist()
         bad |= {name for name, good in zip(names, finite, strict=True) if not good}
     return next((name for name in inexact if name in bad), None)
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """As float32, in which all is computed: what is too large for it becomes infinite; float8 knows no isfinite."""
+    """Return it as float32, where too large numbers become infinite; float8 has no isfinite."""
     return tensor if tensor.is_complex() else tensor.float()
 
 
 def read_description(path: Path, name: str, what: str, cure: str) -> dict[str, Any]:
-    """The mapping of that name in the header. Raises `UserError` where the file has none."""
+    """Return the mapping called `name` in the header. Raises `UserError` if the file has none."""
     try:
         _check_kind(path)
         with safe_open(path, "pt") as file:

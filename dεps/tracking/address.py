@@ -1,6 +1,6 @@
-"""Where the MLflow store is, how long it may be silent, and how its address is shown, which may hold a password.
+"""The address of the MLflow store, how it is shown (it may contain a password), and how long the store may be silent.
 
-Nothing of MLflow is imported here: a training reads this.
+Nothing of MLflow is imported here, so that a follower starts in no time.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 def root() -> Path:
-    """The main workspace: DVC's experiment queue runs stages in copies and names the original in DVC_ROOT."""
+    """Return the main working copy; DVC's queue runs stages in copies of it, with DVC_ROOT set to the original."""
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or else an sqlite file in the main workspace."""
+    """Return `MLFLOW_TRACKING_URI`, else the address of an sqlite file in the main working copy."""
     return os.environ.get("MLFLOW_TRACKING_URI") or local_uri()
 
 
 def local_uri() -> str:
-    """Of the sqlite file in the main workspace."""
+    """Return the address of the sqlite file in the main working copy."""
     path = str(root() / "mlflow.db")
-    # In an address these have a meaning: nothing of a folder so named may stand in it.
+    # These characters have a meaning in an address, so the folder's name must not appear in it.
     return f"sqlite:///{os.path.relpath(path) if set(path) & set('%?') else path}"
 
 
 def patience(uri: str) -> float:
-    """Seconds that a store may keep someone waiting.
+    """Return how many seconds a call to the store may take.
 
-    A database that is opened directly makes its tables first, which must not be cut short.
+    A database that is opened directly first creates its tables, which must not be interrupted.
     """
     return 9.0 if uri.startswith("http") else 60.0
 
 
 def masked(text: str, uri: str) -> str:
-    """`text`, which may quote `uri`, without user name and password."""
+    """Return `text`, which may quote `uri`, without user name and password."""
     if uri.startswith("sqlite:"):
         return text
     text = re.sub(r"://\S*@", "://***@", text)
@@ -47,11 +47,11 @@ def masked(text: str, uri: str) -> str:
 
 
 def reason(error: Exception, uri: str) -> str:
-    """What a warning says of an error of the store at `uri`: its first cause, in one line."""
+    """Return the first cause of an error of the store at `uri`, as one line for a warning."""
     text = " ".join(str(error).split())
     if "out-of-date database schema" in text:
         return f"an older MLflow made it; keep a copy of it, then run 'mlflow db upgrade {masked(uri, uri)}'"
-    if "(Caused by " in text:  # as urllib3 ends its messages: … (Caused by Kind("what happened"))
+    if "(Caused by " in text:  # urllib3's messages end so: … (Caused by Kind("what happened"))
         text = re.sub(r"^\w+\(['\"]|['\"]\)+$", "", text.rpartition("(Caused by ")[2])
     return masked(text or type(error).__name__, uri)[:200]
 

@@ -1,4 +1,4 @@
-"""What sets runs of one method and seed apart: the DVC experiment that made them, and what was changed in params."""
+"""Tags that tell runs of one method and seed apart: their DVC experiment, and what was changed in params."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST = 500
 
 
 def changed(identity: RunIdentity) -> dict[str, str]:
-    """The tag of a run whose params differ from those of its experiment's preset, `key=value` each; of others none."""
+    """Return a tag that lists, as `key=value`, the params that differ from the preset's; empty if none does."""
     preset = _preset(identity.experiment)
     if preset is None:
         return {}
@@ -31,9 +31,9 @@ def changed(identity: RunIdentity) -> dict[str, str]:
 
 @cache
 def _preset(name: str) -> Mapping[str, dict] | None:
-    from dεps.workspace.presets import preset  # takes seconds, which nobody waits for where nothing is new
+    from dεps.workspace.presets import preset  # importing it takes seconds; do so only if something is new
 
     try:
         return preset(name)
-    except UserError:  # it is no longer there
+    except UserError:  # the preset no longer exists
         return None

@@ -1,4 +1,4 @@
-"""Writes notes, kinds and saved views into the store, each only where it would be another one than is there."""
+"""Writes notes, kinds and saved views into the store, but only those that have changed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dεps.tracking.store import Store
 from dεps.tracking.views import KIND
 from dεps.workspace.identity import digest
 
-#: of an experiment: digest of the tags that were written; what somebody changed in the UI since then stays
+#: an experiment's tag with a digest of the tags that were written, so that later changes made in the UI stay
 EXPERIMENT_TAG = "mlflow.depsWritten"
 
 
 def describe_run(store: Store, run: Run, note: Note, tags: Callable[[], Mapping[str, str]] = dict) -> bool:
-    """Give a run its note, its kind, its params file and these tags, unless it has the note; whether it had not."""
+    """Give a run this note with its kind and params file, and `tags`; returns False if it already has the note."""
     if run.data.tags.get(PART_TAG) == note.content:
         return False
     run_id, commit = run.info.run_id, run.data.tags.get("git_commit", "unknown")
@@ -38,7 +38,7 @@ def describe_run(store: Store, run: Run, note: Note, tags: Callable[[], Mapping[
 def describe_experiment(store: Store, params: Mapping[str, Any], name: str, run_id: str | None) -> None:
     """Give an experiment its description and the saved view of its methods.
 
-    `run_id` is that of a run with the experiment's figures.
+    `run_id` names a run that has the experiment's figures.
     """
     found = store.client.get_experiment_by_name(name)
     manifest = read_manifest(prepared_folder(name))

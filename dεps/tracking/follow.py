@@ -1,7 +1,7 @@
-"""Passes trainings on to MLflow while they run, from a process of its own.
+"""Passes trainings on to MLflow while they run, in a process of its own.
 
-It reads what they write, and they do not know of it: a dead or slow tracking server can neither stop nor slow them.
-What it misses, `deps track` fills in.
+It only reads what trainings write. They do not know about it, so a dead or slow tracking server can neither stop them
+nor slow them down. `deps track` fills in what a follower missed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from dεps.tracking.place import Work, works
 from dεps.workspace.locks import attempt
 from dεps.workspace.stage import STATE
 
-#: seconds between two looks at the files; seconds that it rests per second of work, and at most
+#: seconds between two looks at the files; seconds of rest per second of work, and their limit
 POLL, REST, LONGEST_REST = 1.0, 10.0, 30.0
-#: seconds between two attempts while MLflow fails: at first, and at most
+#: seconds until the next attempt while MLflow fails: first, and their limit
 PAUSE, LONGEST_PAUSE = 30.0, 600.0
-#: how much a process that follows gives way to those that compute
+#: increment of a follower's nice value, so that trainings come first
 NICE = 10
 
 
 def follow(uri: str | None = None, is_over: Callable[[], bool] = lambda: False) -> None:
-    """Follow trainings of this working copy, and of its copies in DVC's queue, until `is_over`.
+    """Follow trainings in this working copy, and in its copies in DVC's queue, until `is_over`.
 
-    One process follows at a time; others wait until it ends. When MLflow fails it warns once and tries again now and
-    then.
+    Only one process follows at a time; others wait for it to end. If MLflow fails, warn once and keep trying, less and
+    less often.
     """
     while not is_over():
         with attempt(root() / STATE / "follow.lock", POLL) as free:
@@ -45,7 +45,7 @@ def _follow(uri: str, is_over: Callable[[], bool]) -> None:
         if is_over():
             return
         time.sleep(POLL)
-    # What takes a quarter of a gigabyte is not imported before there is something to do.
+    # MLflow takes a quarter of a gigabyte: import it only when there is something to do.
     from dεps.tracking.runs import pass_on
     from dεps.tracking.store import FAILURES, BusyError, Session
 
@@ -69,8 +69,8 @@ def _follow(uri: str, is_over: Callable[[], bool]) -> None:
 
 
 def _state(work: Work) -> object:
-    """What changes whenever there is something to pass on."""
-    with suppress(OSError):  # a copy of DVC's that is gone
+    """Return something that changes whenever there is news to pass on."""
+    with suppress(OSError):  # a copy in DVC's queue was removed
         file = work.live.stat()
         return file.st_mtime_ns, file.st_size, work.is_running
     return None
@@ -83,11 +83,11 @@ def _wait(seconds: float, is_over: Callable[[], bool]) -> None:
 
 
 def main() -> None:
-    """Follow as long as the process lives that has started this one, whose number is the argument."""
+    """Follow as long as the process that started this one lives; its number is the argument."""
     begin()
     parent = int(sys.argv[1])
     os.nice(NICE)
-    with suppress(KeyboardInterrupt):  # it reaches the parent too
+    with suppress(KeyboardInterrupt):  # the parent gets it too
         guarded(lambda: follow(is_over=lambda: os.getppid() != parent), lambda error: None)
 
 

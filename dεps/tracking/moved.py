@@ -1,6 +1,6 @@
-"""Mends the local store after the project's folder was moved, renamed or copied.
+"""Repairs the local store after the project's folder was moved, renamed or copied.
 
-MLflow keeps where artifacts lie as absolute addresses, so that a moved store would look, and write, where it was.
+MLflow stores absolute addresses of artifacts, so a moved store would read and write in the old place.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ DATABASE = "mlflow.db"
 
 
 def mend(root: Path) -> int:
-    """Let what `root/mlflow.db` says was below another folder be below `root`; returns how many addresses changed.
+    """Make addresses in `root/mlflow.db` that lead to a former folder lead to `root`; returns how many changed.
 
-    Raises `OSError` where the database cannot be read or written.
+    Raises `OSError` if the database cannot be read or written.
     """
     try:
         with closing(sqlite3.connect(root / DATABASE, timeout=60)) as database, database:
             return sum(_replace(database, old, root) for old in set(_former(database, root)))
-    except sqlite3.Error as error:  # a full disk, one that cannot be written: as of any other file
+    except sqlite3.Error as error:  # such as a full or read-only disk, reported as for any file
         raise OSError(f"{root / DATABASE}: {error}") from None
 
 
 def _former(database: sqlite3.Connection, root: Path) -> Iterator[str]:
-    """Addresses of the folders that experiments of this store were made in."""
+    """Yield the addresses of folders in which experiments of this store were created."""
     for name, location in database.execute("SELECT name, artifact_location FROM experiments"):
         end = f"/{ARTIFACTS}/{quote(name)}"
         if not location or not location.startswith("file:///") or not location.endswith(end):
             continue
         address = location.removesuffix(end)
         there = _path(address)
-        meant = (there / ARTIFACTS / name).exists() and not (there / DATABASE).exists()  # another disk, say
+        meant = (there / ARTIFACTS / name).exists() and not (there / DATABASE).exists()  # such as another disk
         if address != root.as_uri() and not meant:
             yield address
 
@@ -51,7 +51,7 @@ def _replace(database: sqlite3.Connection, old: str, root: Path) -> int:
     changed = 0
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table, column in ADDRESSES:
-        # The experiment that MLflow makes itself has a path in the place of an address.
+        # MLflow's default experiment has a path instead of an address.
         for before, after in ((old, root.as_uri()), (str(_path(old)), str(root))):
             if table in tables:
                 command = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"  # noqa: S608

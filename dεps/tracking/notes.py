@@ -1,4 +1,4 @@
-"""The Markdown notes that the MLflow UI shows of experiments and runs: what they are, and how to make them again."""
+"""Markdown notes for the MLflow UI: what an experiment or a run is, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from dεps.tuning.verdict import verdict
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
 from dεps.workspace.outputs import FRONT, PARETO, POPULATION
 
-#: digest of the note that is in the store: it is written anew only when it would be another one
+#: tag with the digest of the note in the store, which is rewritten only if it changes
 PART_TAG = "deps.part.note"
 #: a run's own params, as overrides for `deps params +from=`
 PARAMS_FOLDER = "params"
 PARETO_FIGURE = "figures/pareto.png"
-#: in the place of ids and of the command that checks out the commit
+#: placeholders for ids and for the command that checks out the commit
 EXPERIMENT, RUN, COMMIT = "--experiment--", "--run--", "--commit--\n"
 _METHODS = Path(__file__).resolve().parent.parent / "methods"
 
 
 @dataclass(frozen=True)
 class Note:
-    """A run's description, before it is known which run it is.
+    """A run's description, independent of the store.
 
-    `paragraphs` may hold COMMIT, EXPERIMENT and RUN, in the place of what only the store knows.
+    `paragraphs` may contain COMMIT, EXPERIMENT and RUN, which stand for what only the store knows.
     """
 
     kind: str
@@ -45,11 +45,11 @@ class Note:
 
     @property
     def content(self) -> str:
-        """Digest of all of it, and of what else a run is described by."""
+        """Return a digest of the note and of how runs are described."""
         return digest([self.kind, self.paragraphs, self.params, self.params_name, CHANGED_TAG])
 
     def text(self, experiment_id: str, run_id: str, commit: str) -> str:
-        """The Markdown."""
+        """Return the Markdown."""
         values = {EXPERIMENT: experiment_id, RUN: run_id, COMMIT: _checkout(commit)}
         text = "\n\n".join(self.paragraphs)
         for key, value in values.items():
@@ -58,21 +58,21 @@ class Note:
 
 
 def kind_of(identity: RunIdentity) -> str:
-    """What kind of run a training is, for the saved view."""
+    """Return what kind of run a training is, for the saved view."""
     return {FULL_MODEL: "full model", STANDALONE: "alone"}.get(_method(identity), METHOD_KIND)
 
 
 def run_note(
     params: Mapping[str, Any], identity: RunIdentity, stages: Iterable[str], metrics: Mapping[str, float], figures: bool
 ) -> Note:
-    """Of a training: the full model's, an arch's alone, or a method's.
+    """Return the note of a training: of the full model, of one arch alone, or of a method.
 
     Args:
         params: content of `params.yaml`.
-        identity: whose note it is.
-        stages: those that made the run's results, training first.
-        metrics: its results.
-        figures: whether the experiment's figures are among the artifacts.
+        identity: the run's identity.
+        stages: the stages that made the run's results, training first.
+        metrics: the run's results.
+        figures: whether the run has the experiment's figures.
     """
     kind, stages = kind_of(identity), list(stages)
     data, space = (identity.tags[key] for key in ("dataset", "space"))
@@ -83,7 +83,7 @@ def run_note(
     if figures:
         paragraphs.append(f"![Pareto points]({image_link(RUN, PARETO_FIGURE)})")
     file = f"{identity.name}.yaml"
-    # What is trained alone is measured by one instance for all.
+    # One instance of stage `reference` measures everything that is trained alone.
     instance = f"{stages[-1]}@{identity.experiment}-{identity.name}"
     target = instance if kind == METHOD_KIND else f"reference@{identity.experiment}"
     paragraphs.append(_again(identity.experiment, file, [f"dvc repro {target}"], _same(identity)))
@@ -97,7 +97,7 @@ def run_note(
 
 
 def study_note(params: Mapping[str, Any], identity: RunIdentity, summary: Mapping[str, float]) -> Note:
-    """Of an Optuna study."""
+    """Return the note of an Optuna study."""
     what = "an [Optuna](https://optuna.org) study of shrink timing and the ε ramp, on validation"
     trials = f"{summary.get('tune/trials', 0):.0f} trials, runs below this one"
     file, experiment = f"{identity.name}.yaml", identity.experiment
@@ -117,7 +117,7 @@ def study_note(params: Mapping[str, Any], identity: RunIdentity, summary: Mappin
 
 
 def trial_note(identity: RunIdentity, study: RunIdentity, method: str) -> Note:
-    """Of a trial of a study, a shrink phase of `method`."""
+    """Return the note of a study's trial, a shrink phase of `method`."""
     tags, file, experiment = identity.tags, f"{study.name}.yaml", identity.experiment
     own = {key: value for key, value in identity.params.items() if key.startswith("method.")}
     overrides = [f"experiments.{experiment}.methods.{method}{key[6:]}={value}" for key, value in own.items()]
@@ -137,9 +137,9 @@ def trial_note(identity: RunIdentity, study: RunIdentity, method: str) -> Note:
 def experiment_tags(
     params: Mapping[str, Any], name: str, manifest: Mapping[str, Any], experiment_id: str, run_id: str | None
 ) -> dict[str, str]:
-    """The tags of a whole experiment: its note, its saved view, its data and space.
+    """Return the tags of a whole experiment: its note, saved view, data and space.
 
-    `run_id` is that of a run which has the experiment's figures.
+    `run_id` names a run that has the experiment's figures.
     """
     space = section(params, "experiments", name, "space")["name"]
     methods, seeds = ", ".join(params["methods"]), ", ".join(map(str, params["seeds"]))
@@ -166,12 +166,12 @@ def experiment_tags(
 
 
 def seeds_list(params: Mapping[str, Any]) -> str:
-    """The seeds as an override's value."""
+    """Return the seeds as the value of an override."""
     return f"[{','.join(map(str, params['seeds']))}]"
 
 
 def _method(identity: RunIdentity) -> str:
-    """The name of the file in `dεps/methods/` that a run's method is made of; several runs' may be of one."""
+    """Return the name of the file in `dεps/methods/` behind a run's method; several methods may share one."""
     return identity.params.get("method.method", FULL_MODEL)
 
 
@@ -198,7 +198,7 @@ def _again(experiment: str, file: str, commands: list[str], note: str) -> str:
 
 
 def _overrides(params: Mapping[str, Any], identity: RunIdentity) -> str:
-    """The run's part of params, in the form that `deps params +from=` takes."""
+    """Return the run's part of params, in the form that `deps params +from=` takes."""
     own = dict(section(params, "experiments", identity.experiment))
     methods = own.pop("methods")
     # The preset takes it from the list of seeds.
@@ -227,7 +227,7 @@ def _results(metrics: Mapping[str, float]) -> str:
 
 @cache
 def _summary(method: str) -> str:
-    """The first line of a method's docstring; empty where there is none such."""
+    """Return the first line of a method's docstring; empty if there is no such method."""
     path = _METHODS / f"{method}.py"
     text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) if path.is_file() else None
     return text.splitlines()[0] if text else ""

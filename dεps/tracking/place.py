@@ -1,7 +1,7 @@
-"""Where a training runs: one that was killed here is told from one that another machine works on.
+"""Where a training runs, which tells one that was killed here from one that runs on another machine.
 
-A run of MLflow that is RUNNING has two tags: the training's machine, and its *work*, which is
-`<working copy>/<experiment>/<stage>/<instance>`; or `<working copy>/.dvc/tmp/exps/<copy>/…` in DVC's queue, which runs
+An MLflow run that is RUNNING has two tags: the training's machine, and its *work*, which is
+`<working copy>/<experiment>/<stage>/<instance>`, or `<working copy>/.dvc/tmp/exps/<copy>/…` for DVC's queue, which runs
 experiments in copies of the working copy.
 """
 
@@ -20,7 +20,7 @@ from dεps.workspace.locks import is_held, locked
 from dεps.workspace.stage import STATE
 
 HOST_TAG, WORK_TAG = "deps.host", "deps.work"
-#: where DVC makes copies
+#: where DVC creates copies
 COPIES = (".dvc/tmp/exps/*", ".dvc/tmp/exps/standalone/*")
 
 
@@ -30,28 +30,28 @@ class Work:
 
     #: `<experiment>/<stage>/<instance>`
     name: str
-    #: folder of the copy that it runs in, from the working copy's; "." in the working copy itself
+    #: folder of the copy that it runs in, relative to the working copy; "." for the working copy itself
     copy: str = "."
 
     @property
     def live(self) -> Path:
-        """The file that it writes while it runs."""
+        """Return the file that it writes while it runs."""
         return root() / self.copy / STATE / "live" / f"{self.name}.jsonl"
 
     @property
     def is_running(self) -> bool:
-        """Whether a process of this machine is at it."""
+        """Tell whether a process on this machine runs it."""
         lock = root() / self.copy / STATE / "locks" / f"{self.name}.lock"
-        return lock.with_suffix(".pid").exists() and is_held(lock)  # a lock that nobody holds is not touched
+        return lock.with_suffix(".pid").exists() and is_held(lock)  # does not touch a lock that nobody holds
 
     def tags(self, training: Training) -> dict[str, str]:
-        """The tags of its run while it is RUNNING."""
+        """Return the tags of its run while that is RUNNING."""
         parts = (workspace(), *([] if self.copy == "." else [self.copy]), self.name)
         return {HOST_TAG: training.origin.host, WORK_TAG: "/".join(parts)}
 
 
 def works() -> Iterator[Work]:
-    """All that have a live file, here and in copies of DVC's queue."""
+    """Yield all that have a live file, here and in copies in DVC's queue."""
     for copy in (root(), *(path for pattern in COPIES for path in sorted(root().glob(pattern)))):
         live = copy / STATE / "live"
         for path in sorted(live.glob("*/*/*.jsonl")):
@@ -59,18 +59,18 @@ def works() -> Iterator[Work]:
 
 
 def work_of(tags: Mapping[str, str]) -> Work:
-    """The work that a run's tags name."""
+    """Return the work that a run's tags name."""
     *copy, experiment, stage, instance = tags[WORK_TAG].split("/")[1:]
     return Work(f"{experiment}/{stage}/{instance}", "/".join(copy) or ".")
 
 
 def host() -> str:
-    """This machine's name."""
+    """Return this machine's name."""
     return socket.gethostname()
 
 
 def workspace() -> str:
-    """A random name of this working copy; other copies, here or elsewhere, have others."""
+    """Return the random name of this working copy; every other working copy has another."""
     path = root() / STATE / "workspace"
     with locked(path.with_suffix(".lock")):
         if not path.exists():
@@ -79,5 +79,5 @@ def workspace() -> str:
 
 
 def is_elsewhere(tags: Mapping[str, str]) -> bool:
-    """Whether a run with these tags belongs to another working copy."""
+    """Tell whether a run with these tags belongs to another working copy."""
     return tags.get(WORK_TAG, "").partition("/")[0] not in ("", workspace())

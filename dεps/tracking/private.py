@@ -1,7 +1,7 @@
-"""What is used of MLflow that it does not document, all of it; its test says what an upgrade must keep.
+"""All undocumented parts of MLflow that this project relies on; the module's test says what an upgrade must keep.
 
-These are names of tags, how the UI holds a saved view and addresses its pages, and where a database keeps addresses of
-artifacts.
+They are names of tags, the form of a saved view and the addresses of pages in the UI, and the columns of a database
+that hold addresses of artifacts.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-#: tags: the note that the UI shows, what made a run, the run above it, what its data is for
+#: tags: the note that the UI shows, what made a run, its parent run, what its data is for
 NOTE_TAG, SOURCE_TAG, PARENT_TAG = "mlflow.note.content", "mlflow.source.name", "mlflow.parentRunId"
 DATA_TAG = "mlflow.data.context"
-#: the UI has two sides, and opens the one about language models unless told: by an experiment's tag, and in links
+#: the UI has two sides, and opens the one for language models unless an experiment's tag, or a link, says otherwise
 SIDE_TAG, SIDE = "mlflow.experimentKind", "custom_model_development"
 _PAGE = {"workflowType": "machine_learning"}
-#: columns of a database that hold addresses
+#: table and column of each address in a database
 ADDRESSES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -33,18 +33,18 @@ ADDRESSES = (
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of a saved view; the UI names it by its metrics."""
+    """A chart of a saved view; the UI names it after its metrics."""
 
     #: "SCATTER", "BAR" or "LINE"
     kind: str
     section: str
     #: on the vertical axis
     metrics: tuple[str, ...]
-    #: metric on the horizontal axis; epochs where there is none
+    #: metric on the horizontal axis; epochs if empty
     over: str = ""
 
     def state(self) -> dict[str, Any]:
-        """As the UI holds it."""
+        """Return the chart in the UI's form."""
         name = "scatter" if self.kind == "SCATTER" else self.metrics[0]
         state = {"uuid": f"deps-{self.section}-{name}", "type": self.kind, "metricSectionId": f"deps-{self.section}"}
         state |= {"runsCountToCompare": 20, "deleted": False, "isGenerated": False}
@@ -71,18 +71,18 @@ _LINE = {
 
 
 def view_tag(view: str) -> str:
-    """The tag of an experiment that holds a saved view."""
+    """Return the name of an experiment's tag that holds a saved view."""
     return f"mlflow.sharedViewState.{view}"
 
 
 def saved_view(title: str, rows: str, columns: Mapping[str, int], charts: Sequence[Chart]) -> str:
-    """A saved view as its tag's value; it is the same text each time.
+    """Return a saved view as its tag's value; it is the same text each time.
 
     Args:
         title: the view's name.
         rows: filter for the runs that it shows.
-        columns: width in pixels by metric or tag; rows are sorted by the first one, the largest first.
-        charts: with their sections in this order.
+        columns: width in pixels by metric or tag; rows are sorted by the first one, in descending order.
+        charts: charts, which also give the order of sections.
     """
     state = {
         "searchFilter": rows,
@@ -111,23 +111,23 @@ def saved_view(title: str, rows: str, columns: Mapping[str, int], charts: Sequen
 
 
 def view_link(experiment_id: str, view: str, charts: bool = False) -> str:
-    """A saved view as a table, or as charts, below the UI's address."""
+    """Return the link to a saved view as a table, or as charts, relative to the UI's address."""
     query = {"viewStateShareKey": view} | ({"compareRunsMode": "CHART"} if charts else {}) | _PAGE
     return f"#/experiments/{experiment_id}/runs?{urlencode(query)}"
 
 
 def compare_link(experiment_id: str, run_ids: Sequence[str]) -> str:
-    """The page that sets parameters and metrics of runs side by side."""
+    """Return the link to the page that compares parameters and metrics of runs."""
     runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [experiment_id]))
     return f"#/compare-runs?runs={runs}&experiments={experiments}&{urlencode(_PAGE)}"
 
 
 def run_link(experiment_id: str, run_id: str, artifact: str = "") -> str:
-    """A run's page, or one of its artifacts."""
+    """Return the link to a run's page, or to one of its artifacts."""
     page = f"#/experiments/{experiment_id}/runs/{run_id}"
     return f"{page}{f'/artifacts/{quote(artifact)}' if artifact else ''}?{urlencode(_PAGE)}"
 
 
 def image_link(run_id: str, artifact: str) -> str:
-    """Where the UI gets an artifact's content, for pictures in notes."""
+    """Return the address of an artifact's content, for pictures in notes."""
     return f"get-artifact?{urlencode({'path': artifact, 'run_uuid': run_id})}"

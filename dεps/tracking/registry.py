@@ -1,7 +1,7 @@
-"""Exported subnets in MLflow's model registry: one registered model an experiment and method.
+"""Exported subnets in MLflow's model registry: one registered model per experiment and method.
 
-Each file that stage `export` wrote is a version, with an alias by its budget, such as `models:/quick-deps@small`.
-MLflow alone loads it: the flavour is ONNX's, and nothing of this project is imported.
+Each file written by stage `export` is a version, whose alias is its budget, such as `models:/quick-deps@small`. MLflow
+loads it as ONNX, without importing anything of this project.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class _Model:
 
 
 def sync_models(params: dict[str, Any], store: Store) -> int:
-    """Register what the selected instances of stage `export` wrote; returns how many versions and aliases changed.
+    """Register the files of the selected instances of stage `export`; returns how many versions and aliases changed.
 
-    With several seeds an alias is the one that is best on validation.
+    With several seeds an alias points to the version that is best on validation.
     """
     changed = 0
     for experiment in selected(params, "names"):
@@ -87,7 +87,7 @@ def _sync_registered(store: Store, models: list[_Model]) -> int:
     client, first = store.client, models[0]
     found = {model.context.the_seed: _run_id(store, model.context) for model in models}
     runs = {seed: run_id for seed, run_id in found.items() if run_id}
-    models = [model for model in models if model.context.seed in runs]  # else nothing says where they come from
+    models = [model for model in models if model.context.seed in runs]  # else nothing says where they are from
     if not models:
         return 0
     registered = next(iter(client.search_registered_models(f"name = '{first.name}'")), None)
@@ -115,19 +115,19 @@ def _sync_registered(store: Store, models: list[_Model]) -> int:
 
 
 def _run_id(store: Store, context: Context) -> str | None:
-    """The run that the models belong to."""
+    """Return the id of the run that the models belong to."""
     manifest = read_manifest(context.data_folder())
     run = store.find(run_identity(context.params, context.experiment, context.the_method, context.the_seed, manifest))
     return run.info.run_id if run else None
 
 
 def _register(store: Store, model: _Model, run_id: str, content: str) -> str:
-    """A logged model with its files and numbers, and a version of it; returns the version's number."""
+    """Create a logged model with its files and numbers, and a version of it; returns the version's number."""
     client, card, experiment = store.client, model.card, store.experiment_id(model.context.experiment)
     tags = {CONTENT: content, "budget": model.budget, "seed": str(card.seed), **_own_tags(model)}
     tags |= {key: str(model.facts[key]) for key in ("max_macs", "sha256", "arch", *NUMBERS) if key in model.facts}
     label = f"{model.name}-{card.seed}-{model.budget}"
-    # One that was begun when the store failed is begun again.
+    # Replaces one that was incomplete when the store failed.
     for begun in client.search_logged_models([experiment], f"tags.`{CONTENT}` = '{content}'"):
         client.delete_logged_model(begun.model_id)
     logged = client.create_logged_model(experiment, label, run_id, tags, {"arch": card.arch, "space": card.space})
@@ -137,7 +137,7 @@ def _register(store: Store, model: _Model, run_id: str, content: str) -> str:
         client.log_model_artifacts(logged.model_id, str(whole))
     client.finalize_logged_model(logged.model_id, "READY")
     time = int(model.path.stat().st_mtime * 1000)
-    # Budgets as steps: in the run, which has these numbers too, they stand beside each other.
+    # With budgets as steps, the run shows these numbers side by side.
     client.log_batch(
         run_id,
         metrics=[
@@ -153,11 +153,11 @@ def _register(store: Store, model: _Model, run_id: str, content: str) -> str:
 
 
 def _write(model: _Model, folder: Path, model_id: str, run_id: str) -> None:
-    """A model in MLflow's form, with signature and input example."""
+    """Write a model in MLflow's form, with signature and input example."""
     import numpy as np
     import onnx
     import onnxruntime
-    from mlflow import onnx as flavour  # seconds, which an unchanged store need not wait for
+    from mlflow import onnx as flavour  # takes seconds to import, and is rarely needed
     from mlflow.models import Model, ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
@@ -175,7 +175,7 @@ def _write(model: _Model, folder: Path, model_id: str, run_id: str) -> None:
         metadata={key: text for key, text in card.to_texts().items() if key != "classes"} | {"classes": card.classes},
         save_as_external_data=False,
     )
-    shutil.copyfile(model.path, folder / FILE)  # the very bytes that were checked
+    shutil.copyfile(model.path, folder / FILE)  # exactly the bytes that were checked
 
 
 def _own_tags(model: _Model) -> dict[str, str]:

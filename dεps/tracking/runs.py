@@ -1,7 +1,7 @@
-"""Trainings in MLflow: one run each, from what a training writes while it runs and from the results of its stages.
+"""Trainings in MLflow: one run each, made from the training's live file and from the results of its stages.
 
-This is the only code that writes such a run. A run is made of parts (training, evaluation, …). Each part's content
-hash is kept as a tag of the run; a part whose hash is there already is left alone.
+No other code writes such a run. A run has parts (training, evaluation, …). The hash of each part's content is a tag of
+the run; a part whose hash is already there is left alone.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from dεps.workspace.outputs import HISTORY, METRICS, SUPERNET
 from dεps.workspace.stage import Context
 
 TRAIN = "train"
-#: of a run whose training has results: their hash
+#: tag with the hash of a training's results
 TRAINED = f"deps.part.{TRAIN}"
 
 
 def put(store: Store, training: Training, content: str = "", tags: Mapping[str, str] | None = None) -> tuple[Run, bool]:
-    """Bring a training's run up to what is known of it; returns the run, and whether anything was new.
+    """Bring a training's run up to date; returns the run, and whether anything was new.
 
     Args:
-        store: where the run is, or is made.
-        training: what is known.
-        content: hash of the training's results, once it has any.
-        tags: what the run shall have beside its own.
+        store: the store, where the run is created if absent.
+        training: what is known about the training.
+        content: hash of the training's results, if it has any.
+        tags: additional tags.
 
-    A run of the same identity with other numbers or other results steps aside: other code has made them. So does one
-    with results whose training is under way again.
+    A run of the same identity that has other numbers or other results is deleted, because other code has made them. So
+    is a run that has results if its training runs again.
     """
     identity, metrics = training.identity, training_metrics(training)
     run = store.find(identity, lambda run: run.info.status == "RUNNING" and place.is_elsewhere(run.data.tags))
@@ -67,10 +67,10 @@ def put(store: Store, training: Training, content: str = "", tags: Mapping[str, 
 
 
 def pass_on(store: Store, works: Iterable[Work], experiments: Iterable[str] = ()) -> int:
-    """Bring up to date the runs of trainings that are under way; returns how many runs have changed.
+    """Bring the runs of running trainings up to date; returns how many runs changed.
 
-    Runs of these trainings' experiments, and of `experiments`, whose training was killed on this machine, or has ended
-    there, are marked so.
+    Runs in the same experiments, and in `experiments`, are marked as killed or finished if their training was killed or
+    has ended on this machine.
     """
     names, changed = dict.fromkeys(experiments), 0
     for work in works:
@@ -87,7 +87,7 @@ def pass_on(store: Store, works: Iterable[Work], experiments: Iterable[str] = ()
 
 
 def _end(store: Store, experiments: Iterable[str]) -> int:
-    """Mark runs that are of this working copy and machine as killed or finished; returns how many changed."""
+    """Mark runs of this working copy and machine as killed or finished; returns how many changed."""
     found = (store.client.get_experiment_by_name(name) for name in experiments)
     ids, ended = [experiment.experiment_id for experiment in found if experiment], 0
     mine = f"tags.`{HOST_TAG}` = '{place.host()}' and tags.`{WORK_TAG}` LIKE '{place.workspace()}/%'"
@@ -95,7 +95,7 @@ def _end(store: Store, experiments: Iterable[str]) -> int:
         work = place.work_of(run.data.tags)
         training = read_live(work.live)
         if training is not None and training.identity.digest != run.data.tags[IDENTITY_TAG]:
-            training = None  # of other parameters, which came later
+            training = None  # a later one, with other parameters
         if training and not training.ended and work.is_running:
             continue
         status = "FINISHED" if training and training.ended else "KILLED"
@@ -109,7 +109,7 @@ def _end(store: Store, experiments: Iterable[str]) -> int:
 
 
 def _terminate(store: Store, run: Run, status: str, training: Training | None) -> None:
-    """Give a run its end; who was at it is no longer told where it has come to its own."""
+    """Set a run's end and status; a finished run loses the tags that say where it was running."""
     last = training.epochs[-1][0] if training and training.epochs else run.info.start_time
     store.client.set_terminated(run.info.run_id, status, end_time=max(last, run.info.start_time))
     if status == "FINISHED":
@@ -124,21 +124,21 @@ def _free(store: Store, run: Run) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """One stage's results as one MLflow run shows them: metrics from a JSON file, artifacts from a folder."""
+    """One stage's results in a run: metrics from a JSON file, and files to keep as artifacts."""
 
     name: str
     metrics: Path | None
     artifacts: tuple[Path, ...]
 
     def hash(self) -> str:
-        """Of all content."""
+        """Return a hash of the whole content."""
         paths = (*([self.metrics] if self.metrics else []), *self.artifacts)
         named = (path.name.encode() + bytes.fromhex(sha256(path.read_bytes())) for path in paths)
         return sha256(b"".join(named))[:SHORT]
 
 
 def sync_results(store: Store, context: Context) -> tuple[str, bool]:
-    """Bring one training's run up to its results and those of later stages: its id, and whether anything was new."""
+    """Bring a run up to date with the results of its stages; returns its id, and whether anything was new."""
     manifest = read_manifest(context.data_folder())
     identity = run_identity(context.params, context.experiment, _name(context), context.seed or 0, manifest)
     training = _trained(context, identity)
@@ -167,12 +167,12 @@ def sync_results(store: Store, context: Context) -> tuple[str, bool]:
 
 
 def _name(context: Context) -> str:
-    """The training's method, or what stands in its place."""
+    """Return the training's method, or what stands for it in names."""
     return context.method or (standalone_method(context.arch) if context.arch else FULL_MODEL)
 
 
 def _trained(context: Context, identity: RunIdentity) -> Training:
-    """A training by its results, with the times that its live file knows, or else those of the result file."""
+    """Return a training from its results, with times from its live file, else the result file's own time."""
     history = context.folder(context.stage) / HISTORY
     live, written = read_live(context.state("live", ".jsonl")), int(history.stat().st_mtime * 1000)
     if live is None or live.identity.digest != identity.digest:
@@ -183,7 +183,7 @@ def _trained(context: Context, identity: RunIdentity) -> Training:
 
 
 def _stages(context: Context) -> tuple[str, ...]:
-    """The stages whose instances make up the run, training first."""
+    """Return the stages whose results make up the run, training first."""
     return (TRAIN, "evaluate", "predict", "search") if context.stage == TRAIN else (context.stage,)
 
 
@@ -220,7 +220,7 @@ def _numbers(data: dict[str, Any]) -> dict[str, float]:
 
 
 def _durations(context: Context) -> list[Metric]:
-    """Seconds of each stage of this run, from the notes that stages leave."""
+    """Return how many seconds each stage of the run took, from the notes that stages write."""
     metrics = []
     for stage in _stages(context):
         path = replace(context, stage=stage).state("timing", ".json")

@@ -1,6 +1,6 @@
-"""The MLflow store: where it is, and runs found by identity.
+"""Access to the MLflow store: finds runs by their identity, and survives stores that fall silent.
 
-Only `MlflowClient` with explicit run ids is used; nothing depends on an active run of a thread or process.
+Only `MlflowClient` with explicit run ids is used; nothing depends on MLflow's active run.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from dεps.workspace.locks import attempt, locked
 from dεps.workspace.stage import STATE
 
 IDENTITY_TAG = "deps.identity"
-#: what a store that cannot be used raises
+#: exceptions of a store that cannot be used
 FAILURES = (MlflowException, OSError, SQLAlchemyError)
 T = TypeVar("T")
-BATCH = 900  # MLflow takes at most 1,000 metrics a call
-SLOWEST = 2**20  # bytes a second of an upload
+BATCH = 900  # MLflow takes at most 1,000 metrics per call
+SLOWEST = 2**20  # bytes per second that an upload must reach
 LARGEST = 1.7976931348623157e308  # what MLflow stores for infinity
 
 #: by (key, step)
@@ -45,10 +45,10 @@ Points = dict[tuple[str, int], float]
 
 
 class Watch:
-    """Until when the store must have answered the call that is being made; infinity between calls.
+    """The time by which the store must answer the current call; infinity between calls.
 
     Args:
-        seconds: that a call may take.
+        seconds: how long a call may take.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -57,7 +57,7 @@ class Watch:
 
     @contextmanager
     def call(self, size: int = 0) -> Iterator[None]:
-        """Around a call that uploads so many bytes. Raises `TimeoutError` where nobody waits for it any more."""
+        """Time a call that uploads `size` bytes. Raises `TimeoutError` if nobody waits for the store any more."""
         if self.given_up:
             raise TimeoutError("given up")
         self.deadline = time.monotonic() + self.seconds + size / SLOWEST
@@ -68,7 +68,7 @@ class Watch:
 
 
 class _Client:
-    """`MlflowClient`, watched; an answer that is not MLflow's is an `MlflowException` too."""
+    """`MlflowClient` with a `Watch`; an answer that is not MLflow's raises `MlflowException` too."""
 
     def __init__(self, client: MlflowClient, watch: Watch) -> None:
         self._client, self._watch = client, watch
@@ -88,13 +88,13 @@ class _Client:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of all in a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _reach(uri: str) -> None:
-    """Fail at once where a database cannot be reached; MLflow would try for minutes. Raises `SQLAlchemyError`."""
+    """Raise `SQLAlchemyError` at once if a database cannot be reached; MLflow would try for minutes."""
     if uri.startswith(("postgresql", "mysql", "mssql")):
         try:
             with create_engine(uri, poolclass=NullPool).connect():
@@ -107,12 +107,12 @@ class Store:
     """Runs of this project in one MLflow store."""
 
     def __init__(self, uri: str | None = None, watch: Watch | None = None) -> None:
-        for name in ("mlflow", "urllib3"):  # what they warn of comes again as the exception
+        for name in ("mlflow", "urllib3"):  # their warnings repeat what exceptions say
             logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri or tracking_uri()
         self.watch = watch = watch or Watch(math.inf)
         if self.uri.startswith("sqlite:"):
-            # Several processes that meet an empty database at once break it for good.
+            # Processes that initialise an empty database at the same time corrupt it.
             with locked(root() / STATE / "mlflow.lock"):
                 self.client = _Client(MlflowClient(self.uri), watch)
                 self.client.search_experiments(max_results=1)
@@ -124,7 +124,7 @@ class Store:
                 self.client = _Client(MlflowClient(self.uri), watch)
 
     def experiment_id(self, name: str) -> str:
-        """The MLflow experiment of that name, made where absent."""
+        """Return the id of the MLflow experiment of that name, which is created if absent."""
         found = self.client.get_experiment_by_name(name)
         if found is None:
             local = self.uri.startswith("sqlite:")
@@ -140,7 +140,7 @@ class Store:
         return found.experiment_id
 
     def find(self, identity: RunIdentity, unless: Callable[[Run], bool] = lambda run: False) -> Run | None:
-        """The newest run of this identity of which `unless` does not hold."""
+        """Return the newest run of this identity for which `unless` is false."""
         runs = self.client.search_runs(
             [self.experiment_id(identity.experiment)],
             f"tags.`{IDENTITY_TAG}` = '{identity.digest}'",
@@ -150,7 +150,7 @@ class Store:
         return next((run for run in runs if not unless(run)), None)
 
     def create(self, identity: RunIdentity, origin: Origin, tags: Mapping[str, str] | None = None) -> Run:
-        """A new run with its parameters and tags."""
+        """Create a run with its parameters and tags."""
         own = {**identity.tags, **(tags or {}), "git_commit": origin.git_commit, IDENTITY_TAG: identity.digest}
         own |= {SOURCE_TAG: "dεps"}
         own |= {EXPERIMENT_TAG: origin.dvc_experiment} if origin.dvc_experiment else {}
@@ -161,18 +161,18 @@ class Store:
         return run
 
     def complete(self, run: Run, identity: RunIdentity) -> None:
-        """Log the parameters that the run does not have: the store may have failed after the run was made."""
+        """Log parameters that the run lacks, because the store failed after it was created."""
         params = [Param(key, value) for key, value in identity.params.items() if key not in run.data.params]
         for start in range(0, len(params), 100):
             self.client.log_batch(run.info.run_id, params=params[start : start + 100])
 
     def points(self, run: Run) -> Points:
-        """All metrics that the run has."""
+        """Return all metrics of the run."""
         histories = (self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics)
         return {(point.key, point.step): point.value for history in histories for point in history}
 
     def log(self, run_id: str, metrics: list[Metric], tags: dict[str, str] | None = None) -> None:
-        """Metrics in batches, then tags."""
+        """Log metrics in batches, then tags."""
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
         if tags:
@@ -186,9 +186,9 @@ class BusyError(TimeoutError):
 class Session:
     """Work with a store that may fall silent.
 
-    A server's calls have timeouts of their own, which one that answers drop by drop escapes; so do name look-ups and
-    stores that are no servers. Therefore work is done in a thread that is left alone when a call takes too long.
-    Processes of one working copy take turns, so that no two make the same run.
+    Calls to a server have timeouts, but servers that answer byte by byte escape them, and so do name look-ups and
+    databases. Work is therefore done in a thread, which is abandoned if a call takes too long. Processes of one working
+    copy take turns, so that no two create the same run.
     """
 
     def __init__(self, uri: str) -> None:
@@ -196,9 +196,9 @@ class Session:
         self.store: Store | None = None
 
     def do(self, work: Callable[[Store], T], turn: float) -> T:
-        """What `work` returns, or raises; it gets its turn within so many seconds.
+        """Return what `work` returns; wait at most `turn` seconds for other processes.
 
-        Raises one of `FAILURES` where the store cannot be used, falls silent, or is not free in time.
+        Raises one of `FAILURES` if the store cannot be used, falls silent, or is not free in time.
         """
         with attempt(root() / STATE / "mlflow-turn.lock", turn) as free:
             if not free:
@@ -229,23 +229,23 @@ class Session:
 
 
 def training_metrics(training: Training) -> list[Metric]:
-    """All epochs' numbers."""
+    """Return the numbers of all epochs."""
     return [metric for time, record in training.epochs for metric in record_metrics(record, time)]
 
 
 def record_metrics(record: dict[str, Any], time: int) -> list[Metric]:
-    """One epoch's record as metrics; the epoch is the step."""
+    """Return one epoch's record as metrics, with the epoch as step."""
     values = {key: value for key, value in record.items() if isinstance(value, int | float) and "/" in key}
     return [Metric(key, float(value), time, int(record["epoch"])) for key, value in values.items()]
 
 
 def missing(points: Points, metrics: Iterable[Metric]) -> list[Metric]:
-    """Those metrics that are not among the points, whatever their times: a repeated epoch has another time."""
+    """Return the metrics that are not among the points; times do not count, since a repeated epoch has another."""
     return [metric for metric in metrics if (metric.key, metric.step) not in points]
 
 
 def contradict(points: Points, metrics: Iterable[Metric]) -> bool:
-    """Whether a metric has another value among the points: other code has made them."""
+    """Tell whether a metric has another value among the points, which other code must have made."""
     return any(
         _stored(metric.value) != _stored(points.get((metric.key, metric.step), metric.value)) for metric in metrics
     )

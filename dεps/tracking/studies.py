@@ -1,6 +1,6 @@
-"""Studies in MLflow: one parent run a study, below it one run a trial, from the files of stage `tune`.
+"""Studies in MLflow: one parent run per study and one child run per trial, from the files of stage `tune`.
 
-A trial's run has the tags, parameters and metrics of its method's rows, so that they can be listed and compared
+A trial's run has the same tags, parameters and metrics as a method's run, so that they can be listed and compared
 together; the tag `kind` tells them apart.
 """
 
@@ -29,7 +29,7 @@ from dεps.workspace.outputs import BEST, STUDY, SUMMARY, TRIAL_CURVES, TRIALS
 
 METHOD = "deps"
 CONTENT = "deps.part.tune"
-#: columns of trials.csv by the name of the same number in the methods' rows
+#: the metric of a method's run by the column of trials.csv that holds the same number
 METRICS = {
     "val_top1": "pareto/mean_val_top1",
     "val_smallest_top1": "pareto/smallest_val_top1",
@@ -73,7 +73,7 @@ def _study_identity(params: dict[str, Any], experiment: str, manifest: dict[str,
 def _trials(
     params: dict[str, Any], study: RunIdentity, manifest: dict[str, Any], trials: pd.DataFrame, curves: pd.DataFrame
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], RunIdentity]]:
-    """Each trial: its row, its epochs, and its identity, which is its method's with the trial's options."""
+    """Yield each trial's row, epochs and identity, which is that of a method with the trial's options."""
     experiment = section(params, "experiments", study.experiment)
     base = experiment["tuning"]["base"]
     for row in json.loads(str(trials.to_json(orient="records"))):
@@ -127,7 +127,7 @@ def _sync_trial(
     if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
         return describe_run(store, run, note)
     if run:
-        store.client.delete_run(run.info.run_id)  # another study under the same parameters: the code has changed
+        store.client.delete_run(run.info.run_id)  # the code has changed: another study has the same parameters
     time = _time(folder)
     tags = {**identity.tags, PARENT_TAG: parent}
     run = store.create(replace(identity, tags=tags), Origin.here(time))

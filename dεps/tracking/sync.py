@@ -1,4 +1,4 @@
-"""From files to MLflow: rebuilds or completes the store, as often as wanted, without duplicates."""
+"""Brings the MLflow store up to date from files; may be repeated, and never writes anything twice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TURN = 60.0
 
 
 def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
-    """Bring every selected run of `params` that has results into the store; returns (runs, runs that changed)."""
+    """Bring all runs that `params` selects and that have results into the store; returns (runs, changed runs)."""
     store = store or Store()
     runs = changed = 0
     newest: dict[str, str] = {}
@@ -39,7 +39,7 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
 
 
 def instances(params: dict[str, Any]) -> Iterator[Context]:
-    """Every training that `params` selects: of the full model, of archs alone, and of methods, for each seed."""
+    """Yield every training that `params` selects: the full model, single archs, and methods, for each seed."""
     names, methods, alone, seeds = (selected(params, key) for key in ("names", "methods", "standalone", "seeds"))
     for experiment in names:
         for seed in seeds:
@@ -53,8 +53,8 @@ def instances(params: dict[str, Any]) -> Iterator[Context]:
 
 
 def track(params: dict[str, Any], uri: str | None = None) -> bool:
-    """`sync` with a line about what was done; False and a warning where the store cannot be used or falls silent."""
-    list(instances(params))  # wrong params are an error, and make no store
+    """Call `sync` and say what was done; warn and return False if the store cannot be used or falls silent."""
+    list(instances(params))  # wrong params are an error, before a store is created
     uri = uri or tracking_uri()
     try:
         runs, changed = Session(uri).do(lambda store: sync(params, store), TURN)

@@ -1,4 +1,4 @@
-"""`deps ui`: MLflow's own UI over the store, and links to where methods are compared."""
+"""Starts MLflow's UI on the store, and prints links to the comparison of methods (`deps ui`)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from dεps.workspace.identity import run_identity
 
 
 def serve(host: str, port: int) -> None:
-    """Print the links, then become the server. Raises `UserError` where the port is in use.
+    """Print the links, then become the server. Raises `UserError` if the port is in use.
 
-    Where the store is a server, there is nothing to start: its links are printed.
+    If the store is itself a server, only print its links.
     """
     uri = tracking_uri()
     if uri.startswith("http"):
@@ -39,7 +39,7 @@ def serve(host: str, port: int) -> None:
 
 
 def print_links(base: str, params: dict[str, Any], uri: str) -> None:
-    """Where the selected experiments' methods are compared, and the UI's address. Raises `UserError`."""
+    """Print the UI's address, and where methods of the selected experiments are compared. Raises `UserError`."""
     try:
         experiments = comparison(params, Store(uri))
     except (MlflowException, SQLAlchemyError, OSError) as error:
@@ -51,7 +51,7 @@ def print_links(base: str, params: dict[str, Any], uri: str) -> None:
 
 
 def comparison(params: dict[str, Any], store: Store) -> dict[str, dict[str, str]]:
-    """Links by selected experiment that has runs: its methods in a table, in charts, and their parameters."""
+    """Return, by selected experiment that has runs, links to its methods in a table, in charts and by parameters."""
     runs: dict[str, list[str]] = {}
     for context in instances(params):
         if context.stage != TRAIN or not (context.data_folder() / "manifest.json").exists():
@@ -71,7 +71,7 @@ def comparison(params: dict[str, Any], store: Store) -> dict[str, dict[str, str]
 
 
 def _plain(uri: str) -> str:
-    """A server's address without user name and password."""
+    """Return a server's address without user name and password."""
     parts = urlsplit(uri)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
@@ -88,10 +88,10 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _become_server(host: str, port: int, uri: str) -> NoReturn:
-    """Replace this process by `mlflow ui`, beside one that follows trainings: Ctrl-C is theirs from here on."""
+    """Start a process that follows trainings, and replace this one by `mlflow ui`; both end on Ctrl-C."""
     follower = [sys.executable, "-m", "dεps.tracking.follow", str(os.getpid())]
     subprocess.Popen(follower, stdin=subprocess.DEVNULL)
-    # By the environment: an address with a password must not show in a list of processes.
+    # In the environment, because lists of processes must not show an address with a password.
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What the MLflow UI shows of an experiment: a saved view that sets its methods side by side."""
+"""The saved view in which the MLflow UI shows an experiment's methods side by side."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dεps.workspace.outputs import SHOWN, TRAIN_COST
 #: the metrics that rank methods: by the first one the table is sorted
 RANKING = tuple(metric for metric in SHOWN if metric.std is None)
 SUMMARY = tuple(metric.key for metric in RANKING)
-#: of a run that is a row of the comparison; others are the full model, archs alone, studies and their trials
+#: tag of a run, and its value for rows of the comparison; others are the full model, single archs, studies and trials
 KIND, METHOD_KIND = "kind", "method"
-#: of the saved view, in links to it
+#: name of the saved view, in links to it
 VIEW = "deps-methods"
 VIEW_TAG = private.view_tag(VIEW)
 #: widths of columns in pixels
@@ -31,7 +31,7 @@ _CHARTS = (
 
 
 def view_tag() -> str:
-    """The saved view as a tag's value; it is the same text each time."""
+    """Return the saved view as a tag's value; it is the same text each time."""
     columns = {f"metrics.`{metric}`": _METRIC for metric in SUMMARY}
     tags = ("method", "seed", CHANGED_TAG, EXPERIMENT_TAG, "dataset", "space")
     columns |= {f"tags.`{tag}`": _TAG for tag in tags}
@@ -39,10 +39,10 @@ def view_tag() -> str:
 
 
 def table_link(experiment_id: str) -> str:
-    """The saved view as a table, below the UI's address."""
+    """Return the link to the saved view as a table, relative to the UI's address."""
     return private.view_link(experiment_id, VIEW)
 
 
 def charts_link(experiment_id: str) -> str:
-    """The saved view as charts."""
+    """Return the link to the saved view as charts."""
     return private.view_link(experiment_id, VIEW, charts=True)

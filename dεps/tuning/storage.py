@@ -30,12 +30,12 @@ DAMAGED = "put a copy of it back, or remove it: the same command then begins the
 
 
 def storage_url(given: str | None, state: Path) -> str:
-    """The given database, or the environment's, or an sqlite file below `state`."""
+    """Return the given database, else the environment's, else an sqlite file below `state`."""
     return given or os.environ.get(VARIABLE) or f"sqlite:///{state / 'study.db'}"
 
 
 def masked(url: str) -> str:
-    """The URL without its password. Raises `UserError` where it is none."""
+    """Return the URL without its password. Raises `UserError` if it is no database URL."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
@@ -43,7 +43,7 @@ def masked(url: str) -> str:
 
 
 def open_storage(url: str) -> RDBStorage:
-    """Connect, and make the tables where there are none. Raises `UserError`, without the password."""
+    """Connect, creating tables if there are none. Raises `UserError`, which does not show the password."""
     shown, password = masked(url), make_url(url).password
     local, file = url.startswith("sqlite"), make_url(url).database
     if local and file:
@@ -72,7 +72,7 @@ def open_storage(url: str) -> RDBStorage:
 
 @contextmanager
 def watched(url: str) -> Iterator[None]:
-    """Around work with an open study. Raises `UserError` where its database has vanished or is damaged meanwhile."""
+    """Run a block that uses an open study. Raises `UserError` if its database vanishes or is damaged meanwhile."""
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JSONDecodeError, KeyError) as error:
@@ -87,7 +87,7 @@ def watched(url: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException, password: str | None) -> str:
-    """The database's own words, without the password."""
+    """Return the database's own message, without the password."""
     while error.__cause__ is not None:  # Optuna wraps them
         error = error.__cause__
     lines = " ".join(str(getattr(error, "orig", None) or error).split())[:200]

@@ -1,9 +1,9 @@
 """An Optuna study that any number of workers bring to exactly N finished trials.
 
-A trial counts when it is complete or pruned. A worker that dies leaves its trial running. Whoever comes next on the
-same machine finds the worker's lock free and goes on with the trial; a worker on another machine tries its parameters
-again when its heartbeat stops. What is drawn depends on the finished trials and on the trial's place among them only,
-so one worker gives the same study with and without interruption.
+A trial counts when it is complete or pruned. A worker that dies leaves its trial running. The next worker on the same
+machine finds the dead worker's lock free and resumes the trial; a worker on another machine tries its parameters again
+once the heartbeat stops. What is drawn depends only on the finished trials and on the trial's place among them, so a
+single worker gives the same study with and without interruptions.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What a trial gave: accuracies on validation in percent, costs in 10¹² MACs."""
+    """Result of a trial: accuracies on validation in percent, costs in 10¹² MACs."""
 
     #: of the whole training, the full model's share included
     train_tmacs: float
@@ -93,7 +93,7 @@ def pruner(config: TuningConfig) -> BasePruner:
 
 
 def open_study(plan: Plan, storage: RDBStorage) -> optuna.Study:
-    """The study, made with its points on first use: by one process, whoever else comes at the same time."""
+    """Return the study; whichever process comes first creates it, with its given points."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
     directions = directions[: len(plan.config.objectives)]
@@ -115,7 +115,7 @@ def open_study(plan: Plan, storage: RDBStorage) -> optuna.Study:
 
 
 def _check_results(study: optuna.Study) -> None:
-    """Raise `UserError` where a finished trial has lost its results, or they are others than it was told with."""
+    """Raise `UserError` if a finished trial has lost its results, or they differ from what was told to Optuna."""
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
         outcome = trial.user_attrs.get(OUTCOME)
         told = [outcome["accuracy"], outcome["train_tmacs"]] if outcome else []
@@ -126,23 +126,23 @@ def _check_results(study: optuna.Study) -> None:
 
 
 def count_finished(study: optuna.Study) -> int:
-    """Trials that count towards N."""
+    """Return the number of trials that count towards N."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))
 
 
 def place(study: optuna.Study, number: int) -> int:
-    """How many trials that are finished or under way came before this one."""
+    """Return how many finished or running trials came before this one."""
     return sum(trial.number < number for trial in study.get_trials(deepcopy=False, states=ACTIVE))
 
 
 def _diverged(study: optuna.Study, number: int) -> int:
-    """How many trials before this one have diverged."""
+    """Return how many trials before this one diverged."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
     return sum(DIVERGED in trial.user_attrs and trial.number < number for trial in trials)
 
 
 def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> None:
-    """Run trials until `target` are finished; waits for those of other workers, and goes on with those of dead ones."""
+    """Run trials until `target` are finished; wait for other workers' trials, and resume those of dead workers."""
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
     path = _worker_lock(plan, worker)
     with locked(path):
@@ -159,7 +159,7 @@ def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> 
 
 
 def _begin(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
-    """A dead worker's trial, or a waiting or new one; None while others are at the last ones. Needs the turn."""
+    """Return a dead worker's trial, or a waiting or new one; None while others run the last ones. Needs the turn."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that heartbeats are experimental, and that Optuna's own loop would send them
         return _next(plan, study, worker, target)
@@ -197,7 +197,7 @@ def _next(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | N
 
 @dataclass
 class _Run:
-    """A trial under way."""
+    """A running trial."""
 
     plan: Plan
     study: optuna.Study
@@ -206,7 +206,7 @@ class _Run:
     options: dict[str, Any]
 
     def measure(self, objective: Objective) -> None:
-        """Let the objective work, and store what it gives."""
+        """Call the objective, and store what it returns."""
         try:
             outcome = objective(self.trial.number, self.place, self.options, self._report)
         except optuna.TrialPruned:
@@ -243,7 +243,7 @@ class _Run:
 
 @contextmanager
 def _heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
-    """Tell other machines that the trial is alive."""
+    """Keep telling other machines, during the block, that the trial is alive."""
     ended = threading.Event()
 
     def beat() -> None:
@@ -266,7 +266,7 @@ def _dead(plan: Plan, study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _is_dead(plan: Plan, study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Whether the worker of a running trial was one of this machine and is gone."""
+    """Tell whether a running trial's worker ran on this machine and is gone."""
     workers = trial.user_attrs.get(WORKERS)
     if not workers:
         # Workers of this machine say who they are before they pass on the turn, which is ours now.
@@ -281,7 +281,7 @@ def _worker_lock(plan: Plan, worker: str) -> Path:
 
 
 def _turn(plan: Plan) -> AbstractContextManager[None]:
-    """Held while a trial is begun: sqlite lets two processes begin the same one."""
+    """Return the lock to hold while beginning a trial, because sqlite lets two processes begin the same one."""
     return locked(plan.state / "turn.lock")
 
 

@@ -1,4 +1,4 @@
-"""`deps tune`: opens a study and lets workers run its trials; as a program, one such worker."""
+"""Opens a study and lets workers run its trials (`deps tune`); run as a program, it is one such worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dεps.workspace.stage import Context
 
 
 def tune(experiment: str | None, workers: int, trials: int | None, storage: str | None) -> None:
-    """Bring the study of an experiment to so many finished trials with so many processes here. Raises `UserError`."""
+    """Bring an experiment's study to `trials` finished trials, with `workers` processes here. Raises `UserError`."""
     context, trials = _prepare(experiment, trials)
     phase = ShrinkPhase(context)
     phase.check_trunk()
@@ -71,7 +71,7 @@ def _tune(context: Context, phase: ShrinkPhase, workers: int, trials: int, url: 
 
 
 def _own_gpu(gpus: list[str], number: int) -> dict[str, str]:
-    """What lets a worker see one GPU alone: they take turns."""
+    """Return the environment that lets a worker see one GPU only; workers take GPUs in turn."""
     return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
 
 
@@ -92,7 +92,7 @@ def _prepare(experiment: str | None, trials: int | None) -> tuple[Context, int]:
 
 
 def main() -> None:
-    """One worker among several: the study is there, the storage in the environment."""
+    """Run one worker among several: the study exists, and the environment names its storage."""
     begin()
     parser = argparse.ArgumentParser(description="One worker of a study, as `deps tune --workers` starts it.")
     parser.add_argument("experiment")

@@ -1,8 +1,9 @@
-"""A training as others can watch it: a file that it writes while it runs.
+"""The live file, which a training writes while it runs so that others can watch it.
 
-`.state/live/<experiment>/<stage>/<instance>.jsonl` has whose training it is in its first line, one line an epoch, and
-a last line at the end. The epochs are those of `history.jsonl`, which is there only when the training is over; the live
-file also knows when each ended. A training does nothing else for its watchers, so none can stop it or slow it down.
+The first line of `.state/live/<experiment>/<stage>/<instance>.jsonl` says whose training it is; then comes one line per
+epoch, and a last line at the end. The epochs are those of `history.jsonl`, which appears only when the training is
+over; the live file also records when each epoch ended. Training does nothing else for its watchers, so none can stop
+it or slow it down.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ class Origin:
 
     @classmethod
     def here(cls, started: int) -> Origin:
-        """Of a training in this process's place."""
+        """Describe this process: machine, commit and DVC experiment."""
         return cls(started, socket.gethostname(), git_commit(), os.environ.get("DVC_EXP_NAME", ""))
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is known of a training."""
+    """What is known about a training."""
 
     identity: RunIdentity
     origin: Origin
@@ -52,12 +53,12 @@ class Training:
     ended: bool
 
     def times(self) -> dict[str, int]:
-        """When each epoch ended, by its numbers as JSON."""
+        """Return when each epoch ended, by its numbers as JSON."""
         return {json.dumps(record): time for time, record in self.epochs}
 
 
 def read_live(path: Path) -> Training | None:
-    """What a live file says; None where there is none, or its first line is damaged."""
+    """Return what a live file says; None if there is none, or its first line is damaged."""
     try:
         lines = [parsed for line in path.read_text("utf-8", "replace").splitlines() if (parsed := _parse(line))]
         identity, origin = RunIdentity(**lines[0]["identity"]), Origin(**lines[0]["origin"])
@@ -72,12 +73,12 @@ def _parse(line: str) -> dict[str, Any] | None:
     try:
         parsed = json.loads(line)
     except (ValueError, RecursionError):
-        return None  # it is being written
+        return None  # incomplete: it is being written
     return parsed if isinstance(parsed, dict) else None
 
 
 class LiveFile:
-    """Listens to a training and writes its live file.
+    """Writes the live file of a training, as its listener.
 
     Args:
         path: the file.
@@ -90,17 +91,17 @@ class LiveFile:
 
     @classmethod
     def of(cls, context: Context, method: str, manifest: Mapping[str, Any]) -> LiveFile:
-        """The live file of the training that `context` names; `manifest` is that of its data."""
+        """Return the live file of the training that `context` names, on the data that `manifest` describes."""
         identity = run_identity(context.params, context.experiment, method, context.seed or 0, manifest)
         return cls(context.state("live", ".jsonl"), identity)
 
     def start(self, history: Sequence[Record]) -> None:
-        """Begin, with the epochs that a resumed or branched training already has; known ones keep their times."""
+        """Begin with the epochs that a resumed or branched training already has; known ones keep their times."""
         before, now = read_live(self.path), _now()
         if before is not None and before.identity.digest != self.identity.digest:
             before = None
         times, origin = before.times() if before else {}, Origin.here(now)
-        if before and history and not before.ended:  # it was interrupted, and goes on
+        if before and history and not before.ended:  # an interrupted training that goes on
             origin = replace(origin, started=before.origin.started)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = self.path.open("w", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Locks between processes, as files: however its holder ends, the kernel frees a lock with it."""
+"""Locks between processes, as files. The kernel releases a lock when its holder ends, however that happens."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from filelock import FileLock, Timeout
 
 from dεps.core.errors import UserError
 
-#: seconds that `exclusive` tries: `is_held` may have the lock for a moment
+#: seconds that `exclusive` waits, because `is_held` may hold the lock for a moment
 MOMENT = 0.5
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock at `path`, after waiting for whoever holds it."""
+    """Wait for the lock at `path`, and hold it during the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path):
         yield
@@ -25,7 +25,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def attempt(path: Path, seconds: float = 0.0) -> Iterator[bool]:
-    """Hold the lock at `path` if it can be had within so many seconds; whether it could."""
+    """Hold the lock at `path` during the block if it is free within `seconds`; yields whether it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
@@ -41,10 +41,10 @@ def attempt(path: Path, seconds: float = 0.0) -> Iterator[bool]:
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock at `path`, with this process's number beside it in a `.pid` file.
+    """Hold the lock at `path` during the block, and write this process's number into a `.pid` file next to it.
 
-    Raises `UserError`, saying that the holder does `what`, where another process has it, such as one that a killed
-    `dvc` has orphaned.
+    Raises `UserError`, which says that the holder does `what`, if another process holds it, such as a stage orphaned by
+    a killed `dvc`.
     """
     holder = path.with_suffix(".pid")
     with attempt(path, MOMENT) as free:
@@ -59,7 +59,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock at `path`, which need not exist."""
+    """Tell whether a process holds the lock at `path`, which need not exist."""
     if not path.exists():
         return False
     with attempt(path) as free:

@@ -1,7 +1,7 @@
-"""Composes the Hydra groups in `params/`: a whole `params.yaml`, one experiment of a preset, one space.
+"""Composes the Hydra groups in `params/`: a whole `params.yaml`, one experiment of a preset, or one space.
 
-Where there is no such folder, it is that of the package. What is composed is not checked yet, but for the names that
-were selected; `dεps.planning.check` does that.
+Where there is no such folder, the package's own is used. Apart from the selected names, nothing is checked here;
+`dεps.planning.check` does that.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ COMMANDS = ("launch",)
 
 
 def preset(name: str, config_dir: Path | None = None) -> dict[str, Any]:
-    """An experiment's params as its group has them, unchecked: it may leave something to be set. Raises `UserError`."""
+    """Return a preset's params, unchecked, since it may leave something to be set. Raises `UserError`."""
     return unchecked([f"experiment=[{name}]"], config_dir)[0]["experiments"][name]
 
 
 def unchecked(overrides: Sequence[str], config_dir: Path | None = None) -> tuple[dict[str, Any], str]:
-    """Compose in memory: the params, of which only the selection is checked, and the text of their file.
+    """Compose params in memory; return them, with only the selection checked, and the text of their file.
 
-    Raises `UserError` for what Hydra refuses.
+    Raises `UserError` for whatever Hydra refuses.
     """
     config_dir = config_dir or groups()
     files = [text.removeprefix(FROM) for text in overrides if text.startswith(FROM)]
@@ -80,7 +80,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _is_value(override: Override, config_dir: Path) -> bool:
-    """Whether it sets a key of the composed config; others choose files, or are Hydra's own."""
+    """Tell whether it sets a key of the composed config; other overrides choose files, or are Hydra's own."""
     others = override.package is not None or override.is_hydra_override() or override.is_sweep_override()
     return not others and not (config_dir / override.key_or_group).is_dir()
 
@@ -97,10 +97,10 @@ def _add_methods(config: DictConfig, values: Sequence[Override], config_dir: Pat
 
 
 def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: str = "", new: bool = False) -> None:
-    """Set the values of a file in `config`, as they are: none is read as an override or as a reference.
+    """Set a file's values in `config` as they are: none is taken for an override or a reference.
 
-    A mapping with a method is all of a method's options: it takes the place of what was there. Keys that `config`
-    does not have are refused, but below one that is written `++key`. Raises `UserError`.
+    A mapping with a method holds all of the method's options, so it replaces what was there. Keys that `config` lacks
+    are refused, except below a key that is written `++key`. Raises `UserError`.
     """
     for written, value in values.items():
         key = written if where else written.lstrip("+")
@@ -121,7 +121,7 @@ def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: 
 
 
 def _refuse_environment(value: Any, where: str) -> None:
-    """A variable may hold a password, and differs from machine to machine: neither belongs into params.yaml."""
+    """Raise `UserError` for references to environment variables, which may be passwords and differ by machine."""
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             _refuse_environment(inner, f"{where}.{key}" if where else str(key))
@@ -152,7 +152,7 @@ def load_space(name: str, config_dir: Path | None = None, **changes: Any) -> Sea
 
 
 def _one_line(error: Exception) -> str:
-    """Hydra's message without its drawings, search paths and links; with the choices where a group has none such."""
+    """Return Hydra's message without drawings, search paths and links; with the choices if a group lacks the name."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         folder = groups() / Path(error.missing_cfg_file).parent
         choices = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "no such group"
@@ -166,7 +166,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _no_such_key(full: str, parent: Any) -> str:
-    """What to say of a key that is not there."""
+    """Return what to say about a key that does not exist."""
     allowed = ", ".join(map(str, parent or ()))
     section, _, name = full.rpartition(".")
     if section == "experiments" and (groups() / "experiment" / f"{name}.yaml").exists():
@@ -177,7 +177,7 @@ def _no_such_key(full: str, parent: Any) -> str:
 
 
 def check_selection(params: dict[str, Any]) -> None:
-    """Raise `UserError` where `names` holds what is no experiment."""
+    """Raise `UserError` if `names` contains something that is no experiment."""
     experiments = section(params, "experiments")
     for name in selected(params, "names"):
         if name not in experiments:

@@ -1,8 +1,8 @@
-"""Work that a later process goes on with: states of a training, finished pieces of an evaluation, decoded images.
+"""Unfinished work that a later process resumes: states of a training, finished parts of an evaluation, decoded images.
 
-All lies below `.state/resume/<experiment>/<stage>/<instance>/<key>/`, outside DVC's outputs, which DVC deletes before
-a stage runs. The key is a hash of everything that decides the result, so states of other parameters, data or code are
-never used. A file's name holds the hash of its content, so a damaged one is never used either.
+It lies below `.state/resume/<experiment>/<stage>/<instance>/<key>/`, outside DVC's outputs, which DVC deletes before a
+stage runs. The key is a hash of everything that decides the result, so work with other parameters, data or code is
+never resumed. A file's name contains the hash of its content, so damaged files are never used either.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dεps.core.schema import checked
 
 @checked
 class CheckpointConfig:
-    """The `checkpoint` section of params: how much work an interruption may cost. It changes no result."""
+    """The `checkpoint` section of params: how much work an interruption may cost. It does not affect results."""
 
     #: training saves its state after every so many epochs …
     epochs: Annotated[int, Field(ge=1, le=10**9)] = 1
@@ -34,9 +34,9 @@ class CheckpointConfig:
 
 
 def work_folder(parent: Path, key: str, label: str, lead: bool = True) -> Path:
-    """Where the work of that key is kept below `parent`; unfinished work of other keys is removed, which is said.
+    """Return the folder for the work of that key below `parent`; remove unfinished work of other keys, and say so.
 
-    With `lead` false nothing is touched: another process of the same job does it.
+    With `lead` false nothing is touched, because another process of the same job does it.
     """
     if lead:
         others = [path for path in parent.glob("*") if path.name != key]
@@ -50,24 +50,24 @@ def work_folder(parent: Path, key: str, label: str, lead: bool = True) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a folder, or nothing."""
+    """Remove a file or a folder, if there is one."""
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 def _make_folder(path: Path) -> None:
-    """Make a folder, in the place of a file if need be."""
+    """Create a folder, replacing a file if need be."""
     if not path.is_dir():
         _remove(path)
     path.mkdir(parents=True, exist_ok=True)
 
 
 class Checkpoints:
-    """Numbered files of one piece of work, each whole or not there; the newest ones are kept.
+    """Numbered files of one piece of work, each complete or absent; the newest ones are kept.
 
     Args:
-        folder: of the work, as `work_folder` gives it.
-        seconds: `due()` so long after the last save.
-        keep: how many files; None: all.
+        folder: the work's folder, as `work_folder` returns it.
+        seconds: time from one save until the next is `due()`.
+        keep: number of files to keep; None keeps all.
     """
 
     def __init__(self, folder: Path, seconds: float, keep: int | None = 2) -> None:
@@ -75,13 +75,13 @@ class Checkpoints:
         self.last = time.monotonic()
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
+        """Tell whether it is time to save again."""
         return time.monotonic() - self.last >= self.seconds
 
     def save(self, number: int, write: Callable[[Path], object]) -> None:
-        """Let `write` make the file of that number, and drop files that are no longer kept.
+        """Let `write` create the file with that number, and delete files that are no longer kept.
 
-        Those of this number and later ones go too: they are damaged, or follow one that was lost.
+        Files with this number or a later one are deleted too: they are damaged, or follow a lost one.
         """
         _make_folder(self.folder)
         for path in self.files():
@@ -94,7 +94,7 @@ class Checkpoints:
         self.last = time.monotonic()
 
     def intact(self) -> Iterator[tuple[int, Path]]:
-        """Number and path of each undamaged file, newest first."""
+        """Yield number and path of each undamaged file, newest first."""
         for path in reversed(self.files()):
             if self.is_intact(path):
                 yield int(path.name.partition("-")[0]), path
@@ -103,26 +103,25 @@ class Checkpoints:
 
     @staticmethod
     def is_intact(path: Path) -> bool:
-        """Whether a file's content is what its name says."""
+        """Tell whether a file's content matches the hash in its name."""
         return path.is_file() and path.name.partition("-")[2] == file_hash(path)
 
     def files(self) -> list[Path]:
-        """All, undamaged or not, in the order of their numbers."""
+        """Return all files, damaged ones included, by ascending number."""
         return sorted(self.folder.glob("[0-9]*-*"))
 
 
 class Journal:
-    """Finished pieces of work, one line each, in the order in which they were finished.
+    """Finished pieces of work, one line each, in the order they were finished.
 
-    Several processes may share a folder: each appends to a file of its own and sees what all had written when it
-    began, or when it calls `read`.
+    Several processes may share a folder: each appends to its own file, and `read` returns what all have written so far.
     """
 
     def __init__(self, folder: Path, part: int = 0) -> None:
         self.folder, self.path = folder, folder / f"{part}.jsonl"
 
     def read(self) -> dict[str, Any]:
-        """What has been finished, by name. Damaged lines are left out."""
+        """Return what is finished, by name. Damaged lines are skipped."""
         rows: dict[str, Any] = {}
         for path in sorted(path for path in self.folder.glob("*.jsonl") if path.is_file()):
             for line in path.read_bytes().splitlines():
@@ -133,7 +132,7 @@ class Journal:
         return rows
 
     def add(self, name: str, row: Any) -> None:
-        """Append one finished piece (plain data); it is on the disk when this returns."""
+        """Append one finished piece (plain data); it is on disk when this returns."""
         text = json.dumps([name, row], ensure_ascii=False).encode()
         # The line break comes first: a line that was cut short by a kill must not swallow this one.
         line = b"\n" + _line_hash(text).encode() + b" " + text

@@ -1,7 +1,7 @@
-"""What every DVC stage has in common: arguments, a lock, an output that is whole or absent, one-line errors.
+"""What all DVC stages share: arguments, a lock, an output that is complete or absent, one-line errors.
 
 A stage script defines `work(context, out)` and calls `run("name", work, …)`. Results go to
-`runs/<experiment>/<stage>/<instance>`, the prepared data to `runs/<experiment>/prepare`. What must not be hashed, such
+`runs/<experiment>/<stage>/<instance>`, prepared data to `runs/<experiment>/prepare`. Whatever must not be hashed, such
 as durations and locks, lies below `.state/`.
 """
 
@@ -40,7 +40,7 @@ STATE = Path(".state")
 
 @dataclass(frozen=True)
 class Context:
-    """Which instance of a stage runs, and its params."""
+    """The instance of a stage that runs, and its params."""
 
     stage: str
     experiment: str
@@ -52,7 +52,7 @@ class Context:
 
     @property
     def instance(self) -> str:
-        """Name of the instance within its stage and experiment, such as `deps-0`; empty where there is only one."""
+        """Return the instance's name within stage and experiment, such as `deps-0`; empty if there is only one."""
         return "-".join(str(part) for part in (self.method, self.arch, self.seed) if part is not None)
 
     @property
@@ -72,28 +72,28 @@ class Context:
 
     @property
     def label(self) -> str:
-        """For progress lines and messages."""
+        """Return the name for progress lines and messages."""
         return f"{self.stage} {self.experiment}" + (f" {self.instance}" if self.instance else "")
 
     def keys(self, *keys: str) -> tuple[str, ...]:
-        """Full key of something inside this experiment's params."""
+        """Return the full key of something in this experiment's params."""
         return ("experiments", self.experiment, *keys)
 
     def section(self, schema: type[T], *keys: str) -> T:
-        """A checked section of this experiment's params. Raises `UserError`."""
+        """Return a checked section of this experiment's params. Raises `UserError`."""
         full = self.keys(*keys)
         return structured(schema, section(self.params, *full), ".".join(full))
 
     def checkpoint(self) -> CheckpointConfig:
-        """How often unfinished work is saved."""
+        """Return how often unfinished work is saved."""
         return structured(CheckpointConfig, self.params.get("checkpoint", {}), "checkpoint")
 
     def data_folder(self) -> Path:
-        """Output of stage `prepare`."""
+        """Return the output folder of stage `prepare`."""
         return prepared_folder(self.experiment)
 
     def folder(self, stage: str, instance: str | None = None) -> Path:
-        """Output of a stage: this instance's, or a named one's."""
+        """Return the output folder of a stage: this instance's, or a named one's."""
         return Path("runs") / self.experiment / stage / (self.instance if instance is None else instance)
 
     def work_key(self, *more: object) -> str:
@@ -107,7 +107,7 @@ class Context:
         return digest([self.label, values(self.stage, own), method, code, *more])
 
     def state(self, kind: str, suffix: str = "") -> Path:
-        """This instance's path below `.state/<kind>`."""
+        """Return this instance's path below `.state/<kind>`."""
         return STATE / kind / self.experiment / self.stage / f"{self.instance or 'all'}{suffix}"
 
 
@@ -124,9 +124,9 @@ def run(
     out: Callable[[Context], Path] = lambda context: context.folder(context.stage),
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Parse `--experiment`, `--method`, `--arch`, `--seed` as named in `arguments`; do the work of one instance.
+    """Parse those of `--experiment`, `--method`, `--arch` and `--seed` that `arguments` names; do one instance's work.
 
-    Exits with 2 and one line on stderr for an error that the user can mend, with 130 on Ctrl-C.
+    Exits with 2 and one line on stderr on an error that the user can fix, with 130 on Ctrl-C.
     """
     parser = _Parser(description=f"Stage {stage}: one instance, as dvc.yaml calls it.")
     for name in arguments:
@@ -154,7 +154,7 @@ def run(
 
 
 def _make_room(context: Context) -> None:
-    """Remove files where folders of `.state` belong: what lies there is made again."""
+    """Remove files that are where folders of `.state` belong; their content can be made again."""
     for kind in ("locks", "scratch", "resume", "live", "timing", "tune"):
         path = context.state(kind)
         for folder in (STATE, STATE / kind, path.parent.parent, path.parent):
@@ -166,14 +166,14 @@ def _make_room(context: Context) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see --help")
 
 
 def _name(text: str) -> str:
-    """Part of a path, so nothing that leads elsewhere."""
+    """Return `text` if it is safe as part of a path."""
     try:
         check_names([text], "it", "._-")  # of an arch, as "w0.65"
     except UserError as error:
@@ -188,12 +188,12 @@ def _seed(text: str) -> int:
 
 
 def leads() -> bool:
-    """Whether this process writes the results: the only one, or the first of those that `torchrun` starts."""
+    """Tell whether this process writes the results: it is the only one, or the first that `torchrun` started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def _note_duration(context: Context, started: float) -> None:
-    """Wall-clock, pure computing and peak memory, outside DVC's outputs."""
+    """Write wall-clock time, pure computing time and peak memory, outside DVC's outputs."""
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     note = {"started": started, "seconds": round(time.time() - started, 3), "computing": round(computed(), 3)}
     note |= {"peak_mib": round(peak / 1024, 1)}

@@ -1,4 +1,4 @@
-"""CSV files of results, read with care: whatever is wrong with one is an error that names it."""
+"""Reads CSV files of results; whatever is wrong with one is an error that names it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dεps.core.tables import column
 
 
 def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False) -> pd.DataFrame:
-    """A CSV file that has the columns `numbers`, finite ones, and `texts`, and rows unless it may be `empty`.
+    """Read a CSV file with columns `numbers` (finite) and `texts`; it must have rows unless it may be `empty`.
 
-    Raises `UserError` naming the file where it is missing, damaged or without these columns.
+    Raises `UserError` naming the file if it is missing, damaged, or lacks a column.
     """
     try:
         table = pd.read_csv(path)
@@ -42,9 +42,9 @@ CURE = "run 'dvc repro', which writes it again"
 
 
 def weights_stamp(weights: Path) -> str:
-    """What a table says of the weights that it was measured with, in the column `weights`; never read as a number.
+    """Return what a table's column `weights` says about the weights it was measured with; it never reads as a number.
 
-    Raises `UserError` naming the file where there is none.
+    Raises `UserError` naming the file if there is none.
     """
     if not weights.is_file():
         raise UserError(f"{weights} is missing; {CURE}")
@@ -52,6 +52,6 @@ def weights_stamp(weights: Path) -> str:
 
 
 def check_weights(table: pd.DataFrame, path: Path, weights: Path) -> None:
-    """Raise `UserError` where a table that says by which weights it was measured says others than are there."""
+    """Raise `UserError` if a table says that it was measured with other weights than are there."""
     if "weights" in table and weights.exists() and set(table.weights) != {weights_stamp(weights)}:
         raise UserError(f"{path} was measured with other weights than {weights}; {CURE}")

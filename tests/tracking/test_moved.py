@@ -107,7 +107,7 @@ def test_a_folder_whose_name_has_signs_of_addresses(project, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "7 addresses of artifacts mended" in done.stderr
+    assert "7 addresses of artifacts mended" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing was written beside it
 
 
