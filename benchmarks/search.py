@@ -58,7 +58,7 @@ class Task:
 
 
 def _judge(space: SearchSpace, model: Predictor, arch: Arch, macs: int) -> tuple[float, int, Arch]:
-    return float(predict(model, np.array([space.encode(arch)], np.float32))[0]), macs, arch
+    return float(predict(model, encode_genomes(space, np.array([space.to_genome(arch)])))[0]), macs, arch
 
 
 def _evolve(

@@ -26,6 +26,7 @@ from dεps.core.randomness import derive
 from dεps.core.schema import DISTINCT, checked
 from dεps.core.stopwatch import computing
 from dεps.core.tensors import read_description, read_tensors, save_tensors
+from dεps.spaces.encoding import encode_genomes
 from dεps.spaces.space import SearchSpace
 
 State = dict[str, np.ndarray]
@@ -240,7 +241,7 @@ def load_predictor(path: Path, space: SearchSpace, config: PredictConfig, weight
     if not all(np.isfinite(array).all() for array in model.state.values()):
         raise UserError(f"{path} holds numbers that are not finite; {cure}")
     try:
-        features = len(space.encode(space.largest()))
+        features = encode_genomes(space, np.zeros((1, len(space.genes)), int)).shape[1]
         if "roots" in model.state:
             _check_nodes(model.state, features)
         usable = np.isfinite(predict(model, np.zeros((1, features), np.float32))).all()

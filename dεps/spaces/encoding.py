@@ -1,7 +1,6 @@
 """Encodes whole populations of archs at once, counts their MACs, and translates them into another space.
 
-A population is an integer array (n, genes), a genome per row, with the genes of `SearchSpace.genes`. Each function here
-agrees with its counterpart for a single arch.
+A population is an integer array (n, genes), a genome per row, with the genes of `SearchSpace.genes`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,10 @@ def _stage_genes(space: SearchSpace) -> Iterator[_StageGenes]:
 
 
 def encode_genomes(space: SearchSpace, genomes: np.ndarray) -> np.ndarray:
-    """Encodings float32 (n, features) of genomes (n, genes); each row equals `space.encode` of that arch."""
+    """Encodings float32 (n, features) of genomes (n, genes), those of OFA's predictor.
+
+    One-hot: kernel and expand of each block, zeros where it is inactive, then widths and resolution.
+    """
     columns = []
     for stage, depth_gene, blocks in _stage_genes(space):
         depth = np.asarray(stage.depth)[genomes[:, depth_gene]]
@@ -111,8 +113,8 @@ def translate(source: SearchSpace, target: SearchSpace) -> Callable[[np.ndarray]
             result[:, new_depth] = _positions(old.depth, new.depth)[genomes[:, old_depth]]
             kernels, expands = _positions(old.kernel, new.kernel), _positions(old.expand, new.expand)
             # `source` may be less deep.
-            pairs_of_blocks = zip(old_blocks, new_blocks, strict=False)
-            for position, ((kernel, expand), (to_kernel, to_expand)) in enumerate(pairs_of_blocks):
+            blocks = zip(old_blocks, new_blocks, strict=False)
+            for position, ((kernel, expand), (to_kernel, to_expand)) in enumerate(blocks):
                 chosen = genomes[:, expand]
                 if source.coupled and len(old.depth) == 1:
                     chosen = genomes[:, old_blocks[0][1]]

@@ -1,11 +1,7 @@
-"""Describes search spaces, and the archs in them, as plain data.
+"""Describes search spaces, and the archs in them, as plain data; elasticity and rounding follow OFA (1908.09791, §3).
 
-A `SearchSpace` is one YAML file (`params/space/`). An `Arch` is one choice from it: per stage the sequence of active
-blocks, each with its kernel and expand ratio. Inactive blocks do not appear, so two archs that compute the same
-network are equal. What the choices mean as layers is up to the space's family (`dεps/nets/`). Nothing here imports
-torch: sampling and encoding archs must stay cheap.
-
-Elasticity and rounding follow OFA (arXiv 1908.09791, §3 and its public supernets).
+What the choices mean as layers is up to the space's family (`dεps/nets/`). Nothing here imports torch: sampling and
+encoding archs must stay cheap.
 """
 
 from __future__ import annotations
@@ -13,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -58,14 +55,17 @@ class Block(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Block:
-        """Inverse of `str(block)`. Raises `ValueError` where `text` is no block."""
-        kernel, expand = _numbers(r"k(\d+)e([\d.]+)", text)
+        """Inverse of `str(block)`. Other texts raise `ValueError`, or make a block with another `str`."""
+        kernel, expand = text.removeprefix("k").split("e")
         return cls(int(kernel), _number(expand))
 
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """One subnet: active blocks per stage, side of its images in pixels, and width multipliers where elastic."""
+    """One subnet: active blocks per stage, side of its images in pixels, and width multipliers where elastic.
+
+    Inactive blocks do not appear, so two archs that compute the same network are equal.
+    """
 
     stages: tuple[tuple[Block, ...], ...]
     resolution: int
@@ -91,23 +91,16 @@ class Arch:
         """Inverse of `str(arch)`. Raises `UserError` where `text` is no arch."""
         *parts, resolution = text.split("_")
         widths = parts.pop()[1:].split("-") if parts and parts[-1].startswith("w") else []
-        try:
+        with suppress(ValueError):
             stages = tuple(tuple(Block.parse(block) for block in part.split("-") if part != _SKIPPED) for part in parts)
-            (size,) = _numbers(r"r(\d+)", resolution)
-            return cls(stages, int(size), tuple(map(_number, widths)))
-        except ValueError:
-            raise UserError(f"{text!r} is no arch; expected a form like k3e6-k5e3_k7e4_r32") from None
+            arch = cls(stages, int(resolution.removeprefix("r")), tuple(map(_number, widths)))
+            if str(arch) == text:
+                return arch
+        raise UserError(f"{text!r} is no arch; expected a form like k3e6-k5e3_k7e4_r32")
 
 
 #: stands for a stage without active blocks
 _SKIPPED = "x"
-
-
-def _numbers(form: str, text: str) -> tuple[str, ...]:
-    """What the groups of the form hold. Raises `ValueError` where the text is of another."""
-    if found := re.fullmatch(form, text):
-        return found.groups()
-    raise ValueError(text)
 
 
 def _number(text: str) -> float:
@@ -160,10 +153,7 @@ class Layer(NamedTuple):
 
 @checked(kw_only=True)
 class SearchSpace:
-    """A family of archs; see `params/space/*.yaml` for the fields in use, and `dεps/nets/` for those of a family.
-
-    A family is a folder there, named by the key `family`; its `geometry.py` has a subclass named `Space`.
-    """
+    """All archs of one YAML in `params/space/`; a family's own fields are in its subclass `Space` in `geometry.py`."""
 
     #: label in tables
     name: Label
@@ -196,19 +186,6 @@ class SearchSpace:
 
     # --- named archs -------------------------------------------------------------------------------------------
 
-    def uniform(self, depth: int, kernel: int, expand: float, resolution: int | None = None) -> Arch:
-        """The arch that chooses the same everywhere, such as D2E3K7.
-
-        A stage that does not offer a value takes the next smaller one that it offers, or else its smallest.
-        """
-        stages = []
-        for stage in self.stages:
-            chosen = _at_most(stage.depth, depth)
-            ratio = _at_most(self._expands(stage, chosen), expand)
-            stages.append((Block(_at_most(stage.kernel, kernel), ratio),) * chosen)
-        widths = tuple(choices[-1] for choices in self.width_choices)
-        return Arch(tuple(stages), self.resolution[-1] if resolution is None else resolution, widths)
-
     def _expands(self, stage: Stage, depth: int) -> list[float]:
         """Expand ratios that a stage offers at a depth."""
         last = len(stage.depth) - 1
@@ -223,30 +200,21 @@ class SearchSpace:
 
     def largest(self) -> Arch:
         """The full model, with the most of everything."""
-        return Arch(
-            tuple((Block(stage.kernel[-1], stage.expand[-1]),) * stage.depth[-1] for stage in self.stages),
-            self.resolution[-1],
-            tuple(choices[-1] for choices in self.width_choices),
-        )
+        return self._end(-1)
 
     def smallest(self) -> Arch:
-        """The arch with the least of everything, kernels, resolution and widths included, as the sandwich trains it.
+        """The arch with the least of everything, as the sandwich trains it; the name "smallest" is that of `ends`."""
+        return self._end(0)
 
-        The name "smallest" stands for another arch, the first Pareto point, unless the space has a single kernel,
-        resolution and width; `least` gives this one's name.
-        """
-        return Arch(
-            tuple((Block(stage.kernel[0], stage.expand[0]),) * stage.depth[0] for stage in self.stages),
-            self.resolution[0],
-            tuple(choices[0] for choices in self.width_choices),
-        )
+    def _end(self, end: int) -> Arch:
+        stages = ((Block(stage.kernel[end], stage.expand[end]),) * stage.depth[end] for stage in self.stages)
+        return Arch(tuple(stages), self.resolution[end], tuple(choices[end] for choices in self.width_choices))
 
     def pareto_archs(self) -> dict[str, Arch]:
-        """The six archs that the DεpS paper reports, by name, all at the largest kernel, in the order of their MACs.
+        """The six archs that the DεpS paper reports, by name, all at the largest kernel, by ascending MACs.
 
         With D {2,3,4} and E {3,4,6} these are D2E3, D3E3, D4E3, D4E4, D3E6 and D4E6. In other spaces each stage takes
-        its own smallest, middle and largest depth and expand ratio, and the names are those of most stages. In a
-        coupled space the expand ratio follows the depth, so there is one arch per depth.
+        its own smallest, middle and largest, and the names are those of most stages; a coupled one has one a depth.
         """
         kernel = max(kernel for stage in self.stages for kernel in stage.kernel)
         # A stage without a choice has no say in names as long as others have one.
@@ -273,20 +241,14 @@ class SearchSpace:
             offered = self._expands(stage, chosen)
             ratio = pick(offered, depth, depths) if self.coupled else pick(offered, expand, expands)
             stages.append((Block(stage.kernel[-1], ratio),) * chosen)
-        return Arch(tuple(stages), self.resolution[-1], tuple(choices[-1] for choices in self.width_choices))
+        return replace(self.largest(), stages=tuple(stages))
 
     def ends(self) -> dict[str, Arch]:
-        """The first and last Pareto point, called `smallest` and `largest` in logs, tables, figures and MLflow.
-
-        `smallest` has the smallest depths and expand ratios, and the most of all else.
-        """
+        """The first and last Pareto point, called `smallest` and `largest` in logs, tables, figures and MLflow."""
         return {"smallest": next(iter(self.pareto_archs().values())), "largest": self.largest()}
 
     def least(self) -> dict[str, Arch]:
-        """The arch of `smallest()` under its own name, such as D2E3K3; empty where it is a Pareto point.
-
-        The name goes on with W and the smallest width, and R and the smallest resolution, where there is a choice.
-        """
+        """The arch of `smallest()` under its own name, such as D2E3K3W0.65R128; empty where it is a Pareto point."""
         arch, points = self.smallest(), self.pareto_archs()
         if arch in points.values():
             return {}
@@ -303,10 +265,7 @@ class SearchSpace:
         return {**self.ends(), **self.pareto_archs(), **self.least()}
 
     def named(self, text: str, where: str = "arch") -> Arch:
-        """The arch that `text` stands for: one of `names`, or an arch as `str(arch)` writes it.
-
-        Raises `UserError` naming the key `where`.
-        """
+        """The arch called `text` in `names` or by `str(arch)`. Raises `UserError` naming the key `where`."""
         names = self.names()
         if text in names:
             return names[text]
@@ -360,14 +319,10 @@ class SearchSpace:
 
         return replace(self, stages=[narrow(stage) for stage in self.stages])
 
-    def top(self, depth: int | None = None, kernel: int | None = None, expand: int | None = None) -> SearchSpace:
-        """The part of the space with only so many of the largest choices in each stage, for progressive shrinking."""
-
-        def last(choices: list, count: int | None) -> list:
-            return choices if count is None else choices[-count:]
-
+    def top(self, depth: int = 0, kernel: int = 0, expand: int = 0) -> SearchSpace:
+        """The part of the space with only so many of the largest choices in each stage (0: all), for shrinking."""
         stages = [
-            replace(s, depth=last(s.depth, depth), kernel=last(s.kernel, kernel), expand=last(s.expand, expand))
+            replace(s, depth=s.depth[-depth:], kernel=s.kernel[-kernel:], expand=s.expand[-expand:])
             for s in self.stages
         ]
         return replace(self, stages=stages)
@@ -410,42 +365,21 @@ class SearchSpace:
             stages.append(tuple(blocks[:depth]))
         return Arch(tuple(stages), resolution, widths)
 
-    def encode(self, arch: Arch) -> list[float]:
-        """One-hot kernel and expand per block, zeros where inactive, then widths and resolution (OFA's predictor)."""
-        code: list[float] = []
-        for stage, blocks in zip(self.stages, arch.stages, strict=True):
-            for position in range(stage.depth[-1]):
-                block = blocks[position] if position < len(blocks) else None
-                code += [float(block is not None and block.kernel == kernel) for kernel in stage.kernel]
-                code += [float(block is not None and block.expand == expand) for expand in stage.expand]
-        for choices, chosen in zip(self.width_choices, arch.widths, strict=True):
-            code += [float(width == chosen) for width in choices]
-        return code + [float(arch.resolution == size) for size in self.resolution]
-
     def size(self) -> int:
         """Number of distinct archs."""
-        per_stage = (
-            sum(
-                len(s.kernel) ** depth * len(self._expands(s, depth)) ** (1 if self.coupled else depth)
-                for depth in s.depth
-            )
-            for s in self.stages
-        )
-        return len(self.resolution) * math.prod(map(len, self.width_choices)) * math.prod(per_stage)
+
+        def count(stage: Stage, depth: int) -> int:
+            expands = len(self._expands(stage, depth)) ** (1 if self.coupled else depth)
+            return len(stage.kernel) ** depth * expands
+
+        stages = (sum(count(stage, depth) for depth in stage.depth) for stage in self.stages)
+        return len(self.resolution) * math.prod(map(len, self.width_choices)) * math.prod(stages)
 
     def __contains__(self, arch: Arch) -> bool:
-        return (
-            arch.resolution in self.resolution
-            and len(arch.stages) == len(self.stages)
-            and len(arch.widths) == len(self.width_choices)
-            and all(width in choices for width, choices in zip(arch.widths, self.width_choices, strict=True))
-            and all(
-                len(blocks) in stage.depth
-                and all(b.kernel in stage.kernel and b.expand in self._expands(stage, len(blocks)) for b in blocks)
-                and not (self.coupled and len({block.expand for block in blocks}) > 1)
-                for stage, blocks in zip(self.stages, arch.stages, strict=True)
-            )
-        )
+        try:
+            return self.from_genome(self.to_genome(arch)) == arch
+        except ValueError:  # a choice that is not offered, or another number of stages or widths
+            return False
 
 
 def families(module: str = "geometry") -> list[str]:
@@ -462,10 +396,6 @@ def family_module(family: str, module: str) -> ModuleType:
 def strided(size: int, stride: int) -> int:
     """Side of the output of a "same"-padded convolution over `size` pixels."""
     return -(-size // stride)
-
-
-def _at_most(choices: Sequence, value: float) -> Any:
-    return max((choice for choice in choices if choice <= value), default=choices[0])
 
 
 def _common(lists: list[list]) -> list:

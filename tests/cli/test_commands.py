@@ -277,7 +277,7 @@ def test_evaluate_refuses_with_one_line(prepared, micro):
         "evaluate", "colour.safetensors"
     )
     assert refused("evaluate", "net.safetensors", "--arch", "big").startswith("--arch is 'big'; allowed: smallest, ")
-    untrained = str(micro.uniform(1, 3, 2))  # of the space, not of the part that was trained
+    untrained = str(micro.restrict([1], [3], [2]).largest())  # of the space, not of the part that was trained
     assert "allowed: smallest, " in refused("evaluate", "net.safetensors", "--arch", untrained)
     assert "none is no readable supernet" in refused("evaluate", "none")
     message = refused("evaluate", "net.safetensors", "--experiment", "cifar10")

@@ -40,7 +40,7 @@ def test_full_model_trains_the_largest_arch_alone(setup):
 
 def test_standalone_trains_one_arch_as_the_full_model_is_trained(setup):
     method = build(setup, method="standalone", arch="D2E2K5")
-    arch = setup.space.uniform(2, 5, 2)
+    arch = setup.space.restrict([2], [5], [2]).largest()
     assert method.terms(3, Random(0)) == method.terms(60, Random(1))
     (term,) = method.terms(3, Random(0))
     assert term == full_model.build(full_model.Options(), setup).terms(3, Random(0))[0]._replace(arch=arch, full=False)

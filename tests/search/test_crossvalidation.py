@@ -10,6 +10,7 @@ from scipy.stats import kendalltau
 from dεps.core.errors import UserError
 from dεps.search.crossvalidation import CrossValidation, agreement, cross_validate, folds
 from dεps.search.predictor import PredictConfig, fit, load_predictor, predict
+from dεps.spaces.encoding import encode_genomes
 from dεps.spaces.space import Arch
 from dεps.workspace.stage import Context
 from pipelines import predict as stage
@@ -110,7 +111,7 @@ def test_the_stage_states_tau_macs_and_ceiling_on_the_same_folds(measured, micro
     config = measured.section(PredictConfig, "predict")
     model = load_predictor(Path("out/predictor.safetensors"), micro, config)
     assert model.kind == best
-    codes = np.array([micro.encode(Arch.parse(arch)) for arch in table.arch], np.float32)
+    codes = encode_genomes(micro, np.array([micro.to_genome(Arch.parse(arch)) for arch in table.arch]))
     own = fit(best, codes, table.measured.to_numpy() / 100, config, 0)
     assert predict(model, codes) == pytest.approx(predict(own, codes), abs=1e-5)
 

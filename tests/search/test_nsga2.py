@@ -41,7 +41,7 @@ def test_it_finds_the_front_of_a_small_space(micro):
     space = tiny_space(micro)
     everything = np.array(list(itertools.product(*map(range, space.genes))))[::7]
     macs_of = macs_of_genomes(space, 10, 1)
-    weights = np.random.default_rng(0).random(len(space.encode(space.largest())))
+    weights = np.random.default_rng(0).random(encode_genomes(space, everything).shape[1])
 
     def score(genomes: np.ndarray) -> np.ndarray:
         return encode_genomes(space, genomes) @ weights

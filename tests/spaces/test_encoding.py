@@ -20,11 +20,30 @@ def genomes_of(space: SearchSpace, archs: list) -> np.ndarray:
     return np.array([space.to_genome(arch) for arch in archs])
 
 
+def one_hot(choices: list, chosen: object) -> list[float]:
+    return [float(choice == chosen) for choice in choices]
+
+
 @pytest.mark.parametrize("space", [*SPACES, PLAIN], indirect=True)
-def test_encoding_many_is_encoding_each(space):
+def test_an_encoding_is_one_hot_by_block_with_zeros_for_inactive_ones(space):
     archs = drawn(space)
     codes = encode_genomes(space, genomes_of(space, archs))
-    assert np.array_equal(codes, np.array([space.encode(arch) for arch in archs], np.float32))
+    for arch, code in zip(archs, codes.tolist(), strict=True):
+        expected = []
+        for stage, blocks in zip(space.stages, arch.stages, strict=True):
+            for block in blocks:
+                expected += one_hot(stage.kernel, block.kernel) + one_hot(stage.expand, block.expand)
+            expected += [0.0] * (stage.depth[-1] - len(blocks)) * (len(stage.kernel) + len(stage.expand))
+        for choices, width in zip(space.width_choices, arch.widths, strict=True):
+            expected += one_hot(choices, width)
+        assert code == expected + one_hot(space.resolution, arch.resolution)
+
+
+def test_different_archs_have_different_encodings_with_a_place_for_each_choice(micro):
+    archs = list({micro.sample(Random(seed)) for seed in range(300)})
+    codes = encode_genomes(micro, genomes_of(micro, archs))
+    assert codes.shape == (len(archs), 9 * (2 + 3) + 1)
+    assert len({*map(tuple, codes.tolist())}) == len(archs)
 
 
 @pytest.mark.parametrize("space", [*SPACES, PLAIN], indirect=True)

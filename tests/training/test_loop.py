@@ -336,7 +336,7 @@ def test_mixed_and_transformed_images_train_and_resume(micro, data, params):
 
 
 def test_one_arch_alone_is_trained_validated_and_charged(micro, data):
-    arch = micro.uniform(2, 5, 2)
+    arch = micro.restrict([2], [5], [2]).largest()
     config = replace(CONFIG, epochs=1, weight_decay=0.0)
     method = registry.build({"method": "standalone", "arch": str(arch)}, "m", config.setup(micro, data))
     run = Trainer(micro, data, config, method, 0, {"alone": arch})

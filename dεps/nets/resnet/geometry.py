@@ -69,10 +69,9 @@ class Space(SearchSpace):
         """Choices of the multipliers for the stem's middle, its output, and each stage but the stem's own."""
         return [self.width_mult] * (1 + len(self.stages))
 
-    def top(self, depth: int | None = None, kernel: int | None = None, expand: int | None = None) -> SearchSpace:
+    def top(self, depth: int = 0, kernel: int = 0, expand: int = 0) -> SearchSpace:
         """As in other spaces; width multipliers open together with the expand ratios."""
-        space = super().top(depth, kernel, expand)
-        return space if expand is None else replace(space, width_mult=self.width_mult[-expand:])
+        return replace(super().top(depth, kernel, expand), width_mult=self.width_mult[-expand:])
 
     def stem_spec(self, arch: Arch) -> StemSpec:
         """Geometry of the stem of `arch`."""

@@ -16,6 +16,7 @@ from dεps.nets.files import save_supernet
 from dεps.nets.supernet import Supernet
 from dεps.search.predictor import PredictConfig, fit, save_predictor
 from dεps.spaces.cost import arch_cost
+from dεps.spaces.encoding import encode_genomes
 from dεps.workspace.stage import Context
 from tests.conftest import default_params
 
@@ -48,7 +49,7 @@ def project(tmp_path, monkeypatch, data: PreparedData, net) -> dict:
         Path(f"runs/quick/{stage}/deps-0").mkdir(parents=True)
     save_supernet(net, Path("runs/quick/train/deps-0/supernet.safetensors"))
     config = Context("predict", "quick", "deps", 0, params).section(PredictConfig, "predict")
-    codes = np.array([space.encode(arch) for arch in (space.smallest(), space.largest())], np.float32)
+    codes = encode_genomes(space, np.array([space.to_genome(arch) for arch in (space.smallest(), space.largest())]))
     model = fit("ridge", codes, np.array([0.2, 0.3]), config, 0)
     save_predictor(model, Path("runs/quick/predict/deps-0/predictor.safetensors"), space, config)
     rows = []

@@ -61,10 +61,10 @@ def test_every_space_can_be_drawn(results, name):
     space = load_space(name)
     results.params["space"] = {key: value for key, value in asdict(space).items() if value is not None}
     for path in Path("runs/quick/search").rglob("front.csv"):
-        archs = [str(arch) for arch in (space.smallest(), space.uniform(3, 5, 4), space.largest())]
+        archs = [str(arch) for arch in (space.smallest(), space.restrict([3], [5], [4]).largest(), space.largest())]
         pd.read_csv(path).assign(arch=archs, measured=[1.0, 2.0, 3.0]).to_csv(path, index=False)
     (axes,) = draw(results).axes
-    layers = [sum(arch.depths) for arch in (space.smallest(), space.uniform(3, 5, 4), space.largest())]
+    layers = [sum(arch.depths) for arch in (space.smallest(), space.restrict([3], [5], [4]).largest(), space.largest())]
     assert len(axes.patches) == 2 * sum(layers)
 
 
