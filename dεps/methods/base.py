@@ -1,13 +1,14 @@
 """What a training method is: phases, and for each step the subnets to train with their losses and weights.
 
 The optimisation loop (`dεps.training.loop`) is shared. A method is one file here with a `@checked` class `Options` (its
-keys in `params/method/*.yaml`) and a `build(options, setup)` that returns a `Method`.
+keys in `params/method/*.yaml`) and a `build(options, setup)`, a subclass of `Method` or what makes one.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
@@ -47,13 +48,22 @@ class Setup:
     #: images of a step
     batch_size: int = 64
 
+    @property
+    def end(self) -> int:
+        """Number of steps of the horizon."""
+        return self.steps(self.epochs)
+
     def steps(self, epochs: float) -> int:
         """Steps in so many epochs."""
         return round(epochs * self.steps_per_epoch)
 
+    def longer(self, ratio: float) -> Setup:
+        """The same with `ratio` times the epochs, a whole number and at least one."""
+        return replace(self, epochs=max(1, round(self.epochs * ratio)))
+
     def schedule(self) -> CosineSchedule:
         """The full model's learning rate over the whole horizon."""
-        return CosineSchedule(self.learning_rate, self.steps(self.epochs), self.steps(self.warmup_epochs))
+        return CosineSchedule(self.learning_rate, self.end, self.steps(self.warmup_epochs))
 
 
 @checked
@@ -73,10 +83,10 @@ class Restricted:
     def restricted(self, space: SearchSpace, where: str) -> SearchSpace:
         """That part of `space`. Raises `UserError` naming the key below `where` whose values it has not."""
         own = {"kernel": self.kernels, "depth": self.depths, "expand": self.expands}
-        for choice, values in own.items():
-            if values is not None:
-                _check_restriction(values, [getattr(stage, choice) for stage in space.stages], f"{where}.{choice}s")
-        return space.restrict(**own) if any(values is not None for values in own.values()) else space
+        given = {choice: values for choice, values in own.items() if values is not None}
+        for choice, values in given.items():
+            _check_restriction(values, [getattr(stage, choice) for stage in space.stages], f"{where}.{choice}s")
+        return space.restrict(**given) if given else space
 
 
 def _check_restriction(values: list, offered: list[list], where: str) -> None:
@@ -123,36 +133,40 @@ class Term(NamedTuple):
     full: bool = False
 
 
-def full_model_term(setup: Setup) -> Term:
-    """The full model's share of a step: the same in every method that trains it on labels."""
-    return Term(setup.space.largest(), CrossEntropy(setup.label_smoothing), dropout=setup.dropout, full=True)
-
-
-class Method(Protocol):
+@dataclass(frozen=True)
+class Method(ABC):
     """A training method; everything it says is a pure function of the step."""
+
+    options: Any
+    setup: Setup
 
     @property
     def kernel_transform(self) -> bool:
-        """Whether smaller kernels are a learned linear map of larger ones."""
-        ...
+        """Whether smaller kernels are a learned linear map of larger ones: the option of that name, if there is one."""
+        return getattr(self.options, "kernel_transform", False)
 
     @property
     def space(self) -> SearchSpace:
         """The archs that the trained supernet offers."""
-        ...
+        return self.setup.space
 
     @property
     def trunk_steps(self) -> int:
         """Number of leading steps that train only the full model; the method branches from the trunk after them."""
-        ...
+        return 0
 
+    @abstractmethod
     def phases(self) -> Sequence[Phase]:
         """All phases, one after the other from step 0."""
-        ...
 
+    @abstractmethod
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
         """The subnets that global step `step` trains; the full model first where it takes part."""
-        ...
+
+    def full_model_term(self) -> Term:
+        """The full model's share of a step: the same in every method that trains it on labels."""
+        loss = CrossEntropy(self.setup.label_smoothing)
+        return Term(self.setup.space.largest(), loss, dropout=self.setup.dropout, full=True)
 
 
 class Look(NamedTuple):

@@ -12,15 +12,14 @@ has them (`regularise`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
 from dεps.core.schema import checked
-from dεps.methods.base import Look, Multiple, Phase, Restricted, Setup, SubnetCount, Temperature, Term, full_model_term
+from dεps.methods.base import Look, Method, Multiple, Phase, Restricted, Setup, SubnetCount, Temperature, Term
 from dεps.methods.losses import InPlaceDistillation
 from dεps.methods.schedule import Schedule
-from dεps.spaces.space import SearchSpace
 
 LOOK = Look("BigNAS (cosine)", "#009E73", 40)
 
@@ -39,25 +38,15 @@ class Options(Restricted):
 
 
 @dataclass(frozen=True)
-class Sandwich:
+class Sandwich(Method):
     """The sandwich for the whole horizon, under `schedule`, perhaps begun with identities (`Phase.zero_gamma`)."""
 
     options: Options
-    setup: Setup
     schedule: Schedule
     zero_gamma: bool = False
-    kernel_transform: bool = False
-    trunk_steps: int = 0
-
-    @property
-    def space(self) -> SearchSpace:
-        """What the method is restricted to."""
-        return self.setup.space
 
     def phases(self) -> Sequence[Phase]:
-        """One phase."""
-        end = self.setup.steps(self.setup.epochs)
-        return [Phase("shrinking", 0, end, self.schedule, zero_gamma=self.zero_gamma)]
+        return [Phase("shrinking", 0, self.setup.end, self.schedule, zero_gamma=self.zero_gamma)]
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
         """The full model, the smallest and random subnets."""
@@ -65,15 +54,10 @@ class Sandwich:
         loss = InPlaceDistillation(options.temperature)
         dropout = self.setup.dropout if options.regularise == "all" else 0.0
         subnets = [space.smallest(), *(space.sample(rng) for _ in range(options.random_subnets))]
-        return [full_model_term(self.setup), *(Term(arch, loss, dropout=dropout) for arch in subnets)]
+        return [self.full_model_term(), *(Term(arch, loss, dropout=dropout) for arch in subnets)]
 
 
 def build(options: Options, setup: Setup) -> Sandwich:
     """The method for `setup`, with its own number of epochs."""
-    setup = with_epochs(options, setup)
+    setup = setup.longer(options.epochs_ratio)
     return Sandwich(options, setup, setup.schedule())
-
-
-def with_epochs(options: Options, setup: Setup) -> Setup:
-    """The setup with the number of epochs that the options ask for, at least one."""
-    return replace(setup, epochs=max(1, round(setup.epochs * options.epochs_ratio)))

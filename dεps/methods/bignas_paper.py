@@ -9,7 +9,7 @@ from __future__ import annotations
 from dεps.core.schema import checked
 from dεps.methods import bignas
 from dεps.methods.base import Look, Setup
-from dεps.methods.bignas import Sandwich, with_epochs
+from dεps.methods.bignas import Sandwich
 from dεps.methods.schedule import ExponentialSchedule
 
 LOOK = Look("BigNAS (as its paper)", "#44AA99", 50)
@@ -25,7 +25,7 @@ class Options(bignas.Options):
 
 def build(options: Options, setup: Setup) -> Sandwich:
     """The method for `setup`, with its own number of epochs."""
-    setup = with_epochs(options, setup)
+    setup = setup.longer(options.epochs_ratio)
     cosine = setup.schedule()
     schedule = ExponentialSchedule(cosine.base, cosine.steps, cosine.warmup)
     return Sandwich(options, setup, schedule, options.zero_gamma)

@@ -56,4 +56,4 @@ def build(options: Options, setup: Setup) -> ProgressiveShrinking:
         Shrinking("coupled 1", 25, 0, 32.5, 4, space, "all"),
         Shrinking("coupled 2", 125, 5, 10.8, 4, space, "all"),
     ]
-    return ProgressiveShrinking(options, setup, space, stages, kernel_transform=False)
+    return ProgressiveShrinking(options, setup, stages)

@@ -16,10 +16,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from dεps.core.schema import Probability, checked
-from dεps.methods.base import LARGEST, Look, Phase, Restricted, Setup, SubnetCount, Temperature, Term, full_model_term
+from dεps.methods.base import LARGEST, Look, Method, Phase, Restricted, SubnetCount, Temperature, Term
 from dεps.methods.losses import CrossEntropy, InPlaceDistillation
 from dεps.methods.schedule import EpsilonRamp, Shape
-from dεps.spaces.space import SearchSpace
 
 LOOK = Look("DεpS", "#D55E00", 10)
 
@@ -52,17 +51,10 @@ class Options(Restricted):
 
 
 @dataclass(frozen=True)
-class DelayedShrinking:
+class DelayedShrinking(Method):
     """FM-Warmup, then the sandwich with the ε ramp."""
 
     options: Options
-    setup: Setup
-    kernel_transform: bool = False
-
-    @property
-    def space(self) -> SearchSpace:
-        """What the method is restricted to."""
-        return self.setup.space
 
     @property
     def trunk_steps(self) -> int:
@@ -72,29 +64,26 @@ class DelayedShrinking:
     @cached_property
     def ramp(self) -> EpsilonRamp:
         """β over the steps."""
-        steps = self.setup.steps(self.options.ramp_epochs)
-        options = self.options
+        options, steps = self.options, self.setup.steps(self.options.ramp_epochs)
         return EpsilonRamp(self.setup.schedule(), self.trunk_steps, steps, options.epsilon, options.ramp_shape)
 
     def phases(self) -> Sequence[Phase]:
         """FM-Warmup and shrinking, under one learning-rate schedule."""
-        schedule, start, end = self.setup.schedule(), self.trunk_steps, self.setup.steps(self.setup.epochs)
+        schedule, start, end = self.setup.schedule(), self.trunk_steps, self.setup.end
         sort = "groups" if self.options.sort_channels else None
         phases = [Phase("full model", 0, start, schedule, alone=True), Phase("shrinking", start, end, schedule, sort)]
         return [phase for phase in phases if phase.end > phase.start]
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
         """The full model; from shrink start on also the smallest and random subnets."""
-        full = full_model_term(self.setup)
+        full = self.full_model_term()
         if step < self.trunk_steps:
             return [full]
-        space, options = self.setup.space, self.options
+        space, options = self.space, self.options
         loss = InPlaceDistillation(options.temperature) if options.distill else CrossEntropy(self.setup.label_smoothing)
         subnets = [space.smallest(), *(space.sample(rng) for _ in range(options.random_subnets))]
         beta = self.ramp(step)
         return [full, *(Term(arch, loss, beta) for arch in subnets)]
 
 
-def build(options: Options, setup: Setup) -> DelayedShrinking:
-    """The method for `setup`."""
-    return DelayedShrinking(options, setup)
+build = DelayedShrinking

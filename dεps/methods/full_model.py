@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from dεps.core.schema import checked
-from dεps.methods.base import Look, Phase, Setup, Term, full_model_term
-from dεps.spaces.space import SearchSpace
+from dεps.methods.base import Look, Method, Phase, Term
 
 LOOK = Look("full model", "#3e4753", 80)
 
@@ -22,31 +21,19 @@ class Options:
 
 
 @dataclass(frozen=True)
-class FullModel:
-    """Trains the largest arch for the whole horizon."""
-
-    setup: Setup
-    kernel_transform: bool = False
-
-    @property
-    def space(self) -> SearchSpace:
-        """All archs, though only the largest is trained."""
-        return self.setup.space
+class FullModel(Method):
+    """Trains the largest arch for the whole horizon; the supernet offers all archs all the same."""
 
     @property
     def trunk_steps(self) -> int:
         """Every step."""
-        return self.setup.steps(self.setup.epochs)
+        return self.setup.end
 
     def phases(self) -> Sequence[Phase]:
-        """One phase."""
-        return [Phase("full model", 0, self.trunk_steps, self.setup.schedule(), alone=True)]
+        return [Phase("full model", 0, self.setup.end, self.setup.schedule(), alone=True)]
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
-        """The full model."""
-        return [full_model_term(self.setup)]
+        return [self.full_model_term()]
 
 
-def build(options: Options, setup: Setup) -> FullModel:
-    """The method for `setup`."""
-    return FullModel(setup)
+build = FullModel

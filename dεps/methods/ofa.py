@@ -8,7 +8,7 @@ own. A phase that would offer the archs of the one before is left out; the other
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 from typing import Annotated, NamedTuple
@@ -16,7 +16,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from dεps.core.schema import checked
-from dεps.methods.base import LARGEST, Look, Multiple, Phase, Restricted, Setup, Sorting, Term, full_model_term
+from dεps.methods.base import LARGEST, Look, Method, Multiple, Phase, Restricted, Setup, Sorting, Term
 from dεps.methods.losses import Distillation
 from dεps.methods.schedule import CosineSchedule
 from dεps.spaces.space import SearchSpace
@@ -76,28 +76,30 @@ class Options(TeacherOptions):
 
 
 @dataclass(frozen=True)
-class ProgressiveShrinking:
+class ProgressiveShrinking(Method):
     """The full model, then `stages` of shrinking under its frozen copy; `setup` is the experiment's."""
 
     options: TeacherOptions
-    setup: Setup
-    space: SearchSpace
     stages: list[Shrinking]
-    kernel_transform: bool
+
+    @property
+    def space(self) -> SearchSpace:
+        """What the last phase offers."""
+        return self.stages[-1].space if self.stages else self.setup.space
 
     @property
     def _teacher(self) -> Setup:
         """With the epochs of the teacher."""
-        return replace(self.setup, epochs=max(1, round(self.setup.epochs * self.options.teacher_ratio)))
+        return self.setup.longer(self.options.teacher_ratio)
 
     @property
     def trunk_steps(self) -> int:
         """The teacher's training where it is as long as the full model's, else none."""
-        return self.setup.steps(self.setup.epochs) if self._teacher.epochs == self.setup.epochs else 0
+        return self.setup.end if self._teacher.epochs == self.setup.epochs else 0
 
     @cached_property
     def _phases(self) -> list[tuple[Phase, Shrinking | None]]:
-        setup, start = self._teacher, self._teacher.steps(self._teacher.epochs)
+        setup, start = self._teacher, self._teacher.end
         alone = Phase("full model", 0, start, setup.schedule(), alone=True)
         phases: list[tuple[Phase, Shrinking | None]] = [(alone, None)]
         scale = self.options.epochs_ratio * setup.epochs / TEACHER_EPOCHS
@@ -107,33 +109,25 @@ class ProgressiveShrinking:
             steps = max(1, setup.steps(stage.epochs * scale))
             warmup = min(setup.steps(stage.warmup * scale), steps - 1)
             schedule = CosineSchedule(setup.learning_rate / stage.rate_divisor, steps, warmup, start, one_gpu)
-            phase = Phase(
-                stage.name,
-                start,
-                start + steps,
-                schedule,
-                stage.sort,
-                freeze_teacher=number == 0,
-                teacher_in_train_mode=self.options.teacher_in_train_mode,
-                new_optimizer=True,
-            )
+            teacher = {"freeze_teacher": number == 0, "teacher_in_train_mode": self.options.teacher_in_train_mode}
+            end = start + steps
+            phase = Phase(stage.name, start, end, schedule, stage.sort, new_optimizer=True, **teacher)
             phases.append((phase, stage))
-            start += steps
+            start = end
         return phases
 
     def phases(self) -> Sequence[Phase]:
-        """The teacher and the phases of shrinking."""
         return [phase for phase, _ in self._phases]
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
         """The full model, or random subnets of what is open, with dropout."""
         stage = next(stage for phase, stage in self._phases if phase.start <= step < phase.end)
         if stage is None:
-            return [full_model_term(self.setup)]
+            return [self.full_model_term()]
         loss = Distillation(self.setup.label_smoothing, self.options.distillation)
         return [Term(stage.space.sample(rng), loss, dropout=self.setup.dropout) for _ in range(stage.subnets)]
 
 
 def build(options: Options, setup: Setup) -> ProgressiveShrinking:
     """The method for `setup`."""
-    return ProgressiveShrinking(options, setup, setup.space, progressive(setup.space), options.kernel_transform)
+    return ProgressiveShrinking(options, setup, progressive(setup.space))

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from dεps.core.errors import UserError
+from dεps.core.errors import UserError, check_choice
 from dεps.core.schema import structured
 from dεps.methods.base import Look, Method, MethodFile, Restricted, Setup
 
@@ -32,14 +32,14 @@ def looks() -> dict[str, Look]:
 
 def options(params: dict[str, Any], where: str) -> Any:
     """The checked `Options` of the method whose params stand at `where`. Raises `UserError`."""
-    params, allowed = dict(params), ", ".join(names())
+    params = dict(params)
     if "strategy" in params:
         raise UserError(f"{where}.strategy is no known key; it is called method now")
     name = params.pop("method", None)
     if name is None:
-        raise UserError(f"{where} has no 'method' (to choose methods, set the list 'methods'); allowed: {allowed}")
-    if name not in names():
-        raise UserError(f"{where}.method is {name!r}; allowed: {allowed}")
+        cure = "(to choose methods, set the list 'methods')"
+        raise UserError(f"{where} has no 'method' {cure}; allowed: {', '.join(names())}")
+    check_choice(name, names(), f"{where}.method")
     return structured(_file(name).Options, params, where)
 
 
@@ -60,8 +60,7 @@ def method(name: str, **options_: Any) -> Callable[[Setup], Method]:
 
     Raises `UserError` naming the option that is unknown or impossible.
     """
-    if name not in names():
-        raise UserError(f"method is {name!r}; allowed: {', '.join(names())}")
+    check_choice(name, names(), "method")
     params, where = {**options_, "method": name}, f"method({name!r})"
     options(params, where)
     return partial(build, params, where)

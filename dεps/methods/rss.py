@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from dεps.core.schema import Share, checked
-from dεps.methods.base import Look, Multiple, Phase, Restricted, Setup, Term
+from dεps.methods.base import Look, Method, Multiple, Phase, Restricted, Setup, Term
 from dεps.methods.losses import CrossEntropy
-from dεps.spaces.space import SearchSpace
 
 LOOK = Look("RSS", "#CC79A7", 60)
 
@@ -33,35 +32,21 @@ class Options(Restricted):
 
 
 @dataclass(frozen=True)
-class RandomSubnets:
+class RandomSubnets(Method):
     """One random subnet a step."""
 
     options: Options
-    setup: Setup
-    trunk_steps: int = 0
-
-    @property
-    def space(self) -> SearchSpace:
-        """What the method is restricted to."""
-        return self.setup.space
-
-    @property
-    def kernel_transform(self) -> bool:
-        """As the options say."""
-        return self.options.kernel_transform
 
     def phases(self) -> Sequence[Phase]:
-        """One phase."""
-        return [Phase("random subnets", 0, self.setup.steps(self.setup.epochs), self.setup.schedule())]
+        return [Phase("random subnets", 0, self.setup.end, self.setup.schedule())]
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
         """One subnet, with dropout."""
         loss = CrossEntropy(self.options.label_smoothing)
-        return [Term(self.setup.space.sample(rng), loss, dropout=self.setup.dropout)]
+        return [Term(self.space.sample(rng), loss, dropout=self.setup.dropout)]
 
 
 def build(options: Options, setup: Setup) -> RandomSubnets:
     """The method for `setup`, with its own number of epochs and peak rate."""
-    epochs = max(1, round(setup.epochs * options.epochs_ratio))
     rate = setup.learning_rate * options.learning_rate_ratio
-    return RandomSubnets(options, replace(setup, epochs=epochs, learning_rate=rate))
+    return RandomSubnets(options, replace(setup.longer(options.epochs_ratio), learning_rate=rate))

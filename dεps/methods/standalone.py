@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from random import Random
 
 from dεps.core.schema import checked
-from dεps.methods.base import Phase, Setup, Term
+from dεps.methods.base import Method, Phase, Setup, Term
 from dεps.methods.losses import CrossEntropy
-from dεps.spaces.space import Arch, SearchSpace
+from dεps.spaces.space import Arch
 
 LOOK = None
 
@@ -27,28 +27,18 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Standalone:
-    """Trains one arch for the whole horizon."""
+class Standalone(Method):
+    """Trains one arch for the whole horizon; the supernet offers all archs all the same."""
 
     arch: Arch
-    setup: Setup
-    kernel_transform: bool = False
-    trunk_steps: int = 0
-
-    @property
-    def space(self) -> SearchSpace:
-        """All archs, though only one is trained."""
-        return self.setup.space
 
     def phases(self) -> Sequence[Phase]:
-        """One phase."""
-        return [Phase("one arch", 0, self.setup.steps(self.setup.epochs), self.setup.schedule())]
+        return [Phase("one arch", 0, self.setup.end, self.setup.schedule())]
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
-        """The arch."""
         return [Term(self.arch, CrossEntropy(self.setup.label_smoothing), dropout=self.setup.dropout)]
 
 
 def build(options: Options, setup: Setup) -> Standalone:
     """The method for `setup`. Raises `UserError` where the space has no such arch."""
-    return Standalone(setup.space.named(options.arch, "standalone.arch"), setup)
+    return Standalone(options, setup, setup.space.named(options.arch, "standalone.arch"))

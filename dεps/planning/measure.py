@@ -25,17 +25,12 @@ CPU_MACS, CPU_IMAGES, CUDA_IMAGES = 4_000_000_000, 4, 512
 
 
 @dataclass(frozen=True)
-class _Cut:
+class _Cut(Method):
     """One phase of a method, made a method of its own that begins at step 0."""
 
     method: Method
     phase: Phase
     teacher: bool
-    trunk_steps: int = 0
-
-    @property
-    def kernel_transform(self) -> bool:
-        return self.method.kernel_transform
 
     @property
     def space(self) -> SearchSpace:
@@ -103,7 +98,9 @@ class Measuring:
                 method, phases = methods[plan.method], []
                 for planned, phase in zip(plan.phases, method.phases(), strict=True):
                     if planned.weights or full_alone is None:
-                        rate = self._seconds_per_mac(_Cut(method, phase, planned.teacher), planned)
+                        rate = self._seconds_per_mac(
+                            _Cut(method.options, method.setup, method, phase, planned.teacher), planned
+                        )
                     else:
                         rate = full_alone
                     full_alone = full_alone if planned.weights else rate
