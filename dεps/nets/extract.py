@@ -26,7 +26,6 @@ class PlainNet(nn.Module):
         return self.classifier(self.body(x))
 
     def to_onnx(self, graph: Graph, x: str) -> str:
-        """Append body and classifier."""
         return graph.add(self.classifier, graph.add(self.body, x))
 
 

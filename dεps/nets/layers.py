@@ -34,6 +34,7 @@ from dεps.nets.family import Axis, Graph, SortableAxis
 
 BN_MOMENTUM = 0.1
 BN_EPS = 1e-5
+BN_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
@@ -78,10 +79,8 @@ def slice_of(parameter: Tensor, *sizes: int) -> Tensor:
     it. Once the parameter has a gradient, as in training, this returns a leaf whose gradient is a view into that one:
     backward then adds to the slice alone.
     """
-    if torch.compiler.is_compiling():  # the full model, which uses parameters whole
-        return _view(parameter, sizes)
-    gradient = parameter.grad
-    if gradient is None or not torch.is_grad_enabled():
+    # What is compiled is the full model, which uses parameters whole.
+    if torch.compiler.is_compiling() or (gradient := parameter.grad) is None or not torch.is_grad_enabled():
         return _view(parameter, sizes)
     known: dict[tuple[int, ...], _Slice] = vars(parameter).setdefault("slices", {})
     own = known.get(sizes)
@@ -98,16 +97,11 @@ def slice_of(parameter: Tensor, *sizes: int) -> Tensor:
 def _view(tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
     if sizes == tensor.shape[: len(sizes)]:
         return tensor
-    leading = tuple(slice(size) for size in sizes[:2])
-    return tensor[(*leading, *map(_middle, tensor.shape[2:], sizes[2:]))]
+    starts = [0, 0, *((largest - size) // 2 for largest, size in zip(tensor.shape[2:], sizes[2:], strict=False))]
+    return tensor[tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=False))]
 
 
-def _middle(largest: int, size: int) -> slice:
-    start = (largest - size) // 2
-    return slice(start, start + size)
-
-
-# --- elastic layers ---------------------------------------------------------------------------------------------
+# --- elastic layers: `by_…` give what to permute with the channels that a layer reads (input), makes (output) or both
 
 
 class ElasticConv(nn.Module):
@@ -126,11 +120,9 @@ class ElasticConv(nn.Module):
         return plain_conv(self.weight[:outputs, :inputs], stride=self.stride)
 
     def by_input(self) -> list[Axis]:
-        """What to permute with the channels that it reads."""
         return [(self.weight, 1)]
 
     def by_output(self) -> list[Axis]:
-        """What to permute with the channels that it makes."""
         return [(self.weight, 0)]
 
 
@@ -139,8 +131,7 @@ class ElasticDepthwise(nn.Module):
 
     def __init__(self, channels: int, kernels: list[int], stride: int, kernel_transform: bool) -> None:
         super().__init__()
-        self.stride = stride
-        self.kernels = kernels
+        self.stride, self.kernels = stride, kernels
         self.weight = nn.Parameter(torch.empty(channels, 1, kernels[-1], kernels[-1]))
         # Each matrix maps the flattened centre crop of the next larger kernel; all channels share it.
         self.transforms = nn.ParameterDict(
@@ -166,7 +157,6 @@ class ElasticDepthwise(nn.Module):
         return plain_conv(self.sliced(channels, kernel), stride=self.stride, groups=channels)
 
     def by_channel(self) -> list[Axis]:
-        """What to permute with its channels."""
         return [(self.weight, 0)]
 
 
@@ -186,28 +176,20 @@ class ElasticBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         c = x.shape[1]
-        return F.batch_norm(
-            x,
-            self.running_mean[:c],
-            self.running_var[:c],
-            slice_of(self.weight, c),
-            slice_of(self.bias, c),
-            self.training,
-            BN_MOMENTUM,
-            self.eps,
-        )
+        statistics = self.running_mean[:c], self.running_var[:c]
+        affine = slice_of(self.weight, c), slice_of(self.bias, c)
+        return F.batch_norm(x, *statistics, *affine, self.training, BN_MOMENTUM, self.eps)
 
     def plain(self, channels: int) -> BatchNorm:
         """The slice as an ordinary layer."""
         like = {"device": self.weight.device, "dtype": self.weight.dtype}
         layer = BatchNorm(channels, eps=self.eps, momentum=BN_MOMENTUM, **like)
-        for name in ("weight", "bias", "running_mean", "running_var"):
+        for name in BN_TENSORS:
             getattr(layer, name).copy_(getattr(self, name)[:channels])
         return layer
 
     def by_channel(self) -> list[Axis]:
-        """What to permute with its channels: affine parameters and statistics."""
-        return [(tensor, 0) for tensor in (self.weight, self.bias, self.running_mean, self.running_var)]
+        return [(getattr(self, name), 0) for name in BN_TENSORS]
 
 
 class ElasticConvBN(nn.Module):
@@ -226,11 +208,9 @@ class ElasticConvBN(nn.Module):
         return [self.conv.plain(inputs, outputs), self.bn.plain(outputs)]
 
     def by_input(self) -> list[Axis]:
-        """What to permute with the channels that it reads."""
         return self.conv.by_input()
 
     def by_output(self) -> list[Axis]:
-        """What to permute with the channels that it makes."""
         return [*self.conv.by_output(), *self.bn.by_channel()]
 
 
@@ -259,13 +239,12 @@ class ElasticSqueezeExcite(nn.Module):
         )
 
     def by_channel(self) -> list[Axis]:
-        """What to permute with the channels that it gates."""
         return [(self.reduce_weight, 1), (self.expand_weight, 0), (self.expand_bias, 0)]
 
     def sortable(self) -> Iterator[SortableAxis]:
         """The hidden units, over their whole width as in the public code, whatever groups the channels are in."""
-        hidden = [(self.reduce_weight, 0), (self.reduce_bias, 0), (self.expand_weight, 1)]
-        yield SortableAxis(self.expand_weight, [], [*hidden])
+        hidden: list[Axis] = [(self.reduce_weight, 0), (self.reduce_bias, 0), (self.expand_weight, 1)]
+        yield SortableAxis(self.expand_weight, [], hidden)
 
 
 # --- plain layers -----------------------------------------------------------------------------------------------
@@ -298,7 +277,6 @@ class Residual(nn.Module):
         return x + y if self.skip else y
 
     def to_onnx(self, graph: Graph, x: str) -> str:
-        """Append the layers, and the sum."""
         y = graph.add(self.layers, x)
         return graph.node("Add", x, y) if self.skip else y
 
@@ -310,7 +288,6 @@ class Pool(nn.Module):
         return x.mean((2, 3), keepdim=True)
 
     def to_onnx(self, graph: Graph, x: str) -> str:
-        """Append the average."""
         return graph.node("GlobalAveragePool", x)
 
 
@@ -326,7 +303,6 @@ class PlainSqueezeExcite(nn.Module):
         return x * F.hardsigmoid(gate)
 
     def to_onnx(self, graph: Graph, x: str) -> str:
-        """Append squeeze, gate and product."""
         reduced = graph.node("Relu", graph.add(self.reduce, graph.node("GlobalAveragePool", x)))
         gate = graph.node("HardSigmoid", graph.add(self.expand, reduced), alpha=1 / 6, beta=0.5)
         return graph.node("Mul", x, gate)

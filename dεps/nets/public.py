@@ -7,7 +7,7 @@ import io
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -88,26 +88,36 @@ def import_checkpoint(path: Path, space: SearchSpace, bn_eps: float | None = Non
             raise UserError(f"--bn-eps is {bn_eps}; a space of the family {space.family} has no such choice")
         space = replace(space, bn_eps=bn_eps)
     tensors, others, taken = _state(_load(path), path)
-    keys = _Keys(path, tensors, naming)
+    keys = _by_canonical_name(path, tensors, naming.canonical)
     matrices = [public for ours, public in naming.names(space, True) if ".transforms." in ours]
-    transform = any(public in keys for public in matrices)
+    transform = any(naming.canonical(public) in keys for public in matrices)
     names = dict(naming.names(space, transform))
+
+    def size(public: str, dim: int, expected: str) -> int:
+        """Size of a tensor in a dimension that the space leaves open."""
+        if (key := keys.get(naming.canonical(public))) is None:
+            raise UserError(f"{path} has no {public}; expected one of shape {expected}")
+        shape = tensors[key].shape
+        if len(shape) != len(expected.split("×")) or not shape[dim]:
+            raise UserError(f"{path}: {key} has shape {_shape(tensors[key])}; expected {expected}")
+        return shape[dim]
+
     first, *_, last = space.layers(space.largest(), 1, 1)
     images = f"{first.outputs}×channels×{first.kernel}×{first.kernel}"
-    classes = keys.size(names["classifier.weight"], 0, f"classes×{last.inputs}")
-    channels = keys.size(next(iter(names.values())), 1, images)
-    for size, most, what in ((classes, MOST_CLASSES, "classes"), (channels, MOST_CHANNELS, "input channels")):
-        if size > most:
-            raise UserError(f"{path} has {size:,} {what}; expected at most {most:,}")
+    classes = size(names["classifier.weight"], 0, f"classes×{last.inputs}")
+    channels = size(next(iter(names.values())), 1, images)
+    for count, most, what in ((classes, MOST_CLASSES, "classes"), (channels, MOST_CHANNELS, "input channels")):
+        if count > most:
+            raise UserError(f"{path} has {count:,} {what}; expected at most {most:,}")
     net = Supernet(space, classes, channels, transform)
     state, expected = {}, net.state_dict()
-    missing = [ours for ours, public in names.items() if public not in keys]
+    missing = [ours for ours, public in names.items() if naming.canonical(public) not in keys]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         shape = _shape(expected[missing[0]])
         raise UserError(f"{path} has no {names[missing[0]]}{more}; the space {space.name} needs it, of shape {shape}")
     for ours, public in names.items():
-        key = keys.take(public)
+        key = keys.pop(naming.canonical(public))
         tensor, wanted = tensors[key], expected[ours]
         if tensor.shape != wanted.shape:
             there = f"{path}: {key} has shape {_shape(tensor)}"
@@ -118,8 +128,8 @@ def import_checkpoint(path: Path, space: SearchSpace, bn_eps: float | None = Non
         if not_finite({key: tensor}):
             raise UserError(f"{path}: {key} has numbers that are not finite; expected the weights of a trained network")
     net.load_state_dict(state)
-    unused = [key for key in keys.left() if not key.endswith(f".{COUNTER}")]
-    return Imported(net, len(keys.left()) - len(unused), (*unused, *others), taken)
+    unused = [key for key in keys.values() if not key.endswith(f".{COUNTER}")]
+    return Imported(net, len(keys) - len(unused), (*unused, *others), taken)
 
 
 def export_checkpoint(net: Supernet, path: Path) -> None:
@@ -149,9 +159,8 @@ def describe(imported: Imported) -> str:
     text = f"{net.space.name}, {net.classes:,} classes, {net.channels} input channels, {parameters:,} parameters, "
     text += f"{kernels} kernel transformation, BN epsilon {eps:g}; "
     text += f"{imported.taken}; " if imported.taken else ""
-    text += f"not used: {imported.counters} BN counters"
     more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
-    return text + (f", {', '.join(unused[:10])}{more}" if unused else "")
+    return text + ", ".join([f"not used: {imported.counters} BN counters", *unused[:10]]) + more
 
 
 def to_public(net: Supernet) -> dict[str, Tensor]:
@@ -172,42 +181,16 @@ def _naming(space: SearchSpace) -> Naming:
     return cast(Naming, family_module(space.family, "public"))
 
 
-class _Keys:
-    """A file's keys, by public names in whatever form."""
-
-    def __init__(self, path: Path, tensors: Mapping[str, Tensor], naming: Naming) -> None:
-        self.path, self.tensors, self.naming = path, tensors, naming
-        self.found: dict[str, str] = {}
-        for key in tensors:
-            first = self.found.setdefault(self._canonical(key), key)
-            if first != key:
-                raise UserError(f"{path} holds {first} and {key}, two names of one tensor; keep one")
-
-    def _canonical(self, key: str) -> str:
-        while key.startswith(PREFIXES):
-            key = key.partition(".")[2]
-        return self.naming.canonical(key)
-
-    def __contains__(self, public: str) -> bool:
-        return self._canonical(public) in self.found
-
-    def take(self, public: str) -> str:
-        """The file's key of a public name, which is not `left` any more."""
-        return self.found.pop(self._canonical(public))
-
-    def left(self) -> list[str]:
-        """The file's keys that were not taken."""
-        return list(self.found.values())
-
-    def size(self, public: str, dim: int, expected: str) -> int:
-        """Size of a tensor in a dimension that the space leaves open."""
-        if public not in self:
-            raise UserError(f"{self.path} has no {public}; expected one of shape {expected}")
-        key = self.found[self._canonical(public)]
-        shape = self.tensors[key].shape
-        if len(shape) != len(expected.split("×")) or not shape[dim]:
-            raise UserError(f"{self.path}: {key} has shape {_shape(self.tensors[key])}; expected {expected}")
-        return shape[dim]
+def _by_canonical_name(path: Path, tensors: Mapping[str, Tensor], canonical: Callable[[str], str]) -> dict[str, str]:
+    """The file's keys by one form of their public names, whatever form they have and whatever wraps them."""
+    found: dict[str, str] = {}
+    for key in tensors:
+        name = key
+        while name.startswith(PREFIXES):
+            name = name.partition(".")[2]
+        if (first := found.setdefault(canonical(name), key)) != key:
+            raise UserError(f"{path} holds {first} and {key}, two names of one tensor; keep one")
+    return found
 
 
 def _shape(tensor: Tensor) -> str:
@@ -242,9 +225,8 @@ def _load(path: Path) -> Any:
             cure = "save its state dict alone, where you trust it"
             raise UserError(f"{path} holds more than tensors ({foreign[1]}), which is not loaded; {cure}") from None
         if "Unsupported operand" in str(error):
-            raise UserError(
-                f"{path} is damaged, or not pickled as torch.save does by itself; fetch or save it again"
-            ) from None
+            why = "damaged, or not pickled as torch.save does by itself"
+            raise UserError(f"{path} is {why}; fetch or save it again") from None
         raise UserError(f"{path} is damaged or no checkpoint ({type(error).__name__}); fetch it again") from None
 
 
@@ -255,9 +237,8 @@ def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > path.stat().st_size:
-        raise UserError(
-            f"{path} is compressed, to {unpacked / 2**20:,.0f} MiB; expected a file as torch.save writes it"
-        )
+        there = f"{path} is compressed, to {unpacked / 2**20:,.0f} MiB"
+        raise UserError(f"{there}; expected a file as torch.save writes it")
 
 
 def _state(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str], str]:

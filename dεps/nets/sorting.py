@@ -7,7 +7,6 @@ permuted with the weights. Which channels can be sorted is said by the modules (
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -18,12 +17,12 @@ from dεps.nets.family import Sortable, SortableAxis
 from dεps.nets.supernet import Supernet
 
 Momentum = Callable[[nn.Parameter], Tensor | None]
-#: "groups" keeps channels within their expand group, "all" sorts over the whole width
-Scope = Literal["groups", "all"]
 
 
 @torch.no_grad()
-def sort_channels(net: Supernet, momentum: Momentum = lambda parameter: None, scope: Scope = "groups") -> None:
+def sort_channels(
+    net: Supernet, momentum: Momentum = lambda parameter: None, scope: Literal["groups", "all"] = "groups"
+) -> None:
     """Sort the middle channels of every elastic block, and SE hidden units, by descending importance.
 
     Args:
@@ -50,9 +49,6 @@ def sortable_axes(net: nn.Module) -> Iterator[SortableAxis]:
 
 def _order(importance: Tensor, borders: list[int]) -> Tensor:
     """Channels by descending importance (channels,), stably, within [0, b0), [b0, b1), … and the rest."""
-    edges = sorted({0, *borders, len(importance)})
-    groups = [
-        start + torch.argsort(importance[start:end], descending=True, stable=True)
-        for start, end in itertools.pairwise(edges)
-    ]
-    return torch.cat(groups)
+    starts = sorted({0, *borders} - {len(importance)})
+    groups = zip(starts, importance.tensor_split(starts[1:]), strict=True)
+    return torch.cat([start + group.argsort(descending=True, stable=True) for start, group in groups])

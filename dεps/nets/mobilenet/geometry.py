@@ -87,8 +87,7 @@ class Space(SearchSpace):
         width, start = self.static.width, 1
         for stage, blocks in zip(self.stages, arch.stages, strict=True):
             for position, block in enumerate(blocks):
-                mid = middle_width(width, block.expand)
-                stride = stage.stride if position == 0 else 1
+                mid, stride = middle_width(width, block.expand), stage.stride if position == 0 else 1
                 yield BlockSpec(
                     place=start + position,
                     inputs=width,

@@ -132,9 +132,8 @@ class Body(nn.Module):
 
     def _plain_stem(self) -> nn.Module:
         stem, channels = self.space.stem, self.stem.weight.shape[1]
-        return nn.Sequential(
-            self.stem.plain(channels, stem.width), self.stem_bn.plain(stem.width), activation(stem.act)
-        )
+        conv, norm = self.stem.plain(channels, stem.width), self.stem_bn.plain(stem.width)
+        return nn.Sequential(conv, norm, activation(stem.act))
 
     def _plain_head(self, inputs: int) -> nn.Module:
         head = self.space.head

@@ -10,9 +10,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from dεps.nets.layers import BN_TENSORS
 from dεps.nets.mobilenet.geometry import Space
-
-BN_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
 
 def names(space: Space, kernel_transform: bool) -> Iterator[tuple[str, str]]:

@@ -71,7 +71,6 @@ class PlainBottleneck(nn.Module):
         return torch.relu(self.path(x) + self.shortcut(x))
 
     def to_onnx(self, graph: Graph, x: str) -> str:
-        """Append path, shortcut, sum and ReLU."""
         return graph.node("Relu", graph.node("Add", graph.add(self.path, x), graph.add(self.shortcut, x)))
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from dεps.nets.layers import BN_TENSORS
 from dεps.nets.resnet.geometry import Space
-
-BN_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
 
 def names(space: Space, kernel_transform: bool) -> Iterator[tuple[str, str]]:
