@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, Field, model_validator
 
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
-from dεps.core.schema import check_plain
+from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig, read_classes
 
 SPLITS = ("train", "validation", "test")
-_TYPES = {
-    "source": str,
-    "name": str,
-    "form": str,
-    "size": int,
-    "crop": float,
-    "channels": int,
-    "classes": list,
-    "images": dict,
-    "mean": list,
-    "std": list,
-    "sha256": dict,
-    "params": dict,
-}
+_Text = Annotated[str, Field(min_length=1)]
+_Positive = Annotated[int, Field(ge=1)]
+_Split = Literal["train", "validation", "test"]
+
+
+class _Manifest(BaseModel):
+    """What others rely on; there are more keys. A mapping of three items names each split."""
+
+    source: _Text
+    name: _Text
+    form: _Text
+    size: _Positive
+    crop: Annotated[float, Field(gt=0, le=1)]
+    channels: _Positive
+    classes: Annotated[list[str], Field(min_length=1)]
+    images: Annotated[dict[_Split, _Positive], Field(min_length=3)]
+    mean: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
+    sha256: Annotated[dict[_Split, str], Field(min_length=3)]
+    params: Annotated[dict[str, Any], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> _Manifest:
+        if not self.channels == len(self.mean) == len(self.std):
+            raise ValueError(f"channels is {self.channels}; expected the numbers of mean and of std")
+        return self
 
 
 def prepared_folder(experiment: str) -> Path:
@@ -42,9 +56,10 @@ def read_manifest(folder: Path, config: DatasetConfig | None = None) -> dict[str
     """
     path = folder / "manifest.json"
     manifest = read_json(path, "the stage 'prepare'")
-    check_plain(manifest, f"{path}:")
-    if key := _wrong(manifest):
-        raise UserError(f"{path} cannot be used ('{key}' is missing or wrong); run the stage 'prepare' again")
+    try:
+        structured(_Manifest, manifest, str(path), as_written=True)
+    except UserError as error:
+        raise UserError(f"{error}; run the stage 'prepare' again") from None
     if config is not None and (stale := _staleness(manifest, config)):
         raise UserError(
             f"{path} is of {stale}; 'dvc repro --force --single-item prepare@{folder.parent.name}' makes it anew"
@@ -62,24 +77,33 @@ def _staleness(manifest: dict[str, Any], config: DatasetConfig) -> str:
     return ""
 
 
-def _wrong(manifest: dict[str, Any]) -> str | None:
-    """Name the first key that is missing or has an impossible value."""
-    for key, kind in _TYPES.items():
-        if not isinstance(manifest.get(key), kind) or not manifest[key]:
-            return key
-    if not 0.0 < manifest["crop"] <= 1.0:
-        return "crop"
-    if not all(isinstance(name, str) for name in manifest["classes"]):
-        return "classes"
-    for key in ("mean", "std"):
-        values = manifest[key]
-        numbers = all(isinstance(value, int | float) for value in values)
-        if len(values) != manifest["channels"] or not numbers or (key == "std" and min(values) <= 0):
-            return key
-    counts, hashes = manifest["images"], manifest["sha256"]
-    if not all(isinstance(counts.get(split), int) and counts[split] > 0 for split in SPLITS):
-        return "images"
-    return None if all(isinstance(hashes.get(split), str) for split in SPLITS) else "sha256"
+def described(
+    config: DatasetConfig,
+    classes: list[str],
+    labels: Mapping[str, np.ndarray],
+    pixels: np.ndarray,
+    hashes: dict[str, str],
+    **more: Any,
+) -> dict[str, Any]:
+    """What the manifest says of splits with these labels; mean and standard deviation are of `pixels` uint8 (…, c)."""
+    mean, std = pixel_statistics(pixels)
+    counts = {split: np.bincount(values, minlength=len(classes)).tolist() for split, values in labels.items()}
+    return {
+        "source": config.source,
+        "name": config.name,
+        "form": more.pop("form"),
+        "size": config.image_size,
+        "crop": config.crop,
+        "channels": config.channels,
+        "classes": classes,
+        "images": {split: sum(counts.get(split, [])) for split in SPLITS},
+        "images_total": sum(map(sum, counts.values())),
+        "per_class": counts,
+        "mean": mean,
+        "std": std,
+        "sha256": hashes,
+        **more,
+    }
 
 
 def pixel_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:

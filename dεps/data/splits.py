@@ -117,13 +117,13 @@ class PreparedData:
 
         >>> PreparedData.from_arrays((images, labels), validation=(other_images, other_labels))
         """
-        found = checked({"train": train, "validation": validation, "test": test}, classes, name, duplicates)
-        size, channels, count = (found.manifest["size"], found.manifest["channels"], len(found.manifest["classes"]))
+        arrays, manifest = checked({"train": train, "validation": validation, "test": test}, classes, name, duplicates)
+        size, channels, count = manifest["size"], manifest["channels"], len(manifest["classes"])
         splits = {
-            split: Split(found.labels[split], images, None, None, size, channels, count)
-            for split, images in found.images.items()
+            split: Split(torch.from_numpy(labels), torch.from_numpy(images), None, None, size, channels, count)
+            for split, (images, labels) in arrays.items()
         }
-        return InMemory(splits, found.manifest, workers)
+        return InMemory(splits, manifest, workers)
 
     @property
     def classes(self) -> list[str]:

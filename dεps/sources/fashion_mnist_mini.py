@@ -14,7 +14,8 @@ from PIL import Image
 
 from dεps.core.errors import UserError
 from dεps.core.hashing import sha256
-from dεps.sources.base import Arrays, DataSource, Found
+from dεps.data.found import Arrays, Found
+from dεps.sources.base import DataSource
 
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
 CLASSES += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]

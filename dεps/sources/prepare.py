@@ -22,10 +22,10 @@ from dεps.core.errors import UserError
 from dεps.core.hashing import sha256
 from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
+from dεps.data.copies import Copies, array_copies, check_shared, file_copies, shared
 from dεps.data.folder import ImageFolder, Listings, to_array
-from dεps.data.manifest import SPLITS, pixel_statistics
-from dεps.sources.base import Arrays
-from dεps.sources.copies import Copies, array_copies, check_shared, file_copies, shared
+from dεps.data.found import Arrays, Found
+from dεps.data.manifest import SPLITS, described
 from dεps.sources.registry import source_of
 from dεps.workspace.resume import Checkpoints
 
@@ -64,18 +64,14 @@ def prepare(
 
 
 @dataclass(frozen=True)
-class Divided:
-    """A source divided into train, validation and test; nothing is decoded or resized yet.
+class Divided(Found):
+    """A source divided into all three splits; nothing is decoded or resized yet.
 
     Attributes:
-        classes, listings, images: as in `Found`, but with all three splits.
         held_out: the splits that the source does not have itself, and that were therefore taken from train.
         copies: which images are equal.
     """
 
-    classes: list[str]
-    listings: Listings
-    images: ImageFolder | Arrays
     held_out: list[str]
     copies: Copies
 
@@ -231,25 +227,9 @@ def _write_manifest(
     form: str,
     out: Path,
 ) -> dict[str, Any]:
-    mean, std = pixel_statistics(pixels)
-    counts = {split: np.bincount(values, minlength=len(found.classes)).tolist() for split, values in labels.items()}
-    manifest = {
-        "source": config.source,
-        "name": config.name,
-        "form": form,
-        "size": config.image_size,
-        "crop": config.crop,
-        "channels": config.channels,
-        "classes": found.classes,
-        "images": {split: int(sum(values)) for split, values in counts.items()},
-        "images_total": int(sum(map(sum, counts.values()))),
-        "per_class": counts,
-        "mean": mean,
-        "std": std,
-        "sha256": hashes,
-        "shared_images": len(shared(found.listings, found.copies)),
-        "params": config.facts(),
-    }
+    twice = len(shared(found.listings, found.copies))
+    more = {"form": form, "shared_images": twice, "params": config.facts()}
+    manifest = described(config, found.classes, labels, pixels, hashes, **more)
     if found.held_out:
         manifest["held_out"] = found.held_out
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -115,24 +115,29 @@ REFUSED = {
     ),
     "too few labels": ({"train": (IMAGES, LABELS[:-1])}, "train labels have the shape 11; expected 12"),
     "no labels": ({"train": (IMAGES, 3)}, "train labels have the shape none; expected 12"),
-    "negative": ({"train": (IMAGES, LABELS - 1)}, "train labels hold -1 (image 0); expected 0 to 1"),
+    "negative": ({"train": (IMAGES, LABELS - 1)}, "arrays: 'train/0' has the label -1; expected 0 to 1"),
     "huge": (
         {"train": (IMAGES, np.full(12, 2**64 - 1, np.uint64))},
         "train labels hold 18446744073709551615; expected class numbers from 0",
     ),
     "unknown class": (
         {"validation": (IMAGES[:3], np.array([0, 1, 7]))},
-        "validation labels hold 7 (image 2); expected 0 to 2",
+        "arrays: 'validation/2' has the label 7; expected 0 to 2",
     ),
-    "more than named": ({"classes": ["a", "b"]}, "train labels hold 2 (image 2); expected 0 to 1"),
-    "not in train": (
-        {"classes": ["a", "b", "c", "d", "e"]},
-        "train has no image of 2 of the 5 classes (3, 4); expected at least one",
+    "more than named": ({"classes": ["a", "b"]}, "arrays: 'train/2' has the label 2; expected 0 to 1"),
+    "not in train": ({"classes": ["a", "b", "c", "d", "e"]}, "arrays: class 'd' has no images in train"),
+    "gap": ({"train": (IMAGES, LABELS * 2)}, "arrays: class '1' has no images in train"),
+    "far": (
+        {"train": (IMAGES, LABELS * 2**60)},
+        "arrays: 'train/1' has the label 1152921504606846976; expected 0 to 12",
     ),
-    "gap": ({"train": (IMAGES, LABELS * 2)}, "train has no image of 2 of the 5 classes (1, 3); expected at least one"),
-    "one class": ({"train": (IMAGES, LABELS * 0), "classes": ["a"]}, "there are 1 classes, ['a']; expected 2 or more"),
-    "names twice": ({"classes": ["a", "b", "a"]}, "classes are ['a', 'b', 'a']; expected different names"),
-    "names of numbers": ({"classes": [0, 1, 2]}, "classes are [0, 1, 2]; expected different names, texts"),
+    "one class": ({"train": (IMAGES, LABELS * 0), "classes": ["a"]}, "arrays: 1 classes ['a']; expected two or more"),
+    "names twice": (
+        {"classes": ["a", "b", "a"]},
+        "arrays: 3 classes ['a', 'b', 'a']; expected two or more, all named differently",
+    ),
+    "names of numbers": ({"classes": [0, 1, 2]}, "classes are [0, 1, 2]; expected texts"),
+    "no label": ({"name": " "}, "DatasetConfig.name is ' '; expected a label for tables"),
     "another size": (
         {"validation": pair(6, 20, seed=1)},
         "validation images have 20×20 pixels and 3 channels; expected those of train, 16×16 pixels and 3 channels",
@@ -143,7 +148,7 @@ REFUSED = {
     ),
     "shared": (
         {"validation": (IMAGES[3:5], LABELS[3:5])},
-        "2 images are in two splits, such as train[3] = validation[0]; remove them from one, or pass",
+        "arrays: 2 images are in two splits, such as 'train/3' and 'validation/0'; remove one of each, or set",
     ),
     "a slip of the pen": ({"duplicates": "alow"}, "duplicates is 'alow'; allowed: error, allow"),
 }

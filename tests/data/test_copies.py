@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from dεps.data.config import DatasetConfig, SplitFolders
+from dεps.data.copies import array_copies, file_copies, shared
 from dεps.data.folder import ImageFolder
+from dεps.data.found import Found
 from dεps.sources import torchvision
-from dεps.sources.base import Found
-from dεps.sources.copies import array_copies, file_copies, shared
 from dεps.sources.prepare import divided, prepare
 from tests.conftest import draw_image_folder, zipped
 from tests.tools.refusals import refusal

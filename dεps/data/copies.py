@@ -71,13 +71,13 @@ def shared(listings: Listings, copies: Copies) -> list[tuple[str, str]]:
     return pairs
 
 
-def check_shared(listings: Listings, copies: Copies, config: DatasetConfig) -> None:
-    """Raise `UserError` naming two equal images in two splits, unless `config` allows them."""
+def check_shared(listings: Listings, copies: Copies, config: DatasetConfig, key: str = "dataset.duplicates") -> None:
+    """Raise `UserError` naming two equal images in two splits, unless `config` allows them by its `key`."""
     pairs = shared(listings, copies)
     if pairs and config.duplicates == "error":
         one, other = pairs[0]
         count = f"{len(pairs):,} images are" if len(pairs) > 1 else "1 image is"
         raise UserError(
             f"{config.root or config.source}: {count} in two splits, such as '{one}' and '{other}'; "
-            "remove one of each, or set dataset.duplicates to allow"
+            f"remove one of each, or set {key} to allow"
         )
