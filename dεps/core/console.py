@@ -8,12 +8,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from dεps.core.errors import one_line
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 T = TypeVar("T")
 #: seconds between two lines of progress where there is no terminal
@@ -43,14 +40,8 @@ def show_table(
     title: str | None = None,
     note: str | None = None,
 ) -> None:
-    """Print a table on stdout, with a title above it and a note below it.
-
-    Args:
-        rows: the cells of each row.
-        columns: options for rich's `add_column`, by the column's heading.
-        title: text above the table.
-        note: text below the table.
-    """
+    """Print a table on stdout; `columns` holds options for rich's `add_column` by the column's heading."""
+    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -58,16 +49,10 @@ def show_table(
         table.add_column(heading, **options)
     for row in rows:
         table.add_row(*row)
-    console = _console()
+    console = Console(width=None if Console().is_terminal else WIDTH)
     console.print(table)
     if note:
         console.print(note, highlight=False)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if Console().is_terminal else WIDTH)
 
 
 def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
@@ -86,19 +71,12 @@ class ProgressBar:
         self.started = self.printed = time.monotonic()
         self.bar = None
         if sys.stderr.isatty():
+            from rich import progress as parts
             from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-            self.bar = Progress(*columns, *times, console=Console(stderr=True))
+            columns = ("{task.description}", parts.BarColumn(), parts.MofNCompleteColumn(), parts.TimeElapsedColumn())
+            left = ("left", parts.TimeRemainingColumn())
+            self.bar = parts.Progress(*columns, *left, console=Console(stderr=True))
             self.task = self.bar.add_task(label, total=total, completed=done)
 
     def __enter__(self) -> ProgressBar:

@@ -23,10 +23,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 def replace_atomic(
     path: Path, write: Callable[[Path], object], suffix: Callable[[Path], str] = lambda temporary: ""
 ) -> None:
-    """Let `write` create a file next to `path`, and move it into place once it is on the disk.
-
-    `suffix` returns what to append to the name, given the finished file.
-    """
+    """Move what `write` creates to `path`, with what `suffix` makes of it appended, once it is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(descriptor)
@@ -37,7 +34,11 @@ def replace_atomic(
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path.with_name(path.name + suffix(temporary)))
-        _sync_folder(path.parent)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)  # the rename survives a power cut
+        finally:
+            os.close(descriptor)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, name):
@@ -45,22 +46,9 @@ def replace_atomic(
         raise
 
 
-def _sync_folder(path: Path) -> None:
-    """Make a rename survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def output_folder(path: Path, scratch: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `path` if the block succeeds, and disappears if it fails.
-
-    It is created below `scratch`, which must be on the same file system, so that later stages never find a
-    half-written output.
-    """
+    """Yield an empty folder in `scratch`, on the same disk, that becomes `path` if the block succeeds, or goes."""
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="out-") as name:
         folder = Path(name) / "out"
@@ -107,10 +95,7 @@ def read_records(path: Path, *keys: str) -> list[dict[str, Any]]:
         records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); run 'dvc repro'") from None
-    good = [
-        isinstance(record, dict) and all(isinstance(record.get(key), int | float) for key in keys) for record in records
-    ]
-    if not records or not all(good):
-        where = f"line {good.index(False) + 1}" if records else "it"
-        raise UserError(f"{path} is damaged: {where} holds no record with {', '.join(keys)}; run 'dvc repro'")
+    for number, record in enumerate(records or [None], 1):
+        if not isinstance(record, dict) or not all(isinstance(record.get(key), int | float) for key in keys):
+            raise UserError(f"{path} is damaged: line {number} lacks {', '.join(keys)}; run 'dvc repro'")
     return records

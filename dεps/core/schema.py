@@ -1,14 +1,8 @@
 """Plain data to typed objects: limits stand beside the fields, and what breaks one is said in one line.
 
-A schema is a class under `@checked`; its fields are pydantic's:
-
-    @checked
-    class TrainConfig:
-        #: images a step
-        batch_size: Annotated[int, Field(ge=2)] = 64
-
-A rule between fields is a `model_validator(mode="after")` that raises `ValueError("key is …; expected …")`, a rule of
-one field an `AfterValidator` that raises `ValueError("expected …")`; the key's full name is put before them here.
+A schema is a class under `@checked`; its fields are pydantic's, such as `batch_size: Annotated[int, Field(ge=2)] = 64`.
+A rule between fields is a `model_validator(mode="after")` that raises `ValueError("key is …; expected …")`, one of a
+single field a `rule`; the key's full name is put before them here.
 """
 
 from __future__ import annotations
@@ -57,11 +51,10 @@ else:
 
 
 def structured(schema: type[T], data: Any, where: str, as_written: bool = False) -> T:
-    """`data` as an instance of `schema`, which may be any type that pydantic knows.
+    """`data` as an instance of `schema`, any type that pydantic knows. Raises `UserError` naming the key below `where`.
 
     Text that says a number or a switch becomes one, and references are refused; not `as_written`, for data that others
-    read as they are. A schema whose keys depend on the data says which class it is by `variant(data, where)`. Raises
-    `UserError` naming the key below `where`.
+    read as they are. A schema whose keys depend on the data says which class it is by `variant(data, where)`.
     """
     while True:
         check_plain(data, where, final=not as_written)
@@ -123,9 +116,6 @@ def shown(value: object) -> str:
     return repr(value)
 
 
-# --- limits that pydantic has no word for ------------------------------------------------------------------------
-
-
 #: number of images from which batch statistics are computed, or which are measured
 Images = Annotated[int, Field(ge=2, le=10**9)]
 #: from 0 up to below 1
@@ -134,19 +124,24 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-def one_of(*allowed: int) -> AfterValidator:
-    """One of these numbers; of texts `Literal` says it, which takes true for 1."""
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(map(str, values))
 
-    def check(value: int) -> int:
-        if value not in allowed:
-            raise ValueError(f"allowed: {_listed(allowed)}")
+
+def rule(holds: Callable[[Any], object], expected: str) -> AfterValidator:
+    """Refuse values for which `holds` is false, and say what is expected."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(expected)
         return value
 
     return AfterValidator(check)
 
 
-#: of an image: grey, or RGB
-Channels = Annotated[int, one_of(1, 3)]
+def one_of(*allowed: int) -> AfterValidator:
+    """One of these numbers; of texts `Literal` says it, which takes true for 1."""
+    return rule(allowed.__contains__, f"allowed: {_listed(allowed)}")
 
 
 def formerly(name: str) -> Any:
@@ -160,35 +155,13 @@ def new_name(schema: type, name: str, place: Sequence[str | int] = ()) -> str | 
     return next((key for key, inner in keys.items() if inner.get("formerly") == name), None)
 
 
-def _distinct(values: list) -> list:
-    if len(set(values)) != len(values):
-        raise ValueError("expected different values")
-    return values
-
-
-DISTINCT = AfterValidator(_distinct)
-
-
-def _ascending(values: list) -> list:
-    if values != sorted(set(values)):
-        raise ValueError("expected ascending values")
-    return values
-
-
-ASCENDING = AfterValidator(_ascending)
-
-
-def _label(text: str) -> str:
-    if not text.strip():
-        raise ValueError("expected a label for tables")
-    return text
-
-
+DISTINCT = rule(lambda values: len(set(values)) == len(values), "expected different values")
+ASCENDING = rule(lambda values: values == sorted(set(values)), "expected ascending values")
 #: what tables and figures call something
-Label = Annotated[str, AfterValidator(_label)]
+Label = Annotated[str, rule(str.strip, "expected a label for tables")]
+#: of an image: grey, or RGB
+Channels = Annotated[int, one_of(1, 3)]
 
-
-# --- text to values ----------------------------------------------------------------------------------------------
 
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 #: by the error that a value of another type is: the types that are read, and how
@@ -211,9 +184,6 @@ def _converted(data: Any, errors: list[Any]) -> Any:
                 functools.reduce(lambda inner, key: inner[key], above, data)[last] = read(error["input"])
                 found = True
     return data if found else None
-
-
-# --- errors to a line ----------------------------------------------------------------------------------------------
 
 
 def _line(schema: Any, errors: list[Any], where: str) -> str:
@@ -256,10 +226,6 @@ def _described(schema: Any, place: Sequence[str | int]) -> dict[str, Any]:
         inner = inner or node.get("additionalProperties")
         node = resolved(inner) if isinstance(inner, dict) else {}
     return node
-
-
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(map(str, values))
 
 
 #: by JSON schema's name: one, and several

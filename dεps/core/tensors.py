@@ -18,10 +18,7 @@ from dεps.core.errors import UserError
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, description: tuple[str, Any] | None = None) -> None:
-    """Write tensors, with `description`, a name and plain data, in the header.
-
-    Raises `OSError` if the disk is full or the like, `UserError` if a number is not finite.
-    """
+    """Write tensors, and `description`, a name and plain data. Raises `UserError` if a number is not finite."""
     # Only one entry: safetensors writes several in arbitrary order, which would change the bytes.
     metadata = None if description is None else {description[0]: json.dumps(description[1])}
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

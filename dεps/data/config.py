@@ -12,19 +12,17 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from dεps.core.errors import UserError, is_odd
-from dεps.core.schema import Channels, Label, Probability, checked, formerly
+from dεps.core.schema import Channels, Label, Probability, checked, formerly, rule
 
 
-def _split_name(name: str) -> str:
-    if not name.strip() or name.startswith(".") or "/" in name or "\\" in name or is_odd(name):
-        raise ValueError("expected the name of a split or of its folder")
-    return name
+def _names_a_folder(name: str) -> bool:
+    return bool(name.strip()) and not (name.startswith(".") or "/" in name or "\\" in name or is_odd(name))
 
 
-SplitName = Annotated[str, AfterValidator(_split_name)]
+SplitName = Annotated[str, rule(_names_a_folder, "expected the name of a split or of its folder")]
 
 
 @checked
@@ -83,17 +81,11 @@ class DatasetConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def location(self) -> Path:
-        """Where the images are: `root`, from the main workspace on.
-
-        DVC's experiment queue runs stages in copies without untracked files, and names the original in DVC_ROOT.
-        """
+        """Where the images are: `root`, from the workspace on, which DVC_ROOT names in the copies of DVC's queue."""
         return Path(os.environ.get("DVC_ROOT") or ".") / (self.root or ".")
 
     def facts(self) -> dict[str, Any]:
-        """What decides the images of each split, by its name in params; the manifest of prepared data says it too.
-
-        But for the names in a class list, which are the manifest's classes, and what lies in `root`.
-        """
+        """What decides the images of each split beside what lies in `root` and a class list, by its name in params."""
         keys = ("source", "name", "image_size", "channels", "crop", "holdout", "holdout_seed", "duplicates")
         classes = "a list" if self.classes else "all"
         facts = {key: getattr(self, key) for key in keys} | {"classes": classes, "splits": dict(vars(self.splits))}
@@ -101,13 +93,11 @@ class DatasetConfig:
         return facts | ({"options": options} if options else {})
 
 
-def _jitter(strengths: list[float]) -> list[float]:
-    good = len(strengths) == 4 and all(0 <= one <= 100 for one in strengths) and strengths[3] <= 0.5
-    if strengths and not good:
-        raise ValueError("expected [] or [brightness, contrast, saturation, hue], each 0 to 100, hue at most 0.5")
-    return strengths
+def _are_strengths(values: list[float]) -> bool:
+    return not values or (len(values) == 4 and all(0 <= one <= 100 for one in values) and values[3] <= 0.5)
 
 
+_STRENGTHS = "expected [] or [brightness, contrast, saturation, hue], each 0 to 100, hue at most 0.5"
 #: α of the beta distribution that a mixing ratio is drawn from; 0: no mixing
 Mixing = Annotated[float, Field(ge=0, le=1000)]
 
@@ -125,7 +115,7 @@ class AugmentConfig:
     #: learned policy (AutoAugment, arXiv 1805.09501)
     auto_augment: Literal["none", "imagenet", "cifar10"] = "none"
     #: strengths of brightness, contrast, saturation and hue; empty: none
-    color_jitter: Annotated[list[float], AfterValidator(_jitter)] = field(default_factory=list)
+    color_jitter: Annotated[list[float], rule(_are_strengths, _STRENGTHS)] = field(default_factory=list)
     #: probability that a rectangle is replaced by the mean colour (arXiv 1708.04896)
     random_erasing: Probability = 0.0
     #: of mixup (arXiv 1710.09412)
@@ -136,9 +126,8 @@ class AugmentConfig:
     def check_images(self, where: str, size: int, channels: int) -> None:
         """Raise `UserError` naming the key below `where` that does not suit images of this side and these channels."""
         if self.crop_padding >= size:
-            raise UserError(
-                f"{where}.crop_padding is {self.crop_padding}; expected less than dataset.image_size, {size}"
-            )
+            expected = f"expected less than dataset.image_size, {size}"
+            raise UserError(f"{where}.crop_padding is {self.crop_padding}; {expected}")
         if channels == 3:
             return
         if self.auto_augment != "none":
@@ -161,19 +150,17 @@ class AugmentConfig:
 
 def read_classes(path: str) -> list[str]:
     """The names in a class list, one a line, blanks within them kept. Raises `UserError` naming file and line."""
+    known = f"class list {path} (dataset.classes)"
     try:
         text = Path(path).read_text("utf-8-sig")
     except (OSError, ValueError) as error:
-        raise UserError(f"class list {path} (dataset.classes) cannot be read: {error}; expected UTF-8 text") from None
+        raise UserError(f"{known} cannot be read: {error}; expected UTF-8 text") from None
     lines: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
-        if not (name := line.strip()):
-            continue
-        if name in lines:
-            raise UserError(
-                f"class list {path} (dataset.classes) names '{name}' twice, in lines {lines[name]} and {number}"
-            )
-        lines[name] = number
+        if (name := line.strip()) in lines:
+            raise UserError(f"{known} names '{name}' twice, in lines {lines[name]} and {number}")
+        if name:
+            lines[name] = number
     if not lines:
-        raise UserError(f"class list {path} (dataset.classes) is empty; expected a class (folder name) a line")
+        raise UserError(f"{known} is empty; expected a class (folder name) a line")
     return list(lines)

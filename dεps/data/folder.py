@@ -1,10 +1,7 @@
-"""Read images from a folder or a .zip: `<split>/<class>/` folders of images, or `<class>/` folders alone.
+"""Read images from a folder or a .zip, in place: `<split>/<class>/` folders of images, or `<class>/` folders alone.
 
-Files are named relative to the root, with forward slashes, so nothing that is derived from their names depends on
-where the images lie. A .zip is read in place and never unpacked.
-
-Hidden files and what operating systems leave behind are ignored. Any other file in a place for images is either read,
-or a harmless text, or refused by name; a class folder without images is refused too. No image is dropped silently.
+Files are named relative to the root, with forward slashes. Hidden files and what operating systems leave behind are
+ignored. Any other file in a place for images is either read, or a harmless text, or refused: none is dropped silently.
 """
 
 from __future__ import annotations
@@ -14,8 +11,8 @@ import math
 import os
 import stat
 import zipfile
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -63,20 +60,15 @@ def _place(name: str, split: str) -> tuple[str, str, str]:
 
 
 class Contents(NamedTuple):
-    """Everything that is data below a root: names relative to it, sorted."""
+    """Names of everything that is data below a root; `others` are neither texts nor images that are read."""
 
     images: list[str]
     folders: list[str]
-    #: files that are neither texts nor images of a format that is read
     others: list[str]
 
 
 class ImageFolder:
-    """List and decode the images in a directory or .zip. `crop` is that of the `dataset` section.
-
-    Raises `AbsentError` where `root` does not exist, and `UserError` where it is no archive or where an entry's path
-    leads outside the archive.
-    """
+    """The images in a directory or .zip, `AbsentError` where there is none; `crop` is that of the `dataset` section."""
 
     def __init__(self, root: str | Path, crop: float = 1.0) -> None:
         self.root, self.crop = Path(root), crop
@@ -89,10 +81,7 @@ class ImageFolder:
 
     @cached_property
     def contents(self) -> Contents:
-        """List everything that is data.
-
-        Raises `UserError` for anything with an image's name that is no file, and for a link to a folder above it.
-        """
+        """List everything that is data, sorted. Raises `UserError` for what has an image's name but is no file."""
         images, folders, others = [], [], []
         for name, is_folder, is_file in self._walk() if self._is_dir else self._entries():
             suffix = _suffix(name)
@@ -109,7 +98,7 @@ class ImageFolder:
 
     @property
     def names(self) -> list[str]:
-        """Names of all images, sorted. Not needed to read images, so opening a folder of millions takes no time."""
+        """Names of all images, sorted; not needed to read them, so opening a folder of millions takes no time."""
         return self.contents.images
 
     def _walk(self) -> Iterator[tuple[str, bool, bool]]:
@@ -135,19 +124,15 @@ class ImageFolder:
 
     def _entries(self) -> Iterator[tuple[str, bool, bool]]:
         """Yield the same of a .zip, in which folders need no entries of their own."""
-        files: set[str] = set()
+        files: list[str] = []
         folders: set[str] = set()
         for entry in self._zip().namelist():
             name = entry.rstrip("/")
-            if not is_data(name) or not name:
-                continue
-            if not entry.endswith("/"):
-                if name in files:
-                    raise UserError(f"{self.root} holds '{name}' twice; pack it again")
-                files.add(name)
-            folders.update(str(parent) for parent in PurePosixPath(name).parents[:-1])
-            if entry.endswith("/"):
-                folders.add(name)
+            if name and is_data(name):
+                folders.update(map(str, PurePosixPath(name).parents[:-1]))
+                (folders.add if entry.endswith("/") else files.append)(name)
+        if twice := [name for name, count in Counter(files).items() if count > 1]:
+            raise UserError(f"{self.root} holds '{twice[0]}' twice; pack it again")
         yield from ((name, True, False) for name in folders)
         yield from ((name, False, True) for name in files)
 
@@ -181,23 +166,23 @@ class ImageFolder:
     def splits(self, folders: SplitFolders, class_list: str | None) -> tuple[Listings, list[str]]:
         """List the images of each split, and the class names, sorted or in the order of `class_list`.
 
-        Without folders of splits, all images are in train. Raises `UserError` where a named split is missing, where
-        classes differ between splits or have no images, and for anything that would otherwise be left out silently.
+        Without folders of splits, all images are in train. Raises `UserError` for a split or class without images, and
+        for anything that would otherwise be left out silently.
         """
         images, inner, _ = self.contents
         if odd := [name for name in (*images, *inner) if is_odd(name)]:
             raise UserError(f"{self.root} holds {odd[0]!r}, a name with odd characters; rename it")
         # Class folders alone: no image lies deeper than one folder, and none directly in 'train', or it'd be a class.
         plain = all(name.count("/") < 2 and not name.startswith(f"{folders.train}/") for name in images)
+        start = folders.train if plain else ""
         named = {split: folder for split, folder in vars(folders).items() if folder is not None}
         found: dict[str, dict[str, list[str]]] = defaultdict(dict)
-        for name in inner:
-            split, group, _ = _place(name, folders.train if plain else "")
+        for split, group, _ in (_place(name, start) for name in inner):
             if group:
                 found[split].setdefault(group, [])
         loose = []
         for name in images:
-            split, group, file = _place(name, folders.train if plain else "")
+            split, group, file = _place(name, start)
             if file:
                 found[split][group].append(name)
             elif not group or split in named.values():
@@ -218,19 +203,23 @@ class ImageFolder:
             raise UserError(f"{self.root} has one class only, '{classes[0]}'; expected two folders or more in train")
         splits = {}
         for split, folder in named.items():
-            if folder not in found and (plain or (split == "validation" and folder not in inner)):
-                continue
-            if folder not in found:
+            if folder in found:
+                items = [(name, label) for label, key in enumerate(classes) for name in found[folder].get(key, ())]
+                splits[split] = items
+            elif not plain and (split != "validation" or folder in inner):
                 cure = "set it to null to hold it out of train"
                 raise UserError(f"{self.root} has no folder '{folder}' (dataset.splits.{split}) of images; {cure}")
-            splits[split] = [(name, label) for label, key in enumerate(classes) for name in found[folder].get(key, ())]
         used = [named[split] for split in splits]
-        start = folders.train if plain else ""
         self._refuse_others(
             lambda split, group, file: split in used and (group in classes if file else group and not plain), start
         )
+        rule = "every split needs the same classes"
         for folder in used:
-            self._check_classes(folder, found[folder], classes, class_list)
+            if missing := [name for name in classes if not found[folder].get(name)]:
+                listed = f", though {class_list} (dataset.classes) names it" if class_list else ""
+                raise UserError(f"{self.root}: class '{missing[0]}' has no images in split '{folder}'{listed}; {rule}")
+            if not class_list and (extra := sorted(set(found[folder]) - set(classes))):
+                raise UserError(f"{self.root}: class '{extra[0]}' of split '{folder}' is not in train; {rule}")
         return splits, classes
 
     def _refuse_others(self, belongs: Callable[[str, str, str], object], split: str = "") -> None:
@@ -256,21 +245,9 @@ class ImageFolder:
                     "folder of a split, or out"
                 )
 
-    def _check_classes(
-        self, folder: str, here: dict[str, list[str]], classes: Collection[str], class_list: str | None
-    ) -> None:
-        """Raise `UserError` for a class without images in a split, or, without a class list, for an additional one."""
-        rule = "every split needs the same classes"
-        if missing := [name for name in classes if not here.get(name)]:
-            listed = f", though {class_list} (dataset.classes) names it" if class_list else ""
-            raise UserError(f"{self.root}: class '{missing[0]}' has no images in split '{folder}'{listed}; {rule}")
-        if not class_list and (extra := sorted(set(here) - set(classes))):
-            raise UserError(f"{self.root}: class '{extra[0]}' of split '{folder}' is not in train; {rule}")
-
     def fingerprint(self, names: Sequence[str]) -> str:
         """Hash the names, sizes and times of these images, which tells without reading them whether they changed."""
-        facts = [self._facts(name) for name in names]
-        return digest([list(names), facts])
+        return digest([list(names), [self._facts(name) for name in names]])
 
     def _facts(self, name: str) -> list[int]:
         """Return a file's size, and its time or, in a .zip, its checksum. Raises `UserError` where it is gone."""
@@ -292,7 +269,7 @@ class ImageFolder:
 
     def measure(self, name: str) -> tuple[int, ...]:
         """Return what is known of a file's content for free: its size, and in a .zip its checksum."""
-        return (self.size(name),) if self._is_dir else tuple(self._facts(name))
+        return tuple(self._facts(name)[: 1 if self._is_dir else 2])
 
     def digest(self, name: str, tail: int | None = None) -> str:
         """SHA-256 of a file's content, or of its last `tail` bytes. Raises `UserError` naming the file."""
@@ -302,17 +279,11 @@ class ImageFolder:
             raise self._unreadable(name, str(error) or type(error).__name__) from None
 
     def read(self, name: str, size: int, channels: int) -> np.ndarray:
-        """Decode one image to uint8 (size, size, channels): the shorter side is resized, then the centre is cut out.
-
-        Raises `UserError` naming the file where it is missing, truncated or no image.
-        """
+        """Decode one image to uint8 (size, size, channels) by `to_array`. Raises `UserError` as `picture` does."""
         return to_array(self.picture(name, channels), size, channels, self.crop)
 
     def picture(self, name: str, channels: int) -> Image.Image:
-        """Decode one image in its own size, grey (1 channel) or RGB (3).
-
-        Raises `UserError` naming the file where it is missing, truncated or no image.
-        """
+        """Decode one image in its own size, grey (1) or RGB (3). Raises `UserError` naming a file that is no image."""
         try:
             # Folders of images have no .ppm, but data sets that a source knows by name do.
             formats = ("PPM",) if name.endswith(".ppm") else FORMATS
@@ -327,10 +298,7 @@ class ImageFolder:
             raise self._unreadable(name, reason) from None
 
     def content(self, name: str, tail: int | None = None) -> bytes:
-        """Read a file, or its last `tail` bytes.
-
-        Raises `ValueError` for a file too large to be an image, `OSError`, or what zipfile raises for a damaged .zip.
-        """
+        """Read a file, or its last `tail` bytes. Raises `ValueError`, `OSError`, or what zipfile raises."""
         if self._is_dir:
             path = os.path.join(self.root, name)
             state = os.stat(path)
@@ -351,27 +319,14 @@ def _check_size(picture: Image.Image) -> None:
     """Raise `ValueError` for pictures too large, or too narrow, to be decoded and resized in bounded memory."""
     width, height = picture.size
     if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDES * min(width, height):
-        raise ValueError(
-            f"{width}×{height} pixels; expected at most {MOST_PIXELS:,}, and sides up to 1:{LONGEST_SIDES}"
-        )
+        expected = f"at most {MOST_PIXELS:,}, and sides up to 1:{LONGEST_SIDES}"
+        raise ValueError(f"{width}×{height} pixels; expected {expected}")
 
 
 #: by EXIF orientation: how pixels are turned to stand upright
-_TURNS = dict(
-    zip(
-        range(2, 9),
-        (
-            Image.Transpose.FLIP_LEFT_RIGHT,
-            Image.Transpose.ROTATE_180,
-            Image.Transpose.FLIP_TOP_BOTTOM,
-            Image.Transpose.TRANSPOSE,
-            Image.Transpose.ROTATE_270,
-            Image.Transpose.TRANSVERSE,
-            Image.Transpose.ROTATE_90,
-        ),
-        strict=True,
-    )
-)
+_T = Image.Transpose
+_FIRST = (_T.FLIP_LEFT_RIGHT, _T.ROTATE_180, _T.FLIP_TOP_BOTTOM, _T.TRANSPOSE, _T.ROTATE_270, _T.TRANSVERSE)
+_TURNS = dict(enumerate((*_FIRST, _T.ROTATE_90), 2))
 _ORIENTATION, _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0
 
 
@@ -389,10 +344,8 @@ def _as_seen(picture: Image.Image, mode: str) -> Image.Image:
         turn = None
     if picture.mode.startswith("I;16"):
         bits = tags.get(_BITS, (16,))[0]
-        values = np.asarray(picture).astype(np.uint16) >> (bits - 8)
-        picture = Image.fromarray(
-            (values ^ 255 if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else values).astype(np.uint8)
-        )
+        values = (np.asarray(picture).astype(np.uint16) >> (bits - 8)).astype(np.uint8)
+        picture = Image.fromarray(values ^ 255 if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else values)
     elif picture.mode in ("I", "F"):
         raise ValueError("floats, or signed or 32-bit numbers, without a known range; convert it to 8 or 16 bits")
     elif picture.has_transparency_data:

@@ -17,24 +17,23 @@ from random import Random
 from types import ModuleType
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from dεps.core.errors import UserError, check_choice
-from dεps.core.schema import ASCENDING, Label, checked, one_of
+from dεps.core.schema import ASCENDING, Label, checked, one_of, rule
 
 
-def _as_written(value: float) -> float:
-    """An arch's text gives ratios by %g, and files are named by it: what it cannot give back is refused."""
-    if not re.fullmatch(r"[\d.]+", text := f"{value:g}") or float(text) != value:
-        raise ValueError("expected 0.0001 to 100, with at most 6 digits")
-    return value
+def _is_as_written(value: float) -> bool:
+    """Whether an arch's text, which gives ratios by %g, and by which files are named, can give it back."""
+    return re.fullmatch(r"[\d.]+", text := f"{value:g}") is not None and float(text) == value
 
 
 # No network is wider or deeper: a slip of the pen must not fill the memory.
 Width = Annotated[int, Field(ge=1, le=16_384)]
 Stride = Annotated[int, one_of(1, 2)]
 Activation = Literal["relu", "relu6", "h_swish"]
-Ratio = Annotated[float, Field(gt=0, le=100), AfterValidator(_as_written)]
+_WRITTEN = rule(_is_as_written, "expected 0.0001 to 100, with at most 6 digits")
+Ratio = Annotated[float, Field(gt=0, le=100), _WRITTEN]
 Ratios = Annotated[list[Ratio], Field(min_length=1), ASCENDING]
 
 
