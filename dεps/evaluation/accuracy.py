@@ -85,11 +85,9 @@ def recalibrated(net: Supernet, arch: Arch, data: PreparedData, images: Recalibr
     return plain
 
 
-def top1(
-    net: Supernet, arch: Arch, data: PreparedData, split: Split, images: Recalibration, part: Part = WHOLE
-) -> float:
+def top1(net: Supernet, arch: Arch, data: PreparedData, split: Split, images: Recalibration) -> float:
     """Top-1 accuracy of one arch on `split` in percent; see `accuracies`."""
-    return accuracies(net, [arch], data, [split], images, part)[0][0]
+    return accuracies(net, [arch], data, [split], images)[0][0]
 
 
 def accuracies(
@@ -115,11 +113,11 @@ def accuracies(
     Raises `UserError` where net, archs and data do not fit together.
     """
     images = images or Recalibration.of(data.train, RECALIBRATION_IMAGES, 0)
-    rows = correct(net, archs, data, splits, images, part)
-    return [
-        [100.0 * parallel.total(int(right.sum()), part) / len(split) for right, split in zip(row, splits, strict=True)]
-        for row in rows
-    ]
+
+    def percent(right: Tensor, split: Split) -> float:
+        return 100.0 * parallel.total(int(right.sum()), part) / len(split)
+
+    return [[*map(percent, row, splits)] for row in correct(net, archs, data, splits, images, part)]
 
 
 @computing()
@@ -162,10 +160,8 @@ def correct(
 
 def check_fit(net: Supernet, data: PreparedData, name: str = "the supernet") -> None:
     """Raise `UserError` where the data has other classes or channels than the supernet, which is called `name`."""
-    for what, own, there in (
-        ("classes", net.classes, len(data.classes)),
-        ("input channels", net.channels, data.channels),
-    ):
+    channels = "input channels", net.channels, data.channels
+    for what, own, there in (("classes", net.classes, len(data.classes)), channels):
         if own != there:
             raise UserError(f"{name} has {own} {what}, the data {data.folder} has {there}; expected the same")
 
@@ -207,12 +203,8 @@ def measured(
 def pareto_metrics(points: pd.DataFrame, name: str) -> dict[str, float]:
     """Mean Pareto accuracy, and the top-1 of the first and the last point, from column `name` in percent."""
     top1 = column(points, name).tolist()
-    values = {
-        "mean": mean_pareto_accuracy(column(points, "macs").tolist(), top1),
-        "smallest": float(top1[0]),
-        "largest": float(top1[-1]),
-    }
-    return {name: round(value, 4) for name, value in values.items()}
+    mean = mean_pareto_accuracy(column(points, "macs").tolist(), top1)
+    return {"mean": round(mean, 4), "smallest": round(float(top1[0]), 4), "largest": round(float(top1[-1]), 4)}
 
 
 @checked

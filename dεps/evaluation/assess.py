@@ -17,12 +17,11 @@ from dεps.core.errors import UserError
 from dεps.core.params import selected
 from dεps.core.randomness import derive
 from dεps.data.splits import Split
-from dεps.evaluation.accuracy import EvaluateConfig, accuracies, check_fit, named_archs
+from dεps.evaluation.accuracy import EvaluateConfig, check_fit, measured, named_archs
 from dεps.evaluation.inputs import load_data, recalibration
 from dεps.evaluation.measure import TOGETHER
 from dεps.nets.files import load_supernet
 from dεps.nets.supernet import Supernet
-from dεps.spaces.cost import arch_cost
 from dεps.spaces.pareto import mean_pareto_accuracy
 from dεps.spaces.space import Arch
 from dεps.workspace.stage import Context
@@ -88,19 +87,17 @@ def assess(
     data = load_data(context)
     check_fit(net, data, str(path))
     net.to(best_device())
-    measured = _some(getattr(data, split), images)
+    seen = _some(getattr(data, split), images)
     calibration = recalibration(context, data, count, SEED)
     rows = []
     portions = [chosen[start : start + TOGETHER] for start in range(0, len(chosen), TOGETHER)]
     for portion in progress(portions, f"evaluate {path.name}", len(portions)):
-        found = accuracies(net, [arch for _, arch in portion], data, [measured], calibration)
-        for (name, arch), (top1,) in zip(portion, found, strict=True):
-            rows.append(Row(name, str(arch), *arch_cost(net.space, arch, net.classes, net.channels), round(top1, 4)))
-    mean = None
-    if points:
-        front = rows[:points]
+        found = measured(net, [arch for _, arch in portion], data, {split: seen}, calibration)
+        rows += [Row(name, *row.values()) for (name, _), row in zip(portion, found, strict=True)]
+    front, mean = rows[:points], None
+    if front:
         mean = round(mean_pareto_accuracy([row.macs for row in front], [row.top1 for row in front]), 4)
-    counts = len(measured), len(calibration.indices)
+    counts = len(seen), len(calibration.indices)
     return Assessment(path.as_posix(), context.experiment, split, *counts, tuple(rows), mean)
 
 

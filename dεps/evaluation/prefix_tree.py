@@ -12,7 +12,7 @@ and normalised once for all archs. On a CPU each thread takes whole batches.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +67,13 @@ class PrefixTree:
     @torch.no_grad()
     def __init__(self, net: Supernet, archs: Sequence[Arch]) -> None:
         self.root, self.archs = Node(nn.Identity()), len(archs)
+        self.nodes = [self.root]
         self.device = net.classifier.weight.device
         for number, arch in enumerate(archs):
             node = self.root
             for stretch in stretches(net, arch):
                 if stretch.key not in node.children:
-                    node.children[stretch.key] = Node(stretch.build())
+                    self.nodes.append(node.children.setdefault(stretch.key, Node(stretch.build())))
                 node = node.children[stretch.key]
             node.ends.append(number)
         self.image_bytes = image_bytes(net.space, archs, net.channels)
@@ -83,7 +84,7 @@ class PrefixTree:
         Memory holds the activations of all images once for each node with several children on the path in progress.
         """
         self.root.recalibrate([images.to(self.device) for images in batches], self._threads(batch_size))
-        for node in self._nodes():
+        for node in self.nodes:
             fold(node.layers)
 
     def correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> Tensor:
@@ -93,37 +94,24 @@ class PrefixTree:
         """
 
         def compare(batch: tuple[Tensor, Tensor]) -> Tensor:
-            images, labels = batch
-            found, labels = self._run(images), labels.to(self.device, non_blocking=True)
-            logits = [found[number] for number in range(self.archs)]
+            (images, labels), found = batch, dict[int, Tensor]()
+            self.root.walk(images.to(self.device), found)
+            labels, logits = labels.to(self.device, non_blocking=True), [found[number] for number in range(self.archs)]
             finite = torch.stack([one.isfinite().all(1) for one in logits]).all(0)
             return torch.stack([*(one.argmax(1) == labels for one in logits), finite])
 
         none = torch.zeros(self.archs + 1, 0, dtype=torch.bool, device=self.device)
         rows = torch.cat([none, *in_order(compare, batches, self._threads(batch_size))], 1).cpu()
         if odd := int((~rows[-1]).sum()):
-            raise DivergenceError(
-                f"logits of {odd} images are not finite, so no accuracy can be measured; train with a lower rate"
-            )
+            what = f"logits of {odd} images are not finite"
+            raise DivergenceError(f"{what}, so no accuracy can be measured; train with a lower rate")
         return rows[:-1]
-
-    def _run(self, images: Tensor) -> dict[int, Tensor]:
-        found: dict[int, Tensor] = {}
-        self.root.walk(images.to(self.device), found)
-        return found
 
     def _threads(self, batch_size: int) -> int:
         """Number of batches to work on at once: one per core, as far as memory allows."""
         if self.device.type != "cpu":
             return 1
         return max(1, min(torch.get_num_threads(), ACTIVATION_BYTES // (batch_size * self.image_bytes)))
-
-    def _nodes(self) -> Iterator[Node]:
-        waiting = [self.root]
-        while waiting:
-            node = waiting.pop()
-            yield node
-            waiting += node.children.values()
 
 
 def image_bytes(space: SearchSpace, archs: Iterable[Arch], channels: int) -> int:

@@ -98,11 +98,8 @@ def agreement(predicted: ArrayLike, measured: ArrayLike) -> dict[str, float]:
         result: Any = spearmanr(predicted, measured)
         rho = float(result.statistic)
     error = float(np.sqrt(np.mean((np.asarray(predicted) - np.asarray(measured)) ** 2))) * 100
-    return {
-        "kendall_tau": round(tau(predicted, measured), 4),
-        "spearman": round(rho, 4),
-        "rmse_points": round(error, 4),
-    }
+    values = {"kendall_tau": tau(predicted, measured), "spearman": rho, "rmse_points": error}
+    return {name: round(value, 4) for name, value in values.items()}
 
 
 def _vary(*sides: ArrayLike) -> bool:

@@ -6,7 +6,6 @@ needs no scikit-learn.
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -167,8 +166,7 @@ class _Mlp(nn.Module):
 
     def __init__(self, features: int, hidden: int, layers: int, seed: int) -> None:
         super().__init__()
-        sizes = [features] + [hidden] * layers
-        linears = [nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
+        linears = [nn.Linear(hidden if number else features, hidden) for number in range(layers)]
         self.hidden = nn.ModuleList(linears)
         self.out = nn.Linear(hidden, 1)
         generator = Generator().manual_seed(seed)
@@ -255,12 +253,9 @@ def load_predictor(path: Path, space: SearchSpace, config: PredictConfig, weight
 def _check_nodes(state: State, features: int) -> None:
     """Raise `ValueError` where a walk through the trees could leave the arrays, or never end."""
     own = np.arange(len(state["value"]))
-    last = own[-1]
-    for name in ("left", "right"):
-        if not ((state[name] >= own) & (state[name] <= last)).all():
-            raise ValueError(name)
-    for name, end in (("feature", features - 1), ("roots", last)):
-        if not ((state[name] >= 0) & (state[name] <= end)).all():
+    limits = {"left": (own, own[-1]), "right": (own, own[-1]), "feature": (0, features - 1), "roots": (0, own[-1])}
+    for name, (low, high) in limits.items():
+        if not ((state[name] >= low) & (state[name] <= high)).all():
             raise ValueError(name)
 
 

@@ -31,7 +31,6 @@ from dεps.core.errors import DivergenceError, UserError
 from dεps.core.randomness import derive, python_rng
 from dεps.core.stopwatch import computing
 from dεps.core.tensors import not_finite
-from dεps.data.augment import Part
 from dεps.data.batches import Normalise, steps_per_epoch, training_batches
 from dεps.data.splits import PreparedData
 from dεps.evaluation import parallel
@@ -78,12 +77,15 @@ class Trainer:
     ) -> None:
         if callable(method):
             method = method(config.setup(space, data))
-        self.space, self.data, self.config, self.method, self.seed = space, data, config, method, seed
-        self.validated = validated
+        self.space, self.data, self.config, self.method = space, data, config, method
+        self.seed, self.validated = seed, validated
         self.phases = list(method.phases())
         self.steps_per_epoch = steps_per_epoch(len(data.train), config.batch_size)
         self.device = device_of(config)
-        self.part = _part(config, self.device)
+        self.part = parallel.part(self.device)
+        if config.batch_size % self.part.count:
+            expected = f"expected a multiple of the {self.part.count} processes that share it"
+            raise UserError(f"train.batch_size is {config.batch_size}; {expected}")
         self.normalise = Normalise.of(data, self.device)
         self.macs_of = macs_counter(space, len(data.classes), data.channels)
         self.net = Supernet(space, len(data.classes), data.channels, method.kernel_transform, derive(seed, "weights"))
@@ -316,10 +318,9 @@ class Trainer:
 
         Waits for a GPU. Called at the end of each epoch; to be called before a snapshot is saved.
         """
-        tensors = self.snapshot().tensors
         if not self.precision.overflows and not self.sums.finite():
             raise self._diverged("a loss is", f"by step {self.step}")
-        if name := not_finite(tensors):
+        if name := not_finite(self.snapshot().tensors):
             raise self._diverged(f"'{name}' is", f"by step {self.step}")
         if self.precision.exhausted:
             raise self._diverged("every step in fp16 overflows, so the gradients are", f"by step {self.step}")
@@ -333,13 +334,3 @@ class Trainer:
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         return momentum_of(self.optimizer, parameter)
-
-
-def _part(config: TrainConfig, device: torch.device) -> Part:
-    """This process's share of each batch. Raises `UserError` where a batch cannot be divided evenly."""
-    part = parallel.part(device)
-    if config.batch_size % part.count:
-        raise UserError(
-            f"train.batch_size is {config.batch_size}; expected a multiple of the {part.count} processes that share it"
-        )
-    return part

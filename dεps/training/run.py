@@ -204,10 +204,8 @@ def branch(context: Context, label: str, trainer: Trainer, state: Path | None = 
     if state is not None:
         snapshot = load_snapshot(state)
         if snapshot.origin != origin(context.params, context.experiment, trainer):
-            stage = f"{FULL_MODEL}@{context.experiment}-{trainer.seed}"
-            raise UserError(
-                f"{trunk} is of other params or data than params.yaml names; 'dvc repro {stage}' makes it anew"
-            )
+            cure = f"'dvc repro {FULL_MODEL}@{context.experiment}-{trainer.seed}' makes it anew"
+            raise UserError(f"{trunk} is of other params or data than params.yaml names; {cure}")
         trainer.restore(snapshot)
         say(f"{label}: branches from the full model after epoch {len(trainer.history)}")
     return trainer.macs
@@ -220,12 +218,8 @@ def resume(saver: Saver) -> None:
         saver.trainer.restore(load_snapshot(path))
     if leads() and states:
         where = f"goes on after step {saver.trainer.step}" if path else "starts from the beginning"
-        lost = (
-            ""
-            if path and path.name[:12] == states[-1].name[:12]
-            else "; a state after that is lost or damaged, and made again"
-        )
-        say(f"{saver.label}: {where}{lost}")
+        whole = path and path.name[:12] == states[-1].name[:12]
+        say(f"{saver.label}: {where}{'' if whole else '; a state after that is lost or damaged, and made again'}")
 
 
 def epoch_file(folder: Path, epoch: int) -> Path:
@@ -235,24 +229,21 @@ def epoch_file(folder: Path, epoch: int) -> Path:
 
 def nearest_epoch(trunk: Path, epoch: int) -> Path | None:
     """Path of the last kept state of the trunk at or before `epoch`; None where there is none."""
-    kept = [
-        path for path in sorted(trunk.glob("epoch-*.safetensors")) if int(path.stem.removeprefix("epoch-")) <= epoch
-    ]
-    return kept[-1] if kept else None
+    kept = {int(path.stem.removeprefix("epoch-")): path for path in trunk.glob("epoch-*.safetensors")}
+    return kept.get(max((number for number in kept if number <= epoch), default=-1))
 
 
 def describe(record: Record, trainer: Trainer) -> str:
     """One line that sums up an epoch's record."""
     parts = [f"epoch {record['epoch']}/{-(-trainer.total_steps // trainer.steps_per_epoch)}, {record['phase']}"]
     parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]
-    accuracies = {key: value for key, value in record.items() if key.startswith("val/")}
-    names = {key: key.removeprefix("val/").removesuffix("_top1").replace("_", " ") for key in accuracies}
-    parts += [f"{names[key]} {top1:.1f} %" for key, top1 in accuracies.items()]
+    for key, top1 in record.items():
+        if key.startswith("val/"):
+            parts.append(f"{key.removeprefix('val/').removesuffix('_top1').replace('_', ' ')} {top1:.1f} %")
     return ", ".join(parts)
 
 
 def _write_history(history: list[Record], out: Path) -> None:
     write_atomic(out / HISTORY, "".join(json.dumps(record) + "\n" for record in history))
-    curves = pd.DataFrame(history).drop(columns="phases", errors="ignore")
-    CURVES.write(curves, out)
+    CURVES.write(pd.DataFrame(history).drop(columns="phases", errors="ignore"), out)
     write_json(out / SUMMARY, {key: value for key, value in history[-1].items() if "/" in key})

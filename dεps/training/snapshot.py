@@ -13,7 +13,6 @@ from typing import Any
 from torch import Tensor
 
 from dεps.core.errors import UserError
-from dεps.core.files import replace_atomic
 from dεps.core.tensors import read_description, read_tensors, save_tensors
 
 
@@ -29,13 +28,8 @@ class Snapshot:
     origin: str = ""
 
 
-def save_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write a state, atomically."""
-    replace_atomic(path, lambda temporary: write_snapshot(temporary, snapshot))
-
-
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write a state."""
+    """Write a state; not atomically, which whoever keeps states sees to (`dεps.workspace.resume`)."""
     state = {"step": snapshot.step, "macs": snapshot.macs, "history": snapshot.history, "origin": snapshot.origin}
     save_tensors(snapshot.tensors, path, ("state", state))
 

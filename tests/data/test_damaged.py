@@ -30,7 +30,7 @@ from dεps.nets.public import export_checkpoint, import_checkpoint
 from dεps.nets.supernet import Supernet
 from dεps.sources.prepare import prepare
 from dεps.spaces.space import SearchSpace
-from dεps.training.snapshot import Snapshot, load_snapshot, save_snapshot
+from dεps.training.snapshot import Snapshot, load_snapshot, write_snapshot
 from tests.conftest import draw_image_folder
 from tests.tools.accidents import ACCIDENTS, cut, empty, flip, text
 from tests.tools.refusals import assert_one_line, refusal
@@ -362,7 +362,7 @@ def networks(micro: SearchSpace, tmp_path_factory: pytest.TempPathFactory) -> Pa
     net = Supernet(micro, 4, channels=1, kernel_transform=True)
     save_supernet(net, target / "supernet.safetensors")
     export_checkpoint(net, target / "public.pth")
-    save_snapshot(target / "state.safetensors", Snapshot({"a": torch.ones(3)}, 1, 2, [{}]))
+    write_snapshot(target / "state.safetensors", Snapshot({"a": torch.ones(3)}, 1, 2, [{}]))
     return target
 
 

@@ -28,7 +28,7 @@ def images(count: int = 3, batch: int = 8):
 
 def logits(tree: PrefixTree, batch: torch.Tensor) -> list[torch.Tensor]:
     with torch.no_grad():
-        found = tree._run(batch)
+        tree.root.walk(batch, found := {})
     return [found[number] for number in range(tree.archs)]
 
 
@@ -68,8 +68,8 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(space):
 def test_what_archs_begin_with_alike_exists_once(micro):
     net = Supernet(micro, 4, 1)
     archs = [micro.largest(), *(micro.largest(), micro.smallest())[1:]]
-    together = len(list(PrefixTree(net, archs)._nodes()))
-    alone = [len(list(PrefixTree(net, [arch])._nodes())) for arch in archs]
+    together = len(PrefixTree(net, archs).nodes)
+    alone = [len(PrefixTree(net, [arch]).nodes) for arch in archs]
     assert together == sum(alone) - 3  # root, stem and static block
 
 

@@ -20,7 +20,7 @@ from dεps.nets.mobilenet.geometry import middle_width
 from dεps.spaces.cost import arch_cost
 from dεps.training.config import TrainConfig
 from dεps.training.loop import Trainer
-from dεps.training.snapshot import load_snapshot, save_snapshot
+from dεps.training.snapshot import load_snapshot, write_snapshot
 
 CONFIG = TrainConfig(epochs=4, batch_size=32, learning_rate=0.05, validate_recalibration=40)
 
@@ -69,7 +69,7 @@ def test_a_resumed_run_is_the_undisturbed_one(micro, data, tmp_path, stop):
     records = part.run()
     for _ in range(stop):
         next(records)
-    save_snapshot(tmp_path / "state.safetensors", part.snapshot())
+    write_snapshot(tmp_path / "state.safetensors", part.snapshot())
     resumed = trainer(micro, data, **DEPS)
     resumed.restore(load_snapshot(tmp_path / "state.safetensors"))
     assert same(finish(resumed), whole)
@@ -92,7 +92,7 @@ def test_a_run_resumed_at_any_step_is_the_undisturbed_one(micro, data, tmp_path,
 
     def after_step() -> None:
         steps.append(tmp_path / f"{whole.step}.safetensors")
-        save_snapshot(steps[-1], whole.snapshot())
+        write_snapshot(steps[-1], whole.snapshot())
 
     whole.on_step = after_step
     finish(whole)
@@ -233,7 +233,7 @@ def test_a_resumed_run_keeps_its_teacher(micro, data, tmp_path, method):
     part = trainer(micro, data, config, **BRANCHING[method])
     records = part.run()
     next(records), next(records)
-    save_snapshot(tmp_path / "state.safetensors", part.snapshot())
+    write_snapshot(tmp_path / "state.safetensors", part.snapshot())
     resumed = trainer(micro, data, config, **BRANCHING[method])
     resumed.restore(load_snapshot(tmp_path / "state.safetensors"))
     assert same(finish(resumed), whole)
@@ -426,10 +426,10 @@ def test_a_state_that_is_not_finite_is_neither_recorded_nor_saved_nor_read(micro
     assert run.history == []
     path = tmp_path / "state.safetensors"
     with pytest.raises(UserError, match=rf"'{name}' has numbers that are not finite"):
-        save_snapshot(path, run.snapshot())
+        write_snapshot(path, run.snapshot())
     assert list(tmp_path.iterdir()) == []
     fine = trainer(micro, data).snapshot()
-    save_snapshot(path, fine)
+    write_snapshot(path, fine)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     spoiled(fine.tensors, name, value)
@@ -475,7 +475,7 @@ def test_a_state_of_another_space_is_refused(micro, data):
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * 100])
 def test_damaged_checkpoints_are_refused(micro, data, tmp_path, damage):
     path = tmp_path / "state.safetensors"
-    save_snapshot(path, trainer(micro, data).snapshot())
+    write_snapshot(path, trainer(micro, data).snapshot())
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match="is no readable training state"):
         load_snapshot(path)
