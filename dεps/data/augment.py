@@ -1,9 +1,7 @@
-"""Augment training images.
+"""Augment training images: flips and reflected crops in one gather a batch, all else by torchvision, image by image.
 
-Flips and reflected crops are one gather over the whole batch. Everything else is torchvision's and works image by
-image, in worker processes where there are any. torchvision draws from torch's global generator, so that generator is
-seeded for each image and put back afterwards: the result depends on (seed, epoch, step, position in the batch) and on
-nothing else.
+torchvision draws from torch's global generator, so that generator is seeded for each image and put back afterwards: the
+result depends on (seed, epoch, step, position in the batch) and on nothing else.
 """
 
 from __future__ import annotations
@@ -42,10 +40,7 @@ WHOLE = Part(0, 1)
 
 
 def augment(pixels: Tensor, config: AugmentConfig, generator: Generator, part: Part = WHOLE) -> Tensor:
-    """Flip and shift each image of uint8 (batch, height, width, channels) independently, in a single gather.
-
-    With `part`, `pixels` are that part of a larger batch, and are treated exactly as they would be within it.
-    """
+    """Flip and shift each image of uint8 (batch, height, width, channels), as within the batch it is `part` of."""
     batch, height, width, _ = pixels.shape
     own, total = slice(part.number * batch, (part.number + 1) * batch), part.count * batch
     pad = config.crop_padding
@@ -84,18 +79,12 @@ def _seeded() -> Iterator[Callable[[int], object]]:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Everything that is done to the pixels of one epoch's batches; picklable, so that worker processes can do it.
-
-    Attributes:
-        config: the switches.
-        sizes: side of the resulting images in pixels, one per step.
-        mean: mean colour (channels,) in units of 1 = white, which fills erased rectangles.
-        seed, epoch: what the random numbers are derived from, beside step and position.
-        part: which part of each batch is worked on.
-    """
+    """Everything that is done to the pixels of one epoch's batches; picklable, so that worker processes can do it."""
 
     config: AugmentConfig
+    #: side of the resulting images in pixels, one per step
     sizes: Sequence[int]
+    #: mean colour (channels,), 1 = white, which fills erased rectangles
     mean: Tensor
     seed: int
     epoch: int

@@ -77,7 +77,7 @@ class Split:
 class PreparedData:
     """Data as stage `prepare` leaves them in a folder; each split is loaded when it is first asked for.
 
-    Raises `UserError` where the data were prepared under another `config`. `from_arrays` takes data from memory.
+    Raises `UserError` where the data were prepared under another `config`.
 
     Attributes:
         folder: where the data lie.

@@ -23,7 +23,7 @@ from dεps.core.hashing import sha256
 from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
 from dεps.data.copies import Copies, array_copies, check_shared, file_copies, shared
-from dεps.data.folder import ImageFolder, Listings, to_array
+from dεps.data.folder import ImageFolder, Listings, to_array, to_picture
 from dεps.data.found import Arrays, Found
 from dεps.data.manifest import SPLITS, described
 from dεps.sources.registry import source_of
@@ -44,10 +44,7 @@ def prepare(
     progress: Progress = lambda items, label, total: items,
     keeping: Keeping = lambda split, source: None,
 ) -> dict[str, Any]:
-    """Write the prepared data set into the existing folder `out` and return its manifest.
-
-    With `keeping`, decoded images are kept, so that a later process goes on where this one was interrupted.
-    """
+    """Write the prepared data set into the existing folder `out` and return its manifest."""
     found = divided(config, config.download)
     listings, images = found.listings, found.images
     if isinstance(images, ImageFolder):
@@ -56,7 +53,7 @@ def prepare(
             return _prepare_files(config, images, found, out, progress, keeping)
         arrays = {split: _decode(images, items, config, split, progress, keeping) for split, items in listings.items()}
     else:
-        given = {split: _resize(pixels, labels, config) for split, (pixels, labels) in images.items()}
+        given = {split: (_resize(pixels, config), labels) for split, (pixels, labels) in images.items()}
         arrays = {split: _rows(given, items) for split, items in listings.items()}
     hashes = {split: _write(out / f"{split}.safetensors", *pair) for split, pair in arrays.items()}
     labels = {split: labels for split, (_, labels) in arrays.items()}
@@ -77,13 +74,13 @@ class Divided(Found):
 
 
 def divided(config: DatasetConfig, download: bool = False) -> Divided:
-    """List the images of each split.
-
-    Raises `AbsentError` where the images are not there and not to be downloaded, else `UserError`.
-    """
+    """List the images of each split. Raises `AbsentError` where they are not there and not to be downloaded."""
     found = source_of(config).find(download)
-    found.check(config.root or config.source)
-    _check_counts(config, len(found.listings["train"]), len(found.classes))
+    found.check(where := config.root or config.source)
+    for key, count in (("class_count", len(found.classes)), ("train_images", len(found.listings["train"]))):
+        expected = getattr(config, key)
+        if expected not in (None, count):
+            raise UserError(f"{where}: train holds {count}, but dataset.{key} is {expected}; complete it or set null")
     if isinstance(found.images, ImageFolder):
         names = [name for items in found.listings.values() for name, _ in items]
         copies = file_copies(found.images, names, config.workers)
@@ -103,22 +100,11 @@ def _rows(arrays: Arrays, items: list[tuple[str, int]]) -> tuple[np.ndarray, np.
     return images[rows], labels[rows]
 
 
-def _check_counts(config: DatasetConfig, images: int, classes: int) -> None:
-    """Raise `UserError` unless the source holds as many images and classes as params say."""
-    for key, found in (("class_count", classes), ("train_images", images)):
-        expected = getattr(config, key)
-        if expected not in (None, found):
-            where = config.root or config.source
-            raise UserError(f"{where}: train holds {found}, but dataset.{key} is {expected}; complete it or set null")
-
-
-def _resize(images: np.ndarray, labels: np.ndarray, config: DatasetConfig) -> tuple[np.ndarray, np.ndarray]:
-    if images.shape[1:] != (config.image_size, config.image_size, config.channels) or config.crop < 1:
-        from PIL import Image
-
-        pictures = (Image.fromarray(image.squeeze()) for image in images)
-        images = np.stack([to_array(picture, config.image_size, config.channels, config.crop) for picture in pictures])
-    return images, labels
+def _resize(images: np.ndarray, config: DatasetConfig) -> np.ndarray:
+    if images.shape[1:] == (config.image_size, config.image_size, config.channels) and config.crop == 1:
+        return images
+    form = config.image_size, config.channels, config.crop
+    return np.stack([to_array(to_picture(image), *form) for image in images])
 
 
 def _hold_out(listings: Listings, config: DatasetConfig, classes: list[str], copies: Copies) -> Listings:

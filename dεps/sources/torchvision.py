@@ -1,10 +1,8 @@
 """Torchvision's classification data sets by name, such as `name: cifar10` or `name: oxford_iiit_pet`.
 
-Torchvision's own class downloads and reads each of them; this file knows only what the classes do not have in common:
-how each is asked for a split, and whether its images are files. Images that are files are decoded as those of an image
-folder are, at any size, and stay files where they are many; the others arrive as arrays.
-
-CIFAR's official files are pickles, which torchvision opens only after their MD5 has matched the published one.
+Torchvision's own class downloads and reads each; this file knows only what the classes do not have in common. Images
+that are files are decoded as those of an image folder are; the others arrive as arrays. CIFAR's files are pickles,
+which torchvision opens only after their MD5 has matched the published one.
 """
 
 from __future__ import annotations
@@ -31,9 +29,13 @@ from dεps.sources.base import DataSource, Found
 #: what a data set may have been fetched as: such files in `root` are not downloaded again
 ARCHIVES = (".gz", ".tgz", ".zip", ".tar", ".bz2", ".xz", ".mat")
 ALIKE = {"train": True, "test": False}
-TRAIN_VAL_TEST = {name: name for name in ("train", "val", "test")}
-TRAIN_TEST = {name: name for name in ("train", "test")}
-TRAIN_VAL = {name: name for name in ("train", "val")}
+
+
+def _same(*names: str) -> dict[str, str]:
+    return dict(zip(names, names, strict=True))
+
+
+TRAIN_VAL_TEST, TRAIN_TEST, TRAIN_VAL = _same("train", "val", "test"), _same("train", "test"), _same("train", "val")
 
 
 @dataclass(frozen=True)
@@ -79,41 +81,41 @@ def _pets(dataset: Any) -> Iterable[tuple[Any, Any]]:
 
 _MNIST = Kind(ALIKE, "train")
 _WHOLE = Kind({}, test=None)
-_EMNIST = {name: name for name in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")}
-_YEARS = ("2021_train", "2021_train_mini", "2021_valid", "2019", "2018", "2017")
+_EMNIST = _same("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
+_YEARS = _same("2021_train", "2021_train_mini", "2021_valid", "2019", "2018", "2017")
 KINDS: dict[str, Kind] = {
     "CIFAR10": _MNIST,
     "CIFAR100": _MNIST,
     "CLEVRClassification": Kind(TRAIN_VAL, test="val", first=3),
     "Caltech101": Kind({}, test=None, files=_opened),
     "Caltech256": Kind({}, test=None, files=_opened),
-    "Country211": Kind({name: name for name in ("train", "valid", "test")}, validation="valid"),
+    "Country211": Kind(_same("train", "valid", "test"), validation="valid"),
     "DTD": Kind(TRAIN_VAL_TEST, validation="val", versions=("partition", {str(n): n for n in range(1, 11)})),
     "EMNIST": Kind(ALIKE, "train", versions=("split", _EMNIST)),
     "EuroSAT": _WHOLE,
     "FER2013": Kind(TRAIN_TEST, downloads=False),
     "FGVCAircraft": Kind(
-        {**TRAIN_VAL_TEST, "trainval": "trainval"},
+        _same("train", "val", "test", "trainval"),
         validation="val",
-        versions=("annotation_level", {name: name for name in ("variant", "family", "manufacturer")}),
+        versions=("annotation_level", _same("variant", "family", "manufacturer")),
     ),
     "FashionMNIST": _MNIST,
     "Flowers102": Kind(TRAIN_VAL_TEST, validation="val"),
     "Food101": Kind(TRAIN_TEST),
     "GTSRB": Kind(TRAIN_TEST, files=lambda dataset: dataset._samples),
-    "INaturalist": Kind({name: name for name in _YEARS}, "version", train="2021_train", test="2021_valid"),
-    "Imagenette": Kind(TRAIN_VAL, test="val", versions=("size", {name: name for name in ("full", "320px", "160px")})),
+    "INaturalist": Kind(_YEARS, "version", train="2021_train", test="2021_valid"),
+    "Imagenette": Kind(TRAIN_VAL, test="val", versions=("size", _same("full", "320px", "160px"))),
     "KMNIST": _MNIST,
     "MNIST": _MNIST,
     "OxfordIIITPet": Kind(
-        {name: name for name in ("trainval", "test")},
+        _same("trainval", "test"),
         train="trainval",
         versions=("target_types", {"breed": "category", "species": "binary-category"}),
         files=_pets,
     ),
     "PCAM": Kind(TRAIN_VAL_TEST, validation="val"),
     "Places365": Kind(
-        {name: name for name in ("train-standard", "train-challenge", "val")},
+        _same("train-standard", "train-challenge", "val"),
         train="train-standard",
         test="val",
         versions=("small", {"256px": True, "full": False}),
@@ -123,7 +125,7 @@ KINDS: dict[str, Kind] = {
     "SEMEION": _WHOLE,
     "STL10": Kind(TRAIN_TEST),
     "SUN397": _WHOLE,
-    "SVHN": Kind({name: name for name in ("train", "extra", "test")}),
+    "SVHN": Kind(_same("train", "extra", "test")),
     "StanfordCars": Kind(TRAIN_TEST, downloads=False),
     "USPS": _MNIST,
 }
@@ -159,12 +161,14 @@ class Source(DataSource):
                 f"be used: {', '.join(KINDS)}{hint}"
             )
         self.name, self.kind = name, KINDS[name]
+        self._called = f"dataset.name {self.config.name}: torchvision's {name}"
+        self._first = 1 if self.options.version == "letters" else self.kind.first
         for split, asked in vars(self.config.splits).items():
             known = self.kind.split(split, asked)
             if known is not None and asked != split and known not in self.kind.splits:
                 allowed = ", ".join(self.kind.splits) or split
                 raise UserError(f"{where}.splits.{split} is {asked!r}; {name} has: {allowed}; null: held out of train")
-        taken = [known for split in self.own_splits() if (known := self._known(split))]
+        taken = list(map(self._known, self.own_splits()))
         if twice := [known for known in taken if taken.count(known) > 1]:
             raise UserError(f"{where}.splits take '{twice[0]}' of {name} twice; expected different splits")
         versions = self.kind.versions[1] if self.kind.versions else {}
@@ -183,12 +187,13 @@ class Source(DataSource):
         """Read everything through torchvision's class; what is not in `root` is downloaded first, where that may be."""
         datasets = {split: self._open(split, download) for split in self.own_splits()}
         files = {split: self._files(dataset) for split, dataset in datasets.items()}
-        if all(found is not None for found in files.values()):
-            return self._of_files(datasets, {split: found for split, found in files.items() if found is not None})
+        listings = {split: items for split, items in files.items() if items is not None}
+        if len(listings) == len(files):
+            highest = max((label for items in listings.values() for _, label in items), default=0)
+            folder = ImageFolder(self.config.location(), self.config.crop)
+            return Found(self._classes(datasets, highest), listings, folder)
         arrays = {split: self._array(dataset) for split, dataset in datasets.items()}
         return Found.of_arrays(arrays, self._classes(datasets, max(int(values.max()) for _, values in arrays.values())))
-
-    # --- opening ---
 
     def _make(self, folder: Path, split: str, download: bool) -> Any:
         from torchvision import datasets
@@ -243,18 +248,13 @@ class Source(DataSource):
             self._make(folder, split, download=True)
             _move(folder, root)
 
-    @property
-    def _called(self) -> str:
-        return f"dataset.name {self.config.name}: torchvision's {self.name}"
-
     def _refusal(self, error: Exception, other: UserError | None = None) -> Exception:
-        """Turn what torchvision raises into an error that names the cure; a missing package is told from all else."""
+        """Turn what torchvision raises into an error that names the cure, of a missing package or else `other`."""
         if isinstance(error, UserError | MemoryError):
             return error
         if package := _missing_package(error):
-            return UserError(
-                f"{self._called} needs the package {package}, which is not installed; pip install {package}"
-            )
+            needs = f"needs the package {package}, which is not installed"
+            return UserError(f"{self._called} {needs}; pip install {package}")
         reason = f"{type(error).__name__}: {_first_line(error)}"
         cure = "remove its files, and they are downloaded again"
         return other or UserError(f"{self._called} in {self.config.location()} cannot be read ({reason}); {cure}")
@@ -267,10 +267,11 @@ class Source(DataSource):
         except Exception as error:
             raise self._refusal(error) from None
 
-    # --- reading ---
-
     def _files(self, dataset: Any) -> list[tuple[str, int]] | None:
-        """List path and label of every image that is a file; None where the images are arrays."""
+        """List name and label of every image that is a file, sorted; None where the images are arrays.
+
+        Some classes list files in the order in which the disk happens to hold them.
+        """
         with self._reading():
             if self.kind.files:
                 found = list(self.kind.files(dataset))
@@ -278,18 +279,9 @@ class Source(DataSource):
                 found = [dataset[row] for row in range(len(dataset))]
             else:
                 return None
-        return [(os.fspath(path), self._label(label)) for path, label in found]
-
-    def _of_files(self, datasets: Mapping[str, Any], files: Mapping[str, list[tuple[str, int]]]) -> Found:
         root = self.config.location().absolute()
-        listings = {}
-        for split, items in files.items():
-            # Sorted: some classes list files in the order in which the disk happens to hold them.
-            listings[split] = sorted(
-                ((self._inside(path, root), label) for path, label in items), key=lambda i: i[::-1]
-            )
-        highest = max((label for items in files.values() for _, label in items), default=0)
-        return Found(self._classes(datasets, highest), listings, ImageFolder(self.config.location(), self.config.crop))
+        listed = [(self._inside(os.fspath(path), root), self._label(label)) for path, label in found]
+        return sorted(listed, key=lambda item: item[::-1])
 
     def _inside(self, path: str, root: Path) -> str:
         name = os.path.relpath(path, root).replace(os.sep, "/")
@@ -316,30 +308,19 @@ class Source(DataSource):
             raise UserError(f"{self._called} labels an image {label!r}; expected the number of one class")
         return int(label) - self._first
 
-    @property
-    def _first(self) -> int:
-        return 1 if self.options.version == "letters" else self.kind.first
-
     def _classes(self, datasets: Mapping[str, Any], highest: int) -> list[str]:
-        """Return the names in the order of the labels, or the numbers where torchvision has no names.
-
-        Raises `UserError` where splits differ: some classes number what they find in each split's own folder.
-        """
+        """Return the names in the order of the labels, or the numbers where torchvision has no names."""
         found = {split: self._names(dataset) for split, dataset in datasets.items()}
         for split, names in found.items():
-            if names != found["train"]:
+            if names != found["train"]:  # some classes number what they find in each split's own folder
                 other = sorted(set(names or ()) ^ set(found["train"] or ())) or ["the order"]
-                raise UserError(
-                    f"{self._called} has other classes in split '{split}' than in train (such as {other[0]}); expected "
-                    f"a whole data set in {self.config.location()}"
-                )
+                differ = f"has other classes in split '{split}' than in train (such as {other[0]})"
+                raise UserError(f"{self._called} {differ}; expected a whole data set in {self.config.location()}")
         return found["train"] or [str(label + self._first) for label in range(highest + 1)]
 
     def _names(self, dataset: Any) -> list[str] | None:
-        attributes = ["classes", "categories", "all_categories"]
-        if self.options.version == "species":
-            attributes = ["bin_classes"]
-        for attribute in attributes:
+        usual = ("classes", "categories", "all_categories")
+        for attribute in ("bin_classes",) if self.options.version == "species" else usual:
             if names := getattr(dataset, attribute, None):
                 names = [", ".join(name) if isinstance(name, tuple) else str(name) for name in names]
                 return names[self._first :]
@@ -384,11 +365,9 @@ def _move(source: Path, target: Path) -> None:
     """Move everything in `source` into `target`, except links to what is there already."""
     for entry in source.iterdir():
         there = target / entry.name
-        if entry.is_symlink():
-            continue
-        if entry.is_dir() and there.is_dir():
+        if entry.is_dir() and there.is_dir() and not entry.is_symlink():
             _move(entry, there)
-        else:
+        elif not entry.is_symlink():
             entry.replace(there)
 
 
