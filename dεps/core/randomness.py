@@ -1,8 +1,4 @@
-"""Random numbers that depend only on (seed, purpose, counters).
-
-No generator state is carried from step to step. A run that is killed and resumed, or that branches from another run,
-therefore draws exactly the numbers that an undisturbed run draws.
-"""
+"""Random numbers that depend only on (seed, purpose, counters), so that a resumed or branched run draws the same."""
 
 from __future__ import annotations
 

@@ -26,10 +26,7 @@ SMALLEST, LARGEST = 8, 1024
 def checked(
     pairs: dict[str, Pair | None], classes: Sequence[str] | None, name: str, duplicates: Any
 ) -> tuple[Arrays, dict[str, Any]]:
-    """Check and copy all splits: images uint8 (n, size, size, channels) and labels int64 (n,) of each, and a manifest.
-
-    Raises `UserError` naming the split.
-    """
+    """Check and copy all splits, images uint8 (n, size, size, channels) and labels int64 (n,), and make a manifest."""
     arrays: Arrays = {}
     for split, pair in pairs.items():
         if pair is not None:
@@ -52,8 +49,9 @@ def checked(
     found.check("arrays")
     check_shared(found.listings, copies, config, "duplicates")
     hashes = {split: sha256(save({"images": images, "labels": labels})) for split, (images, labels) in arrays.items()}
-    more = {"form": "tensor", "shared_images": len(shared(found.listings, copies)), "params": {}}
-    return arrays, described(config, names, {split: pair[1] for split, pair in arrays.items()}, train, hashes, **more)
+    given = {split: labels for split, (_, labels) in arrays.items()}
+    more = {"shared_images": len(shared(found.listings, copies)), "params": {}}
+    return arrays, described(config, "tensor", names, given, train, hashes, **more)
 
 
 def _numpy(value: Any, where: str) -> np.ndarray:

@@ -6,8 +6,7 @@ result depends on (seed, epoch, step, position in the batch) and on nothing else
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,11 +69,8 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     return resized.permute(0, 2, 3, 1).contiguous()
 
 
-@contextmanager
-def _seeded() -> Iterator[Callable[[int], object]]:
-    """Yield a function that seeds torch's global CPU generator; the generator's state is put back on leaving."""
-    with torch.random.fork_rng(devices=[]):
-        yield torch.default_generator.manual_seed  # torch.manual_seed would seed every device
+#: of torch's CPU generator alone; torch.manual_seed would seed every device
+_reseed = torch.default_generator.manual_seed
 
 
 @dataclass(frozen=True)
@@ -106,13 +102,19 @@ class Augmentation:
 
         size = self.sizes[step]
         crop = v2.RandomResizedCrop(size, scale=(self.config.resized_crop, 1.0), ratio=ASPECT, antialias=True)
-        images = []
-        with _seeded() as seed:
-            for position, index in enumerate(indices.tolist(), self.part.number * len(indices)):
-                picture = split.picture(index)
-                seed(derive(self.seed, "augment/crop", self.epoch, step, position))
-                images.append(np.asarray(crop(picture)))
-        return torch.from_numpy(np.stack(images)).view(-1, size, size, split.channels)
+        cropped = self._each("crop", crop, map(split.picture, indices.tolist()), len(indices), step)
+        return torch.from_numpy(np.stack(cropped)).view(-1, size, size, split.channels)
+
+    def _each(
+        self, purpose: str, change: Callable[[Image.Image], Any], pictures: Iterable[Image.Image], count: int, step: int
+    ) -> list[Any]:
+        """Change each of `count` pictures, with torch's global generator seeded for it."""
+        changed = []
+        with torch.random.fork_rng(devices=[]):
+            for position, picture in enumerate(pictures, self.part.number * count):
+                _reseed(derive(self.seed, f"augment/{purpose}", self.epoch, step, position))
+                changed.append(change(picture))
+        return changed
 
     @cached_property
     def _transform(self) -> Callable[[Image.Image], Tensor] | None:
@@ -133,11 +135,8 @@ class Augmentation:
         return v2.Compose(steps) if steps else None
 
     def _transformed(self, pixels: Tensor, step: int, transform: Callable[[Image.Image], Tensor]) -> Tensor:
-        images = []
-        with _seeded() as seed:
-            for position, image in enumerate(pixels, self.part.number * len(pixels)):
-                seed(derive(self.seed, "augment/transform", self.epoch, step, position))
-                images.append(transform(to_picture(image.numpy())))
+        pictures = map(to_picture, pixels.numpy())
+        images = self._each("transform", transform, pictures, len(pixels), step)
         return torch.stack(images).permute(0, 2, 3, 1).contiguous()
 
 
@@ -153,7 +152,7 @@ def mix(
 
     given = ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix))
     choices = [kind(alpha=alpha, num_classes=classes) for kind, alpha in given if alpha > 0]
-    with _seeded() as reseed:
-        reseed(derive(seed, "mix", epoch, step))
+    with torch.random.fork_rng(devices=[]):
+        _reseed(derive(seed, "mix", epoch, step))
         images, labels = v2.RandomChoice(choices)(images, labels)
     return images.contiguous(memory_format=torch.channels_last), labels

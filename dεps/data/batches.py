@@ -1,7 +1,6 @@
 """Batches of images: shuffled and augmented for training, or plain and in order for measuring.
 
-Order and augmentation are functions of (seed, epoch, step) alone, so any batch of any epoch can be made without making
-those before it. That is what lets a killed training resume with the same bits.
+Order and augmentation are functions of (seed, epoch, step) alone, so a killed training resumes with the same bits.
 """
 
 from __future__ import annotations
@@ -79,9 +78,8 @@ def training_batches(
     chunks = list(order[: steps * batch_size].view(steps, part.count, -1)[start:, part.number])
     sizes = size if isinstance(size, Sequence) else [size or split.size] * steps
     augmentation = Augmentation(config, sizes, normalise.mean.cpu(), seed, epoch, part)
-    batches = _read(split, chunks, workers, augmentation if config.per_image else None, start)
-    for step, (pixels, labels) in enumerate(batches, start):
-        images = normalise(pixels if config.per_image else augmentation.batch(pixels, step))
+    for step, (pixels, labels) in enumerate(_augmented(split, chunks, workers, augmentation, start), start):
+        images = normalise(pixels)
         if config.mixes:
             images, labels = mix(images, labels, config, split.classes, seed=seed, epoch=epoch, step=step)
         yield images, labels
@@ -110,9 +108,8 @@ def plain_batches(
         return
     sizes = [size or split.size] * len(chunks)
     augmentation = Augmentation(augment, sizes, normalise.mean.cpu(), derive(0, "plain batches"), 0)
-    batches = _read(split, chunks, workers, augmentation if augment.per_image else None)
-    for step, (pixels, labels) in enumerate(batches):
-        yield normalise(pixels if augment.per_image else augmentation.batch(pixels, step)), labels
+    for pixels, labels in _augmented(split, chunks, workers, augmentation):
+        yield normalise(pixels), labels
 
 
 class _Batches(Dataset):
@@ -131,6 +128,15 @@ class _Batches(Dataset):
             return self.augmentation.read(self.split, self.chunks[index], self.start + index)
         except UserError as error:
             return error  # `_read` raises it: a DataLoader would bury it in a traceback
+
+
+def _augmented(
+    split: Split, chunks: list[Tensor], workers: int, augmentation: Augmentation, start: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """As `_read`, augmented: image by image where they are read, or else whole batches here."""
+    early = augmentation if augmentation.config.per_image else None
+    for step, (pixels, labels) in enumerate(_read(split, chunks, workers, early, start), start):
+        yield pixels if early else augmentation.batch(pixels, step), labels
 
 
 def _read(

@@ -1,7 +1,6 @@
 """The `dataset` section of an experiment, and what training does to images (`train.augment`).
 
-The keys are those that all data sources share. Which sources there are, and what each makes of the keys, is checked
-where sources are known: `dεps.sources.registry`.
+The keys are those that all data sources share; what each makes of them is checked in `dεps.sources`.
 """
 
 from __future__ import annotations

@@ -23,11 +23,7 @@ PORTION = 256
 
 
 def file_copies(folder: ImageFolder, names: Sequence[str], workers: int) -> Copies:
-    """Find the copies among files, reading each only as far as it takes to tell it from the others.
-
-    A file whose size no other has is not opened at all; in a .zip neither is one whose checksum no other has. Raises
-    `UserError` naming a file that cannot be read.
-    """
+    """Find copies among files, reading each only as far as it takes. Raises `UserError` naming an unreadable one."""
     alike = _alike([names], folder.measure)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for part in (TAIL, None):

@@ -49,11 +49,7 @@ def prepared_folder(experiment: str) -> Path:
 
 
 def read_manifest(folder: Path, config: DatasetConfig | None = None) -> dict[str, Any]:
-    """Read the manifest of prepared data, and compare it with `config` where one is given.
-
-    Raises `UserError` naming the file where it is missing, damaged or incomplete, or the first key of `config` that
-    asks for other data than these.
-    """
+    """Read the manifest of prepared data. Raises `UserError` naming a damaged key, or one that `config` contradicts."""
     path = folder / "manifest.json"
     manifest = read_json(path, "the stage 'prepare'")
     try:
@@ -79,6 +75,7 @@ def _staleness(manifest: dict[str, Any], config: DatasetConfig) -> str:
 
 def described(
     config: DatasetConfig,
+    form: str,
     classes: list[str],
     labels: Mapping[str, np.ndarray],
     pixels: np.ndarray,
@@ -91,7 +88,7 @@ def described(
     return {
         "source": config.source,
         "name": config.name,
-        "form": more.pop("form"),
+        "form": form,
         "size": config.image_size,
         "crop": config.crop,
         "channels": config.channels,
@@ -107,14 +104,10 @@ def described(
 
 
 def pixel_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of uint8 (…, channels), where 1 is white.
-
-    From counts of the 256 values, so that the sums are exact, whatever the order of the images.
-    """
-    channels = pixels.shape[-1]
+    """Mean and standard deviation of each channel of uint8 (…, channels), 1 = white, exact in any order of images."""
     values = np.arange(256, dtype=np.float64) / 255
     mean, std = [], []
-    for channel in range(channels):
+    for channel in range(pixels.shape[-1]):
         counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
         average = float(counts @ values / counts.sum())
         mean.append(round(average, 6))

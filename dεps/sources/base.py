@@ -3,8 +3,7 @@
     dεps/sources/<name>.py      class Source(DataSource): find(), and whatever else differs
     params/dataset/<any>.yaml   source: <name>
 
-A source says which images there are and what they are labelled. Everything after that is the same for all of them and
-lies in `prepare`: copies, splits that are held out of train, resizing, the files that are written.
+A source says which images there are and what they are labelled; `prepare` does the same with all of them.
 """
 
 from __future__ import annotations
@@ -49,11 +48,7 @@ class DataSource(ABC):
 
     @abstractmethod
     def find(self, download: bool) -> Found:
-        """Every image with its label.
-
-        Raises `AbsentError` where the images are not there and are not to be downloaded, else `UserError` for what is
-        wrong with them.
-        """
+        """Every image with its label. Raises `AbsentError` where they are not there and not to be downloaded."""
 
     def own_splits(self) -> tuple[str, ...]:
         """Which splits the source has of its own, as far as that is known without looking; others are held out."""
@@ -62,7 +57,4 @@ class DataSource(ABC):
     @staticmethod
     @abstractmethod
     def example(folder: Path) -> dict[str, Any]:
-        """Write a few made-up images below `folder` in the form this source reads; returns keys of `dataset`.
-
-        Tests hold each source to the common rules on its example.
-        """
+        """Write a few made-up images below `folder`, by which tests check the source; returns keys of `dataset`."""

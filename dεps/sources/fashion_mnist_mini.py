@@ -1,8 +1,4 @@
-"""7,000 + 1,000 + 2,000 images of Fashion-MNIST, embedded in the package; needs no download.
-
-`fashion_mnist_mini/make.py` says how they were chosen. Each split is one PNG: a sheet of images, 100 in a row, whose
-classes follow each other 0, 1, …, 9, 0, 1, ….
-"""
+"""7,000 + 1,000 + 2,000 images of Fashion-MNIST, embedded in the package; `fashion_mnist_mini/make.py` made them."""
 
 from __future__ import annotations
 

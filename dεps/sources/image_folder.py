@@ -1,7 +1,4 @@
-"""Your own images: a folder or .zip with `<split>/<class>/` folders of images, or `<class>/` folders alone.
-
-Which files are read, and what is refused, says `dεps.data.folder`.
-"""
+"""Your own images in a folder or .zip; which files are read, and what is refused, says `dεps.data.folder`."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from dεps.core.randomness import python_rng
 from dεps.data.config import DatasetConfig
 from dεps.data.copies import Copies, array_copies, check_shared, file_copies, shared
 from dεps.data.folder import ImageFolder, Listings, to_array, to_picture
-from dεps.data.found import Arrays, Found
+from dεps.data.found import Found
 from dεps.data.manifest import SPLITS, described
 from dεps.sources.registry import source_of
 from dεps.workspace.resume import Checkpoints
@@ -47,17 +47,28 @@ def prepare(
     """Write the prepared data set into the existing folder `out` and return its manifest."""
     found = divided(config, config.download)
     listings, images = found.listings, found.images
-    if isinstance(images, ImageFolder):
-        pixels = sum(map(len, listings.values())) * config.image_size**2 * config.channels
-        if pixels > config.in_memory_limit_mb * 2**20:
-            return _prepare_files(config, images, found, out, progress, keeping)
-        arrays = {split: _decode(images, items, config, split, progress, keeping) for split, items in listings.items()}
+    labels = {split: np.array([label for _, label in items], np.int64) for split, items in listings.items()}
+    pixels = sum(map(len, listings.values())) * config.image_size**2 * config.channels
+    if isinstance(images, ImageFolder) and pixels > config.in_memory_limit_mb * 2**20:
+        form, hashes = "files", _write_names(config, images, listings, labels, out)
+        chosen = python_rng(0, "statistics").sample(listings["train"], min(len(labels["train"]), STATISTICS_SAMPLE))
+        train = _decode(images, chosen, config, "train (mean and standard deviation)", progress, keeping)
     else:
-        given = {split: (_resize(pixels, config), labels) for split, (pixels, labels) in images.items()}
-        arrays = {split: _rows(given, items) for split, items in listings.items()}
-    hashes = {split: _write(out / f"{split}.safetensors", *pair) for split, pair in arrays.items()}
-    labels = {split: labels for split, (_, labels) in arrays.items()}
-    return _write_manifest(config, found, labels, arrays["train"][0], hashes, "tensor", out)
+        if isinstance(images, ImageFolder):
+            arrays = {name: _decode(images, items, config, name, progress, keeping) for name, items in listings.items()}
+        else:
+            given = {split: _resize(pixels, config) for split, (pixels, _) in images.items()}
+            arrays = {split: _rows(given, items) for split, items in listings.items()}
+        form, train, hashes = "tensor", arrays["train"], {}
+        for split, pixels in arrays.items():
+            data = save({"images": np.ascontiguousarray(pixels), "labels": labels[split]})
+            (out / f"{split}.safetensors").write_bytes(data)
+            hashes[split] = sha256(data)
+    more: dict[str, Any] = {"shared_images": len(shared(listings, found.copies)), "params": config.facts()}
+    more |= {"held_out": found.held_out} if found.held_out else {}
+    manifest = described(config, form, found.classes, labels, train, hashes, **more)
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return manifest
 
 
 @dataclass(frozen=True)
@@ -92,12 +103,10 @@ def divided(config: DatasetConfig, download: bool = False) -> Divided:
     return Divided(found.classes, listings, found.images, missing, copies)
 
 
-def _rows(arrays: Arrays, items: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pick the images and labels of one split; all of them lie in one split of the source."""
+def _rows(images: dict[str, np.ndarray], items: list[tuple[str, int]]) -> np.ndarray:
+    """Pick the images of one split; all of them lie in one split of the source."""
     (origin,) = {name.partition("/")[0] for name, _ in items}
-    rows = [int(name.partition("/")[2]) for name, _ in items]
-    images, labels = arrays[origin]
-    return images[rows], labels[rows]
+    return images[origin][[int(name.partition("/")[2]) for name, _ in items]]
 
 
 def _resize(images: np.ndarray, config: DatasetConfig) -> np.ndarray:
@@ -146,7 +155,7 @@ def _decode(
     split: str,
     progress: Progress,
     keeping: Keeping,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     images = np.empty((len(items), config.image_size, config.image_size, config.channels), np.uint8)
     checkpoints = keeping(split, folder.fingerprint([name for name, _ in items]))
     done = saved = _restore(images, checkpoints) if checkpoints else 0
@@ -164,7 +173,7 @@ def _decode(
                 piece = {"images": images[saved : row + 1]}
                 checkpoints.save(row + 1, lambda path, piece=piece: path.write_bytes(save(piece)))
                 saved = row + 1
-    return images, np.array([label for _, label in items], np.int64)
+    return images
 
 
 def _restore(images: np.ndarray, checkpoints: Checkpoints) -> int:
@@ -179,44 +188,16 @@ def _restore(images: np.ndarray, checkpoints: Checkpoints) -> int:
     return done
 
 
-def _prepare_files(
-    config: DatasetConfig, folder: ImageFolder, found: Divided, out: Path, progress: Progress, keeping: Keeping
-) -> dict[str, Any]:
-    hashes, labels = {}, {}
-    for split, items in found.listings.items():
-        names = "".join(f"{name}\n" for name, _ in items).encode()
+def _write_names(
+    config: DatasetConfig, folder: ImageFolder, listings: Listings, labels: dict[str, np.ndarray], out: Path
+) -> dict[str, str]:
+    """Write names and labels of each split, and return its hash."""
+    hashes = {}
+    for split, items in listings.items():
+        names, data = "".join(f"{name}\n" for name, _ in items).encode(), save({"labels": labels[split]})
         (out / f"{split}.files.txt").write_bytes(names)
-        labels[split] = np.array([label for _, label in items], np.int64)
-        data = save({"labels": labels[split]})
         (out / f"{split}.safetensors").write_bytes(data)
         # Sizes of the files as well: other images may have the same names.
         form = json.dumps([config.image_size, config.channels, config.crop, [folder.size(name) for name, _ in items]])
         hashes[split] = sha256(names + data + form.encode())
-    train = found.listings["train"]
-    chosen = python_rng(0, "statistics").sample(train, min(len(train), STATISTICS_SAMPLE))
-    sample, _ = _decode(folder, chosen, config, "train (mean and standard deviation)", progress, keeping)
-    return _write_manifest(config, found, labels, sample, hashes, "files", out)
-
-
-def _write(path: Path, images: np.ndarray, labels: np.ndarray) -> str:
-    data = save({"images": np.ascontiguousarray(images), "labels": labels.astype(np.int64)})
-    path.write_bytes(data)
-    return sha256(data)
-
-
-def _write_manifest(
-    config: DatasetConfig,
-    found: Divided,
-    labels: dict[str, np.ndarray],
-    pixels: np.ndarray,
-    hashes: dict[str, str],
-    form: str,
-    out: Path,
-) -> dict[str, Any]:
-    twice = len(shared(found.listings, found.copies))
-    more = {"form": form, "shared_images": twice, "params": config.facts()}
-    manifest = described(config, found.classes, labels, pixels, hashes, **more)
-    if found.held_out:
-        manifest["held_out"] = found.held_out
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return manifest
+    return hashes

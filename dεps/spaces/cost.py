@@ -1,8 +1,7 @@
 """Counts MACs and parameters of an arch from its geometry, without building it.
 
 MACs (multiply-accumulates; the papers' "FLOPs") are those of convolutions and linear layers, squeeze-and-excite
-included; BN, activations and pooling are free. A training step costs three forward passes: the forward, and twice as
-much for the backward.
+included; BN, activations and pooling are free.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 from dεps.spaces.space import Arch, SearchSpace
 
-#: cost of forward and backward together, in forward passes
+#: cost of forward and backward, which takes twice as much, in forward passes
 FORWARD_BACKWARD = 3
 
 
@@ -25,10 +24,7 @@ class Cost(NamedTuple):
 
 
 def arch_cost(space: SearchSpace, arch: Arch, classes: int, channels: int = 3) -> Cost:
-    """MACs of one forward pass and trainable parameters of the extracted subnet.
-
-    `channels` is the number of input channels. Kernel transformation adds nothing: it is applied at extraction.
-    """
+    """MACs of one forward pass and trainable parameters of the extracted subnet, for images of `channels` channels."""
     macs = params = 0
     for layer in space.layers(arch, classes, channels):
         macs += layer.macs

@@ -64,11 +64,10 @@ def alike(space: SearchSpace, choice: Sequence[int], deepest: bool = True) -> Ar
 
 
 def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[np.ndarray], np.ndarray]:
-    """Function from genomes (n, genes) to MACs int64 (n,), equal to `dεps.spaces.cost.arch_cost`.
+    """Function from genomes (n, genes) to MACs int64 (n,). Raises `ValueError` for a coupled space: `translate` first.
 
     A block's cost depends only on its own choices, the resolution and the widths, so the archs that choose the same
-    everywhere give a table that covers all archs. Raises `ValueError` for a coupled space; `translate` its genomes
-    first.
+    everywhere give a table that covers all archs.
     """
     if space.coupled:
         raise ValueError("a coupled space's expand genes mean nothing; translate to the whole space")
@@ -97,10 +96,7 @@ def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Call
 
 
 def translate(source: SearchSpace, target: SearchSpace) -> Callable[[np.ndarray], np.ndarray]:
-    """Function from genomes (n, genes) of `source` to those of `target`, for a `source` that is part of `target`.
-
-    Genes of inactive blocks become 0, as `to_genome` writes them.
-    """
+    """Function from genomes (n, genes) of `source`, a part of `target`, to those that `target.to_genome` writes."""
     shared = [(source.resolution, target.resolution), *zip(source.width_choices, target.width_choices, strict=True)]
     pairs = list(zip(_stage_genes(source), _stage_genes(target), strict=True))
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 def mean_pareto_accuracy(macs: Sequence[float], accuracy: Sequence[float]) -> float:
     """Area below the line through the points (MACs, accuracy), divided by the range of MACs.
 
-    This reproduces the DεpS paper's "mean Pareto accuracy" from its published points; a plain mean does not. The order
-    of the points is of no account. Raises `ValueError` where fewer than two have different MACs.
+    This reproduces the DεpS paper's "mean Pareto accuracy" from its published points; a plain mean does not. Raises
+    `ValueError` where fewer than two have different MACs.
     """
     points = sorted(zip(macs, accuracy, strict=True))
     width = points[-1][0] - points[0][0] if points else 0
