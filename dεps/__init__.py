@@ -25,25 +25,9 @@ if TYPE_CHECKING:
     from dεps.training.loop import Trainer
     from dεps.workspace.presets import load_space
 
-__all__ = [
-    "Arch",
-    "AugmentConfig",
-    "PreparedData",
-    "SearchSpace",
-    "Supernet",
-    "TrainConfig",
-    "Trainer",
-    "UserError",
-    "accuracies",
-    "extract",
-    "load_space",
-    "load_supernet",
-    "method",
-    "recalibrated",
-    "save_subnet",
-    "save_supernet",
-    "search_archs",
-]
+__all__ = ["Arch", "AugmentConfig", "PreparedData", "SearchSpace", "Supernet", "TrainConfig", "Trainer", "UserError"]
+__all__ += ["accuracies", "extract", "load_space", "load_supernet", "method", "recalibrated", "save_subnet"]
+__all__ += ["save_supernet", "search_archs"]
 _MODULES = {
     "Arch": "spaces.space",
     "AugmentConfig": "data.config",

@@ -1,19 +1,21 @@
-"""Names of presets, for shells to complete."""
+"""What arguments of several commands are: a file's name, or that of a preset, which shells complete."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
-
-def complete_experiment(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Presets in `params/experiment`."""
-    return [name for name in _names("experiment") if name.startswith(incomplete)]
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def complete_space(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Search spaces in `params/space`."""
-    return [name for name in _names("space") if name.startswith(incomplete)]
+def _completer(group: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    return lambda ctx, param, incomplete: [name for name in _names(group) if name.startswith(incomplete)]
+
+
+complete_experiment, complete_space = _completer("experiment"), _completer("space")
 
 
 def complete_override(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

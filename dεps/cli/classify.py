@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from dεps.cli._names import FILE
 from dεps.core.console import say
 
 
 @click.command()
-@click.argument("model", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("model", type=FILE)
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="So many classes an image.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -24,8 +25,6 @@ def classify(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> 
 
     found = guesses(model, images, top)
     if as_json:
-        say(to_json(list(found)))
-        return
+        return say(to_json(found))
     for guess in found:
-        pairs = zip(guess.classes, guess.probabilities, strict=True)
-        say(f"{guess.image}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in pairs))
+        say(f"{guess.image}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in guess.top))

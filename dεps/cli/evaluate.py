@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from dεps.cli._names import complete_experiment
+from dεps.cli._names import FILE, complete_experiment
 from dεps.core.console import say
 
 
 @click.command()
-@click.argument("supernet", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("supernet", type=FILE)
 @click.option(
     "--experiment",
     shell_complete=complete_experiment,
@@ -34,7 +34,4 @@ def evaluate(
     from dεps.evaluation.assess import assess, print_assessment
 
     result = assess(supernet, read_params(), experiment, split, archs, images)
-    if as_json:
-        say(result.to_json())
-    else:
-        print_assessment(result)
+    say(result.to_json()) if as_json else print_assessment(result)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from dεps.cli._names import complete_experiment
+from dεps.cli._names import FILE, complete_experiment
 from dεps.core.console import say
 
 
@@ -17,31 +18,15 @@ from dεps.core.console import say
 @click.option("--max-macs", help="Such as 3M, 3.5e6 or 1G.")
 @click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Milliseconds a call on this machine.")
 @click.option("--arch", help="This very arch: smallest, D2E3K7, k3e4-k5e3_…")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: EXPERIMENT-METHOD-MACS.onnx.")
-@click.option(
-    "--format", "format_", default="onnx", show_default=True, help="onnx, torch (torch.export) or safetensors."
-)
+@click.option("--out", type=FILE, help="Default: EXPERIMENT-METHOD-MACS.onnx.")
+@click.option("--format", default="onnx", show_default=True, help="onnx, torch (torch.export) or safetensors.")
 @click.option("--engine", default="onnxruntime", show_default=True, help="Whose latency: onnxruntime (CPU) or torch.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="That it may use.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1, 65536), help="Images of a call.")
-@click.option(
-    "--table", type=click.Path(dir_okay=False, path_type=Path), help="Latency table; default: as deps latency."
-)
+@click.option("--table", type=FILE, help="Latency table; default: as deps latency.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def export(
-    experiment: str,
-    method: str | None,
-    seed: int | None,
-    max_macs: str | None,
-    max_latency_ms: float | None,
-    arch: str | None,
-    out: Path | None,
-    format_: str,
-    engine: str,
-    threads: int,
-    batch: int,
-    table: Path | None,
-    as_json: bool,
+    experiment: str, method: str | None, seed: int | None, out: Path | None, format: str, as_json: bool, **wish: Any
 ) -> None:
     """Write the most accurate subnet under a budget as ONNX, torch.export or safetensors.
 
@@ -53,9 +38,6 @@ def export(
     from dεps.deploy.export.command import export as write
     from dεps.deploy.latency.timing import Conditions
 
-    wish = Wish(max_macs, max_latency_ms, arch, Conditions(engine, threads, batch), table)
-    result = write(read_params(), experiment, method, seed, wish, format_, out)
-    if as_json:
-        say(result.to_json())
-    else:
-        print_exported(result)
+    conditions = Conditions(*(wish.pop(name) for name in ("engine", "threads", "batch")))
+    result = write(read_params(), experiment, method, seed, Wish(conditions=conditions, **wish), format, out)
+    say(result.to_json()) if as_json else print_exported(result)

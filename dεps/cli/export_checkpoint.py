@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from dεps.cli._names import FILE
 from dεps.core.console import say
 from dεps.core.errors import UserError
 
 
 @click.command()
-@click.argument("supernet", type=click.Path(dir_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("supernet", type=FILE)
+@click.argument("out", type=FILE)
 def export_checkpoint(supernet: Path, out: Path) -> None:
     """Write a supernet file as a checkpoint that the public OFA and DεpS code loads."""
     from dεps.nets.files import load_supernet

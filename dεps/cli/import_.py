@@ -6,22 +6,20 @@ from pathlib import Path
 
 import click
 
-from dεps.cli._names import complete_space
+from dεps.cli._names import FILE, complete_space
 from dεps.core.console import say
 from dεps.core.errors import UserError
 
 
 @click.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=FILE)
 @click.option(
     "--space",
     required=True,
     shell_complete=complete_space,
     help="Search space of the checkpoint: a name in params/space.",
 )
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: FILE with the suffix .safetensors."
-)
+@click.option("--out", type=FILE, help="Default: FILE with the suffix .safetensors.")
 @click.option(
     "--bn-eps", type=float, help="Epsilon of batch normalisation, which no checkpoint holds; default: the space's."
 )

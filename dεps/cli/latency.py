@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from dεps.cli._names import complete_experiment
+from dεps.cli._names import FILE, complete_experiment
 from dεps.core.console import say
 
 
@@ -22,23 +22,10 @@ from dεps.core.console import say
     "--arch", "archs", multiple=True, help="Predict its latency: smallest, D2E3K7, k3e4-k5e3_…; several times."
 )
 @click.option("--unseen", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Archs for the error.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The table's .json; default: in .state.")
+@click.option("--out", type=FILE, help="The table's .json; default: in .state.")
 @click.option("--again", is_flag=True, help="Measure even where there is a table.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def latency(
-    experiment: str | None,
-    space: str | None,
-    classes: int | None,
-    channels: int | None,
-    engine: str,
-    threads: int,
-    batch: int,
-    archs: tuple[str, ...],
-    unseen: int,
-    out: Path | None,
-    again: bool,
-    as_json: bool,
-) -> None:
+def latency(experiment: str | None, engine: str, threads: int, batch: int, as_json: bool, **asked: Any) -> None:
     """Measure a space's layers on this machine, and predict what its archs take.
 
     The table of layers is kept and used again, by `deps export --max-latency-ms` too.
@@ -48,10 +35,6 @@ def latency(
     from dεps.deploy.latency.command import print_latency
     from dεps.deploy.latency.timing import Conditions
 
-    conditions = Conditions(engine, threads, batch)
     params = read_params() if experiment else None
-    result = measure(params, experiment, space, classes, channels, conditions, out, archs, unseen, again)
-    if as_json:
-        say(result.to_json())
-    else:
-        print_latency(result)
+    result = measure(params, experiment, conditions=Conditions(engine, threads, batch), **asked)
+    say(result.to_json()) if as_json else print_latency(result)

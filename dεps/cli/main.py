@@ -1,8 +1,6 @@
-"""The command `deps`.
+"""The command `deps`: a command `x-y` is the function `x_y` in the file `x_y.py` of this folder.
 
-A command `x` is the function `x` in the file `x.py` of this folder: `export-checkpoint` is in `export_checkpoint.py`,
-`import`, a word of Python's, in `import_.py`. A file is imported when its command is asked for, and imports in turn
-what it needs when the command runs, so that `deps --help` answers at once.
+A file imports what it needs when its command runs, so that `deps --help` answers at once.
 """
 
 from __future__ import annotations
@@ -47,12 +45,11 @@ class _Group(click.Group):
     """Finds commands by their files, lists them by section, and turns errors that can be fixed into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all names: those in `SECTIONS` in its order, then the others."""
+        """Return those in `SECTIONS` in its order, then the others."""
         known = [name for names in SECTIONS.values() for name in names]
         return sorted(command_files(), key=lambda name: known.index(name) if name in known else len(known))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command, and return it."""
         if (stem := command_files().get(cmd_name)) is None:
             return None
         command = getattr(import_module(f"dεps.cli.{stem}"), stem)
@@ -65,14 +62,11 @@ class _Group(click.Group):
         width = max(map(len, commands))
         limit = formatter.width - 6 - width
         rows = {name: (name.ljust(width), command.get_short_help_str(limit)) for name, command in commands.items()}
-        for title, names in SECTIONS.items():
-            with formatter.section(title):
-                formatter.write_dl([rows.pop(name) for name in names])
-        if rows:
-            with formatter.section("Other"):
-                formatter.write_dl(list(rows.values()))
-        with formatter.section("Exit codes"):
-            formatter.write_dl(EXIT_CODES)
+        sections = {title: [rows.pop(name) for name in names] for title, names in SECTIONS.items()}
+        for title, listed in {**sections, "Other": list(rows.values()), "Exit codes": EXIT_CODES}.items():
+            if listed:
+                with formatter.section(title):
+                    formatter.write_dl(listed)
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         code = guarded(lambda: super(_Group, self).main(*args, **kwargs | {"standalone_mode": False}), _exit_line)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dεps.cli._names import complete_override
+from dεps.cli._names import FILE, complete_override
 from dεps.core.console import say
 from dεps.core.errors import UserError
 
@@ -17,9 +17,7 @@ from dεps.core.errors import UserError
     "--steps", default=3, show_default=True, type=click.IntRange(0, 1000), help="Steps to measure a phase; 0: none."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option(
-    "--figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw the timelines into this .svg, .png or .pdf."
-)
+@click.option("--figure", type=FILE, help="Draw the timelines into this .svg, .png or .pdf.")
 def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | None) -> None:
     """Say what every method would train and what it would cost, before anything runs.
 
@@ -39,9 +37,6 @@ def plan(overrides: tuple[str, ...], steps: int, as_json: bool, figure: Path | N
         params = read_params()
         check_params(params)
     plans = plan_experiments(params, steps)
-    if as_json:
-        say(to_json(plans))
-    else:
-        print_plan(plans)
+    say(to_json(plans)) if as_json else print_plan(plans)
     if figure:
         save_figure(plans, figure)

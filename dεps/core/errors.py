@@ -33,6 +33,11 @@ def one_line(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} … {text[-LONGEST // 4 :]}"
 
 
+def reason(error: BaseException, longest: int = 200) -> str:
+    """Return what an error says, on one line, or else its kind; for errors of libraries, which may say anything."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
 def is_odd(text: str) -> bool:
     """Tell whether `text` holds characters that belong in no name, path or label."""
     return _ODD.search(text) is not None

@@ -1,7 +1,4 @@
-"""The address of the MLflow store, how it is shown (it may contain a password), and how long the store may be silent.
-
-Nothing of MLflow is imported here, so that a follower starts in no time.
-"""
+"""The address of the MLflow store, how it is shown, and how long the store may be silent. Imports nothing of MLflow."""
 
 from __future__ import annotations
 
@@ -29,10 +26,7 @@ def local_uri() -> str:
 
 
 def patience(uri: str) -> float:
-    """Return how many seconds a call to the store may take.
-
-    A database that is opened directly first creates its tables, which must not be interrupted.
-    """
+    """Return how many seconds a call to the store may take; a database's first call creates its tables."""
     return 9.0 if uri.startswith("http") else 60.0
 
 

@@ -22,11 +22,10 @@ def changed(identity: RunIdentity) -> dict[str, str]:
     sections = {key: preset[key] for key in run_sections()}
     if identity.method != FULL_MODEL and not identity.method.startswith(f"{STANDALONE}-"):
         sections["method"] = preset["methods"].get(identity.method, {})
-    usual, own = flatten(sections), {key: value for key, value in identity.params.items() if key != "seed"}
-    own = {key: value for key, value in own.items() if key.split(".")[0] in sections}
-    texts = [f"{key}={value}" for key, value in own.items() if usual.get(key) != value]
-    text = ", ".join(texts)
-    return {CHANGED_TAG: text if len(text) <= LONGEST else f"{text[:LONGEST]} …"} if texts else {}
+    usual = flatten(sections)
+    own = {key: value for key, value in identity.params.items() if key.split(".")[0] in sections}
+    text = ", ".join(f"{key}={value}" for key, value in own.items() if usual.get(key) != value)
+    return {CHANGED_TAG: text if len(text) <= LONGEST else f"{text[:LONGEST]} …"} if text else {}
 
 
 @cache

@@ -1,7 +1,6 @@
-"""Passes trainings on to MLflow while they run, in a process of its own.
+"""Passes trainings on to MLflow while they run, in a process of its own; `deps track` fills in what that missed.
 
-It only reads what trainings write. They do not know about it, so a dead or slow tracking server can neither stop them
-nor slow them down. `deps track` fills in what a follower missed.
+It only reads what trainings write, so a dead or slow tracking server can neither stop them nor slow them down.
 """
 
 from __future__ import annotations
@@ -29,10 +28,9 @@ NICE = 10
 
 
 def follow(uri: str | None = None, is_over: Callable[[], bool] = lambda: False) -> None:
-    """Follow trainings in this working copy, and in its copies in DVC's queue, until `is_over`.
+    """Follow trainings in this working copy, and in its copies in DVC's queue, until `is_over`; one process at a time.
 
-    Only one process follows at a time; others wait for it to end. If MLflow fails, warn once and keep trying, less and
-    less often.
+    If MLflow fails, warn once and keep trying, less and less often.
     """
     while not is_over():
         with attempt(root() / STATE / "follow.lock", POLL) as free:

@@ -1,7 +1,4 @@
-"""Repairs the local store after the project's folder was moved, renamed or copied.
-
-MLflow stores absolute addresses of artifacts, so a moved store would read and write in the old place.
-"""
+"""Repairs the absolute addresses in the local store after the project's folder was moved, renamed or copied."""
 
 from __future__ import annotations
 
@@ -19,10 +16,7 @@ DATABASE = "mlflow.db"
 
 
 def mend(root: Path) -> int:
-    """Make addresses in `root/mlflow.db` that lead to a former folder lead to `root`; returns how many changed.
-
-    Raises `OSError` if the database cannot be read or written.
-    """
+    """Make addresses of a former folder in `root/mlflow.db` lead to `root`; returns how many. Raises `OSError`."""
     try:
         with closing(sqlite3.connect(root / DATABASE, timeout=60)) as database, database:
             return sum(_replace(database, old, root) for old in set(_former(database, root)))

@@ -1,20 +1,27 @@
-"""Markdown notes for the MLflow UI: what an experiment or a run is, and how to reproduce it."""
+"""Markdown notes for the MLflow UI: what an experiment or a run is, and how to reproduce it.
+
+They go into the store with kinds and saved views, but only where they have changed.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from mlflow.entities import Run
 
 from dεps.core.params import section
+from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.deploy.export.config import macs_text
 from dεps.tracking.changes import CHANGED_TAG
 from dεps.tracking.private import NOTE_TAG, SIDE, SIDE_TAG, image_link, run_link
+from dεps.tracking.store import Store
 from dεps.tracking.views import KIND, METHOD_KIND, RANKING, VIEW_TAG, charts_link, table_link, view_tag
 from dεps.tuning.verdict import verdict
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
@@ -22,6 +29,8 @@ from dεps.workspace.outputs import FRONT, PARETO, POPULATION
 
 #: tag with the digest of the note in the store, which is rewritten only if it changes
 PART_TAG = "deps.part.note"
+#: an experiment's tag with a digest of the tags that were written, so that later changes made in the UI stay
+WRITTEN_TAG = "mlflow.depsWritten"
 #: a run's own params, as overrides for `deps params +from=`
 PARAMS_FOLDER = "params"
 PARETO_FIGURE = "figures/pareto.png"
@@ -32,12 +41,10 @@ _METHODS = Path(__file__).resolve().parent.parent / "methods"
 
 @dataclass(frozen=True)
 class Note:
-    """A run's description, independent of the store.
-
-    `paragraphs` may contain COMMIT, EXPERIMENT and RUN, which stand for what only the store knows.
-    """
+    """A run's description, independent of the store."""
 
     kind: str
+    #: with COMMIT, EXPERIMENT and RUN, which stand for what only the store knows
     paragraphs: tuple[str, ...]
     #: what a `deps params +from=` file of the run's parameters holds, and its name
     params: str = ""
@@ -50,11 +57,37 @@ class Note:
 
     def text(self, experiment_id: str, run_id: str, commit: str) -> str:
         """Return the Markdown."""
-        values = {EXPERIMENT: experiment_id, RUN: run_id, COMMIT: _checkout(commit)}
+        commit, changes, _ = commit.partition("+")
+        note = "   # and changes that were not committed" if changes else ""
+        checkout = "" if commit == "unknown" else f"git checkout {commit[:12]}{note}\n"
         text = "\n\n".join(self.paragraphs)
-        for key, value in values.items():
-            text = text.replace(key, value)
-        return text
+        return text.replace(EXPERIMENT, experiment_id).replace(RUN, run_id).replace(COMMIT, checkout)
+
+
+def describe_run(store: Store, run: Run, note: Note, tags: Callable[[], Mapping[str, str]] = dict) -> bool:
+    """Give a run this note with its kind and params file, and `tags`; returns False if it already has the note."""
+    if run.data.tags.get(PART_TAG) == note.content:
+        return False
+    run_id, commit = run.info.run_id, run.data.tags.get("git_commit", "unknown")
+    if note.params:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, note.params_name)
+            path.write_text(note.params, "utf-8")
+            store.client.log_artifact(run_id, str(path), PARAMS_FOLDER)
+    text = note.text(run.info.experiment_id, run_id, commit)
+    store.log(run_id, [], {NOTE_TAG: text, KIND: note.kind, PART_TAG: note.content, **tags()})
+    return True
+
+
+def describe_experiment(store: Store, params: Mapping[str, Any], name: str, run_id: str | None) -> None:
+    """Give an experiment its description and the saved view of its methods; `run_id` names a run with its figures."""
+    found = store.client.get_experiment_by_name(name)
+    tags = experiment_tags(params, name, read_manifest(prepared_folder(name)), found.experiment_id, run_id)
+    written = digest(tags)
+    if found.tags.get(WRITTEN_TAG) != written:
+        for key, value in (tags | {WRITTEN_TAG: written}).items():
+            if found.tags.get(key) != value:
+                store.client.set_experiment_tag(found.experiment_id, key, value)
 
 
 def kind_of(identity: RunIdentity) -> str:
@@ -67,107 +100,74 @@ def run_note(
 ) -> Note:
     """Return the note of a training: of the full model, of one arch alone, or of a method.
 
-    Args:
-        params: content of `params.yaml`.
-        identity: the run's identity.
-        stages: the stages that made the run's results, training first.
-        metrics: the run's results.
-        figures: whether the run has the experiment's figures.
+    The stages are those that made the run's results, training first; `figures` says whether it has the experiment's.
     """
     kind, stages = kind_of(identity), list(stages)
     data, space = (identity.tags[key] for key in ("dataset", "space"))
-    what = f"**{identity.method}**, seed {identity.seed}, on {data} with {space}: {_summary(_method(identity))}"
-    paragraphs = [what]
-    if table := _results(metrics):
-        paragraphs.append(table)
-    if figures:
-        paragraphs.append(f"![Pareto points]({image_link(RUN, PARETO_FIGURE)})")
-    file = f"{identity.name}.yaml"
     # One instance of stage `reference` measures everything that is trained alone.
     instance = f"{stages[-1]}@{identity.experiment}-{identity.name}"
     target = instance if kind == METHOD_KIND else f"reference@{identity.experiment}"
-    paragraphs.append(_again(identity.experiment, file, [f"dvc repro {target}"], _same(identity)))
     files = {"supernet/supernet.safetensors": "weights", "train/history.jsonl": "training records"}
-    for stage, table in ((table.stage, table.file) for table in (PARETO, POPULATION, FRONT)):
-        files |= {f"{stage}/{table}": table.removesuffix(".csv")} if stage in stages else {}
+    files |= {one.name: one.file.removesuffix(".csv") for one in (PARETO, POPULATION, FRONT) if one.stage in stages}
     files |= {PARETO_FIGURE: "figures"} if figures else {}
     links = (f"[{title}]({run_link(EXPERIMENT, RUN, path)})" for path, title in files.items())
-    paragraphs.append(f"**Files**: {', '.join(links)}. {_comparison(EXPERIMENT)}.")
-    return Note(kind, tuple(paragraphs), _overrides(params, identity), file)
+    paragraphs = (
+        f"**{identity.method}**, seed {identity.seed}, on {data} with {space}: {_summary(_method(identity))}",
+        _results(metrics),
+        f"![Pareto points]({image_link(RUN, PARETO_FIGURE)})" if figures else "",
+        _again(identity, f"dvc repro {target}"),
+        f"**Files**: {', '.join(links)}. {_comparison(EXPERIMENT)}.",
+    )
+    return Note(kind, tuple(filter(None, paragraphs)), _overrides(params, identity), f"{identity.name}.yaml")
 
 
 def study_note(params: Mapping[str, Any], identity: RunIdentity, summary: Mapping[str, float]) -> Note:
     """Return the note of an Optuna study."""
     what = "an [Optuna](https://optuna.org) study of shrink timing and the ε ramp, on validation"
     trials = f"{summary.get('tune/trials', 0):.0f} trials, runs below this one"
-    file, experiment = f"{identity.name}.yaml", identity.experiment
-    return Note(
-        identity.tags[KIND],
-        (
-            f"**Study**, seed {identity.seed}, on {identity.tags['dataset']}: {what}; {trials}. "
-            f"Result: {verdict(summary) or 'none'}.",
-            _again(experiment, file, [f"dvc repro tune@{experiment}"], _same(identity)),
-            f"Its best trial becomes the method's parameters with "
-            f"`deps params experiment=[{experiment}] +from=runs/{experiment}/tune/best.yaml`. "
-            f"{_comparison(EXPERIMENT)}.",
-        ),
-        _overrides(params, identity),
-        file,
+    experiment, result = identity.experiment, verdict(summary) or "none"
+    taken = f"`deps params experiment=[{experiment}] +from=runs/{experiment}/tune/best.yaml`"
+    paragraphs = (
+        f"**Study**, seed {identity.seed}, on {identity.tags['dataset']}: {what}; {trials}. Result: {result}.",
+        _again(identity, f"dvc repro tune@{experiment}"),
+        f"Its best trial becomes the method's parameters with {taken}. {_comparison(EXPERIMENT)}.",
     )
+    return Note(identity.tags[KIND], paragraphs, _overrides(params, identity), f"{identity.name}.yaml")
 
 
 def trial_note(identity: RunIdentity, study: RunIdentity, method: str) -> Note:
     """Return the note of a study's trial, a shrink phase of `method`."""
     tags, file, experiment = identity.tags, f"{study.name}.yaml", identity.experiment
     own = {key: value for key, value in identity.params.items() if key.startswith("method.")}
-    overrides = [f"experiments.{experiment}.methods.{method}{key[6:]}={value}" for key, value in own.items()]
-    lines = [f"deps params experiment=[{experiment}] +from={file} methods=[{method}] {' '.join(overrides)}"]
-    lines.append(f"dvc repro evaluate@{experiment}-{method}-{identity.seed}")
+    overrides = " ".join(f"experiments.{experiment}.methods.{method}{key[6:]}={value}" for key, value in own.items())
+    compose = f"deps params experiment=[{experiment}] +from={file} methods=[{method}] {overrides}"
+    run = f"dvc repro evaluate@{experiment}-{method}-{identity.seed}"
     point = f", the given point *{tags['point']}*" if tags["point"] else ""
-    code = "\n".join(lines)
-    return Note(
-        tags[KIND],
-        (
-            f"**Trial {tags['trial']}**{point}, {tags['state']}: {_summary(own.get('method.method', method))}",
-            f"**As a method**, with {file} of the study's artifacts:\n\n```\n{COMMIT}{code}\n```",
-        ),
-    )
+    what = f"**Trial {tags['trial']}**{point}, {tags['state']}: {_summary(own.get('method.method', method))}"
+    how = f"**As a method**, with {file} of the study's artifacts:\n\n```\n{COMMIT}{compose}\n{run}\n```"
+    return Note(tags[KIND], (what, how))
 
 
 def experiment_tags(
     params: Mapping[str, Any], name: str, manifest: Mapping[str, Any], experiment_id: str, run_id: str | None
 ) -> dict[str, str]:
-    """Return the tags of a whole experiment: its note, saved view, data and space.
-
-    `run_id` names a run that has the experiment's figures.
-    """
-    space = section(params, "experiments", name, "space")["name"]
-    methods, seeds = ", ".join(params["methods"]), ", ".join(map(str, params["seeds"]))
-    counts = manifest["images"]
-    paragraphs = [
-        f"{manifest['name']}, {counts['train']:,} training images of {len(manifest['classes']):,} classes; {space}; "
-        f"{methods}; seeds {seeds}. {_comparison(experiment_id)}."
-    ]
+    """Return the tags of a whole experiment: its note, saved view, data and space."""
+    data, space = str(manifest["name"]), str(section(params, "experiments", name, "space")["name"])
+    methods, seeds = params["methods"], [str(seed) for seed in params["seeds"]]
+    images, classes = manifest["images"]["train"], len(manifest["classes"])
     results = Path("reports") / "experiments" / name / "results.md"
-    if results.exists():
-        paragraphs.append(results.read_text("utf-8"))
-    if run_id and (results.parent / "pareto.png").exists():
-        paragraphs.append(f"![Pareto points]({image_link(run_id, PARETO_FIGURE)})")
-    choice = f"experiment=[{name}] methods=[{','.join(params['methods'])}] seeds={seeds_list(params)}"
-    paragraphs.append(f"Made by\n\n```\ndeps params {choice}\ndvc repro\n```")
-    paragraphs.append("Exact parameters of each run are among its artifacts, and how to make it again in its note.")
-    return {
-        NOTE_TAG: "\n\n".join(paragraphs),
-        VIEW_TAG: view_tag(),
-        SIDE_TAG: SIDE,
-        "dataset": str(manifest["name"]),
-        "space": str(space),
-    }
-
-
-def seeds_list(params: Mapping[str, Any]) -> str:
-    """Return the seeds as the value of an override."""
-    return f"[{','.join(map(str, params['seeds']))}]"
+    shown = run_id and (results.parent / "pareto.png").exists()
+    choice = f"experiment=[{name}] methods=[{','.join(methods)}] seeds=[{','.join(seeds)}]"
+    paragraphs = (
+        f"{data}, {images:,} training images of {classes:,} classes; {space}; {', '.join(methods)}; "
+        f"seeds {', '.join(seeds)}. {_comparison(experiment_id)}.",
+        results.read_text("utf-8") if results.exists() else "",
+        f"![Pareto points]({image_link(run_id, PARETO_FIGURE)})" if run_id and shown else "",
+        f"Made by\n\n```\ndeps params {choice}\ndvc repro\n```",
+        "Exact parameters of each run are among its artifacts, and how to make it again in its note.",
+    )
+    note = "\n\n".join(filter(None, paragraphs))
+    return {NOTE_TAG: note, VIEW_TAG: view_tag(), SIDE_TAG: SIDE, "dataset": data, "space": space}
 
 
 def _method(identity: RunIdentity) -> str:
@@ -175,26 +175,15 @@ def _method(identity: RunIdentity) -> str:
     return identity.params.get("method.method", FULL_MODEL)
 
 
-def _same(identity: RunIdentity) -> str:
-    return f"Runs of the identity `{identity.digest}` give the same bits."
-
-
 def _comparison(experiment_id: str) -> str:
     return f"Methods side by side: [table]({table_link(experiment_id)}), [charts]({charts_link(experiment_id)})"
 
 
-def _checkout(commit: str) -> str:
-    commit, changes, _ = commit.partition("+")
-    if commit == "unknown":
-        return ""
-    return f"git checkout {commit[:12]}{'   # and changes that were not committed' if changes else ''}\n"
-
-
-def _again(experiment: str, file: str, commands: list[str], note: str) -> str:
-    lines = [f"deps params experiment=[{experiment}] +from={file}", *commands]
-    code = "\n".join(lines)
+def _again(identity: RunIdentity, command: str) -> str:
+    file, same = f"{identity.name}.yaml", f"Runs of the identity `{identity.digest}` give the same bits."
+    code = f"deps params experiment=[{identity.experiment}] +from={file}\n{command}"
     where = f"[{file}]({run_link(EXPERIMENT, RUN, f'{PARAMS_FOLDER}/{file}')})"
-    return f"**Make it again**, with {where} of the artifacts:\n\n```\n{COMMIT}{code}\n```\n\n{note}"
+    return f"**Make it again**, with {where} of the artifacts:\n\n```\n{COMMIT}{code}\n```\n\n{same}"
 
 
 def _overrides(params: Mapping[str, Any], identity: RunIdentity) -> str:
@@ -215,9 +204,9 @@ def _results(metrics: Mapping[str, float]) -> str:
     there = [metric for metric in RANKING if metric.key in metrics]
     if not there:
         return ""
-    rows = ["| " + " | ".join(cells) + " |" for cells in ([one.heading for one in there], ["---:"] * len(there))]
-    values = " | ".join(f"{metrics[one.key]:.{one.decimals}f}" for one in there)
-    table = "\n".join([*rows, f"| {values} |"])
+    values = [f"{metrics[one.key]:.{one.decimals}f}" for one in there]
+    rows = ([one.heading for one in there], ["---:"] * len(there), values)
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     keys = [f"pareto/{size}_macs" for size in ("smallest", "largest")]
     if not all(key in metrics for key in keys):
         return table

@@ -1,8 +1,7 @@
 """Where a training runs, which tells one that was killed here from one that runs on another machine.
 
-An MLflow run that is RUNNING has two tags: the training's machine, and its *work*, which is
-`<working copy>/<experiment>/<stage>/<instance>`, or `<working copy>/.dvc/tmp/exps/<copy>/…` for DVC's queue, which runs
-experiments in copies of the working copy.
+An MLflow run that is RUNNING has tags for both: the training's machine, and its *work*. DVC's queue runs experiments in
+copies of the working copy.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from dεps.workspace.live import Training
 from dεps.workspace.locks import is_held, locked
 from dεps.workspace.stage import STATE
 
+#: the machine, and `<working copy>/<experiment>/<stage>/<instance>`, or `<working copy>/.dvc/tmp/exps/<copy>/…`
 HOST_TAG, WORK_TAG = "deps.host", "deps.work"
 #: where DVC creates copies
 COPIES = (".dvc/tmp/exps/*", ".dvc/tmp/exps/standalone/*")

@@ -1,8 +1,4 @@
-"""All undocumented parts of MLflow that this project relies on; the module's test says what an upgrade must keep.
-
-They are names of tags, the form of a saved view and the addresses of pages in the UI, and the columns of a database
-that hold addresses of artifacts.
-"""
+"""All undocumented parts of MLflow that this project relies on; the module's test says what an upgrade must keep."""
 
 from __future__ import annotations
 
@@ -21,14 +17,13 @@ DATA_TAG = "mlflow.data.context"
 SIDE_TAG, SIDE = "mlflow.experimentKind", "custom_model_development"
 _PAGE = {"workflowType": "machine_learning"}
 #: table and column of each address in a database
-ADDRESSES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-    ("trace_tags", "value"),
-)
+ADDRESSES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
+ADDRESSES += (("model_versions", "source"), ("model_versions", "storage_location"), ("trace_tags", "value"))
+
+
+_LINE: dict[str, Any] = {"lineSmoothness": 0, "xAxisScaleType": "linear", "scaleType": "linear", "range": {}}
+_LINE |= {"yAxisKey": "metric", "yAxisExpressions": [], "ignoreOutliers": False}
+_LINE |= {"useGlobalXaxisKey": False, "useGlobalLineSmoothing": True}
 
 
 @dataclass(frozen=True)
@@ -57,19 +52,6 @@ class Chart:
         return state | _LINE | axis | {"metricKey": self.metrics[0], "selectedMetricKeys": list(self.metrics)}
 
 
-_LINE = {
-    "lineSmoothness": 0,
-    "xAxisScaleType": "linear",
-    "scaleType": "linear",
-    "range": {},
-    "yAxisKey": "metric",
-    "yAxisExpressions": [],
-    "ignoreOutliers": False,
-    "useGlobalXaxisKey": False,
-    "useGlobalLineSmoothing": True,
-}
-
-
 def view_tag(view: str) -> str:
     """Return the name of an experiment's tag that holds a saved view."""
     return f"mlflow.sharedViewState.{view}"
@@ -78,34 +60,20 @@ def view_tag(view: str) -> str:
 def saved_view(title: str, rows: str, columns: Mapping[str, int], charts: Sequence[Chart]) -> str:
     """Return a saved view as its tag's value; it is the same text each time.
 
-    Args:
-        title: the view's name.
-        rows: filter for the runs that it shows.
-        columns: width in pixels by metric or tag; rows are sorted by the first one, in descending order.
-        charts: charts, which also give the order of sections.
+    `rows` filters the runs that it shows; `columns` are widths in pixels by metric or tag. Rows are sorted by the first
+    one, in descending order. The charts give the order of sections too.
     """
-    state = {
-        "searchFilter": rows,
-        "orderByKey": next(iter(columns)),
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": list(columns),
-        "columnOrder": ["attributes.`Run Name`", *columns],
-        "columnWidths": dict(columns),
-        "runsHiddenMode": "FIRST_20_RUNS",
-        "hideEmptyCharts": True,
-        "isAccordionReordered": True,
-        "groupBy": None,
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-        "compareRunSections": [
-            {"uuid": f"deps-{name}", "name": name, "display": True, "isReordered": True}
-            for name in dict.fromkeys(chart.section for chart in charts)
-        ],
-        "compareRunCharts": [chart.state() for chart in charts],
-    }
+    sections = [
+        {"uuid": f"deps-{name}", "name": name, "display": True, "isReordered": True}
+        for name in dict.fromkeys(chart.section for chart in charts)
+    ]
+    state: dict[str, Any] = {"searchFilter": rows, "orderByKey": next(iter(columns)), "orderByAsc": False}
+    state |= {"startTime": "ALL", "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs"}
+    state |= {"selectedColumns": list(columns), "columnOrder": ["attributes.`Run Name`", *columns]}
+    state |= {"columnWidths": dict(columns), "runsHiddenMode": "FIRST_20_RUNS", "hideEmptyCharts": True}
+    state |= {"isAccordionReordered": True, "groupBy": None}
+    state |= {"globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}}
+    state |= {"compareRunSections": sections, "compareRunCharts": [chart.state() for chart in charts]}
     packed = base64.b64encode(zlib.compress(json.dumps(state, ensure_ascii=False).encode(), 9)).decode()
     return json.dumps({"name": title, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
 

@@ -1,7 +1,6 @@
 """Exported subnets in MLflow's model registry: one registered model per experiment and method.
 
-Each file written by stage `export` is a version, whose alias is its budget, such as `models:/quick-deps@small`. MLflow
-loads it as ONNX, without importing anything of this project.
+Each file of stage `export` is a version that MLflow loads as ONNX; its alias is its budget: `models:/quick-deps@small`.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from mlflow.entities import Metric
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
 from dεps.core.params import section, selected
-from dεps.data.manifest import read_manifest
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import worse_than
 from dεps.tracking.store import Store
-from dεps.workspace.identity import digest, run_identity
+from dεps.workspace.identity import digest
 from dεps.workspace.outputs import MODELS
 from dεps.workspace.stage import Context
 
@@ -48,15 +46,11 @@ class _Model:
 
     @property
     def name(self) -> str:
-        """Of the registered model."""
         return f"{self.context.experiment}-{self.context.method}"
 
 
 def sync_models(params: dict[str, Any], store: Store) -> int:
-    """Register the files of the selected instances of stage `export`; returns how many versions and aliases changed.
-
-    With several seeds an alias points to the version that is best on validation.
-    """
+    """Register the files of stage `export`, the best seed's on validation as aliases; returns how many changed."""
     changed = 0
     for experiment in selected(params, "names"):
         for method in selected(params, "methods"):
@@ -71,32 +65,28 @@ def _exported(context: Context) -> list[_Model]:
     if not (folder / MODELS).exists():
         return []
     models = []
-    found = read_json(folder / MODELS, "the stage 'export'")
-    for step, (budget, facts) in enumerate(found.items()):
-        where = f"{folder / 'models.json'}: {budget}"
+    for step, (budget, facts) in enumerate(read_json(folder / MODELS, "the stage 'export'").items()):
+        where, path = f"{folder / MODELS}: {budget}", folder / f"{budget}.onnx"
         if not isinstance(facts, dict) or not isinstance(facts.get("sha256"), str):
             raise UserError(f"{where} is no mapping with a sha256; run the stage 'export' again")
-        path = folder / f"{budget}.onnx"
         if not path.exists():
-            raise UserError(f"{path} does not exist, though models.json names it; run the stage 'export' again")
+            raise UserError(f"{path} does not exist, though {MODELS} names it; run the stage 'export' again")
         models.append(_Model(context, budget, step, path, ModelCard.from_facts(facts, where), facts))
     return models
 
 
 def _sync_registered(store: Store, models: list[_Model]) -> int:
     client, first = store.client, models[0]
-    found = {model.context.the_seed: _run_id(store, model.context) for model in models}
-    runs = {seed: run_id for seed, run_id in found.items() if run_id}
+    found = {model.context.the_seed: store.run_of(model.context) for model in models}
+    runs = {seed: run.info.run_id for seed, run in found.items() if run}
     models = [model for model in models if model.context.seed in runs]  # else nothing says where they are from
     if not models:
         return 0
     registered = next(iter(client.search_registered_models(f"name = '{first.name}'")), None)
     if registered is None:
         client.create_registered_model(first.name, _own_tags(first), _about(first))
-    versions = {
-        version.tags.get(CONTENT): version.version
-        for version in client.search_model_versions(f"name = '{first.name}'", max_results=1000)
-    }
+    known = client.search_model_versions(f"name = '{first.name}'", max_results=1000)
+    versions = {version.tags.get(CONTENT): version.version for version in known}
     aliases, changed = registered.aliases if registered else {}, 0
     best: dict[str, tuple[float, str]] = {}
     for model in models:
@@ -104,21 +94,13 @@ def _sync_registered(store: Store, models: list[_Model]) -> int:
         content = digest([model.facts, run_id])
         if content not in versions:
             versions[content], changed = _register(store, model, run_id, content), changed + 1
-        accuracy = model.card.val_top1 or 0.0
-        if model.budget not in best or accuracy > best[model.budget][0]:
-            best[model.budget] = accuracy, str(versions[content])
+        own = model.card.val_top1 or 0.0, str(versions[content])
+        best[model.budget] = max(best.get(model.budget, own), own, key=lambda one: one[0])  # of equals the first
     for budget, (_, version) in best.items():
         if str(aliases.get(budget)) != version:
             client.set_registered_model_alias(first.name, budget, version)
             changed += 1
     return changed
-
-
-def _run_id(store: Store, context: Context) -> str | None:
-    """Return the id of the run that the models belong to."""
-    manifest = read_manifest(context.data_folder())
-    run = store.find(run_identity(context.params, context.experiment, context.the_method, context.the_seed, manifest))
-    return run.info.run_id if run else None
 
 
 def _register(store: Store, model: _Model, run_id: str, content: str) -> str:
@@ -137,13 +119,13 @@ def _register(store: Store, model: _Model, run_id: str, content: str) -> str:
         client.log_model_artifacts(logged.model_id, str(whole))
     client.finalize_logged_model(logged.model_id, "READY")
     time = int(model.path.stat().st_mtime * 1000)
+    numbers = {key: float(model.facts[key]) for key in NUMBERS if model.facts.get(key) is not None}
     # With budgets as steps, the run shows these numbers side by side.
     client.log_batch(
         run_id,
-        metrics=[
-            Metric(f"{STAGE}/{key}", float(model.facts[key]), time, model.step, logged.model_id, run_id=run_id)
-            for key in NUMBERS
-            if model.facts.get(key) is not None
+        [
+            Metric(f"{STAGE}/{key}", value, time, model.step, logged.model_id, run_id=run_id)
+            for key, value in numbers.items()
         ],
     )
     version = client.create_model_version(
@@ -186,19 +168,16 @@ def _own_tags(model: _Model) -> dict[str, str]:
 def _about(model: _Model) -> str:
     card = model.card
     where = section(model.context.params, "experiments", card.experiment)["space"]["name"]
-    return (
-        f"Subnets of the {card.method} supernet of experiment {card.experiment} ({card.data}, {where}): under each "
-        "budget of MACs the most accurate on validation. Input: float32 (batch, channel, row, column); output: logits. "
-        f"Images: {card.preprocessing}; mean {card.mean}, std {card.std}."
-    )
+    what = f"Subnets of the {card.method} supernet of experiment {card.experiment} ({card.data}, {where})"
+    form = "Input: float32 (batch, channel, row, column); output: logits"
+    images = f"Images: {card.preprocessing}; mean {card.mean}, std {card.std}"
+    return f"{what}: under each budget of MACs the most accurate on validation. {form}. {images}."
 
 
 def _describe(model: _Model) -> str:
     card = model.card
     accuracies = ", ".join(filter(None, map(card.accuracy, ("val", "test"))))
     worse = "".join(f" It {line}." for line in worse_than(model.facts))
-    return (
-        f"`{card.arch}`: at most {model.facts['max_macs']:,} MACs; {card.macs:,} MACs, {card.params:,} parameters, "
-        f"top-1 {accuracies}.{worse} Classes: {', '.join(card.classes[:20])}"
-        f"{', …' if len(card.classes) > 20 else ''}."
-    )
+    cost = f"at most {model.facts['max_macs']:,} MACs; {card.macs:,} MACs, {card.params:,} parameters"
+    classes = ", ".join([*card.classes[:20], *(["…"] if len(card.classes) > 20 else [])])
+    return f"`{card.arch}`: {cost}, top-1 {accuracies}.{worse} Classes: {classes}."

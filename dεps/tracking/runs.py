@@ -1,7 +1,6 @@
 """Trainings in MLflow: one run each, made from the training's live file and from the results of its stages.
 
-No other code writes such a run. A run has parts (training, evaluation, …). The hash of each part's content is a tag of
-the run; a part whose hash is already there is left alone.
+The hash of each part's content (training, evaluation, …) is a tag of the run; a part whose hash is there is left alone.
 """
 
 from __future__ import annotations
@@ -19,11 +18,10 @@ from dεps.core.hashing import SHORT, sha256
 from dεps.data.manifest import read_manifest
 from dεps.tracking import place
 from dεps.tracking.changes import changed
-from dεps.tracking.describe import describe_run
-from dεps.tracking.notes import Note, kind_of, run_note
+from dεps.tracking.notes import describe_run, kind_of, run_note
 from dεps.tracking.place import HOST_TAG, WORK_TAG, Work
 from dεps.tracking.private import DATA_TAG
-from dεps.tracking.store import IDENTITY_TAG, Store, contradict, missing, training_metrics
+from dεps.tracking.store import IDENTITY_TAG, Store, contradict, record_metrics
 from dεps.tracking.views import KIND
 from dεps.workspace.identity import FULL_MODEL, RunIdentity, run_identity, standalone_method
 from dεps.workspace.live import Origin, Training, read_live
@@ -36,18 +34,13 @@ TRAINED = f"deps.part.{TRAIN}"
 
 
 def put(store: Store, training: Training, content: str = "", tags: Mapping[str, str] | None = None) -> tuple[Run, bool]:
-    """Bring a training's run up to date; returns the run, and whether anything was new.
+    """Bring a training's run up to date, or create it; returns the run, and whether anything was new.
 
-    Args:
-        store: the store, where the run is created if absent.
-        training: what is known about the training.
-        content: hash of the training's results, if it has any.
-        tags: additional tags.
-
-    A run of the same identity that has other numbers or other results is deleted, because other code has made them. So
-    is a run that has results if its training runs again.
+    A run of the same identity that has other numbers, or other results than those with the hash `content`, is deleted,
+    because other code has made them. So is a run that has results if its training runs again.
     """
-    identity, metrics = training.identity, training_metrics(training)
+    identity = training.identity
+    metrics = [metric for time, record in training.epochs for metric in record_metrics(record, time)]
     run = store.find(identity, lambda run: run.info.status == "RUNNING" and place.is_elsewhere(run.data.tags))
     known = run.data.tags.get(TRAINED, "") if run else ""
     points = store.points(run) if run and not known else {}
@@ -60,7 +53,8 @@ def put(store: Store, training: Training, content: str = "", tags: Mapping[str, 
     if not tags.items() <= run.data.tags.items():
         store.log(run.info.run_id, [], dict(tags))
     store.complete(run, identity)
-    if not known and (left := missing(points, metrics)):
+    # Times do not count, since a repeated epoch has another.
+    if not known and (left := [metric for metric in metrics if (metric.key, metric.step) not in points]):
         store.log(run.info.run_id, left)
         new = True
     return run, new
@@ -73,12 +67,9 @@ def pass_on(store: Store, works: Iterable[Work], experiments: Iterable[str] = ()
     has ended on this machine.
     """
     names, changed = dict.fromkeys(experiments), 0
-    for work in works:
-        training = read_live(work.live)
-        if training is None:
-            continue
-        names[training.identity.experiment] = None
-        if not training.ended and work.is_running:
+    for work, training in ((work, read_live(work.live)) for work in works):
+        names |= {training.identity.experiment: None} if training else {}
+        if training and not training.ended and work.is_running:
             run, new = put(store, training, tags=work.tags(training))
             if run.info.status != "RUNNING":
                 store.client.update_run(run.info.run_id, status="RUNNING")
@@ -96,10 +87,9 @@ def _end(store: Store, experiments: Iterable[str]) -> int:
         training = read_live(work.live)
         if training is not None and training.identity.digest != run.data.tags[IDENTITY_TAG]:
             training = None  # a later one, with other parameters
-        if training and not training.ended and work.is_running:
-            continue
         status = "FINISHED" if training and training.ended else "KILLED"
-        if run.info.status == status:
+        goes_on = training and not training.ended and work.is_running
+        if goes_on or run.info.status == status:
             continue
         if training and TRAINED not in run.data.tags:
             run, _ = put(store, training)
@@ -117,9 +107,8 @@ def _terminate(store: Store, run: Run, status: str, training: Training | None) -
 
 
 def _free(store: Store, run: Run) -> None:
-    for tag in (HOST_TAG, WORK_TAG):
-        if tag in run.data.tags:
-            store.client.delete_tag(run.info.run_id, tag)
+    for tag in {HOST_TAG, WORK_TAG} & run.data.tags.keys():
+        store.client.delete_tag(run.info.run_id, tag)
 
 
 @dataclass(frozen=True)
@@ -132,7 +121,7 @@ class Part:
 
     def hash(self) -> str:
         """Return a hash of the whole content."""
-        paths = (*([self.metrics] if self.metrics else []), *self.artifacts)
+        paths = filter(None, (self.metrics, *self.artifacts))
         named = (path.name.encode() + bytes.fromhex(sha256(path.read_bytes())) for path in paths)
         return sha256(b"".join(named))[:SHORT]
 
@@ -140,35 +129,35 @@ class Part:
 def sync_results(store: Store, context: Context) -> tuple[str, bool]:
     """Bring a run up to date with the results of its stages; returns its id, and whether anything was new."""
     manifest = read_manifest(context.data_folder())
-    identity = run_identity(context.params, context.experiment, _name(context), context.seed or 0, manifest)
+    name = context.method or (standalone_method(context.arch) if context.arch else FULL_MODEL)
+    identity = run_identity(context.params, context.experiment, name, context.the_seed, manifest)
     training = _trained(context, identity)
-    parts = {part.name: (part, part.hash()) for part in _parts(context)}
-    run, _ = put(store, training, parts[TRAIN][1])
+    parts = {part: part.hash() for part in _parts(context)}
+    run, _ = put(store, training, next(iter(parts.values())))
     run_id = run.info.run_id
-    new = {name: part for name, part in parts.items() if run.data.tags.get(_tag(name)) != part[1]}
-    note = _note(context, identity, parts, training.epochs[-1][1])
+    new = {part: content for part, content in parts.items() if run.data.tags.get(_tag(part.name)) != content}
+    metrics = _numbers(training.epochs[-1][1])
+    for part in parts:
+        metrics |= _numbers(read_json(part.metrics)) if part.metrics else {}
+    figures = any(part.name == "figures" and path.name == "pareto.png" for part in parts for path in part.artifacts)
+    note = run_note(context.params, identity, _stages(context), metrics, figures)
     described = describe_run(store, run, note, lambda: changed(identity))
     if not new and run.info.status == "FINISHED":
         _free(store, run)
         return run_id, described
     store.log(run_id, _durations(context))
-    for name, (part, content) in new.items():
-        if name == TRAIN:
+    for part, content in new.items():
+        if part.name == TRAIN:
             _log_dataset(store, run_id, identity, manifest)
         if part.metrics:
             written = int(part.metrics.stat().st_mtime * 1000)
             values = _numbers(read_json(part.metrics))
             store.log(run_id, [Metric(key, value, written, 0) for key, value in values.items()])
         for path in part.artifacts:
-            store.client.log_artifact(run_id, str(path), "supernet" if path.suffix == ".safetensors" else name)
-        store.log(run_id, [], {_tag(name): content})
+            store.client.log_artifact(run_id, str(path), "supernet" if path.suffix == ".safetensors" else part.name)
+        store.log(run_id, [], {_tag(part.name): content})
     _terminate(store, run, "FINISHED", training)
     return run_id, True
-
-
-def _name(context: Context) -> str:
-    """Return the training's method, or what stands for it in names."""
-    return context.method or (standalone_method(context.arch) if context.arch else FULL_MODEL)
 
 
 def _trained(context: Context, identity: RunIdentity) -> Training:
@@ -188,6 +177,7 @@ def _stages(context: Context) -> tuple[str, ...]:
 
 
 def _parts(context: Context) -> Iterator[Part]:
+    """Yield the parts that there are, training first."""
     folder = context.folder(context.stage)
     weights = folder / SUPERNET
     yield Part(TRAIN, None, (folder / HISTORY, *([weights] if weights.exists() else [])))
@@ -201,14 +191,6 @@ def _parts(context: Context) -> Iterator[Part]:
     figures = Path("reports") / "experiments" / context.experiment
     if images := tuple(sorted(figures.glob("*.png"))):
         yield Part("figures", None, images)
-
-
-def _note(context: Context, identity: RunIdentity, parts: Mapping[str, tuple[Part, str]], last: dict[str, Any]) -> Note:
-    metrics = _numbers(last)
-    for part, _ in parts.values():
-        metrics |= _numbers(read_json(part.metrics)) if part.metrics else {}
-    figures = "figures" in parts and any(path.name == "pareto.png" for path in parts["figures"][0].artifacts)
-    return run_note(context.params, identity, _stages(context), metrics, figures)
 
 
 def _tag(part: str) -> str:
@@ -231,12 +213,8 @@ def _durations(context: Context) -> list[Metric]:
 
 
 def _log_dataset(store: Store, run_id: str, identity: RunIdentity, manifest: dict[str, Any]) -> None:
-    dataset = Dataset(
-        name=identity.tags["dataset"],
-        digest=identity.tags["data_hash"],
-        source_type="local",
-        source=json.dumps({"source": manifest["source"]}),
-        schema=json.dumps({"classes": len(manifest["classes"]), "size": manifest["size"]}),
-        profile=json.dumps({"images": manifest["images"], "mean": manifest["mean"], "std": manifest["std"]}),
-    )
+    source = json.dumps({"source": manifest["source"]})
+    schema = json.dumps({"classes": len(manifest["classes"]), "size": manifest["size"]})
+    profile = json.dumps({key: manifest[key] for key in ("images", "mean", "std")})
+    dataset = Dataset(identity.tags["dataset"], identity.tags["data_hash"], "local", source, schema, profile)
     store.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag(DATA_TAG, "training")])])

@@ -1,7 +1,4 @@
-"""Access to the MLflow store: finds runs by their identity, and survives stores that fall silent.
-
-Only `MlflowClient` with explicit run ids is used; nothing depends on MLflow's active run.
-"""
+"""Access to the MLflow store: finds runs by their identity, and survives stores that fall silent."""
 
 from __future__ import annotations
 
@@ -23,14 +20,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from dεps.core.console import say
+from dεps.data.manifest import read_manifest
 from dεps.tracking.address import local_uri, patience, root, tracking_uri
 from dεps.tracking.changes import EXPERIMENT_TAG
 from dεps.tracking.moved import ARTIFACTS, mend
 from dεps.tracking.private import SOURCE_TAG
-from dεps.workspace.identity import RunIdentity
-from dεps.workspace.live import Origin, Training
+from dεps.workspace.identity import RunIdentity, run_identity
+from dεps.workspace.live import Origin
 from dεps.workspace.locks import attempt, locked
-from dεps.workspace.stage import STATE
+from dεps.workspace.stage import STATE, Context
 
 IDENTITY_TAG = "deps.identity"
 #: exceptions of a store that cannot be used
@@ -45,11 +43,7 @@ Points = dict[tuple[str, int], float]
 
 
 class Watch:
-    """The time by which the store must answer the current call; infinity between calls.
-
-    Args:
-        seconds: how long a call may take.
-    """
+    """The time by which the store must answer the current call, which may take `seconds`; infinity between calls."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.deadline = seconds, math.inf
@@ -77,7 +71,9 @@ class _Client:
         method = getattr(self._client, name)
 
         def call(*args: Any, **options: Any) -> Any:
-            size = _size(Path(args[1])) if name in ("log_artifact", "log_model_artifacts") else 0
+            paths = [Path(args[1])] if name in ("log_artifact", "log_model_artifacts") else []
+            files = (file for path in paths for file in (path, *path.rglob("*")) if file.is_file())
+            size = sum(file.stat().st_size for file in files)
             try:
                 with self._watch.call(size):
                     return method(*args, **options)
@@ -85,12 +81,6 @@ class _Client:
                 raise MlflowException(f"the answer is not one of MLflow: {error}") from error
 
         return call
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _reach(uri: str) -> None:
@@ -149,14 +139,18 @@ class Store:
         )
         return next((run for run in runs if not unless(run)), None)
 
+    def run_of(self, context: Context) -> Run | None:
+        """Return the newest run of a method's training that `context` names."""
+        manifest = read_manifest(context.data_folder())
+        return self.find(
+            run_identity(context.params, context.experiment, context.the_method, context.the_seed, manifest)
+        )
+
     def create(self, identity: RunIdentity, origin: Origin, tags: Mapping[str, str] | None = None) -> Run:
         """Create a run with its parameters and tags."""
         own = {**identity.tags, **(tags or {}), "git_commit": origin.git_commit, IDENTITY_TAG: identity.digest}
-        own |= {SOURCE_TAG: "dεps"}
-        own |= {EXPERIMENT_TAG: origin.dvc_experiment} if origin.dvc_experiment else {}
-        run = self.client.create_run(
-            self.experiment_id(identity.experiment), start_time=origin.started, tags=own, run_name=identity.name
-        )
+        own |= {SOURCE_TAG: "dεps"} | ({EXPERIMENT_TAG: origin.dvc_experiment} if origin.dvc_experiment else {})
+        run = self.client.create_run(self.experiment_id(identity.experiment), origin.started, own, identity.name)
         self.complete(run, identity)
         return run
 
@@ -184,11 +178,9 @@ class BusyError(TimeoutError):
 
 
 class Session:
-    """Work with a store that may fall silent.
+    """Work with a store that may fall silent, in a thread that is abandoned then; name look-ups escape all timeouts.
 
-    Calls to a server have timeouts, but servers that answer byte by byte escape them, and so do name look-ups and
-    databases. Work is therefore done in a thread, which is abandoned if a call takes too long. Processes of one working
-    copy take turns, so that no two create the same run.
+    Processes of one working copy take turns, so that no two create the same run.
     """
 
     def __init__(self, uri: str) -> None:
@@ -228,28 +220,16 @@ class Session:
         return done[1]
 
 
-def training_metrics(training: Training) -> list[Metric]:
-    """Return the numbers of all epochs."""
-    return [metric for time, record in training.epochs for metric in record_metrics(record, time)]
-
-
 def record_metrics(record: dict[str, Any], time: int) -> list[Metric]:
     """Return one epoch's record as metrics, with the epoch as step."""
     values = {key: value for key, value in record.items() if isinstance(value, int | float) and "/" in key}
     return [Metric(key, float(value), time, int(record["epoch"])) for key, value in values.items()]
 
 
-def missing(points: Points, metrics: Iterable[Metric]) -> list[Metric]:
-    """Return the metrics that are not among the points; times do not count, since a repeated epoch has another."""
-    return [metric for metric in metrics if (metric.key, metric.step) not in points]
-
-
 def contradict(points: Points, metrics: Iterable[Metric]) -> bool:
     """Tell whether a metric has another value among the points, which other code must have made."""
-    return any(
-        _stored(metric.value) != _stored(points.get((metric.key, metric.step), metric.value)) for metric in metrics
-    )
 
+    def stored(value: float) -> float | str:
+        return "nan" if math.isnan(value) else max(-LARGEST, min(LARGEST, value))
 
-def _stored(value: float) -> float | str:
-    return "nan" if math.isnan(value) else max(-LARGEST, min(LARGEST, value))
+    return any(stored(one.value) != stored(points.get((one.key, one.step), one.value)) for one in metrics)

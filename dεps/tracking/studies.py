@@ -1,15 +1,15 @@
 """Studies in MLflow: one parent run per study and one child run per trial, from the files of stage `tune`.
 
-A trial's run has the same tags, parameters and metrics as a method's run, so that they can be listed and compared
-together; the tag `kind` tells them apart.
+A trial's run has the tags, parameters and metrics of a method's run, but for the tag `kind`, so that both compare.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -18,8 +18,7 @@ from mlflow.entities import Metric
 from dεps.core.files import read_numbers
 from dεps.core.params import section, selected
 from dεps.data.manifest import prepared_folder, read_manifest
-from dεps.tracking.describe import describe_run
-from dεps.tracking.notes import study_note, trial_note
+from dεps.tracking.notes import Note, describe_run, study_note, trial_note
 from dεps.tracking.private import PARENT_TAG
 from dεps.tracking.store import Store, record_metrics
 from dεps.tuning.identity import STAGE, study_digest
@@ -51,7 +50,7 @@ def sync_studies(params: dict[str, Any], store: Store) -> tuple[int, int]:
         parent, new = _sync_parent(params, store, study, folder)
         changed += new
         for row, curve, identity in _trials(params, study, manifest, trials, curves):
-            changed += _sync_trial(store, study, identity, parent, row, curve, folder)
+            changed += _sync_trial(store, study, identity, parent, row, curve, _time(folder))
         runs += 1 + len(trials)
     return runs, changed
 
@@ -59,7 +58,7 @@ def sync_studies(params: dict[str, Any], store: Store) -> tuple[int, int]:
 def _study_identity(params: dict[str, Any], experiment: str, manifest: dict[str, Any]) -> RunIdentity:
     tuning = section(params, "experiments", experiment, "tuning")
     run = run_identity(params, experiment, METHOD, tuning["seed"], manifest)
-    parameters = {**{key: text for key, text in run.params.items() if not key.startswith("method.")}}
+    parameters = {key: text for key, text in run.params.items() if not key.startswith("method.")}
     own = section(params, "experiments", experiment)
     return replace(
         run,
@@ -83,9 +82,8 @@ def _trials(
         run = run_identity(own, study.experiment, METHOD, study.seed, manifest)
         tags = {"kind": "trial", "trial": str(number), "study": study.digest, "state": row["state"]}
         tags |= {"point": row["point"] or "", "best": str(bool(row["best"])), "front": str(bool(row["front"]))}
-        identity = replace(
-            run, method=f"trial-{number}", digest=digest([study.digest, number]), tags={**run.tags, **tags}
-        )
+        name, own_digest = f"trial-{number}", digest([study.digest, number])
+        identity = replace(run, method=name, digest=own_digest, tags={**run.tags, **tags})
         records = curves[curves.trial == number].drop(columns="trial")
         yield row, [record.dropna().to_dict() for _, record in records.iterrows()], identity
 
@@ -93,23 +91,11 @@ def _trials(
 def _sync_parent(params: dict[str, Any], store: Store, identity: RunIdentity, folder: Path) -> tuple[str, bool]:
     figures = sorted((Path("reports") / "experiments" / identity.experiment).glob("tuning*.png"))
     files = [folder / name for name in (*(table.file for table in STUDY), BEST)]
-    summary = read_numbers(folder / SUMMARY)
+    summary, time = read_numbers(folder / SUMMARY), _time(folder)
     content = digest([summary, *(path.read_bytes().hex() for path in (*files, *figures))])
-    run = store.find(identity)
-    note = study_note(params, identity, summary)
-    if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
-        return run.info.run_id, describe_run(store, run, note)
-    time = _time(folder)
-    run = run or store.create(identity, Origin.here(time))
-    describe_run(store, run, note)
-    run_id = run.info.run_id
-    store.complete(run, identity)
-    store.log(run_id, [Metric(key, float(value), time, 0) for key, value in summary.items()])
-    for path in (*files, *figures):
-        store.client.log_artifact(run_id, str(path), "figures" if path.suffix == ".png" else STAGE)
-    store.log(run_id, [], {CONTENT: content})
-    store.client.set_terminated(run_id, "FINISHED", end_time=time)
-    return run_id, True
+    metrics = [Metric(key, float(value), time, 0) for key, value in summary.items()]
+    artifacts = {path: "figures" if path in figures else STAGE for path in (*files, *figures)}
+    return _sync_run(store, identity, study_note(params, identity, summary), content, metrics, time, artifacts)
 
 
 def _sync_trial(
@@ -119,28 +105,46 @@ def _sync_trial(
     parent: str,
     row: dict[str, Any],
     curve: list[dict[str, Any]],
-    folder: Path,
+    time: int,
 ) -> bool:
-    content = digest([row, curve, parent])
-    run = store.find(identity)
-    note = trial_note(identity, study, METHOD)
-    if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
-        return describe_run(store, run, note)
-    if run:
-        store.client.delete_run(run.info.run_id)  # the code has changed: another study has the same parameters
-    time = _time(folder)
-    tags = {**identity.tags, PARENT_TAG: parent}
-    run = store.create(replace(identity, tags=tags), Origin.here(time))
-    describe_run(store, run, note)
-    run_id = run.info.run_id
     metrics = [metric for record in curve for metric in record_metrics(record, time)]
-    epoch = int(curve[-1]["epoch"]) if curve else 0
+    known, epoch = {metric.key for metric in metrics}, int(curve[-1]["epoch"]) if curve else 0
     for column, name in METRICS.items():
-        if row[column] is not None and name not in {metric.key for metric in metrics}:
+        if row[column] is not None and name not in known:
             metrics.append(Metric(name, float(row[column]), time, epoch))
-    store.log(run_id, metrics, {CONTENT: content})
-    store.client.set_terminated(run_id, "FINISHED" if row["state"] == "complete" else "KILLED", end_time=time)
-    return True
+    identity = replace(identity, tags={**identity.tags, PARENT_TAG: parent})
+    return _sync_run(store, identity, trial_note(identity, study, METHOD), digest([row, curve, parent]), metrics, time)[
+        1
+    ]
+
+
+def _sync_run(
+    store: Store,
+    identity: RunIdentity,
+    note: Note,
+    content: str,
+    metrics: list[Metric],
+    time: int,
+    artifacts: Mapping[Path, str] = MappingProxyType({}),
+) -> tuple[str, bool]:
+    """Bring a run up to date with a hash of its content; returns its id, and whether anything was new."""
+    run, is_trial = store.find(identity), PARENT_TAG in identity.tags
+    if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
+        return run.info.run_id, describe_run(store, run, note)
+    if run and is_trial:
+        store.client.delete_run(run.info.run_id)  # the code has changed: another study has the same parameters
+        run = None
+    run = run or store.create(identity, Origin.here(time))
+    run_id = run.info.run_id
+    describe_run(store, run, note)
+    store.complete(run, identity)
+    store.log(run_id, metrics)
+    for path, kind in artifacts.items():
+        store.client.log_artifact(run_id, str(path), kind)
+    store.log(run_id, [], {CONTENT: content})
+    is_complete = identity.tags.get("state", "complete") == "complete"
+    store.client.set_terminated(run_id, "FINISHED" if is_complete else "KILLED", end_time=time)
+    return run_id, True
 
 
 def _time(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from dεps.core.console import say, warn
 from dεps.core.params import selected
 from dεps.tracking import place
 from dεps.tracking.address import masked, reason, tracking_uri
-from dεps.tracking.describe import describe_experiment
+from dεps.tracking.notes import describe_experiment
 from dεps.tracking.registry import sync_models
 from dεps.tracking.runs import TRAIN, pass_on, sync_results
 from dεps.tracking.store import FAILURES, Session, Store
@@ -41,15 +42,10 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
 def instances(params: dict[str, Any]) -> Iterator[Context]:
     """Yield every training that `params` selects: the full model, single archs, and methods, for each seed."""
     names, methods, alone, seeds = (selected(params, key) for key in ("names", "methods", "standalone", "seeds"))
-    for experiment in names:
-        for seed in seeds:
-            yield Context(FULL_MODEL, experiment, None, seed, params)
-        for arch in alone:
-            for seed in seeds:
-                yield Context(STANDALONE, experiment, None, seed, params, arch)
-        for method in methods:
-            for seed in seeds:
-                yield Context(TRAIN, experiment, method, seed, params)
+    kinds = [(FULL_MODEL, None, None), *((STANDALONE, None, arch) for arch in alone)]
+    kinds += [(TRAIN, method, None) for method in methods]
+    for experiment, (stage, method, arch), seed in itertools.product(names, kinds, seeds):
+        yield Context(stage, experiment, method, seed, params, arch)
 
 
 def track(params: dict[str, Any], uri: str | None = None) -> bool:

@@ -9,32 +9,24 @@ import sys
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from dεps.core.console import say
 from dεps.core.errors import UserError
 from dεps.core.params import read_params
-from dεps.data.manifest import read_manifest
 from dεps.tracking.address import masked, reason, tracking_uri
 from dεps.tracking.private import compare_link
-from dεps.tracking.store import MlflowException, Store
+from dεps.tracking.store import FAILURES, Store
 from dεps.tracking.sync import TRAIN, instances
 from dεps.tracking.views import charts_link, table_link
-from dεps.workspace.identity import run_identity
 
 
 def serve(host: str, port: int) -> None:
-    """Print the links, then become the server. Raises `UserError` if the port is in use.
-
-    If the store is itself a server, only print its links.
-    """
+    """Print the links, then become the server, unless the store is one. Raises `UserError` if the port is in use."""
     uri = tracking_uri()
     if uri.startswith("http"):
         print_links(_plain(uri), read_params(), uri)
         return
-    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     _check_free(host, port)
-    print_links(base, read_params(), uri)
+    print_links(f"http://{f'[{host}]' if ':' in host else host}:{port}", read_params(), uri)
     _become_server(host, port, uri)
 
 
@@ -42,7 +34,7 @@ def print_links(base: str, params: dict[str, Any], uri: str) -> None:
     """Print the UI's address, and where methods of the selected experiments are compared. Raises `UserError`."""
     try:
         experiments = comparison(params, Store(uri))
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except FAILURES as error:
         raise UserError(f"MLflow at {masked(uri, uri)} cannot be used ({reason(error, uri)})") from None
     say(f"MLflow of {masked(uri, uri)}: {base}")
     for name, links in experiments.items():
@@ -54,20 +46,15 @@ def comparison(params: dict[str, Any], store: Store) -> dict[str, dict[str, str]
     """Return, by selected experiment that has runs, links to its methods in a table, in charts and by parameters."""
     runs: dict[str, list[str]] = {}
     for context in instances(params):
-        if context.stage != TRAIN or not (context.data_folder() / "manifest.json").exists():
-            continue
-        manifest = read_manifest(context.data_folder())
-        run = store.find(run_identity(params, context.experiment, context.the_method, context.the_seed, manifest))
-        if run:
+        there = context.stage == TRAIN and (context.data_folder() / "manifest.json").exists()
+        if there and (run := store.run_of(context)):
             runs.setdefault(context.experiment, []).append(run.info.run_id)
-    return {
-        name: {
-            "methods in a table": table_link(store.experiment_id(name)),
-            "in charts": charts_link(store.experiment_id(name)),
-            "their parameters and metrics": compare_link(store.experiment_id(name), ids),
-        }
-        for name, ids in runs.items()
-    }
+    links: dict[str, dict[str, str]] = {}
+    for name, ids in runs.items():
+        experiment = store.experiment_id(name)
+        links[name] = {"methods in a table": table_link(experiment), "in charts": charts_link(experiment)}
+        links[name]["their parameters and metrics"] = compare_link(experiment, ids)
+    return links
 
 
 def _plain(uri: str) -> str:

@@ -1,7 +1,6 @@
 """What decides each stage's result: its code, its params and what it reads of other stages, said once.
 
-The identity of a run, the key under which interrupted work is kept, a trunk's origin, a study's digest and the test of
-`dvc.yaml` all follow from `STAGES`.
+Runs' identities, keys of interrupted work, a trunk's origin, a study's digest and the test of `dvc.yaml` follow.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ PACKAGE = Path(__file__).resolve().parents[1]
 RUN = ("prepare", "train", "evaluate", "predict", "search")
 #: where stage `check` writes the hash of methods' code, by experiment and stage (and method)
 METHODS_CODE = "{}/{}.json"
-#: floors that every stage stands on
+#: floors that every stage stands on, and every stage with networks
 _GROUND = ("core", "data", "workspace")
-_NETS = ("spaces", "nets")
+_MODELS = (*_GROUND, "spaces", "nets")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Decides:
 
 _INSTANCE = "${item.method}-${item.seed}"
 _SUPERNET = f"train/{_INSTANCE}/supernet.safetensors"
-_TRAINING = (*_GROUND, *_NETS, "evaluation", "training")
+_TRAINING = (*_MODELS, "evaluation", "training")
 #: how images are prepared for a batch normalisation's statistics. The space is not named by stages that read weights:
 #: their file holds all of it, so another space is another input
 _RECALIBRATION = ("train.augment", "train.recalibrate_on")
@@ -59,31 +58,27 @@ STAGES: dict[str, Decides] = {
     "full_model": Decides(_TRAINING, ("space", "train", "full_model"), methods=("full_model",), inputs=("prepare",)),
     "standalone": Decides(_TRAINING, ("space", "train"), methods=("standalone",), inputs=("prepare",)),
     "reference": Decides(
-        (*_GROUND, *_NETS, "evaluation"),
+        (*_MODELS, "evaluation"),
         (*_RECALIBRATION, "reference"),
         ("seeds", "standalone"),
         inputs=("prepare", "full_model", "standalone"),
     ),
     "train": Decides(
-        _TRAINING,
-        ("space", "train"),
-        methods=("registry",),
-        method=True,
-        inputs=("prepare", "full_model/${item.seed}/trunk"),
+        _TRAINING, ("space", "train"), (), ("registry",), True, inputs=("prepare", "full_model/${item.seed}/trunk")
     ),
-    "evaluate": Decides((*_GROUND, *_NETS, "evaluation"), (*_RECALIBRATION, "evaluate"), inputs=("prepare", _SUPERNET)),
+    "evaluate": Decides((*_MODELS, "evaluation"), (*_RECALIBRATION, "evaluate"), inputs=("prepare", _SUPERNET)),
     "predict": Decides(
-        (*_GROUND, *_NETS, "search"),
+        (*_MODELS, "search"),
         ("predict",),
         inputs=(f"evaluate/{_INSTANCE}/population.csv", f"evaluate/{_INSTANCE}/pareto.csv"),
     ),
     "search": Decides(
-        (*_GROUND, *_NETS, "evaluation", "search"),
+        (*_MODELS, "evaluation", "search"),
         ("predict", *_RECALIBRATION, "search"),
         inputs=("prepare", _SUPERNET, f"predict/{_INSTANCE}/predictor.safetensors"),
     ),
     "export": Decides(
-        (*_GROUND, *_NETS, "evaluation", "search", "deploy"),
+        (*_MODELS, "evaluation", "search", "deploy"),
         (*_RECALIBRATION, "search.recalibration_images", "export"),
         inputs=("prepare", _SUPERNET, f"search/{_INSTANCE}/front.csv"),
     ),
@@ -119,13 +114,10 @@ def sections_behind(stages: Iterable[str]) -> tuple[str, ...]:
 def values(stage: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a stage's sections in an experiment's params `own`; None for what is not there."""
 
-    def value(path: str) -> Any:
-        found: Any = own
-        for key in path.split("."):
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found
+    def value(found: Any, key: str) -> Any:
+        return found.get(key) if isinstance(found, Mapping) else None
 
-    return {path: value(path) for path in STAGES[stage].sections}
+    return {path: reduce(value, path.split("."), own) for path in STAGES[stage].sections}
 
 
 def code_hash(stage: str, method: str | None = None) -> str:

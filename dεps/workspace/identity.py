@@ -1,14 +1,11 @@
-"""What a run is: one (experiment, method, seed) under given params on given data.
-
-The same identity always means the same results, so it decides which MLflow run the result files belong to.
-"""
+"""What a run is: one (experiment, method, seed) under given params on given data, which means the same results."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from dεps.core.hashing import digest
@@ -38,10 +35,6 @@ class RunIdentity:
         """As the MLflow UI shows it."""
         return f"{self.method}-{self.seed}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; `RunIdentity(**data)` is its inverse."""
-        return asdict(self)
-
 
 def run_identity(
     params: dict[str, Any], experiment: str, method: str, seed: int, manifest: Mapping[str, Any]
@@ -56,21 +49,10 @@ def run_identity(
     # Where the images lie does not change what is learnt from them; the data's own hash does.
     sections["dataset"] = {key: value for key, value in sections["dataset"].items() if key not in ("root", "workers")}
     data_hash = digest(manifest["sha256"])
-    return RunIdentity(
-        experiment=experiment,
-        method=method,
-        seed=seed,
-        digest=digest([experiment, method, seed, sections, data_hash]),
-        params={"seed": str(seed), **flatten(sections)},
-        tags={
-            "experiment": experiment,
-            "method": method,
-            "seed": str(seed),
-            "dataset": str(manifest["name"]),
-            "space": str(sections["space"]["name"]),
-            "data_hash": data_hash,
-        },
-    )
+    tags = {"experiment": experiment, "method": method, "seed": str(seed), "dataset": str(manifest["name"])}
+    tags |= {"space": str(sections["space"]["name"]), "data_hash": data_hash}
+    own_digest = digest([experiment, method, seed, sections, data_hash])
+    return RunIdentity(experiment, method, seed, own_digest, {"seed": str(seed), **flatten(sections)}, tags)
 
 
 def training_facts(
@@ -104,19 +86,14 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
 def git_commit() -> str:
     """The checked-out commit, with a mark for uncommitted changes; "unknown" outside git."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        commit = _git("rev-parse", "HEAD")
         # Without its lock: of a process that is killed meanwhile it would stay, and git and DVC would refuse to go on.
-        status = [
-            "git",
-            "--no-optional-locks",
-            "status",
-            "--porcelain",
-            "--untracked-files=no",
-            "--",
-            ":!dvc.lock",
-            ":!reports",
-        ]
-        dirty = subprocess.run(status, capture_output=True, text=True, check=True).stdout.strip()
+        options = ("--porcelain", "--untracked-files=no", "--", ":!dvc.lock", ":!reports")
+        dirty = _git("--no-optional-locks", "status", *options)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{commit}+changes" if dirty else commit
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,9 +1,8 @@
 """The live file, which a training writes while it runs so that others can watch it.
 
-The first line of `.state/live/<experiment>/<stage>/<instance>.jsonl` says whose training it is; then comes one line per
-epoch, and a last line at the end. The epochs are those of `history.jsonl`, which appears only when the training is
-over; the live file also records when each epoch ended. Training does nothing else for its watchers, so none can stop
-it or slow it down.
+The first line of `.state/live/<experiment>/<stage>/<instance>.jsonl` says whose training it is; then comes a line per
+epoch with its time, as `history.jsonl` has them when the training is over, and a last line at the end. Training does
+nothing else for its watchers, so none can stop it or slow it down.
 """
 
 from __future__ import annotations
@@ -78,12 +77,7 @@ def _parse(line: str) -> dict[str, Any] | None:
 
 
 class LiveFile:
-    """Writes the live file of a training, as its listener.
-
-    Args:
-        path: the file.
-        identity: whose training it is.
-    """
+    """Writes the live file of a training, as its listener."""
 
     def __init__(self, path: Path, identity: RunIdentity) -> None:
         self.path, self.identity = path, identity
@@ -91,7 +85,7 @@ class LiveFile:
 
     @classmethod
     def of(cls, context: Context, method: str, manifest: Mapping[str, Any]) -> LiveFile:
-        """Return the live file of the training that `context` names, on the data that `manifest` describes."""
+        """Return that of the training that `context` names, on the data that `manifest` describes."""
         identity = run_identity(context.params, context.experiment, method, context.seed or 0, manifest)
         return cls(context.state("live", ".jsonl"), identity)
 
@@ -105,16 +99,14 @@ class LiveFile:
             origin = replace(origin, started=before.origin.started)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = self.path.open("w", encoding="utf-8")
-        self._write({"identity": self.identity.to_json(), "origin": asdict(origin)})
+        self._write({"identity": asdict(self.identity), "origin": asdict(origin)})
         for record in history:
             self._write({"time": times.get(json.dumps(record), now), "record": record})
 
     def log(self, record: Record) -> None:
-        """Append one epoch."""
         self._write({"time": _now(), "record": record})
 
     def finish(self) -> None:
-        """Mark the end."""
         self._write({"end": "FINISHED"})
         if self.file:
             self.file.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from dεps.core.errors import UserError
 
@@ -15,36 +15,29 @@ from dεps.core.errors import UserError
 MOMENT = 0.5
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait for the lock at `path`, and hold it during the block."""
+def locked(path: Path) -> BaseFileLock:
+    """Return the lock at `path`, which `with` waits for, and holds during the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
-        yield
+    return FileLock(path)
 
 
 @contextmanager
 def attempt(path: Path, seconds: float = 0.0) -> Iterator[bool]:
     """Hold the lock at `path` during the block if it is free within `seconds`; yields whether it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
+    lock = locked(path)
+    with suppress(Timeout):
         lock.acquire(timeout=seconds)
-    except Timeout:
-        yield False
-        return
     try:
-        yield True
+        yield lock.is_locked
     finally:
-        lock.release()
+        lock.release()  # if it is held
 
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
     """Hold the lock at `path` during the block, and write this process's number into a `.pid` file next to it.
 
-    Raises `UserError`, which says that the holder does `what`, if another process holds it, such as a stage orphaned by
-    a killed `dvc`.
+    Raises `UserError`, which says that the holder does `what`, if there is one, such as a stage of a killed `dvc`.
     """
     holder = path.with_suffix(".pid")
     with attempt(path, MOMENT) as free:
@@ -60,7 +53,5 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
 
 def is_held(path: Path) -> bool:
     """Tell whether a process holds the lock at `path`, which need not exist."""
-    if not path.exists():
-        return False
-    with attempt(path) as free:
+    with attempt(path) if path.exists() else nullcontext(True) as free:
         return not free

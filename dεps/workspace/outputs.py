@@ -1,8 +1,7 @@
 """What stages write, said once: each file, the columns that readers count on, and each metric with its unit.
 
-Writers, the report, exports and MLflow take names from here. A new metric of stage `evaluate` is one entry of
-`EVALUATED`: the stage writes it, MLflow logs it, and with `shown` it is a column of the results table and of MLflow's
-comparison of methods.
+A new metric of stage `evaluate` is one entry of `EVALUATED`: the stage writes it, MLflow logs it, and with `shown` it
+is a column of the results table and of MLflow's comparison of methods.
 """
 
 from __future__ import annotations
@@ -66,17 +65,11 @@ PREDICTIONS = Table("predict", "predictions.csv", ("macs", "measured", "predicte
 #: archs found by search; `measured` in percent, empty where not measured
 FRONT = Table("search", "front.csv", ("macs", "params", "predicted"), ("arch",))
 #: archs trained alone, one row an arch and seed
-STANDALONE = Table(
-    "reference",
-    "standalone.csv",
-    ("seed", "macs", "params", "test_top1"),
-    ("standalone", "name", "arch"),
-    format="%.4f",
-)
+_ALONE = ("seed", "macs", "params", "test_top1")
+STANDALONE = Table("reference", "standalone.csv", _ALONE, ("standalone", "name", "arch"), format="%.4f")
 #: of the study: its trials …
-TRIALS = Table(
-    "tune", "trials.csv", ("trial", "train_tmacs", "own_tmacs", "feasible", "front", "best"), ("state",), True, "%.6g"
-)
+_TRIAL = ("trial", "train_tmacs", "own_tmacs", "feasible", "front", "best")
+TRIALS = Table("tune", "trials.csv", _TRIAL, ("state",), True, "%.6g")
 #: … their Pareto points …
 TRIAL_POINTS = Table("tune", "points.csv", ("trial", "macs", "val_top1"), ("name",), may_be_empty=True)
 #: … their records, one an epoch that each trained itself …
@@ -84,12 +77,8 @@ TRIAL_CURVES = Table("tune", "curves.csv", ("trial", "epoch"), may_be_empty=True
 #: … how much of the variance each option explains …
 IMPORTANCE = Table("tune", "importance.csv", ("accuracy", "cost"), ("option",), True, "%.4f")
 #: … and the default and the best trial on seeds that did not choose
-CONFIRMATION = Table(
-    "tune",
-    "confirmation.csv",
-    ("seed", *(f"{side}_val_{size}top1" for side in ("default", "best") for size in ("", "smallest_", "largest_"))),
-    may_be_empty=True,
-)
+_SIDES = tuple(f"{side}_val_{size}top1" for side in ("default", "best") for size in ("", "smallest_", "largest_"))
+CONFIRMATION = Table("tune", "confirmation.csv", ("seed", *_SIDES), may_be_empty=True)
 STUDY = (TRIALS, TRIAL_POINTS, TRIAL_CURVES, IMPORTANCE, CONFIRMATION)
 
 
@@ -139,9 +128,5 @@ def evaluated(points: pd.DataFrame, population: pd.DataFrame) -> dict[str, float
 
     Percent and other measures to four decimals; MACs as whole numbers.
     """
-    found: dict[str, float | int] = {}
-    for metric in EVALUATED:
-        if metric.of:
-            value = metric.of(points, population)
-            found[metric.key] = int(value) if metric.unit == "MACs" else round(float(value), 4)
-    return found
+    found = {metric: metric.of(points, population) for metric in EVALUATED if metric.of}
+    return {one.key: int(value) if one.unit == "MACs" else round(float(value), 4) for one, value in found.items()}

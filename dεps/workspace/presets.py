@@ -1,7 +1,6 @@
-"""Composes the Hydra groups in `params/`: a whole `params.yaml`, one experiment of a preset, or one space.
+"""Composes the Hydra groups in `params/`, here or in the package: a whole `params.yaml`, a preset, or a space.
 
-Where there is no such folder, the package's own is used. Apart from the selected names, nothing is checked here;
-`dεps.planning.check` does that.
+Apart from the selected names, nothing is checked here; `dεps.planning.check` does that.
 """
 
 from __future__ import annotations
@@ -37,10 +36,7 @@ def preset(name: str, config_dir: Path | None = None) -> dict[str, Any]:
 
 
 def unchecked(overrides: Sequence[str], config_dir: Path | None = None) -> tuple[dict[str, Any], str]:
-    """Compose params in memory; return them, with only the selection checked, and the text of their file.
-
-    Raises `UserError` for whatever Hydra refuses.
-    """
+    """Params with only the selection checked, and the text of their file. Raises `UserError` for what Hydra refuses."""
     config_dir = config_dir or groups()
     files = [text.removeprefix(FROM) for text in overrides if text.startswith(FROM)]
     overrides = [text for text in overrides if not text.startswith(FROM)]

@@ -1,8 +1,7 @@
 """A project outside the package's own repository: the files it is made of, and the code that it was made with.
 
-The repository is a project itself: its `dvc.yaml` names folders of code, so that an edit runs again what it touches. In
-a project elsewhere the installed package stands in their place, as one file that says which code it is: another
-version of the package runs everything again, once `deps init --upgrade` has written that file anew.
+There `dvc.yaml` names, in the place of folders of code, one file that says which code it is: another version of the
+package runs everything again, once `deps init --upgrade` has written that file anew.
 """
 
 from __future__ import annotations
@@ -20,16 +19,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 #: says of which code the results in a project are
 VERSION = Path("deps.version")
 #: what a project is made of, beside `VERSION` and `params.yaml`
-FILES = (
-    "dvc.yaml",
-    "params",
-    "pipelines",
-    ".dvc/.gitignore",
-    ".dvc/config",
-    ".dvc/plugins",
-    ".dvcignore",
-    ".gitignore",
-)
+FILES = ("dvc.yaml", "params", "pipelines", ".dvcignore", ".gitignore")
+FILES += (".dvc/.gitignore", ".dvc/config", ".dvc/plugins")
 DVC_HEAD = f"""\
 # The whole comparison. A stage is a script in pipelines/, a section of params and a folder of results, all of one name.
 # {VERSION} says of which code of the package the results are. Names reach commands as `${{item}}`, which DVC writes as
@@ -113,12 +104,8 @@ def upgrade(folder: Path, params: str) -> tuple[list[str], list[str]]:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".deps-init-") as scratch:
         files = _write(Path(scratch), params)
         missing = [name for name in files if not (folder / name).exists()]
-        differ = [
-            name
-            for name in files
-            if name not in (*missing, str(VERSION), "params.yaml")
-            and (folder / name).read_bytes() != (Path(scratch) / name).read_bytes()
-        ]
+        others = [name for name in files if name not in (*missing, str(VERSION), "params.yaml")]
+        differ = [name for name in others if (folder / name).read_bytes() != (Path(scratch) / name).read_bytes()]
         for name in [*missing, str(VERSION)]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (Path(scratch) / name).replace(folder / name)

@@ -1,8 +1,7 @@
 """Unfinished work that a later process resumes: states of a training, finished parts of an evaluation, decoded images.
 
-It lies below `.state/resume/<experiment>/<stage>/<instance>/<key>/`, outside DVC's outputs, which DVC deletes before a
-stage runs. The key is a hash of everything that decides the result, so work with other parameters, data or code is
-never resumed. A file's name contains the hash of its content, so damaged files are never used either.
+It lies below `.state/resume/<experiment>/<stage>/<instance>/<key>/`, where the key is a hash of all that decides the
+result. A file's name contains the hash of its content, so damaged files are never used either.
 """
 
 from __future__ import annotations
@@ -62,12 +61,9 @@ def _make_folder(path: Path) -> None:
 
 
 class Checkpoints:
-    """Numbered files of one piece of work, each complete or absent; the newest ones are kept.
+    """Numbered files of one piece of work, each complete or absent, in the folder that `work_folder` returns.
 
-    Args:
-        folder: the work's folder, as `work_folder` returns it.
-        seconds: time from one save until the next is `due()`.
-        keep: number of files to keep; None keeps all.
+    The next save is `due()` after so many seconds. The newest `keep` files are kept; None keeps all.
     """
 
     def __init__(self, folder: Path, seconds: float, keep: int | None = 2) -> None:
@@ -88,23 +84,17 @@ class Checkpoints:
             if path.name >= f"{number:012d}":
                 _remove(path)
         replace_atomic(self.folder / f"{number:012d}", write, lambda temporary: f"-{file_hash(temporary)}")
-        if self.keep is not None:
-            for path in self.files()[: -self.keep]:
-                _remove(path)
+        for path in self.files()[: -self.keep] if self.keep is not None else ():
+            _remove(path)
         self.last = time.monotonic()
 
     def intact(self) -> Iterator[tuple[int, Path]]:
         """Yield number and path of each undamaged file, newest first."""
         for path in reversed(self.files()):
-            if self.is_intact(path):
+            if path.is_file() and path.name.partition("-")[2] == file_hash(path):
                 yield int(path.name.partition("-")[0]), path
             else:
                 warn(f"{path} is damaged; the one before it is used")
-
-    @staticmethod
-    def is_intact(path: Path) -> bool:
-        """Tell whether a file's content matches the hash in its name."""
-        return path.is_file() and path.name.partition("-")[2] == file_hash(path)
 
     def files(self) -> list[Path]:
         """Return all files, damaged ones included, by ascending number."""

@@ -1,8 +1,7 @@
 """What all DVC stages share: arguments, a lock, an output that is complete or absent, one-line errors.
 
 A stage script defines `work(context, out)` and calls `run("name", work, …)`. Results go to
-`runs/<experiment>/<stage>/<instance>`, prepared data to `runs/<experiment>/prepare`. Whatever must not be hashed, such
-as durations and locks, lies below `.state/`.
+`runs/<experiment>/<stage>/<instance>`; what must not be hashed, such as durations and locks, lies below `.state/`.
 """
 
 from __future__ import annotations
@@ -62,12 +61,10 @@ class Context:
 
     @property
     def the_seed(self) -> int:
-        """The seed."""
         return _given(self.seed, "seed")
 
     @property
     def the_arch(self) -> str:
-        """The arch."""
         return _given(self.arch, "arch")
 
     @property
@@ -95,6 +92,14 @@ class Context:
     def folder(self, stage: str, instance: str | None = None) -> Path:
         """Return the output folder of a stage: this instance's, or a named one's."""
         return Path("runs") / self.experiment / stage / (self.instance if instance is None else instance)
+
+    def needed(self, stage: str, file: str) -> Path:
+        """Return what this instance wrote in an earlier stage. Raises `UserError` with the command that makes it."""
+        path = self.folder(stage) / file
+        if not path.exists():
+            made = f"'dvc repro {stage}@{self.experiment}-{self.instance}' makes it"
+            raise UserError(f"{path} does not exist; {made}, for what params.yaml selects")
+        return path
 
     def work_key(self, *more: object) -> str:
         """Key of this instance's unfinished work: a hash of all that decides its result, and of `more` plain data.
@@ -196,5 +201,4 @@ def _note_duration(context: Context, started: float) -> None:
     """Write wall-clock time, pure computing time and peak memory, outside DVC's outputs."""
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     note = {"started": started, "seconds": round(time.time() - started, 3), "computing": round(computed(), 3)}
-    note |= {"peak_mib": round(peak / 1024, 1)}
-    write_json(context.state("timing", ".json"), note)
+    write_json(context.state("timing", ".json"), note | {"peak_mib": round(peak / 1024, 1)})

@@ -13,10 +13,7 @@ from dεps.core.tables import column
 
 
 def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False) -> pd.DataFrame:
-    """Read a CSV file with columns `numbers` (finite) and `texts`; it must have rows unless it may be `empty`.
-
-    Raises `UserError` naming the file if it is missing, damaged, or lacks a column.
-    """
+    """Read a CSV file: finite `numbers`, `texts`, rows unless it may be `empty`. Raises `UserError` naming the file."""
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:  # pandas' own errors, and those of decoding, are ValueErrors
@@ -29,8 +26,7 @@ def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (
         raise UserError(f"{path} has no rows; {CURE}")
     for name in numbers:
         values = column(table, name)
-        numeric = pd.api.types.is_numeric_dtype(values)
-        if not numeric or values.isna().to_numpy().any() or (values.abs() > 1e300).to_numpy().any():
+        if not pd.api.types.is_numeric_dtype(values) or not (values.abs() <= 1e300).to_numpy().all():
             raise UserError(f"{path}: column '{name}' holds what is no number; {CURE}")
     for name in texts:
         if not all(isinstance(value, str) for value in column(table, name)):
@@ -42,10 +38,7 @@ CURE = "run 'dvc repro', which writes it again"
 
 
 def weights_stamp(weights: Path) -> str:
-    """Return what a table's column `weights` says about the weights it was measured with; it never reads as a number.
-
-    Raises `UserError` naming the file if there is none.
-    """
+    """Return what a table's column `weights` says of a file, never a number. Raises `UserError` if there is none."""
     if not weights.is_file():
         raise UserError(f"{weights} is missing; {CURE}")
     return f"sha256:{file_hash(weights)}"

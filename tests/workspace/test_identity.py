@@ -33,7 +33,7 @@ def test_parameters_are_flat_and_carry_no_path():
     run = identity(lambda e: e["dataset"].update(root="/somewhere/private"))
     assert run.params["method.shrink_start"] == "0.5"
     assert run.params["train.augment.flip"] == "false"
-    assert "/somewhere" not in str(run.to_json())
+    assert "/somewhere" not in str(run)
     assert run.tags["space"] == "mbv3_micro"
     assert run.name == "deps-0"
 

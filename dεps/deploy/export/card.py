@@ -1,7 +1,4 @@
-"""What an exported model says of itself: classes, how images become its input, and what was measured.
-
-Nothing of torch is imported here: classifying with an ONNX file needs none of it.
-"""
+"""What an exported model says of itself: classes, preprocessing, what was measured. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -68,7 +65,7 @@ class ModelCard:
         return self
 
     def accuracy(self, split: str) -> str:
-        """In words, on `val` or `test`: in percent with its standard error; empty where not measured."""
+        """`percent` in words, with the number of images that its error comes from."""
         text, images = self.percent(split), getattr(self, f"{split}_images")
         name = {"val": "validation", "test": "test"}[split]
         return text and f"{text} % on {name}" + (f" ({images:,} images)" if images and "±" in text else "")
@@ -82,7 +79,7 @@ class ModelCard:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of one image as the model takes it."""
+        """(channels, rows, columns) of one image as the model takes it."""
         return self.channels, self.resolution, self.resolution
 
     @property
@@ -99,11 +96,9 @@ class ModelCard:
     def to_texts(self) -> dict[str, str]:
         """As pairs of texts, in a fixed order: what is no text becomes JSON. None is left out."""
         own = {"format": FORMAT, **asdict(self), "preprocessing": self.preprocessing}
-        return {
-            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for key, value in own.items()
-            if value is not None
-        }
+        known = {key: value for key, value in own.items() if value is not None}
+        as_json = {key: json.dumps(value, ensure_ascii=False) for key, value in known.items()}
+        return {key: value if isinstance(value, str) else as_json[key] for key, value in known.items()}
 
     @classmethod
     def from_texts(cls, texts: dict[str, str], path: Path) -> ModelCard:
@@ -112,9 +107,7 @@ class ModelCard:
             raise UserError(f"{path} says nothing about classes and images; expected a model that 'deps export' wrote")
         kinds = {key: kind for key, kind in cls.__annotations__.items() if key in texts}
         try:
-            data: dict[str, Any] = {
-                key: texts[key] if kind == "str" else json.loads(texts[key]) for key, kind in kinds.items()
-            }
+            data = {key: texts[key] if kind == "str" else json.loads(texts[key]) for key, kind in kinds.items()}
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({error}); export it again") from None
         return structured(cls, data, f"{path}: metadata")

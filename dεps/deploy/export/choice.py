@@ -18,14 +18,8 @@ from dεps.workspace.tables import CURE, check_weights, weights_stamp
 
 
 def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
-    """`front.csv` of stage `search`: arch, macs, params, predicted, and measured where it was.
-
-    Raises `UserError` where it is missing, naming the command that makes it, or holds archs that the space has not.
-    """
-    path = context.folder("search") / FRONT.file
-    if not path.exists():
-        instance = f"search@{context.experiment}-{context.instance}"
-        raise UserError(f"{path} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
+    """The table `FRONT`, with a column `measured`. Raises `UserError` where it is missing, or its archs are others'."""
+    path = context.needed("search", FRONT.file)
     front = FRONT.read(path.parent)
     for arch in front.arch:
         if not space.writes(arch):
@@ -40,9 +34,8 @@ def candidates(front: pd.DataFrame, limit: float, count: int, where: str) -> lis
 
     Raises `UserError` naming the budget `where`, and the cheapest arch, when there is none.
     """
-    under = rows_where(front, front.macs <= limit)
+    under, least = rows_where(front, front.macs <= limit), int(front.macs.min())
     if under.empty:
-        least = int(front.macs.min())
         cheapest = f"the cheapest arch that search found has {macs_text(least)} ({least:,})"
         raise UserError(f"{where} is {macs_text(limit)} MACs; {cheapest}")
     best = under.sort_values(["predicted", "macs"], ascending=[False, True]).arch.head(count)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.special import softmax
 
-from dεps.core.errors import UserError
+from dεps.core.errors import UserError, reason
 from dεps.data.folder import EXTENSIONS, ImageFolder, to_picture
 from dεps.deploy.export.card import ModelCard
 
@@ -21,18 +22,14 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Guess:
-    """One image's most probable classes, the best first."""
+    """One image's most probable classes with their probabilities, the best first."""
 
     image: str
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
+    top: tuple[tuple[str, float], ...]
 
 
 def classify(model: Path, paths: Sequence[Path], top: int) -> Iterator[Guess]:
-    """The `top` classes of each image; a folder stands for all images in it.
-
-    Raises `UserError` naming the model or image that cannot be used.
-    """
+    """The `top` classes of each image, of all in a folder. Raises `UserError` naming what cannot be used."""
     images = list(_images(paths))
     run, card = load(model)
     for start in range(0, len(images), BATCH):
@@ -41,15 +38,20 @@ def classify(model: Path, paths: Sequence[Path], top: int) -> Iterator[Guess]:
         if logits.shape != (len(some), len(card.classes)) or not np.isfinite(logits).all():
             shape = "×".join(map(str, logits.shape))
             raise UserError(f"{model} gives {shape} numbers; expected {len(some)}×{len(card.classes)} finite ones")
-        for path, row in zip(some, softmax(logits), strict=True):
+        for path, row in zip(some, softmax(logits.astype(np.float64), axis=1), strict=True):
             best = np.argsort(-row, kind="stable")[:top]
-            yield Guess(str(path), tuple(card.classes[n] for n in best), tuple(round(float(row[n]), 6) for n in best))
+            yield Guess(str(path), tuple((card.classes[n], round(float(row[n]), 6)) for n in best))
 
 
 def load(path: Path) -> tuple[Run, ModelCard]:
     """A model and its card. Raises `UserError` naming the file where it cannot be used."""
     if path.suffix == ".safetensors":
-        return _load_torch(path)
+        import torch
+
+        from dεps.deploy.export.formats import load_model
+
+        net, card = load_model(path)
+        return torch.inference_mode()(lambda images: net(torch.from_numpy(images)).numpy()), card
     if path.suffix == ".pt2":
         raise UserError(f"{path}: opening a .pt2 can run code in it; expected .onnx or .safetensors")
     from dεps.deploy.onnx.check import read_model
@@ -63,21 +65,7 @@ def load(path: Path) -> tuple[Run, ModelCard]:
             logits = session.run(None, {name: images})[0]
             return np.asarray(logits, np.float32)
         except Exception as error:  # of a file that others have made
-            raise UserError(f"{path} cannot be run ({' '.join(str(error).split())[:200]}); export it again") from None
-
-    return run, card
-
-
-def _load_torch(path: Path) -> tuple[Run, ModelCard]:
-    import torch
-
-    from dεps.deploy.export.formats import load_model
-
-    net, card = load_model(path)
-
-    def run(images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return net(torch.from_numpy(images)).numpy()
+            raise UserError(f"{path} cannot be run ({reason(error)}); export it again") from None
 
     return run, card
 
@@ -106,30 +94,15 @@ def model_input(path: Path, card: ModelCard) -> np.ndarray:
     pixels = ImageFolder(path.parent, card.crop).read(path.name, card.size, card.channels)
     if card.resolution != card.size:
         side = card.resolution
-        resized = to_picture(pixels).resize((side, side), Image.Resampling.BILINEAR)
-        pixels = np.asarray(resized).reshape(side, side, card.channels)
+        pixels = np.asarray(to_picture(pixels).resize((side, side), Image.Resampling.BILINEAR))
+        pixels = pixels.reshape(side, side, card.channels)
     mean, std = (np.asarray(values, np.float32) for values in (card.mean, card.std))
     # In the order in which training computes it.
     images = pixels.astype(np.float32) * (1 / (np.float32(255) * std)) - mean / std
     return np.ascontiguousarray(images.transpose(2, 0, 1))
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (n, classes)."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
-
-
-def to_json(guesses: Sequence[Guess]) -> str:
+def to_json(guesses: Iterable[Guess]) -> str:
     """As a JSON list, an object an image."""
-    rows = [
-        {
-            "image": guess.image,
-            "top": [
-                {"class": name, "probability": value}
-                for name, value in zip(guess.classes, guess.probabilities, strict=True)
-            ],
-        }
-        for guess in guesses
-    ]
-    return json.dumps(rows, indent=1, ensure_ascii=False)
+    tops = [(guess.image, [{"class": name, "probability": value} for name, value in guess.top]) for guess in guesses]
+    return json.dumps([{"image": image, "top": top} for image, top in tops], indent=1, ensure_ascii=False)

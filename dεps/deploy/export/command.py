@@ -58,10 +58,9 @@ class Exported:
     smaller: Smaller | None
 
     def to_json(self) -> str:
-        """As one JSON object."""
         data = {"file": str(self.path), "format": self.format, **vars(self.card)}
-        latency = None if self.latency is None else self.latency.to_json()
-        smaller = None if self.smaller is None else asdict(self.smaller)
+        latency = self.latency and {**asdict(self.latency), "arch": str(self.latency.arch)}
+        smaller = self.smaller and asdict(self.smaller)
         data |= {"smaller_within_noise": smaller, "check": asdict(self.comparison), "latency": latency}
         return json.dumps(data, indent=1, ensure_ascii=False)
 
@@ -77,15 +76,9 @@ def export(
 ) -> Exported:
     """Choose, recalibrate, extract, write, and compare what was written with PyTorch on validation images.
 
-    Args:
-        params: content of `params.yaml`.
-        experiment: whose supernet and search are used.
-        method, seed: which; default: the first that `params` selects.
-        wish: limits.
-        format: one of `SUFFIXES`.
-        out: default: `<experiment>-<method>-<MACs><suffix>` here.
-
-    Raises `UserError` where something is missing, wrong or impossible.
+    The method and seed are by default the first that `params`, the content of `params.yaml`, selects; the format is one
+    of `SUFFIXES`; `out` is by default `<experiment>-<method>-<MACs><suffix>` here. Raises `UserError` where something
+    is missing, wrong or impossible.
     """
     set_up()
     check_choice(format, tuple(SUFFIXES), "--format")
@@ -95,15 +88,10 @@ def export(
     if out is not None and out.suffix != SUFFIXES[format]:
         raise UserError(f"--out is {out}; expected a file name that ends in {SUFFIXES[format]}")
     context = _context(params, experiment, method, seed)
-    weights = context.folder("train") / SUPERNET
-    if not weights.exists():
-        instance = f"train@{experiment}-{context.instance}"
-        raise UserError(f"{weights} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
-    data = load_data(context)
+    weights, data = context.needed("train", SUPERNET), load_data(context)
     net = load_net(weights, data, context).to(best_device())
     images = recalibration(context, data, context.section(SearchConfig, "search").recalibration_images)
-    measure = Validation(net, data, images)
-    fast = None
+    measure, fast = Validation(net, data, images), None
     if wish.arch is not None:
         arch = net.choices.named(wish.arch, "--arch")
     elif wish.max_latency_ms is not None:
@@ -115,11 +103,11 @@ def export(
         arch = Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names])))
     val_top1 = measure([arch])[str(arch)]
     test_top1 = known_test_top1(context, str(arch), val_top1)
-    of: dict[str, Any] = {"experiment": context.experiment, "method": context.method, "seed": context.seed}
-    card = card_of(net, data, arch, val_top1, test_top1, **of)
-    name = f"{experiment}-{context.method}-{macs_text(card.macs).replace(' ', '')}{SUFFIXES[format]}"
+    method, seed = context.the_method, context.the_seed
+    card = card_of(net, data, arch, val_top1, test_top1, experiment=experiment, method=method, seed=seed)
+    path = out or Path(f"{experiment}-{method}-{macs_text(card.macs).replace(' ', '')}{SUFFIXES[format]}")
     batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
-    plain, path = recalibrated(net, arch, data, images), out or Path(name)
+    plain = recalibrated(net, arch, data, images)
     comparison = save_model(format, plain, net.space, card, path, batches)
     return Exported(path, format, card, comparison, fast, measure.smaller(arch))
 
@@ -187,7 +175,5 @@ def print_exported(result: Exported) -> None:
     if result.latency is not None:
         latency = result.latency
         say(f"  latency     {latency.measured_ms:.3f} ms, predicted {latency.predicted_ms:.3f} ms ({latency.of})")
-    say(
-        f"  checked     {check.images:,} validation images: same top-1 as PyTorch, "
-        f"logits within {check.max_logit_difference:.1e}"
-    )
+    within = f"logits within {check.max_logit_difference:.1e}"
+    say(f"  checked     {check.images:,} validation images: same top-1 as PyTorch, {within}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -44,10 +43,6 @@ class Fast:
     table: str
     table_median_error_percent: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**asdict(self), "arch": str(self.arch)}
-
 
 def fastest_enough(
     context: Context,
@@ -63,10 +58,7 @@ def fastest_enough(
     where there is none.
     """
     conditions.check()
-    predictor = context.folder("predict") / PREDICTOR
-    if not predictor.exists():
-        instance = f"predict@{context.experiment}-{context.instance}"
-        raise UserError(f"{predictor} does not exist; 'dvc repro {instance}' makes it, for what params.yaml selects")
+    predictor = context.needed("predict", PREDICTOR)
     stamp = weights_stamp(context.folder("train") / SUPERNET)
     model = load_predictor(predictor, net.space, context.section(PredictConfig, "predict"), stamp)
     net = deepcopy(net).cpu()

@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from dεps.core.errors import UserError
-from dεps.core.files import replace_atomic
+from dεps.core.errors import UserError, reason
 from dεps.core.schema import structured
 from dεps.core.tensors import read_description, read_tensors, save_tensors
 from dεps.deploy.export.card import ModelCard
-from dεps.deploy.onnx.file import Comparison, compare, mismatch, save_onnx
+from dεps.deploy.onnx.file import Batches, Comparison, kept_if_same, save_onnx
 from dεps.deploy.onnx.session import LARGEST_MODEL
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
@@ -27,7 +25,6 @@ CARD = "card.json"
 #: suffixes by the names of the formats
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 _WHAT, _CURE = "exported model", "'deps export --format safetensors' writes such files"
-Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 def save_model(
@@ -40,37 +37,26 @@ def save_model(
     if format == "onnx":
         return save_onnx(net, card, path, images)
     net = net.cpu().eval()
-    found: list[Comparison] = []
 
-    def write(temporary: Path) -> None:
+    def write(temporary: Path) -> nn.Module:
         if format == "torch":
-            _write_pt2(net, card, temporary)
-            other = _read_pt2(temporary)
-        else:
-            description = {**card.to_texts(), "space_definition": json.dumps(dataclasses.asdict(space))}
-            save_tensors(net.state_dict(), temporary, ("model", description))
-            other, _ = load_model(temporary)
-        found.append(compare(net, other, images))
-        if not found[0].same:
-            raise UserError(f"{path} was not kept: {mismatch(found[0], 'the file')}")
+            return _write_pt2(net, card, temporary)
+        description = {**card.to_texts(), "space_definition": json.dumps(dataclasses.asdict(space))}
+        save_tensors(net.state_dict(), temporary, ("model", description))
+        return load_model(temporary)[0]
 
-    replace_atomic(path, write)
-    return found[0]
+    return kept_if_same(path, write, net, images, "the file")
 
 
-def _write_pt2(net: nn.Module, card: ModelCard, path: Path) -> None:
-    batch = torch.export.Dim("batch", min=1)
-    example = torch.zeros(2, *card.shape)
-    program = torch.export.export(net, (example,), dynamic_shapes=({0: batch},))
+def _write_pt2(net: nn.Module, card: ModelCard, path: Path) -> nn.Module:
+    """Write torch.export's form, and read it again, which is safe of this process's own file alone: it may run code."""
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    program = torch.export.export(net, (torch.zeros(2, *card.shape),), dynamic_shapes=shapes)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # it names this machine's folders
     program._example_inputs = None  # would be pickled
     with path.open("wb") as file:  # of a path it would want another suffix
         torch.export.save(program, file, extra_files={CARD: json.dumps(card.to_texts(), ensure_ascii=False)})
-
-
-def _read_pt2(path: Path) -> nn.Module:
-    """A file that this process has just written: of others it might run code."""
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.export.load(file).module()
@@ -98,5 +84,5 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     try:
         net.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"{path} does not fit its own metadata: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{path} does not fit its own metadata: {reason(error)}") from None
     return net, card

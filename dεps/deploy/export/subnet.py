@@ -35,18 +35,10 @@ def save_subnet(
 ) -> Comparison:
     """Write the subnet `arch`, BN recalibrated, as a file to take away: .onnx, .safetensors or .pt2 (torch.export).
 
-    It holds class names and preprocessing, so that `deps classify` needs nothing else, and its accuracy on validation.
-    What was written is compared with PyTorch on the validation images.
-
-    Args:
-        net: the supernet.
-        arch: one of its space.
-        data: what it was trained on.
-        path: the suffix decides the format.
-        images: for BN, as in `recalibrated`.
-        method, seed: what trained the supernet, for the file's metadata.
-
-    Raises `UserError`, and leaves no file, where the file computes something else than PyTorch.
+    It holds class names and preprocessing, so that `deps classify` needs nothing else, its accuracy on validation, and
+    the method and seed that trained the supernet. The path's suffix decides the format; `images` are those for BN, as
+    in `recalibrated`. Raises `UserError`, and leaves no file, where it computes something else than PyTorch on the
+    validation images.
     """
     path, formats = Path(path), {suffix: name for name, suffix in SUFFIXES.items()}
     if path.suffix not in formats:
@@ -78,11 +70,8 @@ def card_of(
         arch=str(arch),
         classes=data.classes,
         channels=data.channels,
-        size=manifest["size"],
-        crop=manifest["crop"],
         resolution=arch.resolution,
-        mean=manifest["mean"],
-        std=manifest["std"],
+        **{key: manifest[key] for key in ("size", "crop", "mean", "std")},
         macs=cost.macs,
         params=cost.params,
         data=manifest["name"],

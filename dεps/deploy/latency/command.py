@@ -11,15 +11,15 @@ from typing import Any
 from dεps.core.console import say
 from dεps.core.device import set_up
 from dεps.core.errors import UserError
-from dεps.core.params import section
-from dεps.core.schema import structured
+from dεps.core.files import write_json
 from dεps.data.config import DatasetConfig
-from dεps.data.manifest import prepared_folder, read_manifest
+from dεps.data.manifest import read_manifest
 from dεps.deploy.latency.layers import Layers
-from dεps.deploy.latency.table import LatencyTable, as_dict, default_path, load_table, measure_table
+from dεps.deploy.latency.table import LatencyTable, default_path, load_table, measure_table
 from dεps.deploy.latency.timing import Conditions
 from dεps.nets.supernet import Supernet
 from dεps.spaces.space import Arch, SearchSpace
+from dεps.workspace.stage import Context
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class LatencyResult:
 
     def to_json(self) -> str:
         """One JSON object, without the table's layers, which are in its file."""
-        return json.dumps({"table": str(self.path), **as_dict(self.table), "archs": self.archs}, indent=1)
+        own = {key: value for key, value in vars(self.table).items() if key != "layers"}
+        return json.dumps({"table": str(self.path), **own, "archs": self.archs}, indent=1)
 
 
 def latency(
@@ -50,16 +51,8 @@ def latency(
 ) -> LatencyResult:
     """Latencies of archs of an experiment's space, or of a named one, from the table on file or one measured now.
 
-    Args:
-        params: content of `params.yaml`; needed with `experiment`.
-        experiment: decides the space and, unless given, classes and channels.
-        space: name of a space in `params/space`, instead of an experiment.
-        classes, channels: of the networks; by default those of the experiment's data, else 10 and 3.
-        conditions: engine, threads and batch.
-        out: the table's file; by default one below `.state/latency`.
-        archs: archs to predict, as `SearchSpace.named` understands them.
-        unseen: number of archs to measure the error on.
-        again: measure even where there is a table on file.
+    The arguments are the options of `deps latency`, with `params` as the content of `params.yaml`, which an experiment
+    needs. An experiment decides the classes and channels that are not given; with `space` they are 10 and 3.
     """
     conditions.check()
     set_up()
@@ -88,7 +81,7 @@ def table_for(
             raise UserError(f"{path} is of {table.runtime}, batch {table.batch}; 'deps latency --again' measures anew")
         return table, path
     table = measure_table(net, conditions, unseen)
-    table.save(path)
+    write_json(path, vars(table))
     return table, path
 
 
@@ -102,13 +95,10 @@ def _net(
         return Supernet(load_space(space), classes or 10, channels or 3)
     if experiment is None or space is not None:
         raise UserError("one of EXPERIMENT and --space is needed: whose archs are measured")
-    own = section(params or {}, "experiments", experiment)
-    key = f"experiments.{experiment}"
-    found = structured(SearchSpace, section(own, "space"), f"{key}.space")
-    channels = channels or structured(DatasetConfig, section(own, "dataset"), f"{key}.dataset").channels
-    if classes is None:
-        classes = len(read_manifest(prepared_folder(experiment))["classes"])
-    return Supernet(found, classes, channels)
+    context = Context("latency", experiment, params=params or {})
+    found = context.section(SearchSpace, "space")
+    channels = channels or context.section(DatasetConfig, "dataset").channels
+    return Supernet(found, classes or len(read_manifest(context.data_folder())["classes"]), channels)
 
 
 def print_latency(result: LatencyResult) -> None:
@@ -116,9 +106,7 @@ def print_latency(result: LatencyResult) -> None:
     table = result.table
     say(f"{result.path}: {table.space}, {len(table.layers)} kinds of layers, batch {table.batch}")
     say(f"  {table.runtime}; networks as extracted")
-    say(
-        f"  error on {table.unseen_archs} unseen archs: median {table.median_error_percent:.1f} %, "
-        f"90th percentile {table.p90_error_percent:.1f} %, Kendall's τ {table.kendall_tau:.2f}"
-    )
+    errors = f"median {table.median_error_percent:.1f} %, 90th percentile {table.p90_error_percent:.1f} %"
+    say(f"  error on {table.unseen_archs} unseen archs: {errors}, Kendall's τ {table.kendall_tau:.2f}")
     for arch, milliseconds in result.archs.items():
         say(f"  {milliseconds:8.3f} ms  {Arch.parse(arch)}")

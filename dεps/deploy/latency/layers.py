@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from dεps.nets.extract import stretches
-from dεps.nets.family import Stretch
 from dεps.nets.supernet import Supernet
 from dεps.spaces.encoding import alike
 from dεps.spaces.space import Arch, SearchSpace
@@ -32,10 +31,7 @@ class Kind(NamedTuple):
 
 
 class Layers:
-    """Kinds of layers of a supernet's archs; weights make no difference to the time.
-
-    Each kind is built once, when it is first met, to learn the shape of its output.
-    """
+    """Kinds of layers of a supernet's archs, each built once, when it is first met, to learn its output's shape."""
 
     def __init__(self, net: Supernet) -> None:
         self.net = net.eval()
@@ -47,8 +43,10 @@ class Layers:
         shape: Shape = (self.net.channels, arch.resolution, arch.resolution)
         for stretch in stretches(self.net, arch):
             kind = Kind(stretch.kind, shape)
-            if kind not in self._outputs:
-                self._meet(kind, stretch)
+            if kind not in self.built:
+                with torch.no_grad():
+                    self.built[kind] = stretch.build().eval().to(memory_format=torch.channels_last)
+                    self._outputs[kind] = tuple(self.built[kind](torch.zeros(1, *kind.inputs)).shape[1:])
             yield kind
             shape = self._outputs[kind]
 
@@ -57,11 +55,6 @@ class Layers:
         for arch in _everywhere_alike(self.net.space):
             for _ in self.kinds(arch):
                 pass
-
-    @torch.no_grad()
-    def _meet(self, kind: Kind, stretch: Stretch) -> None:
-        self.built[kind] = stretch.build().eval().to(memory_format=torch.channels_last)
-        self._outputs[kind] = tuple(self.built[kind](torch.zeros(1, *kind.inputs)).shape[1:])
 
 
 def _everywhere_alike(space: SearchSpace) -> Iterator[Arch]:

@@ -1,16 +1,15 @@
 """Measures how long each kind of layer takes on this machine, and predicts an arch's latency from their sum.
 
-This is OFA's way (arXiv 1908.09791, §3.2, after ProxylessNAS). A call has a cost of its own, and layers in a row run a
-little faster or slower than each alone; an offset and a scale, fitted to a few whole archs, account for both. The error
-is measured on other archs.
+This is OFA's way (arXiv 1908.09791, §3.2, after ProxylessNAS). An offset and a scale, fitted to a few whole archs,
+account for what a call costs by itself, and for layers that run faster or slower in a row than alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import numpy as np
 from pydantic import Field
@@ -18,7 +17,7 @@ from scipy.stats import kendalltau
 from torch import nn
 
 from dεps.core.errors import UserError
-from dεps.core.files import read_json, write_json
+from dεps.core.files import read_json
 from dεps.core.hashing import digest
 from dεps.core.randomness import python_rng
 from dεps.core.schema import checked, structured
@@ -62,7 +61,6 @@ class LatencyTable:
 
     @property
     def conditions(self) -> Conditions:
-        """Conditions of the measurement."""
         return Conditions(self.engine, self.threads, self.batch)
 
     def predict(self, layers: Layers, arch: Arch) -> float:
@@ -71,10 +69,6 @@ class LatencyTable:
             return self.offset_ms + self.scale * sum(self.layers[str(kind)] for kind in layers.kinds(arch))
         except KeyError as error:
             raise UserError(f"the latency table of {self.space} has no layer {error}; measure it again") from None
-
-    def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        write_json(path, dataclasses.asdict(self))
 
 
 def load_table(path: Path, net: Supernet) -> LatencyTable:
@@ -113,6 +107,7 @@ def measure_table(net: Supernet, conditions: Conditions, unseen: int = 50) -> La
     offset, scale = _fit(sums[:fitted], whole[:fitted])
     predicted, true = offset + scale * sums[fitted:], whole[fitted:]
     error = 100 * np.abs(predicted - true) / true
+    median, p90 = (round(float(np.quantile(error, q)), 2) if len(true) else 0.0 for q in (0.5, 0.9))
     tau = cast(float, kendalltau(predicted, true)[0]) if len(set(predicted)) > 1 else 0.0
     return LatencyTable(
         space=net.space.name,
@@ -123,32 +118,24 @@ def measure_table(net: Supernet, conditions: Conditions, unseen: int = 50) -> La
         offset_ms=round(offset, 6),
         scale=round(scale, 6),
         unseen_archs=len(true),
-        median_error_percent=round(float(np.median(error)), 2) if len(true) else 0.0,
-        p90_error_percent=round(float(np.quantile(error, 0.9)), 2) if len(true) else 0.0,
+        median_error_percent=median,
+        p90_error_percent=p90,
         kendall_tau=round(float(np.nan_to_num(tau)), 4),
         layers=times,
     )
 
 
-def measure_archs(net: Supernet, archs: Iterable[Arch], conditions: Conditions) -> np.ndarray:
-    """Milliseconds per call (n,) of whole extracted archs."""
-    archs, found = list(archs), []
-    for number, some in enumerate(_together(net, archs), 1):
-        shapes = [(net.channels, arch.resolution, arch.resolution) for arch in some]
-        runners = [
-            runner(extract(net, arch).eval(), shape, conditions) for arch, shape in zip(some, shapes, strict=True)
-        ]
-        part = f" (part {number})" if len(some) < len(archs) else ""
-        found.append(latencies(runners, conditions, f"latency: {len(some)} archs{part}"))
-    return np.concatenate(found)
-
-
-def _together(net: Supernet, archs: list[Arch]) -> Iterator[list[Arch]]:
-    """Archs in portions that fit into `MEMORY`."""
-    params = arch_cost(net.space, net.space.largest(), net.classes, net.channels).params
+def measure_archs(net: Supernet, archs: Sequence[Arch], conditions: Conditions) -> np.ndarray:
+    """Milliseconds per call (n,) of whole extracted archs, measured in portions that fit into `MEMORY`."""
+    params, found = arch_cost(net.space, net.space.largest(), net.classes, net.channels).params, []
     count = max(2, MEMORY // (16 * params))  # weights in float32, twice, and as much again for activations
     for start in range(0, len(archs), count):
-        yield archs[start : start + count]
+        some = archs[start : start + count]
+        shapes = {arch: (net.channels, arch.resolution, arch.resolution) for arch in some}
+        runners = [runner(extract(net, arch).eval(), shapes[arch], conditions) for arch in some]
+        part = f" (part {start // count + 1})" if len(some) < len(archs) else ""
+        found.append(latencies(runners, conditions, f"latency: {len(some)} archs{part}"))
+    return np.concatenate(found)
 
 
 def _archs(net: Supernet, count: int) -> list[Arch]:
@@ -168,8 +155,3 @@ def _fit(sums: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
     matrix = np.stack([np.ones_like(sums), sums], axis=1) * weights[:, None]
     (offset, scale), *_ = np.linalg.lstsq(matrix, np.ones_like(whole), rcond=None)
     return (float(offset), float(scale)) if scale > 0 else (float(np.median(whole)), 0.0)
-
-
-def as_dict(table: LatencyTable) -> dict[str, Any]:
-    """Everything of a table but its layers, as plain data."""
-    return {key: value for key, value in dataclasses.asdict(table).items() if key != "layers"}

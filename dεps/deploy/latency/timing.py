@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 
 from dεps.core.console import progress
-from dεps.core.device import best_device
+from dεps.core.device import best_device, threads
 from dεps.core.errors import check_choice
 from dεps.deploy.onnx.graph import INPUT, to_onnx
 from dεps.deploy.onnx.session import open_session
@@ -37,25 +36,23 @@ class Conditions:
     #: images per call
     batch: int = 1
 
-    def check(self, where: str = "--engine") -> None:
+    def check(self) -> None:
         """Raise `UserError` where there is no such engine."""
-        check_choice(self.engine, ENGINES, where)
+        check_choice(self.engine, ENGINES, "--engine")
 
     @property
     def device(self) -> torch.device:
-        """Device that computes."""
         return best_device() if self.engine == "torch" else torch.device("cpu")
 
     @property
     def runtime(self) -> str:
         """Engine, its version, device and threads in words; a table holds for these only."""
         version = onnxruntime.__version__ if self.engine == "onnxruntime" else torch.__version__
-        name = torch.cuda.get_device_name() if self.device.type == "cuda" else cpu_name()
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name()
         return f"{self.engine} {version} on {name}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
-def cpu_name() -> str:
-    """Name of the processor, as far as the system tells."""
+def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -88,8 +85,9 @@ def latencies(runners: Sequence[Callable[[], object]], conditions: Conditions, l
     Every round measures all of them in turn, so that whatever slows the machine down for a while slows all alike.
     """
     synchronise = torch.cuda.synchronize if conditions.device.type == "cuda" else lambda: None
-    with _threads(conditions.threads):
-        once = [_warm_up(run, synchronise) for run in runners]
+    with threads(conditions.threads):
+        # Three calls to warm up, then three that say roughly what one takes, in seconds.
+        once = [min([_sample(run, 1, synchronise) for _ in range(6)][3:]) for run in runners]
         calls = [int(np.clip(SAMPLE / seconds, 1, 10_000)) for seconds in once]
         a_round = sum(max(SAMPLE, seconds) for seconds in once)
         rounds = int(np.clip(PATIENCE / max(a_round, 1e-9), FEWEST_ROUNDS, ROUNDS))
@@ -100,13 +98,6 @@ def latencies(runners: Sequence[Callable[[], object]], conditions: Conditions, l
     return np.median(samples, axis=0) * 1e3
 
 
-def _warm_up(run: Callable[[], object], synchronise: Callable[[], None]) -> float:
-    """Seconds per call, roughly."""
-    for _ in range(3):
-        run()
-    return min(_sample(run, 1, synchronise) for _ in range(3))
-
-
 def _sample(run: Callable[[], object], count: int, synchronise: Callable[[], None]) -> float:
     """Seconds per call, over `count` calls."""
     synchronise()
@@ -115,13 +106,3 @@ def _sample(run: Callable[[], object], count: int, synchronise: Callable[[], Non
         run()
     synchronise()
     return (time.perf_counter() - start) / count
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

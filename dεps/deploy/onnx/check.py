@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from dεps.core.errors import UserError
+from dεps.core.errors import UserError, reason
 from dεps.deploy.export.card import ModelCard
-from dεps.deploy.onnx.session import LARGEST_MODEL, read_content
+from dεps.deploy.onnx.session import LARGEST_MODEL, read_content, unreadable
 
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 #: operators of exported models, and those that optimisers, quantisers and other exporters turn them into; no loops, and
@@ -31,17 +31,14 @@ LARGEST_SHAPE = 16
 def read_model(path: Path) -> tuple[bytes, str, ModelCard]:
     """Bytes of an image classifier's file, the name of its input, and its card; nothing in it is run.
 
-    Raises `UserError` naming the file where its input is not float32 images as the card says, its first output is no
-    numbers, a layer is not among `LAYERS` or makes too much, or weights are in other files, shorter than they claim, or
-    not finite.
+    Raises `UserError` naming the file where input or output are not as the card says, a layer is not among `LAYERS` or
+    makes too much, or weights are in other files, shorter than they claim, or not finite.
     """
     content = read_content(path)
     try:
-        model = onnx.load_model_from_string(content)
-        graph = model.graph
-    except Exception as error:  # a damaged file can raise anything
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is no readable ONNX model ({reason}); 'deps export' writes such files") from None
+        graph = (model := onnx.load_model_from_string(content)).graph
+    except Exception as error:
+        raise unreadable(path, error) from None
     card = ModelCard.from_texts({entry.key: entry.value for entry in model.metadata_props}, path)
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
@@ -79,13 +76,7 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
     yield from (sparse.values for sparse in graph.sparse_initializer)
     for node in graph.node:
         for attribute in node.attribute:
-            yield from _own(attribute)
-
-
-def _own(attribute: AttributeProto) -> Iterable[TensorProto]:
-    if attribute.type == AttributeProto.TENSOR:
-        return [attribute.t]
-    return attribute.tensors if attribute.type == AttributeProto.TENSORS else []
+            yield from [attribute.t] if attribute.type == AttributeProto.TENSOR else attribute.tensors
 
 
 def _check(tensor: TensorProto, path: Path) -> None:
@@ -98,8 +89,8 @@ def _check(tensor: TensorProto, path: Path) -> None:
             raise ValueError("its size")
         values = numpy_helper.to_array(tensor)
     except Exception as error:  # of dimensions and data that contradict each other
-        reason = " ".join(str(error).split())[:100]
-        raise UserError(f"{path} is damaged: '{tensor.name}' is not as large as it says ({reason})") from None
+        why = reason(error, 100)
+        raise UserError(f"{path} is damaged: '{tensor.name}' is not as large as it says ({why})") from None
     if tensor.data_type in FLOATS and not np.isfinite(values.astype(np.float64)).all():
         raise UserError(f"{path} cannot be used: '{tensor.name}' has numbers that are not finite")
 
@@ -123,8 +114,7 @@ def _check_results(model: ModelProto, images: str, card: ModelCard, path: Path) 
     try:
         found = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     except Exception as error:  # of layers that contradict each other
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is no readable ONNX model ({reason}); 'deps export' writes such files") from None
+        raise unreadable(path, error) from None
     shapes = {value.name: value.type.tensor_type.shape for value in (*found.value_info, *found.output)}
     for node in graph.node:
         for name in filter(None, node.output):

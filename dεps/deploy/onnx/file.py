@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
+from dεps.core.device import threads
 from dεps.core.errors import UserError
 from dεps.core.files import replace_atomic
 from dεps.core.stopwatch import computing
@@ -22,6 +23,8 @@ from dεps.deploy.onnx.session import open_session
 
 #: largest difference between two logits of the same image, where logits are up to 10; in proportion where larger
 TOLERANCE = 1e-4
+#: of images and their labels
+Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -43,49 +46,55 @@ class Comparison:
         return self.different_top1 == 0 and self.max_logit_difference <= self.tolerance
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
         return asdict(self)
 
 
-def save_onnx(net: nn.Module, card: ModelCard, path: Path, images: Iterable[tuple[Tensor, Tensor]]) -> Comparison:
+def save_onnx(net: nn.Module, card: ModelCard, path: Path, images: Batches) -> Comparison:
     """Write the plain network with its card, and compare the file with PyTorch on batches of (images, labels).
 
     The same network and card give the same bytes. Raises `UserError`, and leaves no file, where the two differ.
     """
     model = to_onnx(net, card.shape)
-    for key, text in card.to_texts().items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, text
+    onnx.helper.set_model_props(model, card.to_texts())
     model.doc_string = f"{card.experiment} {card.method}-{card.seed}: {card.arch}"
+
+    def write(temporary: Path) -> InferenceSession:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        return open_session(temporary)
+
+    return kept_if_same(path, write, net, images, "ONNX Runtime")
+
+
+def kept_if_same(
+    path: Path, write: Callable[[Path], InferenceSession | nn.Module], net: nn.Module, images: Batches, other: str
+) -> Comparison:
+    """Let `write` make a file and open it again; compare what it opened, called `other`, with `net` on batches.
+
+    Raises `UserError`, and leaves no file, where the two differ.
+    """
     found: list[Comparison] = []
 
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
-        found.append(compare(net, open_session(temporary), images))
-        if not found[0].same:
-            raise UserError(f"{path} was not kept: {mismatch(found[0], 'ONNX Runtime')}")
+    def checked(temporary: Path) -> None:
+        found.append(one := compare(net, write(temporary), images))
+        if not one.same:
+            how = f"by {one.max_logit_difference:.1e} in a logit (allowed: {one.tolerance:.0e})"
+            which = f"{one.different_top1} of {one.images} images"
+            raise UserError(f"{path} was not kept: {other} and PyTorch differ {how} and in the top-1 of {which}")
 
-    replace_atomic(path, write)
+    replace_atomic(path, checked)
     return found[0]
-
-
-def mismatch(comparison: Comparison, runtime: str) -> str:
-    """How two runtimes differ, in words."""
-    return (
-        f"{runtime} and PyTorch differ by {comparison.max_logit_difference:.1e} in a logit (allowed: "
-        f"{comparison.tolerance:.0e}) and in the top-1 of {comparison.different_top1} of {comparison.images} images"
-    )
 
 
 @computing()
 @torch.no_grad()
-def compare(
-    net: nn.Module, session: InferenceSession | nn.Module, images: Iterable[tuple[Tensor, Tensor]]
-) -> Comparison:
-    """Compare `net` with another model on batches of (images, labels), each run by one thread of the CPU."""
+def compare(net: nn.Module, session: InferenceSession | nn.Module, images: Batches) -> Comparison:
+    """Compare `net` with another model on batches, each run by one thread of the CPU.
+
+    So the last bits of a logit do not depend on the number of cores.
+    """
     own, other, labels = [], [], []
     net = net.cpu().eval()
-    with _one_thread():
+    with threads(1):
         for batch, targets in images:
             batch = batch.cpu()
             own.append(net(batch).numpy())
@@ -112,14 +121,3 @@ def _comparison(own: np.ndarray, other: np.ndarray, labels: np.ndarray) -> Compa
         max_logit_difference=float(f"{difference:.3g}"),
         tolerance=float(f"{tolerance:.3g}"),
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread inside, so that the last bits of a logit do not depend on the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,10 +1,7 @@
 """Writes a plain network as an ONNX graph.
 
-Written layer by layer rather than traced: this takes milliseconds, so that every layer of a space can be measured in
-ONNX Runtime too, and the same network gives the same bytes, without paths or stack traces. Torch's own layers are
-known here; other modules write themselves (`dεps.nets.family.WritesOnnx`). Each batch normalisation is folded into the
-convolution before it. A layer written wrongly would go unnoticed, so whoever makes a file of such a graph compares it
-with PyTorch at once (`dεps.deploy.onnx.file`).
+Layer by layer rather than traced: this takes milliseconds, and the same network gives the same bytes. Modules that are
+not torch's own write themselves. A layer written wrongly would go unnoticed, so `dεps.deploy.onnx.file` compares files.
 """
 
 from __future__ import annotations
@@ -30,23 +27,16 @@ INPUT, OUTPUT = "images", "logits"
 def to_onnx(net: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
     """The graph of a plain network in eval mode, checked for form; on the CPU, in float32.
 
-    Args:
-        net: made of torch's layers and of modules that write themselves.
-        shape: of one image (channels, height, width), or of whatever the network takes; the batch is free.
-
-    Raises `UserError` naming a layer that cannot be written.
+    The network takes items of that shape, as (channels, height, width), in a batch of any size. Raises `UserError`
+    naming a layer that is neither one of torch's that are known here nor writes itself.
     """
     net = deepcopy(net).cpu().eval()
     fold(net)
     graph = GraphBuilder()
     graph.rename(graph.add(net, INPUT), OUTPUT)
-    made = helper.make_graph(
-        graph.nodes,
-        "subnet",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", *shape])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, None)],
-        graph.weights,
-    )
+    images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", *shape])
+    logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, None)
+    made = helper.make_graph(graph.nodes, "subnet", [images], [logits], graph.weights)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="dεps")
     model.ir_version = IR_VERSION
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
@@ -66,19 +56,22 @@ class GraphBuilder:
             nn.Identity: lambda layer, x: x,
             nn.Sequential: self._sequential,
             nn.Conv2d: self._conv,
-            nn.Linear: self._linear,
+            nn.Linear: lambda layer, x: self.node(
+                "Gemm", x, self.weight(layer.weight, "weight"), self.weight(layer.bias, "bias"), transB=1
+            ),
             nn.ReLU: lambda layer, x: self.node("Relu", x),
             nn.ReLU6: lambda layer, x: self.node("Clip", x, self.constant(0.0), self.constant(6.0)),
             # PyTorch's and ONNX's constants are the same, 1/6 and 1/2.
             nn.Hardswish: lambda layer, x: self.node("HardSwish", x),
             nn.Flatten: lambda layer, x: self.node("Flatten", x, axis=1),
-            nn.MaxPool2d: self._max_pool,
-            nn.AvgPool2d: self._average_pool,
+            nn.MaxPool2d: lambda layer, x: self._pool("MaxPool", layer, x, pads=[layer.padding] * 4),
+            # At the border both average over existing pixels only: there is no padding, and ceil_mode adds none.
+            nn.AvgPool2d: lambda layer, x: self._pool("AveragePool", layer, x),
             nn.AdaptiveAvgPool2d: self._adaptive_pool,
         }
 
     def add(self, layer: nn.Module, x: str) -> str:
-        """Append a layer that reads the value `x`; the name of its result. Raises `UserError` where it is unknown."""
+        """Append a layer, as the protocol says. Raises `UserError` where it is unknown."""
         if writer := self.writers.get(type(layer)):
             return writer(layer, x)
         if isinstance(layer, WritesOnnx):
@@ -87,15 +80,13 @@ class GraphBuilder:
         raise UserError(f"a layer {type(layer).__name__} cannot be written as ONNX; there is a form for: {known}")
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Append one operator; the name of its result."""
         name = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 
     def weight(self, tensor: Tensor | np.ndarray, role: str) -> str:
         """Append a weight in float32; its name."""
-        values = tensor.detach().contiguous().numpy() if isinstance(tensor, Tensor) else tensor
-        name = f"{role}_{len(self.weights)}"
+        name, values = f"{role}_{len(self.weights)}", tensor.detach() if isinstance(tensor, Tensor) else tensor
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
         return name
 
@@ -116,27 +107,16 @@ class GraphBuilder:
 
     def _conv(self, layer: nn.Conv2d, x: str) -> str:
         if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
-            how = f"{layer.padding!r}, {layer.padding_mode}"
-            raise UserError(
-                f"a convolution padded with {how} cannot be written as ONNX; expected zeros, so many a side"
-            )
+            how = f"padded with {layer.padding!r}, {layer.padding_mode}"
+            raise UserError(f"a convolution {how} cannot be written as ONNX; expected zeros, so many a side")
         inputs = [x, self.weight(layer.weight, "weight")]
-        if layer.bias is not None:
-            inputs.append(self.weight(layer.bias, "bias"))
+        inputs += [] if layer.bias is None else [self.weight(layer.bias, "bias")]
         sides = {"kernel_shape": layer.kernel_size, "strides": layer.stride, "dilations": layer.dilation}
         return self.node("Conv", *inputs, group=layer.groups, pads=[*layer.padding, *layer.padding], **sides)
 
-    def _linear(self, layer: nn.Linear, x: str) -> str:
-        return self.node("Gemm", x, self.weight(layer.weight, "weight"), self.weight(layer.bias, "bias"), transB=1)
-
-    def _max_pool(self, layer: nn.MaxPool2d, x: str) -> str:
+    def _pool(self, kind: str, layer: nn.MaxPool2d | nn.AvgPool2d, x: str, **pads: list[Any]) -> str:
         sides = {"kernel_shape": [layer.kernel_size] * 2, "strides": [layer.stride] * 2}
-        return self.node("MaxPool", x, pads=[layer.padding] * 4, ceil_mode=int(layer.ceil_mode), **sides)
-
-    def _average_pool(self, layer: nn.AvgPool2d, x: str) -> str:
-        # At the border both average over existing pixels only: there is no padding, and ceil_mode adds none.
-        sides = {"kernel_shape": [layer.kernel_size] * 2, "strides": [layer.stride] * 2}
-        return self.node("AveragePool", x, ceil_mode=int(layer.ceil_mode), **sides)
+        return self.node(kind, x, ceil_mode=int(layer.ceil_mode), **sides, **pads)
 
     def _adaptive_pool(self, layer: nn.AdaptiveAvgPool2d, x: str) -> str:
         if layer.output_size not in (1, (1, 1)):

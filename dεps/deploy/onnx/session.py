@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnxruntime
-from onnxruntime import (
-    InferenceSession,
-    SessionOptions,  # pyright: ignore[reportAttributeAccessIssue] - compiled, without stubs
-)
+from onnxruntime import InferenceSession
 
-from dεps.core.errors import UserError
+from dεps.core.errors import UserError, reason
 
 onnxruntime.set_default_logger_severity(4)  # what it would log comes as an exception too
 #: bytes of a file; no model of this project is larger
@@ -20,13 +17,11 @@ LARGEST_MODEL = 2**31
 def open_session(
     model: Path | bytes, threads: int = 1, spinning: bool = True, name: Path | str = "the model"
 ) -> InferenceSession:
-    """Session of a model, run by so many threads; 0: as many as there are cores.
-
-    With `spinning`, its threads occupy their cores while they wait for the next call, at the expense of other sessions.
+    """Session of a model, run by so many threads, which with `spinning` occupy their cores between two calls.
 
     Raises `UserError` naming the file, or `name` for a model in memory, where it is missing or no model.
     """
-    options = SessionOptions()
+    options = onnxruntime.SessionOptions()  # pyright: ignore[reportAttributeAccessIssue] - compiled, without stubs
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
@@ -34,9 +29,13 @@ def open_session(
         name, model = model, read_content(model)
     try:
         return InferenceSession(model, options, ["CPUExecutionProvider"])
-    except Exception as error:  # a damaged file can raise anything
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{name} is no readable ONNX model ({reason}); 'deps export' writes such files") from None
+    except Exception as error:
+        raise unreadable(name, error) from None
+
+
+def unreadable(name: Path | str, error: Exception) -> UserError:
+    """The refusal of a damaged file, which can raise anything."""
+    return UserError(f"{name} is no readable ONNX model ({reason(error)}); 'deps export' writes such files")
 
 
 def read_content(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from dεps.cli.main import main
 from dεps.data.augment import resize
 from dεps.data.batches import Normalise, plain_batches
 from dεps.data.folder import to_picture
-from dεps.deploy.export.classify import model_input, softmax
+from dεps.deploy.export.classify import model_input
 from dεps.deploy.export.formats import save_model
 from dεps.deploy.export.subnet import comparison_batches
 from dεps.deploy.onnx import session
@@ -337,7 +337,3 @@ def test_onnx_needs_no_torch_and_no_project(folder):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("images/0.png: class")
-
-
-def test_softmax_by_hand():
-    assert softmax(np.array([[0.0, np.log(3)], [1000.0, 0.0]])) == pytest.approx(np.array([[0.25, 0.75], [1.0, 0.0]]))

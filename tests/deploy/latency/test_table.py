@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dεps.core.errors import UserError
+from dεps.core.files import write_json
 from dεps.deploy.latency import table as module
 from dεps.deploy.latency.layers import Layers
 from dεps.deploy.latency.table import LatencyTable, _fit, load_table, measure_table
@@ -49,7 +50,7 @@ def test_an_arch_is_a_call_and_the_sum_of_its_layers(invented, net):
 
 def test_a_table_comes_back_from_its_file(invented, net, tmp_path, micro):
     path = tmp_path / "table.json"
-    invented.save(path)
+    write_json(path, vars(invented))
     assert load_table(path, net) == invented
     with pytest.raises(UserError, match=r"table.json has classes 4; expected 5"):
         load_table(path, Supernet(micro, 5, channels=1))
@@ -79,9 +80,16 @@ def test_the_fit_is_of_relative_errors():
 def test_large_archs_are_measured_in_portions(net, monkeypatch):
     monkeypatch.setattr(module, "MEMORY", 16 * 127_000 * 3)
     archs = [net.space.sample(random.Random(seed)) for seed in range(7)]
-    portions = list(module._together(net, archs))
-    assert [arch for portion in portions for arch in portion] == archs
-    assert max(map(len, portions)) <= 3
+    portions = []
+
+    def times(shapes, conditions, label):
+        portions.append(len(shapes))
+        return np.array([rows for _, rows, _ in shapes])
+
+    monkeypatch.setattr(module, "latencies", times)
+    monkeypatch.setattr(module, "runner", lambda subnet, shape, conditions: shape)
+    assert module.measure_archs(net, archs, Conditions()).tolist() == [arch.resolution for arch in archs]
+    assert (sum(portions), max(portions)) == (7, 3)
 
 
 @pytest.mark.slow
