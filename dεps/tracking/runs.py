@@ -63,8 +63,7 @@ def put(store: Store, training: Training, content: str = "", tags: Mapping[str, 
 def pass_on(store: Store, works: Iterable[Work], experiments: Iterable[str] = ()) -> int:
     """Bring the runs of running trainings up to date; returns how many runs changed.
 
-    Runs in the same experiments, and in `experiments`, are marked as killed or finished if their training was killed or
-    has ended on this machine.
+    Runs in their experiments, and in `experiments`, whose training on this machine is over, are marked as what it is.
     """
     names, changed = dict.fromkeys(experiments), 0
     for work, training in ((work, read_live(work.live)) for work in works):

@@ -124,9 +124,6 @@ SHOWN = (*(metric for metric in EVALUATED if metric.shown), TRAIN_COST, TAU)
 
 
 def evaluated(points: pd.DataFrame, population: pd.DataFrame) -> dict[str, float | int]:
-    """The metrics of stage `evaluate`, from the rows of `PARETO` that are Pareto points, and of `POPULATION`.
-
-    Percent and other measures to four decimals; MACs as whole numbers.
-    """
+    """The metrics of stage `evaluate` (MACs whole, others to four decimals), from its Pareto points and population."""
     found = {metric: metric.of(points, population) for metric in EVALUATED if metric.of}
     return {one.key: int(value) if one.unit == "MACs" else round(float(value), 4) for one, value in found.items()}

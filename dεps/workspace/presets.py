@@ -93,10 +93,9 @@ def _add_methods(config: DictConfig, values: Sequence[Override], config_dir: Pat
 
 
 def _take_over(config: DictConfig, values: Mapping[str, Any], file: str, where: str = "", new: bool = False) -> None:
-    """Set a file's values in `config` as they are: none is taken for an override or a reference.
+    """Set a file's values in `config` as they are, or raise `UserError`; none is taken for a reference.
 
-    A mapping with a method holds all of the method's options, so it replaces what was there. Keys that `config` lacks
-    are refused, except below a key that is written `++key`. Raises `UserError`.
+    A mapping with a method is whole, so it replaces what was there. Only `++key` and what is below may be new.
     """
     for written, value in values.items():
         key = written if where else written.lstrip("+")

@@ -71,10 +71,7 @@ def version_text() -> str:
 
 
 def create(folder: Path, params: str) -> list[str]:
-    """Write the files of a new project into `folder`, with `params` as its `params.yaml`; returns their names.
-
-    Raises `UserError` naming a file that is there already; then nothing is written.
-    """
+    """Write a new project's files, with `params` as `params.yaml`; their names. Raises `UserError` if one is there."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".deps-init-") as scratch:
         files = _write(Path(scratch), params)

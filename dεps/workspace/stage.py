@@ -82,11 +82,9 @@ class Context:
         return structured(schema, section(self.params, *full), ".".join(full))
 
     def checkpoint(self) -> CheckpointConfig:
-        """Return how often unfinished work is saved."""
         return structured(CheckpointConfig, self.params.get("checkpoint", {}), "checkpoint")
 
     def data_folder(self) -> Path:
-        """Return the output folder of stage `prepare`."""
         return prepared_folder(self.experiment)
 
     def folder(self, stage: str, instance: str | None = None) -> Path:
@@ -102,10 +100,7 @@ class Context:
         return path
 
     def work_key(self, *more: object) -> str:
-        """Key of this instance's unfinished work: a hash of all that decides its result, and of `more` plain data.
-
-        Work of other params or other code is never gone on with.
-        """
+        """Key of this instance's unfinished work: a hash of all that decides its result, and of `more` plain data."""
         own, decides = section(self.params, *self.keys()), STAGES[self.stage]
         method = section(self.params, *self.keys("methods", str(self.method))) if decides.method else {}
         code = code_hash(self.stage, method.get("method"))
@@ -129,10 +124,7 @@ def run(
     out: Callable[[Context], Path] = lambda context: context.folder(context.stage),
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Parse those of `--experiment`, `--method`, `--arch` and `--seed` that `arguments` names; do one instance's work.
-
-    Exits with 2 and one line on stderr on an error that the user can fix, with 130 on Ctrl-C.
-    """
+    """Do the work of the instance that the options named in `arguments` say; exits as `guarded` does on an error."""
     parser = _Parser(description=f"Stage {stage}: one instance, as dvc.yaml calls it.")
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=_seed if name == "seed" else _name)

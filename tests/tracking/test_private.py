@@ -43,7 +43,7 @@ def test_the_interface_knows_what_a_saved_view_is_made_of(interface):
     used = {word for chart in charts for word in words(chart.state())} - {"o", "deps-o", "deps-o-o", "deps-o-scatter"}
     assert {"SCATTER", "xaxis", "METRIC", "metricKey", "step", "selectedXAxisMetricKey"} <= used
     source = Path(private.__file__).read_text("utf-8")
-    state = source[source.index("    state = {\n") : source.index("    packed = ")]
+    state = source[source.index("    sections = [\n") : source.index("    packed = ")]
     used |= set(re.findall(r'"(\w+)":', state)) | {"ALL", "Active", "All Runs", "Run Name", "FIRST_20_RUNS"}
     assert {"selectedColumns", "compareRunCharts", "isReordered"} <= used
     used |= {"createdAt", "updatedAt", "deflate;", private.view_tag("")}

@@ -30,10 +30,7 @@ def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
 
 
 def candidates(front: pd.DataFrame, limit: float, count: int, where: str) -> list[str]:
-    """Archs that cost at most `limit` MACs: the `count` with the best predictions, and all that were measured.
-
-    Raises `UserError` naming the budget `where`, and the cheapest arch, when there is none.
-    """
+    """Archs of at most `limit` MACs: the `count` best predicted, and all measured ones. Raises `UserError` if none."""
     under, least = rows_where(front, front.macs <= limit), int(front.macs.min())
     if under.empty:
         cheapest = f"the cheapest arch that search found has {macs_text(least)} ({least:,})"
@@ -77,10 +74,7 @@ def known_accuracies(front: pd.DataFrame) -> dict[str, float]:
 
 
 def known_test_top1(context: Context, arch: str, val_top1: float) -> float | None:
-    """Top-1 on test in percent, where the pipeline has measured that very arch; nothing is measured here.
-
-    A measurement counts only where it is of the weights that are there, and its accuracy on validation is `val_top1`.
-    """
+    """Top-1 on test in percent, where the pipeline has measured that very arch with these weights and `val_top1`."""
     weights = context.folder("train") / SUPERNET
     stamp = weights_stamp(weights) if weights.exists() else None
     path = context.folder("export") / MODELS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,10 @@ def export(
     limit = float("inf") if wish.max_macs is None else parse_macs(wish.max_macs, "--max-macs")
     if out is not None and out.suffix != SUFFIXES[format]:
         raise UserError(f"--out is {out}; expected a file name that ends in {SUFFIXES[format]}")
-    context = _context(params, experiment, method, seed)
+    method = selected(params, "methods")[0] if method is None else method
+    seed = selected(params, "seeds")[0] if seed is None else seed
+    context = Context("export", experiment, method, seed, params)
+    check_choice(method, tuple(section(params, *context.keys("methods"))), "--method")
     weights, data = context.needed("train", SUPERNET), load_data(context)
     net = load_net(weights, data, context).to(best_device())
     images = recalibration(context, data, context.section(SearchConfig, "search").recalibration_images)
@@ -151,14 +154,6 @@ class Validation:
 
     def _macs(self, arch: Arch) -> int:
         return arch_cost(self.net.space, arch, self.net.classes, self.net.channels).macs
-
-
-def _context(params: dict[str, Any], experiment: str, method: str | None, seed: int | None) -> Context:
-    context = Context("export", experiment, params=params)
-    methods = section(params, *context.keys("methods"))
-    method = selected(params, "methods")[0] if method is None else method
-    check_choice(method, tuple(methods), "--method")
-    return replace(context, method=method, seed=selected(params, "seeds")[0] if seed is None else seed)
 
 
 def print_exported(result: Exported) -> None:

@@ -30,10 +30,7 @@ _WHAT, _CURE = "exported model", "'deps export --format safetensors' writes such
 def save_model(
     format: str, net: nn.Module, space: SearchSpace, card: ModelCard, path: Path, images: Batches
 ) -> Comparison:
-    """Write the plain network in the format of that name; what was written is compared on batches (images, labels).
-
-    Raises `UserError`, and leaves no file, where the two differ.
-    """
+    """Write the plain network in the format of that name; compared with it, and kept or refused, as `kept_if_same`."""
     if format == "onnx":
         return save_onnx(net, card, path, images)
     net = net.cpu().eval()

@@ -58,10 +58,7 @@ class Layers:
 
 
 def _everywhere_alike(space: SearchSpace) -> Iterator[Arch]:
-    """Archs that choose the same kernel and expand ratio in every block, at the smallest and the largest depths.
-
-    A block depends only on its own choices and on what all blocks share, so together these archs have every kind.
-    """
+    """Archs whose blocks all choose alike: as a block depends on nothing else, together they have every kind."""
     kernels = max(len(stage.kernel) for stage in space.stages)
     expands = max(len(stage.expand) for stage in space.stages)
     counts = (len(space.resolution), *map(len, space.width_choices), kernels, expands)

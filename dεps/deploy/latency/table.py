@@ -87,10 +87,7 @@ def default_path(net: Supernet, conditions: Conditions) -> Path:
 
 
 def measure_table(net: Supernet, conditions: Conditions, unseen: int = 50) -> LatencyTable:
-    """Measure every kind of layer, fit offset and scale to whole archs, and measure the error on `unseen` others.
-
-    All archs are random but for the smallest and the largest, which are fitted. A small space takes seconds.
-    """
+    """Measure every kind of layer, fit offset and scale to whole archs, and measure the error on `unseen` others."""
     layers = Layers(net)
     layers.meet_all()
     kinds = list(layers.built)

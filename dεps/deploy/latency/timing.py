@@ -80,10 +80,7 @@ def runner(net: nn.Module, shape: tuple[int, ...], conditions: Conditions) -> Ca
 
 
 def latencies(runners: Sequence[Callable[[], object]], conditions: Conditions, label: str) -> np.ndarray:
-    """Milliseconds per call (n,): for each runner the median of up to ROUNDS samples.
-
-    Every round measures all of them in turn, so that whatever slows the machine down for a while slows all alike.
-    """
+    """Milliseconds per call (n,): medians of up to ROUNDS samples, in turn, so that what disturbs one disturbs all."""
     synchronise = torch.cuda.synchronize if conditions.device.type == "cuda" else lambda: None
     with threads(conditions.threads):
         # Three calls to warm up, then three that say roughly what one takes, in seconds.

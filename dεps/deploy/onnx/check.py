@@ -96,10 +96,7 @@ def _check(tensor: TensorProto, path: Path) -> None:
 
 
 def _check_results(model: ModelProto, images: str, card: ModelCard, path: Path) -> None:
-    """Raise `UserError` where a layer makes more than `LARGEST_RESULT` numbers of one image, or an unknown number.
-
-    Removes weights and claimed shapes from `model`.
-    """
+    """Raise `UserError` where a layer makes too many numbers, or none knows how many; strips weights off `model`."""
     graph = model.graph
     # Only the sizes of weights matter, and copying them takes time; small ones may stand for a shape.
     large = [tensor for tensor in graph.initializer if math.prod(tensor.dims) > LARGEST_SHAPE]

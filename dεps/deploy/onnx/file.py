@@ -50,10 +50,7 @@ class Comparison:
 
 
 def save_onnx(net: nn.Module, card: ModelCard, path: Path, images: Batches) -> Comparison:
-    """Write the plain network with its card, and compare the file with PyTorch on batches of (images, labels).
-
-    The same network and card give the same bytes. Raises `UserError`, and leaves no file, where the two differ.
-    """
+    """Write the plain network with its card, the same bytes each time; compared, and kept or refused, as below."""
     model = to_onnx(net, card.shape)
     onnx.helper.set_model_props(model, card.to_texts())
     model.doc_string = f"{card.experiment} {card.method}-{card.seed}: {card.arch}"
@@ -88,10 +85,7 @@ def kept_if_same(
 @computing()
 @torch.no_grad()
 def compare(net: nn.Module, session: InferenceSession | nn.Module, images: Batches) -> Comparison:
-    """Compare `net` with another model on batches, each run by one thread of the CPU.
-
-    So the last bits of a logit do not depend on the number of cores.
-    """
+    """Compare `net` with another model on batches, on one thread of the CPU, so that no logit depends on its cores."""
     own, other, labels = [], [], []
     net = net.cpu().eval()
     with threads(1):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class GraphBuilder:
         #: by exact type: a subclass may compute something else
         self.writers: dict[type[nn.Module], Callable[[Any, str], str]] = {
             nn.Identity: lambda layer, x: x,
-            nn.Sequential: self._sequential,
+            nn.Sequential: lambda layers, x: reduce(lambda value, layer: self.add(layer, value), layers, x),
             nn.Conv2d: self._conv,
             nn.Linear: lambda layer, x: self.node(
                 "Gemm", x, self.weight(layer.weight, "weight"), self.weight(layer.bias, "bias"), transB=1
@@ -99,11 +100,6 @@ class GraphBuilder:
         if not self.nodes or self.nodes[-1].output[0] != old:
             old = self.node("Identity", old)
         self.nodes[-1].output[0] = new
-
-    def _sequential(self, layers: nn.Sequential, x: str) -> str:
-        for layer in layers:
-            x = self.add(layer, x)
-        return x
 
     def _conv(self, layer: nn.Conv2d, x: str) -> str:
         if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
