@@ -58,8 +58,12 @@ class Setup:
         return round(epochs * self.steps_per_epoch)
 
     def longer(self, ratio: float) -> Setup:
-        """The same with `ratio` times the epochs, a whole number and at least one."""
-        return replace(self, epochs=max(1, round(self.epochs * ratio)))
+        """The same with `ratio` times the epochs, a whole number from one on. Raises `UserError` if all warm up."""
+        epochs = max(1, round(self.epochs * ratio))
+        if self.warmup_epochs >= epochs:
+            there = f"a method's ratio {ratio:g} of train.epochs {self.epochs} makes epochs {epochs}"
+            raise UserError(f"{there}; expected more than train.warmup_epochs, {self.warmup_epochs:g}")
+        return replace(self, epochs=epochs)
 
     def schedule(self) -> CosineSchedule:
         """The full model's learning rate over the whole horizon."""

@@ -126,6 +126,14 @@ def test_bignas_is_a_sandwich_from_the_first_step(setup):
     assert {term.loss for term in (smallest, *rest)} == {InPlaceDistillation(1.0)}
 
 
+@pytest.mark.parametrize("method", ["bignas", "bignas_paper", "rss"])
+def test_a_training_that_would_be_all_warm_up_is_refused(setup, method):
+    with pytest.raises(UserError, match=r"ratio 0\.1 of train\.epochs 10 makes epochs 1; .* train\.warmup_epochs, 1$"):
+        build(setup, method=method, epochs_ratio=0.1)
+    (phase,) = build(setup, method=method, epochs_ratio=0.2).phases()
+    assert (phase.schedule.warmup, phase.end) == (7, 14)
+
+
 def test_ofa_phases_are_the_published_ones(micro):
     setup = Setup(micro, 180, 1, 2.7, 0, 0.1, 0.1)
     method = build(setup, method="ofa")
@@ -167,9 +175,9 @@ def test_ofa_scales_with_the_budget(setup):
     method = build(setup, method="ofa")  # 10 epochs of 7 steps
     # 125 and 25 of 180 epochs, in steps: a phase may end within an epoch.
     assert [phase.end - phase.start for phase in method.phases()] == [70, 49, 10, 49, 10, 49]
-    short = build(replace(setup, epochs=1, steps_per_epoch=360), method="ofa")
+    short = build(replace(setup, epochs=1, steps_per_epoch=360, warmup_epochs=0), method="ofa")
     assert [phase.end - phase.start for phase in short.phases()] == [360, 250, 50, 250, 50, 250]
-    short = build(replace(setup, epochs=1, steps_per_epoch=360), method="compofa", kernels=[3])
+    short = build(replace(setup, epochs=1, steps_per_epoch=360, warmup_epochs=0), method="compofa", kernels=[3])
     assert [phase.end - phase.start for phase in short.phases()] == [360, 50, 250]
 
 
