@@ -266,16 +266,14 @@ def _noun(node: dict[str, Any], several: int = 0) -> str:
 
 def _limits(node: dict[str, Any]) -> str:
     """As "0 to 1", "above 0 up to 1", "2 or more"; empty without limits."""
-    low, high = node.get("minimum"), node.get("maximum")
-    above, below = node.get("exclusiveMinimum"), node.get("exclusiveMaximum")
-    start = f"above {_number(above)}" if above is not None else "" if low is None else _number(low)
-    if high is not None:
-        between = " up to " if above is not None else " to "
-        return f"{start}{between}{_number(high)}" if start else f"{_number(high)} or less"
-    if below is not None:
-        between = "below " if not start else ", below " if above is not None else " up to below "
-        return f"{start}{between}{_number(below)}"
-    return f"{start} or more" if low is not None else start
+    keys = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+    low, above, high, below = (_number(node[key]) if key in node else "" for key in keys)
+    start = low or (above and f"above {above}")
+    if high:
+        return f"{start} {'up to' if above else 'to'} {high}" if start else f"{high} or less"
+    if below:
+        return f"{start}{', ' if above else ' up to '}below {below}" if start else f"below {below}"
+    return f"{low} or more" if low else start
 
 
 def _number(value: float) -> str:

@@ -142,23 +142,19 @@ class ImageFolder:
                 self._archive = zipfile.ZipFile(self.root)
             except Exception as error:  # a damaged directory can raise anything
                 raise UserError(f"{self.root} is no readable .zip ({error}); pack or fetch it again") from None
-            self._check_entries(entries := self._archive.infolist())
-            for entry in entries:  # names that some packers begin with "./" are not hidden
-                entry.filename = entry.filename.removeprefix("./")
+            entries = self._archive.infolist()
+            if len(entries) > MOST_ENTRIES:
+                raise UserError(f"{self.root} has {len(entries):,} entries; expected at most {MOST_ENTRIES:,}")
+            for entry in entries:
+                parts = PurePosixPath(entry.filename.replace("\\", "/"))
+                if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
+                    raise UserError(f"{self.root} holds '{entry.filename}', a path outside the archive; refused")
+                if entry.file_size > LARGEST_FILE and entry.filename.lower().endswith(EXTENSIONS):
+                    size = f"{entry.file_size // 2**20:,} MiB"
+                    raise UserError(f"{self.root} holds '{entry.filename}' of {size}, no image; refused")
+                entry.filename = entry.filename.removeprefix("./")  # with which some packers begin, not hidden
             self._archive.NameToInfo = {entry.filename: entry for entry in entries}
         return self._archive
-
-    def _check_entries(self, entries: Sequence[zipfile.ZipInfo]) -> None:
-        """Raise `UserError` for entries that can be refused before anything is unpacked."""
-        if len(entries) > MOST_ENTRIES:
-            raise UserError(f"{self.root} has {len(entries):,} entries; expected at most {MOST_ENTRIES:,}")
-        for entry in entries:
-            parts = PurePosixPath(entry.filename.replace("\\", "/"))
-            if parts.is_absolute() or ".." in parts.parts or ":" in "".join(parts.parts[:1]):
-                raise UserError(f"{self.root} holds '{entry.filename}', a path outside the archive; refused")
-            if entry.file_size > LARGEST_FILE and entry.filename.lower().endswith(EXTENSIONS):
-                size = f"{entry.file_size // 2**20:,} MiB"
-                raise UserError(f"{self.root} holds '{entry.filename}' of {size}, no image; refused")
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_archive": None}  # worker processes must not share an open archive
@@ -288,7 +284,10 @@ class ImageFolder:
             # Folders of images have no .ppm, but data sets that a source knows by name do.
             formats = ("PPM",) if name.endswith(".ppm") else FORMATS
             with Image.open(io.BytesIO(self.content(name)), "r", formats) as picture:
-                _check_size(picture)
+                width, height = picture.size
+                if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDES * min(width, height):
+                    expected = f"at most {MOST_PIXELS:,}, and sides up to 1:{LONGEST_SIDES}"
+                    raise ValueError(f"{width}×{height} pixels; expected {expected}")
                 return _as_seen(picture, _mode(channels))
         except UserError:
             raise
@@ -313,14 +312,6 @@ class ImageFolder:
             if size <= LARGEST_FILE:
                 return file.read()
         raise ValueError(f"larger than {LARGEST_FILE // 2**20} MiB")
-
-
-def _check_size(picture: Image.Image) -> None:
-    """Raise `ValueError` for pictures too large, or too narrow, to be decoded and resized in bounded memory."""
-    width, height = picture.size
-    if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDES * min(width, height):
-        expected = f"at most {MOST_PIXELS:,}, and sides up to 1:{LONGEST_SIDES}"
-        raise ValueError(f"{width}×{height} pixels; expected {expected}")
 
 
 #: by EXIF orientation: how pixels are turned to stand upright

@@ -16,17 +16,13 @@ Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Found:
-    """Everything a source holds, divided the way its authors divided it; at least into `train`.
+    """Everything a source holds, divided the way its authors divided it; at least into `train`."""
 
-    Attributes:
-        classes: names in the order of the labels.
-        listings: (image name, label) of every image, per split.
-        images: what turns a name into pixels: the folder that holds the files, or the arrays, whose images are called
-            `<split>/<row>`.
-    """
-
+    #: names in the order of the labels
     classes: list[str]
+    #: (image name, label) of every image, per split
     listings: Listings
+    #: what turns a name into pixels: the folder of the files, or the arrays, whose images are called `<split>/<row>`
     images: ImageFolder | Arrays
 
     @classmethod

@@ -56,21 +56,13 @@ def read_manifest(folder: Path, config: DatasetConfig | None = None) -> dict[str
         structured(_Manifest, manifest, str(path), as_written=True)
     except UserError as error:
         raise UserError(f"{error}; run the stage 'prepare' again") from None
-    if config is not None and (stale := _staleness(manifest, config)):
-        raise UserError(
-            f"{path} is of {stale}; 'dvc repro --force --single-item prepare@{folder.parent.name}' makes it anew"
-        )
-    return manifest
-
-
-def _staleness(manifest: dict[str, Any], config: DatasetConfig) -> str:
-    """Say in words how `config` contradicts the prepared data; empty where they agree."""
-    for key, value in config.facts().items():
+    cure = f"'dvc repro --force --single-item prepare@{folder.parent.name}' makes it anew"
+    for key, value in config.facts().items() if config else ():
         if (there := manifest["params"].get(key)) != value:
-            return f"dataset.{key} {there!r}, but params.yaml says {value!r}"
-    if config.classes and read_classes(config.classes) != manifest["classes"]:
-        return f"other classes than the list {config.classes} (dataset.classes)"
-    return ""
+            raise UserError(f"{path} is of dataset.{key} {there!r}, but params.yaml says {value!r}; {cure}")
+    if config and config.classes and read_classes(config.classes) != manifest["classes"]:
+        raise UserError(f"{path} is of other classes than the list {config.classes} (dataset.classes); {cure}")
+    return manifest
 
 
 def described(

@@ -24,23 +24,19 @@ CURE = "run the stage 'prepare' again"
 
 @dataclass(frozen=True)
 class Split:
-    """One split, either as pixels in memory or as files that are decoded whenever they are read.
+    """One split, either as pixels in memory or as files that are decoded whenever they are read."""
 
-    Attributes:
-        labels: int64 (n,).
-        images: pixels uint8 (n, size, size, channels), or None.
-        files, folder: without pixels, the images' names and what reads them.
-        size: side of the images in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        classes: number of classes.
-    """
-
+    #: int64 (n,)
     labels: Tensor
+    #: pixels uint8 (n, size, size, channels)
     images: Tensor | None
+    #: without pixels, the images' names and what reads them
     files: tuple[str, ...] | None
     folder: ImageFolder | None
+    #: side of the images in pixels
     size: int
     channels: int
+    #: number of classes
     classes: int
 
     def __len__(self) -> int:
@@ -77,12 +73,8 @@ class Split:
 class PreparedData:
     """Data as stage `prepare` leaves them in a folder; each split is loaded when it is first asked for.
 
-    Raises `UserError` where the data were prepared under another `config`.
-
-    Attributes:
-        folder: where the data lie.
-        manifest: contents of `manifest.json`: what the data consist of.
-        workers: number of processes that decode and augment images ahead of training; 0: none.
+    `manifest` holds `manifest.json`; `workers` processes decode and augment ahead of training. Raises `UserError` where
+    the data were prepared under another `config`.
     """
 
     def __init__(self, folder: Path, config: DatasetConfig) -> None:

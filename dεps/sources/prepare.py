@@ -73,13 +73,9 @@ def prepare(
 
 @dataclass(frozen=True)
 class Divided(Found):
-    """A source divided into all three splits; nothing is decoded or resized yet.
+    """A source divided into all three splits; nothing is decoded or resized yet."""
 
-    Attributes:
-        held_out: the splits that the source does not have itself, and that were therefore taken from train.
-        copies: which images are equal.
-    """
-
+    #: the splits that the source does not have itself, and that were therefore taken from train
     held_out: list[str]
     copies: Copies
 

@@ -40,26 +40,22 @@ TRAIN_VAL_TEST, TRAIN_TEST, TRAIN_VAL = _same("train", "val", "test"), _same("tr
 
 @dataclass(frozen=True)
 class Kind:
-    """What sets one of torchvision's classes apart from the others.
+    """What sets one of torchvision's classes apart from the others."""
 
-    Attributes:
-        splits: its names of splits, and what `argument` is for each; empty where all images are one set.
-        argument: the keyword that chooses a split.
-        train, validation, test: which of `splits` each is unless params say otherwise; None: held out of train.
-        versions: for `options.version`: a keyword, and its value for each name; the first name is the default.
-        files: (path, label) of every image of an instance, for classes that take no `loader`.
-        first: the lowest label.
-        downloads: whether torchvision can fetch it.
-    """
-
+    #: its names of splits, and what `argument`, a keyword, is for each; empty where all images are one set
     splits: Mapping[str, Any]
     argument: str = "split"
+    #: which of `splits` each is unless params say otherwise; None: held out of train
     train: str = "train"
     validation: str | None = None
     test: str | None = "test"
+    #: for `options.version`: a keyword, and its value for each name; the first name is the default
     versions: tuple[str, Mapping[str, Any]] | None = None
+    #: (path, label) of every image of an instance, for classes that take no `loader`
     files: Callable[[Any], Iterable[tuple[Any, Any]]] | None = None
+    #: the lowest label
     first: int = 0
+    #: whether torchvision can fetch it
     downloads: bool = True
 
     def split(self, split: str, asked: str | None) -> str | None:
@@ -156,10 +152,8 @@ class Source(DataSource):
         """Check name, splits and version, without importing torchvision."""
         if (name := BY_NAME.get(_plain(self.config.name))) is None:
             hint = "; images in folders: source image_folder" if "image" in _plain(self.config.name) else ""
-            raise UserError(
-                f"{where}.name is {self.config.name!r}; of torchvision's data sets those with one class an image can "
-                f"be used: {', '.join(KINDS)}{hint}"
-            )
+            usable = f"of torchvision's data sets those with one class an image can be used: {', '.join(KINDS)}"
+            raise UserError(f"{where}.name is {self.config.name!r}; {usable}{hint}")
         self.name, self.kind = name, KINDS[name]
         self._called = f"dataset.name {self.config.name}: torchvision's {name}"
         self._first = 1 if self.options.version == "letters" else self.kind.first

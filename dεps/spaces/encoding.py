@@ -7,28 +7,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from dεps.spaces.space import Arch, SearchSpace, Stage
 
 
-class _StageGenes(NamedTuple):
-    """Positions of a stage's genes in a genome."""
-
-    stage: Stage
-    depth: int
-    #: positions of kernel and expand of each block
-    blocks: list[tuple[int, int]]
-
-
-def _stage_genes(space: SearchSpace) -> Iterator[_StageGenes]:
+def _stage_genes(space: SearchSpace) -> Iterator[tuple[Stage, int, list[tuple[int, int]]]]:
+    """Each stage, and the positions of its genes in a genome: of its depth, and each block's kernel and expand."""
     gene = 1 + len(space.width_choices)
     for stage in space.stages:
         first = gene + 1
         blocks = [(first + 2 * position, first + 2 * position + 1) for position in range(stage.depth[-1])]
-        yield _StageGenes(stage, gene, blocks)
+        yield stage, gene, blocks
         gene = first + 2 * stage.depth[-1]
 
 
@@ -75,7 +66,7 @@ def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Call
     shared = [len(space.resolution), *map(len, space.width_choices)]
     kernels = max(len(stage.kernel) for stage in space.stages)
     expands = max(len(stage.expand) for stage in space.stages)
-    slots = sum(len(own.blocks) for own in stages)
+    slots = sum(len(blocks) for _, _, blocks in stages)
     table = np.zeros((*shared, kernels, expands, slots + 1), np.int64)
     for choice in itertools.product(*map(range, table.shape[:-1])):
         for layer in space.layers(alike(space, choice), classes, channels):
