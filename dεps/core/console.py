@@ -34,6 +34,11 @@ def complain(text: str) -> None:
     print(one_line(text), file=sys.stderr, flush=True)
 
 
+def plural(number: int, what: str) -> str:
+    """The number with its noun, such as "1 seed" and "2 seeds"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def show_table(
     rows: Iterable[Sequence[str]],
     columns: Mapping[str, Mapping[str, Any]],

@@ -9,7 +9,7 @@ from random import Random
 
 import torch
 
-from dεps.core.console import ProgressBar
+from dεps.core.console import ProgressBar, plural
 from dεps.core.device import best_device, set_up
 from dεps.core.randomness import python_rng
 from dεps.data.splits import InMemory, PreparedData, Split
@@ -50,14 +50,8 @@ class _Cut(Method):
 
 def _noise(images: int, classes: int, size: int, channels: int) -> PreparedData:
     """Random images held in memory, as prepared data."""
-    manifest = {
-        "name": "noise",
-        "classes": [str(number) for number in range(classes)],
-        "channels": channels,
-        "size": size,
-        "mean": [0.5] * channels,
-        "std": [0.25] * channels,
-    }
+    manifest = {"name": "noise", "classes": list(map(str, range(classes))), "channels": channels, "size": size}
+    manifest |= {"mean": [0.5] * channels, "std": [0.25] * channels}
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images, size, size, channels), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, classes, (images,), generator=generator)
@@ -81,8 +75,7 @@ class Measuring:
         """Name of the GPU, or CPU with its number of threads."""
         if self._cuda:
             return torch.cuda.get_device_name()
-        threads = torch.get_num_threads()
-        return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+        return f"CPU, {plural(torch.get_num_threads(), 'thread')}"
 
     @property
     def _cuda(self) -> bool:
@@ -97,12 +90,10 @@ class Measuring:
             for plan in plans:
                 method, phases = methods[plan.method], []
                 for planned, phase in zip(plan.phases, method.phases(), strict=True):
-                    if planned.weights or full_alone is None:
-                        rate = self._seconds_per_mac(
-                            _Cut(method.options, method.setup, method, phase, planned.teacher), planned
-                        )
-                    else:
-                        rate = full_alone
+                    rate = full_alone
+                    if planned.weights or rate is None:
+                        cut = _Cut(method.options, method.setup, method, phase, planned.teacher)
+                        rate = self._seconds_per_mac(cut, planned)
                     full_alone = full_alone if planned.weights else rate
                     phases.append(replace(planned, seconds=rate * planned.macs))
                     bar.advance()

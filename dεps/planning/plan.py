@@ -6,11 +6,11 @@ time is predicted from a few real steps of each phase on made-up images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dεps.core.errors import AbsentError, UserError
 from dεps.core.params import read_params, section
@@ -22,16 +22,13 @@ from dεps.methods import full_model, registry
 from dεps.methods.base import Method, Phase, Setup
 from dεps.planning.measure import Measuring
 from dεps.planning.training_plan import MethodPlan, PhasePlan, total
-from dεps.report.published import COST_DATASET, dataset_of, training_costs
+from dεps.report.published import COST_DATASET, dataset_of, gpu_hours
 from dεps.sources.prepare import divided
 from dεps.sources.registry import source_of
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
 from dεps.spaces.space import Arch, SearchSpace
 from dεps.training.config import FullModelConfig, TrainConfig
 from dεps.workspace.identity import FULL_MODEL
-
-if TYPE_CHECKING:
-    from dεps.report.figures.timeline import Bar
 
 #: in a phase of more than EXACT_STEPS only SAMPLE steps are counted, evenly spaced
 EXACT_STEPS, SAMPLE = 5000, 1000
@@ -50,7 +47,7 @@ class ExperimentPlan:
     seeds: int
     methods: tuple[MethodPlan, ...]
     #: published GPU-hours by method; empty for other data than the paper's
-    published: dict[str, float]
+    published: Mapping[str, float]
     #: name of the device that steps were measured on; None where they were not
     device: str | None
 
@@ -75,18 +72,10 @@ class ExperimentPlan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data; seconds are None where not measured."""
-        return {
-            "dataset": self.dataset,
-            "space": self.space,
-            "train_images": self.images,
-            "classes": self.classes,
-            "batch_size": self.batch_size,
-            "seeds": self.seeds,
-            "device": self.device,
-            "relative_standard_error": self.error,
-            "seconds": self.seconds,
-            "methods": {plan.method: self._method_json(plan) for plan in self.methods},
-        }
+        found = {"dataset": self.dataset, "space": self.space, "train_images": self.images, "classes": self.classes}
+        found |= {"batch_size": self.batch_size, "seeds": self.seeds, "device": self.device}
+        found |= {"relative_standard_error": self.error, "seconds": self.seconds}
+        return found | {"methods": {plan.method: self._method_json(plan) for plan in self.methods}}
 
     def _method_json(self, plan: MethodPlan) -> dict[str, Any]:
         hours = self.published.get(plan.method)
@@ -100,15 +89,6 @@ class ExperimentPlan:
             "published_gpu_hours": hours,
             "published_relative_to_deps": None if hours is None else hours / self.published["deps"],
         }
-
-    def bars(self) -> list[Bar]:
-        """Bars of the timeline figure, one per method."""
-        from dεps.report.figures.timeline import Bar, Span
-
-        def span(phase: PhasePlan) -> Span:
-            return Span(phase.name, phase.start, phase.end, phase.full, phase.teacher, phase.weights, phase.subnets)
-
-        return [Bar(plan.method, tuple(map(span, plan.phases))) for plan in self.methods]
 
 
 def plan_experiments(params: dict[str, Any], steps: int) -> list[ExperimentPlan]:
@@ -141,19 +121,9 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
     if steps:
         measuring = Measuring(space, config, classes, dataset.channels, seed, steps)
         plans, device = measuring.timed(plans, methods, f"plan {name}: measuring steps"), measuring.device
-    hours = {method: cost.gpu_hours for method, cost in training_costs().items()}
-    return ExperimentPlan(
-        name,
-        dataset.name,
-        space.name,
-        images,
-        classes,
-        config.batch_size,
-        len(params["seeds"]),
-        tuple(plans),
-        hours if dataset_of(own) == COST_DATASET else {},
-        device,
-    )
+    published = gpu_hours() if dataset_of(own) == COST_DATASET else {}
+    sizes = images, classes, config.batch_size, len(params["seeds"])
+    return ExperimentPlan(name, dataset.name, space.name, *sizes, tuple(plans), published, device)
 
 
 def _root_of_params(experiment: str) -> str | None:
@@ -204,20 +174,11 @@ def _count(
         else:
             macs, error = round(fmean(costs) * steps), stdev(costs) / len(costs) ** 0.5 * steps
         full = all(step[0].arch == setup.space.largest() for step in terms)
+        start, end = phase.start / per_epoch, phase.end / per_epoch
         weights = [(step / per_epoch, own[-1].weight) for step, own in zip(chosen, terms, strict=True) if own[full:]]
-        plans.append(
-            PhasePlan(
-                phase.name,
-                phase.start / per_epoch,
-                phase.end / per_epoch,
-                max(map(len, terms)),
-                batch * macs,
-                batch * error,
-                full,
-                teacher,
-                _corners([*weights, (phase.end / per_epoch, weights[-1][1])]) if weights else (),
-            )
-        )
+        corners = _corners([*weights, (end, weights[-1][1])]) if weights else ()
+        known = (phase.name, start, end, full, teacher, corners, max(map(len, terms)))
+        plans.append(PhasePlan(*known, macs=batch * macs, error=batch * error))
     return tuple(plans)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from dεps.core.console import show_table
+from dεps.core.console import plural, show_table
 from dεps.core.files import replace_atomic
 from dεps.planning.plan import ExperimentPlan
 
@@ -27,7 +27,7 @@ def save_figure(plans: Sequence[ExperimentPlan], path: Path) -> None:
     from dεps.report.style import STYLE
 
     with plt.style.context(STYLE):
-        drawn = blocks([(f"{plan.name} ({plan.dataset}, {plan.space})", plan.bars()) for plan in plans])
+        drawn = blocks([(f"{plan.name} ({plan.dataset}, {plan.space})", plan.methods) for plan in plans])
         replace_atomic(path, lambda temporary: drawn.savefig(temporary, format=path.suffix[1:]))
 
 
@@ -45,14 +45,10 @@ def print_plan(plans: Sequence[ExperimentPlan]) -> None:
         rows = []
         for method in plan.methods:
             relative, hours = plan.relative(method), plan.published.get(method.method)
-            row = [
-                label(method.method),
-                f"{method.epochs:.4g}",
-                " → ".join(f"{phase.name} ({phase.epochs:.4g})" for phase in method.phases),
-                " → ".join(str(phase.subnets) for phase in method.phases),
-                units(method.macs),
-                "–" if relative is None else f"{relative:.2f}",
-            ]
+            phases = " → ".join(f"{phase.name} ({phase.epochs:.4g})" for phase in method.phases)
+            subnets = " → ".join(str(phase.subnets) for phase in method.phases)
+            row = [label(method.method), f"{method.epochs:.4g}", phases, subnets, units(method.macs)]
+            row.append("–" if relative is None else f"{relative:.2f}")
             row += [duration(method.seconds)] if plan.device else []
             if plan.published:
                 row.append("–" if hours is None else f"{hours:,.0f} ({hours / plan.published['deps']:.2f})")
@@ -65,10 +61,8 @@ def notes(plan: ExperimentPlan) -> str:
     text = "Training cost: forward and backward of every step, the full model's part and frozen teachers included"
     text += f", first seed; sampled steps, standard error {100 * plan.error:.1g} %." if plan.error else ", first seed."
     if plan.device:
-        text += (
-            f" Time: from measured steps ({plan.device}), without validation and later stages; all {plan.seeds} seed"
-        )
-        text += f"{'s' if plan.seeds > 1 else ''} of all methods, the trunk shared: {duration(plan.seconds)}."
+        text += f" Time: from measured steps ({plan.device}), without validation and later stages; all"
+        text += f" {plural(plan.seeds, 'seed')} of all methods, the trunk shared: {duration(plan.seconds)}."
     if plan.published:
         text += " Published: ImageNet-1k, arXiv 2407.06167."
     return text

@@ -1,13 +1,14 @@
 """Finds the figures of a report: every file of the folder `figures` is one, named by its file.
 
-A figure's file holds `ABOUT`, what is said about the figure, and `draw(results)`, which returns it. Nothing else names
-it: the stage draws what is registered here, the page shows it with its provenance, and the tests run over it.
+A figure's file holds a docstring, which describes the figure to those who cannot see it, `ABOUT`, and `draw(results)`,
+which returns it. Nothing else names it: the stage draws what is registered here, the page shows it with its provenance,
+and the tests run over it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -29,12 +30,12 @@ class About:
     section: str
     #: place on the page, ascending; sections come in the order of their first figures
     order: int
-    #: description for readers who cannot see it
-    alt: str
     #: how to read it
     note: str
     #: result files that it shows, as `<stage>/<file>`; a file of stage `tune` makes it a figure of studies only
     sources: tuple[str, ...]
+    #: description for readers who cannot see it; empty: the first line of its file's docstring
+    alt: str = ""
     #: whether it compares methods' Pareto points; its note then names methods whose points are other archs
     compares_points: bool = False
 
@@ -63,12 +64,14 @@ class FigureFile:
 @cache
 def registered() -> tuple[FigureFile, ...]:
     """All figures in the page's order."""
-    found = []
-    for file in FOLDER.glob("*.py"):
-        if file.stem != "__init__":
-            module = import_module(f"dεps.report.figures.{file.stem}")
-            found.append(FigureFile(file.stem, file, module.ABOUT, module.draw))
-    return tuple(sorted(found, key=lambda figure: (figure.about.order, figure.name)))
+    files = [file for file in FOLDER.glob("*.py") if file.stem != "__init__"]
+    return tuple(sorted(map(_figure, files), key=lambda figure: (figure.about.order, figure.name)))
+
+
+def _figure(file: Path) -> FigureFile:
+    module = import_module(f"dεps.report.figures.{file.stem}")
+    described = str(module.__doc__).partition("\n")[0].removesuffix(".")
+    return FigureFile(file.stem, file, replace(module.ABOUT, alt=module.ABOUT.alt or described), module.draw)
 
 
 def figures(results: Results) -> list[FigureFile]:

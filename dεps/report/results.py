@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import remarks
 from dεps.spaces.cost import macs_counter
 from dεps.spaces.space import SearchSpace
+from dεps.workspace.identity import FULL_MODEL
 from dεps.workspace.outputs import (
     CONFIRMATION,
     EVALUATED,
@@ -41,13 +43,32 @@ from dεps.workspace.outputs import (
 )
 
 RUNS = Path("runs")
-#: keys that each stage's metrics must hold
+#: keys that each stage's file of metrics must hold
 NEEDED = {
-    "train": (TRAIN_COST.key,),
-    "evaluate": tuple(metric.key for metric in EVALUATED if metric.shown),
-    "predict": tuple(f"predictor/{name}kendall_tau{end}" for name in ("", "macs_", "ceiling_") for end in ("", "_std")),
-    "search": (),
+    ("train", SUMMARY): (TRAIN_COST.key,),
+    ("evaluate", METRICS): tuple(metric.key for metric in EVALUATED if metric.shown),
+    ("predict", METRICS): tuple(
+        f"predictor/{name}kendall_tau{end}" for name in ("", "macs_", "ceiling_") for end in ("", "_std")
+    ),
+    ("search", METRICS): (),
 }
+
+
+def _of_runs(kind: Table) -> cached_property[pd.DataFrame]:
+    """The tables of all methods and seeds, one below the other, with columns `method` and `seed`."""
+
+    def read(results: Results) -> pd.DataFrame:
+        folder = results.folder / kind.stage
+        tables = [
+            kind.read(folder / f"{method}-{seed}").assign(method=method, seed=seed) for method, seed in results.runs
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+    return cached_property(read)
+
+
+def _of_study(kind: Table) -> cached_property[pd.DataFrame]:
+    return cached_property(lambda results: kind.read(results.folder / "tune"))
 
 
 @dataclass(frozen=True)
@@ -64,20 +85,17 @@ class Results:
         """Folder that the stages of this experiment write to."""
         return RUNS / self.experiment
 
-    def table(self, kind: Table) -> pd.DataFrame:
-        """The tables of all methods and seeds, one below the other, with columns `method` and `seed`."""
-        frames = []
-        for method in self.methods:
-            for seed in self.seeds:
-                folder = self.folder / kind.stage / f"{method}-{seed}"
-                frames.append(kind.read(folder).assign(method=method, seed=seed))
-        return pd.concat(frames, ignore_index=True)
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Each method with each seed."""
+        return list(product(self.methods, self.seeds))
+
+    _evaluated = _of_runs(PARETO)
 
     @cached_property
     def pareto(self) -> pd.DataFrame:
         """Pareto points of each method and seed: name, arch, macs, params, val_top1, test_top1 (percent)."""
-        table = self.table(PARETO)
-        return rows_where(table, table.pareto.astype(bool))
+        return rows_where(self._evaluated, self._evaluated.pareto.astype(bool))
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -95,49 +113,35 @@ class Results:
     def other_archs(self) -> dict[str, tuple[str, ...]]:
         """Archs of the Pareto points, by method, of those methods whose points differ from the whole space's."""
         usual = set(self.space_points.arch)
-        points = {
-            str(method): tuple(dict.fromkeys(own.arch)) for method, own in self.pareto.groupby("method", sort=False)
-        }
+        points = self.pareto.groupby("method", sort=False).arch.unique().map(tuple).to_dict()
         return {method: archs for method, archs in points.items() if set(archs) != usual}
 
-    @cached_property
-    def population(self) -> pd.DataFrame:
-        """Random archs: bucket, arch, macs, params, val_top1, test_top1 (percent)."""
-        return self.table(POPULATION)
-
-    @cached_property
-    def predictions(self) -> pd.DataFrame:
-        """Measured archs: arch, macs, measured, and predicted by a predictor that has not seen them (percent)."""
-        return self.table(PREDICTIONS)
-
-    @cached_property
-    def searched(self) -> pd.DataFrame:
-        """Archs found by search: arch, macs, params, predicted, measured (percent, empty where not measured)."""
-        return self.table(FRONT)
+    #: random archs: bucket, arch, macs, params, val_top1, test_top1 (percent)
+    population = _of_runs(POPULATION)
+    #: measured archs: arch, macs, measured, and predicted by a predictor that has not seen them (percent)
+    predictions = _of_runs(PREDICTIONS)
+    #: archs found by search: arch, macs, params, predicted, measured (percent, empty where not measured)
+    searched = _of_runs(FRONT)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """Training records, one row per method, seed and epoch; `full_model` counts as a method."""
         frames = []
-        for method in ["full_model", *self.methods]:
-            for seed in self.seeds:
-                trunk = method == "full_model"
-                name = Path("full_model", str(seed)) if trunk else Path("train", f"{method}-{seed}")
-                records = read_records(self.folder / name / HISTORY, "epoch", TRAIN_COST.key)
-                frames.append(pd.DataFrame(records).assign(method=method, seed=seed))
+        for method, seed in product([FULL_MODEL, *self.methods], self.seeds):
+            name = f"{FULL_MODEL}/{seed}" if method == FULL_MODEL else f"train/{method}-{seed}"
+            records = read_records(self.folder / name / HISTORY, "epoch", TRAIN_COST.key)
+            frames.append(pd.DataFrame(records).assign(method=method, seed=seed))
         return pd.concat(frames, ignore_index=True)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Metrics of all stages, and the training cost, one row per method and seed."""
         rows = []
-        for method in self.methods:
-            for seed in self.seeds:
-                row: dict[str, Any] = {"method": method, "seed": seed}
-                for stage, names in NEEDED.items():
-                    folder = self.folder / stage / f"{method}-{seed}"
-                    row |= read_numbers(folder / (SUMMARY if stage == "train" else METRICS), *names)
-                rows.append(row)
+        for method, seed in self.runs:
+            row: dict[str, Any] = {"method": method, "seed": seed}
+            for (stage, file), names in NEEDED.items():
+                row |= read_numbers(self.folder / stage / f"{method}-{seed}" / file, *names)
+            rows.append(row)
         return pd.DataFrame(rows)
 
     @cached_property
@@ -170,8 +174,8 @@ class Results:
     @property
     def model_files(self) -> list[Path]:
         """Files that describe exported models, one per method and seed for which stage `export` has run."""
-        names = [f"{method}-{seed}" for method in self.methods for seed in self.seeds]
-        return [path for name in names if (path := self.folder / "export" / name / MODELS).exists()]
+        paths = (self.folder / "export" / f"{method}-{seed}" / MODELS for method, seed in self.runs)
+        return [path for path in paths if path.exists()]
 
     @property
     def has_study(self) -> bool:
@@ -185,30 +189,19 @@ class Results:
         table = TRIALS.read(self.folder / "tune")
         return table.assign(point=table.point.fillna(""))
 
-    @cached_property
-    def trial_points(self) -> pd.DataFrame:
-        """Pareto points of the complete trials: trial, name, macs, val_top1 (percent)."""
-        return TRIAL_POINTS.read(self.folder / "tune")
-
-    @cached_property
-    def trial_curves(self) -> pd.DataFrame:
-        """Training records of the trials, one row per trial and epoch that it trained itself."""
-        return TRIAL_CURVES.read(self.folder / "tune")
-
-    @cached_property
-    def confirmation(self) -> pd.DataFrame:
-        """Default and best trial on seeds that did not choose: seed, and val_top1 and the like of both (percent)."""
-        return CONFIRMATION.read(self.folder / "tune")
-
-    @cached_property
-    def importance(self) -> pd.DataFrame:
-        """Share of the variance of accuracy and of cost that each option explains: option, accuracy, cost."""
-        return IMPORTANCE.read(self.folder / "tune")
+    #: Pareto points of the complete trials: trial, name, macs, val_top1 (percent)
+    trial_points = _of_study(TRIAL_POINTS)
+    #: training records of the trials, one row per trial and epoch that it trained itself
+    trial_curves = _of_study(TRIAL_CURVES)
+    #: default and best trial on seeds that did not choose: seed, and val_top1 and the like of both (percent)
+    confirmation = _of_study(CONFIRMATION)
+    #: share of the variance of accuracy and of cost that each option explains: option, accuracy, cost
+    importance = _of_study(IMPORTANCE)
 
     @cached_property
     def study(self) -> dict[str, float]:
         """Metrics of the study."""
-        counts = ("trials", "pruned", "trained_tmacs", "from_scratch_tmacs", "saved_percent")
+        counts = ("trials", "pruned", "trained_tmacs", "from_scratch_tmacs", "saved_percent", "trunk_tmacs")
         return read_numbers(self.folder / "tune" / SUMMARY, *(f"tune/{name}" for name in counts))
 
     @cached_property
@@ -230,9 +223,10 @@ def all_results(params: dict[str, Any]) -> list[Results]:
 def results_of(params: dict[str, Any], name: str) -> Results:
     """One experiment with the selected methods and seeds. Raises `UserError` naming a key that params lack."""
     methods, seeds = (selected(params, key) for key in ("methods", "seeds"))
-    for keys in (("dataset",), ("space", "name"), ("train", "epochs"), ("methods",), ("tuning", "seed")):
-        if len(keys) > 1 and keys[1] not in section(params, "experiments", name, keys[0]):
-            raise UserError(f"params.yaml has no 'experiments.{name}.{'.'.join(keys)}'; 'deps params' composes it")
+    for key, *inner in ("dataset",), ("space", "name"), ("train", "epochs"), ("methods",), ("tuning", "seed"):
+        own = section(params, "experiments", name, key)
+        if missing := [one for one in inner if one not in own]:
+            raise UserError(f"params.yaml has no 'experiments.{name}.{key}.{missing[0]}'; 'deps params' composes it")
     return Results(name, methods, seeds, section(params, "experiments", name))
 
 
@@ -246,9 +240,8 @@ def to_json(params: dict[str, Any]) -> str:
 
 
 def _as_dict(results: Results) -> dict[str, Any]:
-    rows = _plain(results.metrics)
     methods: dict[str, dict[str, Any]] = {method: {} for method in results.methods}
-    for row in rows:
+    for row in _plain(results.metrics):
         methods[row.pop("method")][str(row.pop("seed"))] = row
     return {
         "dataset": results.manifest["name"],

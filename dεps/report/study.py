@@ -6,6 +6,7 @@ All accuracies are on validation. Trials have one seed, so a figure shows differ
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dεps.core.tables import columns, matching, records, rows_where
-from dεps.report.drawing import titled_panels
+from dεps.report.drawing import draw_points, pushed_apart, titled_axes, titled_panels
 from dεps.report.published import dataset_of, pareto_points
 from dεps.report.results import Results
 from dεps.report.style import SOFT, colours
@@ -41,19 +42,12 @@ def study_title(results: Results, title: str) -> str:
     return f"{title} ({results.manifest['name']}, {len(results.trials)} trials, 1 seed)"
 
 
-def study_axes(results: Results, title: str) -> tuple[Figure, Axes]:
-    """A figure of one panel below its `study_title`, and the panel."""
-    figure = Figure()
-    axes = figure.subplots()
-    axes.set_title(study_title(results, title), loc="left")
-    return figure, axes
+study_axes = partial(titled_axes, head=study_title)
 
 
-def study_panels(
-    results: Results, title: str, columns: int = 2, width: float = 7.6, height: float = 3.4, sharey: bool = False
-) -> tuple[Figure, list[Axes]]:
-    """A row of panels below their `study_title`, `width` by `height` inches, and the panels."""
-    return titled_panels(study_title(results, title), 1, columns, width, height, sharey=sharey)
+def study_panels(results: Results, title: str) -> tuple[Figure, list[Axes]]:
+    """Two panels below their `study_title`."""
+    return titled_panels(study_title(results, title), 1, 2, 7.6, 3.4)
 
 
 def complete(results: Results, **values: object) -> pd.DataFrame:
@@ -152,11 +146,9 @@ def _name_gains(axes: Axes, with_it: pd.DataFrame, without: pd.DataFrame) -> Non
     both = with_it.merge(without, on=["name", "macs"], suffixes=("", "_off"))
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.2 * (high - low))
-    gap, right = 0.035 * (both.macs.max() - both.macs.min()) / 1e6, float("-inf")
-    for point in records(both):
-        right = max(point["macs"] / 1e6, right + gap)
-        gain, place = f"{point['val_top1'] - point['val_top1_off']:+.1f}", (right, axes.get_ylim()[1])
-        axes.annotate(gain, place, rotation=90, fontsize=7, color=SOFT, ha="center", va="top")
+    for right, gain in zip(pushed_apart(both.macs.tolist()), both.val_top1 - both.val_top1_off, strict=True):
+        place = (right, axes.get_ylim()[1])
+        axes.annotate(f"{gain:+.1f}", place, rotation=90, fontsize=7, color=SOFT, ha="center", va="top")
 
 
 def draw_published_variants(axes: Axes, results: Results, names: Sequence[str]) -> list[Line2D]:
@@ -167,8 +159,7 @@ def draw_published_variants(axes: Axes, results: Results, names: Sequence[str]) 
         return []
     style: dict[str, Any] = {"linestyle": ":", "linewidth": 0.9, "markerfacecolor": "none", "markersize": 4}
     strengths = np.linspace(0.45, 1.0, len(there))
-    for number, name in enumerate(there):
-        macs, top1 = [point.macs / 1e6 for point in points[name]], [point.top1 for point in points[name]]
+    for name, strength, marker in zip(there, strengths, MARKERS, strict=False):
         colour = SOFT if name.endswith("epsilon") else DEPS
-        axes.plot(macs, top1, color=colour, alpha=strengths[number], marker=MARKERS[number], **style)
+        draw_points(axes, points[name], color=colour, alpha=strength, marker=marker, **style)
     return [Line2D([], [], color=SOFT, marker="o", label="published (±0.05, test)", **style)]

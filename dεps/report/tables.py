@@ -30,11 +30,7 @@ def summary(results: Results) -> pd.DataFrame:
     for method in results.methods:
         own = matching(results.metrics, method=method)
         row = {"method": marked(method) if method in results.other_archs else label(method)}
-        for metric in SHOWN:
-            row[metric.heading] = (
-                over_folds(own, metric) if metric.std else spread(column(own, metric.key), metric.decimals)
-            )
-        rows.append(row)
+        rows.append(row | {metric.heading: over_seeds(own, metric) for metric in SHOWN})
     reference = results.reference
     heading = _heading("largest")
     mean, std = reference["reference/full_model_top1"], reference["reference/full_model_top1_std"]
@@ -52,8 +48,7 @@ def study_table(results: Results) -> pd.DataFrame:
     """Two rows, the default and the best trial: accuracy on the seed that chose and on others, cost, options."""
     trials = results.trials
     rows = []
-    sides = {"default": matching(trials, point="base"), "best": matching(trials, best=True)}
-    for side, own in sides.items():
+    for side, own in {"default": matching(trials, point="base"), "best": matching(trials, best=True)}.items():
         others = column(results.confirmation, f"{side}_val_top1")
         for trial in records(own):
             row = {"": "best of the study" if side == "best" else side}
@@ -61,10 +56,9 @@ def study_table(results: Results) -> pd.DataFrame:
             row["on other seeds (%)"] = spread(others, 2) if len(others) else "–"
             row |= {f"{size} (%)": f"{trial[f'val_{size}_top1']:.2f}" for size in ("smallest", "largest")}
             row["training (TMACs)"] = f"{trial['train_tmacs']:.3f}"
-            options = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill")
-            rows.append(
-                row | {key: f"{trial[key]:.4g}" if _is_number(trial[key]) else str(trial[key]) for key in options}
-            )
+            for key in ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill"):
+                row[key] = f"{trial[key]:.4g}" if type(trial[key]) in (int, float) else str(trial[key])
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -78,13 +72,11 @@ def models_table(results: Results) -> pd.DataFrame:
         models = {model["budget"]: model for model in records(matching(results.models, method=method, seed=seed))}
         for budget in dict.fromkeys([*budgets, *models]):
             row = {**which, "budget": budget}
-            if (model := models.get(budget)) is None:
-                row |= dict.fromkeys(("MACs (k)", "parameters", "validation (%)", "test (%)"), "–")
-                rows.append(row | {"remark": "no arch as small"})
-                continue
-            row |= {"MACs (k)": f"{model['macs'] / 1000:,.0f}", "parameters": f"{model['params']:,}"}
-            row |= {"validation (%)": model["validation"] or "–", "test (%)": model["test"] or "–"}
-            rows.append(row | {"remark": model["remark"]})
+            row |= dict.fromkeys(("MACs (k)", "parameters", "validation (%)", "test (%)"), "–")
+            if model := models.get(budget):
+                row |= {"MACs (k)": f"{model['macs'] / 1000:,.0f}", "parameters": f"{model['params']:,}"}
+                row |= {"validation (%)": model["validation"] or "–", "test (%)": model["test"] or "–"}
+            rows.append(row | {"remark": model["remark"] if model else "no arch as small"})
     return pd.DataFrame(rows)
 
 
@@ -96,10 +88,6 @@ def models_caption(results: Results) -> str:
         f"binomial standard error on {images['validation']:,} validation and {images['test']:,} test images; a "
         "remark gives the difference in points where a model is worse than a smaller one, on the same images"
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 def study_caption(results: Results) -> str:
@@ -138,17 +126,18 @@ def _heading(name: str) -> str:
     return next((metric.heading for metric in SHOWN if metric.key == f"pareto/{name}_top1"), "this arch (%)")
 
 
-def over_folds(metrics: pd.DataFrame, metric: Metric) -> str:
-    """Mean of a metric over seeds, and its standard deviation over the folds of one seed."""
+def over_seeds(metrics: pd.DataFrame, metric: Metric) -> str:
+    """Mean of a metric over seeds, and its standard deviation: over the folds of one seed where it has folds."""
+    if not metric.std:
+        return spread(column(metrics, metric.key), metric.decimals)
     deviation = (column(metrics, str(metric.std)) ** 2).mean() ** 0.5
     return f"{column(metrics, metric.key).mean():.{metric.decimals}f} ± {deviation:.{metric.decimals}f}"
 
 
 def caption(results: Results) -> str:
     """Caption with data, space, seeds, images, and methods whose Pareto points are other archs."""
-    seeds = (
-        f"{len(results.seeds)} seeds (mean ± standard deviation of a sample)" if len(results.seeds) > 1 else "1 seed"
-    )
+    count = len(results.seeds)
+    seeds = f"{count} seeds (mean ± standard deviation of a sample)" if count > 1 else "1 seed"
     data, space = results.manifest["name"], results.params["space"]["name"]
     images = results.manifest["images"]["test"]
     text = (
@@ -190,24 +179,15 @@ def markdown(frame: pd.DataFrame, title: str) -> str:
 
 def latex(frame: pd.DataFrame, title: str) -> str:
     """A LaTeX table (booktabs)."""
+    written = {"%": r"\%", "_": r"\_", "–": "--", "±": r"$\pm$", "ε": r"$\varepsilon$", "τ": r"$\tau$", MARK: r"\dag{}"}
+    table = str.maketrans(written)
 
     def escape(text: object) -> str:
-        escaped = str(text).replace("%", r"\%").replace("_", r"\_").replace("–", "--")
-        return (
-            escaped.replace("±", r"$\pm$")
-            .replace("ε", r"$\varepsilon$")
-            .replace("τ", r"$\tau$")
-            .replace(MARK, r"\dag{}")
-        )
+        return str(text).translate(table)
 
-    def line(row: list) -> str:
-        return " & ".join(map(escape, row)) + r" \\"
-
-    body = [line(row) for row in frame.to_numpy().tolist()]
-    head = [r"\begin{table}", r"\centering", rf"\caption{{{escape(title)}}}"]
-    head += [rf"\begin{{tabular}}{{l{'r' * (len(frame.columns) - 1)}}}", r"\toprule"]
-    tail = [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    return "\n".join([*head, line(list(frame.columns)), r"\midrule", *body, *tail]) + "\n"
+    styled = frame.map(escape).rename(columns=escape).style.hide(axis="index")
+    form = "l" + "r" * (len(frame.columns) - 1)
+    return styled.to_latex(column_format=form, position_float="centering", caption=escape(title), hrules=True)
 
 
 def print_results() -> None:

@@ -159,17 +159,15 @@ class TuningConfig:
         if not self.trials:
             return
         stored = [0, *(epoch for epoch in keep.epochs(epochs) if epoch < epochs)]
-        shares = {f"{where}.base.shrink_start": [self.base["shrink_start"]]}
-        shares |= {f"{where}.search.shrink_start": self.search.shrink_start or []}
-        for number, point in enumerate(self.points):
-            shares[f"{where}.points[{number}].shrink_start"] = [point.get("shrink_start", 0.0)]
-        for key, values in shares.items():
-            for share in values:
-                if round(share * epochs) not in stored:
-                    raise UserError(
-                        f"{key} holds {share}, epoch {round(share * epochs)} of {epochs}; the trunk keeps states to "
-                        f"shrink from after epochs {', '.join(map(str, stored[1:]))} (full_model.keep)"
-                    )
+        shares = [("base", self.base["shrink_start"])]
+        shares += [("search", share) for share in self.search.shrink_start or ()]
+        shares += [(f"points[{number}]", point.get("shrink_start", 0.0)) for number, point in enumerate(self.points)]
+        for key, share in shares:
+            if round(share * epochs) not in stored:
+                raise UserError(
+                    f"{where}.{key}.shrink_start holds {share}, epoch {round(share * epochs)} of {epochs}; the trunk "
+                    f"keeps states to shrink from after epochs {', '.join(map(str, stored[1:]))} (full_model.keep)"
+                )
 
     def limit_tmacs(self, full_model_tmacs: float) -> float | None:
         """`cost_limit` in 10¹² MACs."""
@@ -194,11 +192,9 @@ class TuningConfig:
 
 
 def _text(value: Any) -> str:
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"{value:g}" if _number(value) else value
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, int | float) else value
 
 
 def _where(info: ValidationInfo) -> str:

@@ -14,13 +14,12 @@ import optuna
 import pandas as pd
 
 from dεps.core.hashing import digest
-from dεps.tuning.outputs import finished_trials, study_tables
+from dεps.tuning.outputs import MEASURES, finished_trials, trials_table
 from dεps.tuning.study import OPTIONS, POLL, Outcome, Plan
 from dεps.workspace.locks import attempt
 
 #: again(seed, options of several trials) measures each on that seed
 Again = Callable[[int, list[dict[str, Any]]], Iterator[Outcome]]
-_MEASURES = {"val_top1": "accuracy", "val_smallest_top1": "smallest", "val_largest_top1": "largest"}
 _SIDES = ("default", "best")
 
 
@@ -51,17 +50,17 @@ def confirmation_table(plan: Plan, study: optuna.Study | None, count: int) -> pd
         outcomes = [outcome for options in pair if (outcome := known.get(_key(seed, options)))]
         if pair and len(outcomes) == len(pair):
             sides = dict(zip(_SIDES, outcomes, strict=True))
-            columns = {f"{side}_{name}": own[key] for side, own in sides.items() for name, key in _MEASURES.items()}
+            columns = {f"{side}_{name}": own[key] for side, own in sides.items() for name, key in MEASURES.items()}
             cost = round(sum(own["own_tmacs"] for own in outcomes), 6)
             rows.append({"seed": seed, **columns, "own_tmacs": cost})
-    names = [f"{side}_{name}" for side in _SIDES for name in _MEASURES]
+    names = [f"{side}_{name}" for side in _SIDES for name in MEASURES]
     return pd.DataFrame(rows, columns=["seed", *names, "own_tmacs"])
 
 
 def _rivals(plan: Plan, study: optuna.Study, count: int) -> list[dict[str, Any]]:
     """Options of default and best among the first `count` trials; none where one is missing, or they are the same."""
-    table, _ = study_tables(plan, study, count)
     trials = finished_trials(study, count)
+    table = trials_table(plan, trials)
     rows = [table.index[(table.point == "base") & (table.state == "complete")], table.index[table.best]]
     pair = [trials[own[0]].user_attrs[OPTIONS] for own in rows if len(own)]
     return pair if len(pair) == len(_SIDES) and pair[0] != pair[1] else []

@@ -79,12 +79,10 @@ def _choice(value: Any) -> Any:
 
 
 def _ask(trial: Trial, parameter: Parameter) -> Any:
-    distribution = parameter.distribution
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(parameter.name, distribution.choices)
-    return trial.suggest_float(
-        parameter.name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
-    )
+    name, drawn = parameter.name, parameter.distribution
+    if isinstance(drawn, CategoricalDistribution):
+        return trial.suggest_categorical(name, drawn.choices)
+    return trial.suggest_float(name, drawn.low, drawn.high, step=drawn.step, log=drawn.log)
 
 
 def _holds(parameter: Parameter, options: dict[str, Any]) -> bool:

@@ -69,8 +69,8 @@ class ShrinkPhase:
         params = {**values(STAGE, own), "tuning": self.config.determinants()}
         decides: list[object] = [params, torch.__version__]
         # With its trunk: one that older code has left is that of another study.
-        trunk = self.context.folder(FULL_MODEL, str(self.seed)) / "trunk"
-        decides += [best_device().type, [file_hash(path) for path in sorted(trunk.glob("epoch-*.safetensors"))]]
+        states = sorted(self._trunk(self.seed).glob("epoch-*.safetensors"))
+        decides += [best_device().type, list(map(file_hash, states))]
         key = digest([*decides, self.data.manifest["sha256"], code_hash(STAGE)])
         name = f"{self.context.experiment}-{key}"
         state = STATE / STAGE / self.context.experiment / key
@@ -78,11 +78,13 @@ class ShrinkPhase:
 
     def check_trunk(self) -> None:
         """Raise `UserError` where a state that trials may branch from is not there: they would train it themselves."""
-        trunk = self.context.folder(FULL_MODEL, str(self.seed)) / "trunk"
         for epoch in self.context.section(FullModelConfig, "full_model").epochs(self.train.epochs):
-            if not (state := epoch_file(trunk, epoch)).exists():
+            if not (state := epoch_file(self._trunk(self.seed), epoch)).exists():
                 stage = f"{FULL_MODEL}@{self.context.experiment}-{self.seed}"
                 raise UserError(f"{state} does not exist; 'dvc repro {stage}' makes it")
+
+    def _trunk(self, seed: int) -> Path:
+        return self.context.folder(FULL_MODEL, str(seed)) / "trunk"
 
     def full_model_tmacs(self) -> float:
         """What the trunk costs to its end, in 10¹² MACs."""
@@ -101,9 +103,7 @@ class ShrinkPhase:
         here as far as they need it: the same bits.
         """
         label, folder = f"{self.context.label} seed {seed}", self.plan.state / f"seed-{seed}"
-        selected = seed in self.context.params["seeds"]
-        there = (self.context.folder(FULL_MODEL, str(seed)) / "trunk").is_dir()
-        usable = self.trunks_are_new and selected and there
+        usable = self.trunks_are_new and seed in self.context.params["seeds"] and self._trunk(seed).is_dir()
         kept = None if usable else self._own_trunk(label, folder, seed, list(map(self._method, several)))
         for number, options in enumerate(several, 1):
             name = f"{label}, {number} of {len(several)}"

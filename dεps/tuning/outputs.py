@@ -6,15 +6,16 @@ Nothing here depends on when, where or under which number a trial ran.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
 import yaml
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial
 
 from dεps.core.files import write_atomic, write_json
 from dεps.core.tables import column, columns, matching, records, rows_where
@@ -23,16 +24,10 @@ from dεps.tuning.config import SEARCHED, TuningConfig
 from dεps.tuning.draw import POINT
 from dεps.tuning.study import FINISHED, OPTIONS, OUTCOME, Plan
 from dεps.tuning.verdict import paired_gain, verdict
-from dεps.workspace.outputs import (
-    BEST,
-    CONFIRMATION,
-    IMPORTANCE,
-    SUMMARY,
-    TRIAL_CURVES,
-    TRIAL_POINTS,
-    TRIALS,
-)
+from dεps.workspace.outputs import BEST, CONFIRMATION, IMPORTANCE, SUMMARY, TRIAL_CURVES, TRIAL_POINTS, TRIALS
 
+#: accuracies of a trial on validation, by what an outcome calls them
+MEASURES = {"val_top1": "accuracy", "val_smallest_top1": "smallest", "val_largest_top1": "largest"}
 #: fewer complete trials say nothing about what matters
 ENOUGH = 5
 
@@ -49,27 +44,20 @@ def write(
 
     Returns the last. Of a study with more trials than asked for, the first count.
     """
-    config = plan.config
-    table, curves = study_tables(plan, study, config.trials)
+    config, trials = plan.config, finished_trials(study, plan.config.trials)
+    table = trials_table(plan, trials)
     TRIALS.write(table, out)
-    TRIAL_POINTS.write(points_table(finished_trials(study, config.trials)), out)
-    TRIAL_CURVES.write(curves, out)
-    IMPORTANCE.write(importances(config, table), out)
-    best = table[table.best].iloc[0].to_dict() if table.best.any() else None
+    TRIAL_POINTS.write(outcomes_table(trials, "points", "name", "macs", "val_top1"), out)
+    TRIAL_CURVES.write(curves_table(trials), out)
+    IMPORTANCE.write(importances(table), out)
     CONFIRMATION.write(confirmation, out)
     summary = summarise(config, table, full_model_tmacs, confirmation)
-    write_atomic(out / BEST, best_yaml(config, experiment, best, summary))
+    write_atomic(out / BEST, best_yaml(config, experiment, table, summary))
     write_json(out / SUMMARY, summary)
     return summary
 
 
-def study_tables(plan: Plan, study: optuna.Study | None, count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The first `count` finished trials, and their curves."""
-    trials = finished_trials(study, count)
-    return trials_table(plan, trials), curves_table(trials)
-
-
-def finished_trials(study: optuna.Study | None, count: int) -> list[optuna.trial.FrozenTrial]:
+def finished_trials(study: optuna.Study | None, count: int) -> list[FrozenTrial]:
     """The first `count` that are finished."""
     return list(study.get_trials(deepcopy=False, states=FINISHED))[:count] if study else []
 
@@ -79,34 +67,22 @@ def option_names(config: TuningConfig) -> list[str]:
     return list(dict.fromkeys([*SEARCHED, "distill", *(key for point in config.points for key in point)]))
 
 
-def trials_table(plan: Plan, trials: list[optuna.trial.FrozenTrial]) -> pd.DataFrame:
+def trials_table(plan: Plan, trials: list[FrozenTrial]) -> pd.DataFrame:
     """One row a finished trial: options, accuracies on validation in percent, costs in 10¹² MACs, what it is."""
     names = option_names(plan.config)
     rows = []
     for number, trial in enumerate(trials):
         options, outcome = trial.user_attrs[OPTIONS], trial.user_attrs[OUTCOME]
-        rows.append(
-            {
-                "trial": number,
-                "point": trial.user_attrs.get(POINT, ""),
-                "state": "complete" if trial.state == TrialState.COMPLETE else "pruned",
-                **{name: options[name] for name in names},
-                "val_top1": outcome["accuracy"],
-                "val_smallest_top1": outcome["smallest"],
-                "val_largest_top1": outcome["largest"],
-                "train_tmacs": outcome["train_tmacs"],
-                "own_tmacs": round(outcome["own_tmacs"], 6),
-                "epochs": len(outcome["history"]),
-            }
-        )
-    values = ["val_top1", "val_smallest_top1", "val_largest_top1", "train_tmacs", "own_tmacs", "epochs"]
-    table = pd.DataFrame(rows, columns=["trial", "point", "state", *names, *values])
-    complete = table.state == "complete"
-    limit = plan.cost_limit if plan.cost_limit is not None else float("inf")
-    table["feasible"] = complete & (table.train_tmacs <= limit)
+        row = {"trial": number, "point": trial.user_attrs.get(POINT, ""), "state": trial.state.name.lower()}
+        row |= {name: options[name] for name in names} | {name: outcome[key] for name, key in MEASURES.items()}
+        row |= {"train_tmacs": outcome["train_tmacs"], "own_tmacs": round(outcome["own_tmacs"], 6)}
+        rows.append(row | {"epochs": len(outcome["history"])})
+    values = [*names, *MEASURES, "train_tmacs", "own_tmacs", "epochs"]
+    table = pd.DataFrame(rows, columns=["trial", "point", "state", *values])
+    limit = float("inf") if plan.cost_limit is None else plan.cost_limit
+    table["feasible"] = (table.state == "complete") & (table.train_tmacs <= limit)
     own = matching(table, feasible=True)
-    winners = own.index[front(own.train_tmacs.tolist(), own.val_top1.tolist())]
-    table["front"] = table.index.isin(winners)
+    table["front"] = table.index.isin(own.index[front(own.train_tmacs.tolist(), own.val_top1.tolist())])
     table["best"] = table.index == _best(plan, table)
     return table
 
@@ -121,69 +97,56 @@ def _best(plan: Plan, table: pd.DataFrame) -> int | None:
     return int(order.index[0]) if len(order) else None
 
 
-def points_table(trials: list[optuna.trial.FrozenTrial]) -> pd.DataFrame:
-    """One row a complete trial and Pareto point: MACs, top-1 on validation in percent."""
+def outcomes_table(trials: list[FrozenTrial], key: str, *names: str) -> pd.DataFrame:
+    """One row a trial and record that its outcome has under `key`; without any, a table with columns `names`."""
     rows = [
-        {"trial": number, **point}
-        for number, trial in enumerate(trials)
-        for point in trial.user_attrs[OUTCOME]["points"]
+        {"trial": number, **record} for number, trial in enumerate(trials) for record in trial.user_attrs[OUTCOME][key]
     ]
-    return pd.DataFrame(rows, columns=["trial", "name", "macs", "val_top1"])
+    return pd.DataFrame(rows, columns=None if rows else ["trial", *names])
 
 
-def curves_table(trials: list[optuna.trial.FrozenTrial]) -> pd.DataFrame:
+def curves_table(trials: list[FrozenTrial]) -> pd.DataFrame:
     """One row a trial and epoch that it trained itself."""
-    rows = [
-        {"trial": number, **{key: value for key, value in record.items() if key != "phases"}}
-        for number, trial in enumerate(trials)
-        for record in trial.user_attrs[OUTCOME]["history"]
-    ]
-    return pd.DataFrame(rows, columns=None if rows else ["trial", "epoch"])
+    return outcomes_table(trials, "history", "epoch").drop(columns="phases", errors="ignore")
 
 
-def importances(config: TuningConfig, table: pd.DataFrame) -> pd.DataFrame:
+def importances(table: pd.DataFrame) -> pd.DataFrame:
     """Share of the variance of accuracy and of cost that each searched option explains (fANOVA).
 
     Of all complete trials; empty for too few.
     """
     complete = matching(table, state="complete")
     names = [name for name in SEARCHED if column(complete, name).nunique() > 1]
-    headings = ["option", "accuracy", "cost"]
     if len(complete) < ENOUGH or not names:
-        return pd.DataFrame(columns=headings)
-    shares = {}
+        return pd.DataFrame(columns=["option", "accuracy", "cost"])
+    distributions = {name: _distribution(column(complete, name)) for name in names}
+    shares: dict[str, Mapping[str, float]] = {}
     for target, measure in (("accuracy", "val_top1"), ("cost", "train_tmacs")):
         if column(complete, measure).nunique() == 1:
             shares[target] = dict.fromkeys(names, 0.0)
             continue
         study = optuna.create_study(direction="maximize")
         for row in records(complete):
-            study.add_trial(
-                optuna.create_trial(
-                    params={name: row[name] for name in names},
-                    distributions={name: _distribution(column(complete, name)) for name in names},
-                    value=row[measure],
-                )
-            )
+            params = {name: row[name] for name in names}
+            study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=row[measure]))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shares[target] = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    rows = [{"option": name, **{target: shares[target][name] for target in shares}} for name in names]
-    return pd.DataFrame(rows, columns=headings)
+    return pd.DataFrame({"option": name, **{key: share[name] for key, share in shares.items()}} for name in names)
 
 
-def _distribution(values: pd.Series) -> CategoricalDistribution | FloatDistribution:
+def _distribution(values: pd.Series) -> BaseDistribution:
     if values.name in ("shrink_start", "ramp_shape"):
         return CategoricalDistribution(sorted(values.unique()))
     return FloatDistribution(float(values.min()), float(values.max()))
 
 
-def best_yaml(config: TuningConfig, experiment: str, best: dict[str, Any] | None, summary: dict[str, Any]) -> str:
+def best_yaml(config: TuningConfig, experiment: str, table: pd.DataFrame, summary: dict[str, Any]) -> str:
     """Overrides that give the method the best trial's options, and keep the study as it is."""
-    if best is None:
+    if not table.best.any():
         return "# no trial counts\n{}\n"
-    plain = {name: getattr(best[name], "item", lambda value=best[name]: value)() for name in option_names(config)}
-    method = {name: value for name, value in plain.items() if value != config.base[name]}
+    (best,) = records(matching(table, best=True))
+    method = {name: best[name] for name in option_names(config) if best[name] != config.base[name]}
     # The study stays what it was, though its base is the method that changes.
     own = {"methods": {"deps": method}, "tuning": {"base": config.base}} if method else {}
     head = f"# Trial {best['trial']}: {best['val_top1']:.2f} % mean Pareto accuracy on validation, "
@@ -203,11 +166,10 @@ def summarise(
         return summary
     sides = {"best": matching(table, best=True), "default": matching(table, point="base")}
     for name, rows in sides.items():
-        if len(rows) and rows.state.iloc[0] == "complete":
-            row = rows.iloc[0]
-            summary[f"tune/{name}_val_top1"] = float(row.val_top1)
-            summary[f"tune/{name}_smallest_val_top1"] = float(row.val_smallest_top1)
-            summary[f"tune/{name}_train_tmacs"] = float(row.train_tmacs)
+        for row in records(matching(rows, state="complete")):
+            summary[f"tune/{name}_val_top1"] = row["val_top1"]
+            summary[f"tune/{name}_smallest_val_top1"] = row["val_smallest_top1"]
+            summary[f"tune/{name}_train_tmacs"] = row["train_tmacs"]
     if {"tune/best_val_top1", "tune/default_val_top1"} <= set(summary):
         gain = summary["tune/best_val_top1"] - summary["tune/default_val_top1"]
         best, default = (columns(own, *option_names(config)).iloc[0] for own in sides.values())

@@ -79,9 +79,7 @@ def watched(url: str) -> Iterator[None]:
         if isinstance(error, KeyError) and not isinstance(error, SQLAlchemyError) and _NO_RECORD not in str(error):
             raise
         shown, password = masked(url), make_url(url).password
-        cure = "the same command goes on when it is there again"
-        if url.startswith("sqlite"):
-            cure = DAMAGED
+        cure = DAMAGED if url.startswith("sqlite") else "the same command goes on when it is there again"
         reason = _reason(error, password)
         raise UserError(f"the study's storage {shown} has vanished or is damaged ({reason}); {cure}") from None
 

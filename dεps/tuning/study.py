@@ -147,7 +147,9 @@ def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> 
     path = _worker_lock(plan, worker)
     with locked(path):
         while count_finished(study) < target:
-            with _turn(plan):
+            with _turn(plan), warnings.catch_warnings():
+                # That heartbeats are experimental, and that Optuna's own loop would send them.
+                warnings.simplefilter("ignore")
                 run = _begin(plan, study, worker, target)
             if run is None:
                 time.sleep(POLL)
@@ -160,18 +162,11 @@ def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> 
 
 def _begin(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
     """Return a dead worker's trial, or a waiting or new one; None while others run the last ones. Needs the turn."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that heartbeats are experimental, and that Optuna's own loop would send them
-        return _next(plan, study, worker, target)
-
-
-def _next(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | None:
     # First what died here, however long ago: it goes on. Only then what another machine has not been heard of for.
     for trial in _dead(plan, study):
         heartbeat(study, trial)
     optuna.storages.fail_stale_trials(study)
-    dead = _dead(plan, study)
-    if dead:
+    if dead := _dead(plan, study):
         trial = resumed(study, dead[0])
     elif len(study.get_trials(deepcopy=False, states=ACTIVE)) < target:
         trial = study.ask()

@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from dεps.core.console import plural
+
 #: of the interval
 CONFIDENCE = 0.95
 
@@ -45,7 +47,7 @@ def verdict(summary: Mapping[str, float]) -> str:
     if not count:
         return f"undecided whether the best trial is better than the default: not measured on other seeds; {own}"
     gain = _points(summary["tune/gain_points"])
-    seeds = f"{count} other seed{'s' if count > 1 else ''}"
+    seeds = plural(count, "other seed")
     if count < 2:
         return f"undecided whether the best trial is better than the default: {gain} points on {seeds}, too few; {own}"
     low, high = summary["tune/gain_points_low"], summary["tune/gain_points_high"]

@@ -16,7 +16,7 @@ from dεps.core.schema import structured
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.objective import STAGE, ShrinkPhase
-from dεps.tuning.outputs import study_tables, summarise
+from dεps.tuning.outputs import finished_trials, summarise, trials_table
 from dεps.tuning.storage import VARIABLE, masked, open_storage, storage_url, watched
 from dεps.tuning.study import count_finished, open_study, work
 from dεps.tuning.verdict import verdict
@@ -28,8 +28,7 @@ def tune(experiment: str | None, workers: int, trials: int | None, storage: str 
     context, trials = _prepare(experiment, trials)
     phase = ShrinkPhase(context)
     phase.check_trunk()
-    plan = phase.plan
-    url = storage_url(storage, plan.state)
+    url = storage_url(storage, phase.plan.state)
     with watched(url):
         _tune(context, phase, workers, trials, url)
 
@@ -57,7 +56,7 @@ def _tune(context: Context, phase: ShrinkPhase, workers: int, trials: int, url: 
     if finished < trials:
         raise UserError(f"{finished} of {trials} trials are finished; the same command goes on with the others")
     confirm(plan, study, phase.again, trials)  # what several workers have not done yet
-    table, _ = study_tables(plan, study, trials)
+    table = trials_table(plan, finished_trials(study, trials))
     summary = summarise(phase.config, table, phase.full_model_tmacs(), confirmation_table(plan, study, trials))
     say("\n".join(f"{key.removeprefix('tune/').replace('_', ' ')}: {value:g}" for key, value in summary.items()))
     say(verdict(summary))
@@ -100,22 +99,19 @@ def main() -> None:
     arguments = parser.parse_args()
 
     def run() -> None:
-        context, trials = _prepare(arguments.experiment, arguments.trials)
-        phase = ShrinkPhase(context)
-        plan = phase.plan
-        url = storage_url(None, plan.state)
-        with watched(url):
-            study = open_study(plan, open_storage(url))
-            work(plan, study, phase, trials)
-            confirm(plan, study, phase.again, trials)
-
-    def quietly() -> None:
         try:
-            run()
+            context, trials = _prepare(arguments.experiment, arguments.trials)
+            phase = ShrinkPhase(context)
+            plan = phase.plan
+            url = storage_url(None, plan.state)
+            with watched(url):
+                study = open_study(plan, open_storage(url))
+                work(plan, study, phase, trials)
+                confirm(plan, study, phase.again, trials)
         except KeyboardInterrupt:  # which reaches all workers: the one line about it is their parent's
             sys.exit(130)
 
-    guarded(quietly)
+    guarded(run)
 
 
 if __name__ == "__main__":

@@ -255,7 +255,7 @@ def test_the_figure_has_a_bar_a_method(params, tmp_path, suffix):
     plans = plan_experiments(params, steps=0)
     save_figure(plans, tmp_path / f"plan{suffix}")
     assert (tmp_path / f"plan{suffix}").stat().st_size > 5000
-    assert [bar.method for bar in plans[0].bars()] == ["full_model", *METHODS]
+    assert [bar.method for bar in plans[0].methods] == ["full_model", *METHODS]
 
 
 def test_units_and_durations_are_short():

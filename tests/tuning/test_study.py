@@ -19,7 +19,7 @@ from dεps.core.errors import DivergenceError, UserError
 from dεps.tuning import storage as storage_module
 from dεps.tuning import study as study_module
 from dεps.tuning.draw import GIVEN, POINT, draw, given
-from dεps.tuning.outputs import study_tables
+from dεps.tuning.outputs import curves_table, finished_trials, trials_table
 from dεps.tuning.storage import masked, open_storage, storage_url, watched
 from dεps.tuning.study import FINISHED, count_finished, open_study, place, work
 from tests.conftest import ROOT
@@ -108,8 +108,8 @@ def test_a_killed_workers_trial_is_tried_again(database, tmp_path):
 
 
 def finished_table(own, study, trials=8):
-    table, curves = study_tables(own, study, trials)
-    return table.to_csv() + curves.to_csv()
+    found = finished_trials(study, trials)
+    return trials_table(own, found).to_csv() + curves_table(found).to_csv()
 
 
 def run_all(folder, kill_after=None, pause=0.0, **changes):
@@ -166,7 +166,7 @@ def test_pruned_trials_count_and_show_what_they_cost(tmp_path, sqlite):
     own = plan(tmp_path, objectives=["accuracy"], pruner="asha", pruner_from=0.125, trials=20)
     study = open_study(own, open_storage(sqlite))
     work(own, study, objective(), 20)
-    table, _ = study_tables(own, study, 20)
+    table = trials_table(own, finished_trials(study, 20))
     pruned = table[table.state == "pruned"]
     assert 0 < len(pruned) < 20
     assert pruned.val_top1.isna().all()
@@ -262,7 +262,7 @@ def test_a_limit_decides_what_is_best(tmp_path, sqlite):
     own = plan(tmp_path, cost_limit=1.4)
     study = open_study(own, open_storage(sqlite))
     work(own, study, objective(), 8)
-    table, _ = study_tables(own, study, 8)
+    table = trials_table(own, finished_trials(study, 8))
     assert table[table.feasible].shrink_start.unique().tolist() == [0.75]
     best = table[table.best].iloc[0]
     assert best.val_top1 == table[table.feasible].val_top1.max()

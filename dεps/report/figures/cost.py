@@ -1,4 +1,4 @@
-"""Training cost of each method in MACs, the full model's share set apart, with the ratio to DεpS."""
+"""Bar chart of training cost in MACs, one bar a method, with its ratio to DεpS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from dεps.core.tables import matching
 from dεps.report.drawing import three_digits, titled_axes
-from dεps.report.published import COST_DATASET, dataset_of, training_costs
+from dεps.report.published import COST_DATASET, dataset_of, gpu_hours
 from dεps.report.registry import About
 from dεps.report.results import Results, training_cost
 from dεps.report.style import PAPER, colours, label
@@ -16,7 +16,6 @@ ABOUT = About(
     title="Training cost",
     section="Training",
     order=20,
-    alt="Bar chart of training cost in MACs, one bar a method, with its ratio to DεpS",
     note="Every MAC of every forward and backward counts, those of the full model that a method starts from too, so "
     "the numbers do not depend on the machine.",
     sources=("full_model/history.jsonl", "train/history.jsonl"),
@@ -29,12 +28,12 @@ def draw(results: Results) -> Figure:
     """One bar of the mean over seeds a method; its hatched part is the full model trained alone."""
     figure, axes = titled_axes(results, "Training cost")
     totals = {method: training_cost(matching(results.history, method=method)) for method in results.methods}
-    published = training_costs() if dataset_of(results.params) == COST_DATASET else {}
+    published = gpu_hours() if dataset_of(results.params) == COST_DATASET else {}
     for row, method in enumerate(results.methods):
         total = totals[method]
         alone = training_cost(matching(results.history, method=method, phase="full model")).mean()
         alone = 0.0 if np.isnan(alone) else alone
-        colour = colours([method])[method]
+        colour = colours(results.methods)[method]
         axes.barh(row, alone, color=colour, alpha=0.45, hatch="//", edgecolor=PAPER)
         error = total.std() if len(total) > 1 else None
         axes.barh(row, total.mean() - alone, left=alone, color=colour, xerr=error)
@@ -42,7 +41,7 @@ def draw(results: Results) -> Figure:
         if BASE in totals:
             text += f" ({total.mean() / totals[BASE].mean():.2f} ×"
             if method in published:
-                text += f"; published GPU-hours {published[method].gpu_hours / published[BASE].gpu_hours:.2f} ×"
+                text += f"; published GPU-hours {published[method] / published[BASE]:.2f} ×"
             text += ")"
         axes.text(total.mean(), row, text, va="center", fontsize=8)
     axes.set_yticks(range(len(results.methods)), [label(method) for method in results.methods])

@@ -1,4 +1,4 @@
-"""Test accuracy over MACs through the Pareto points, beside what was trained alone and what was published."""
+"""Line chart of test accuracy over MACs through the Pareto points, one line a method."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dεps.core.tables import column, matching, records
-from dεps.report.drawing import BESIDE, band, draw_published, mean_std, titled_axes
+from dεps.core.tables import column, matching
+from dεps.report.drawing import BESIDE, band, draw_published, mean_std, pushed_apart, titled_axes
 from dεps.report.published import dataset_of, pareto_points
 from dεps.report.registry import About
 from dεps.report.results import Results
-from dεps.report.style import FULL, SOFT
+from dεps.report.style import FULL, SOFT, colours, label
 
 ABOUT = About(
     title="Pareto points",
     section="Accuracy of subnets",
     order=10,
-    alt="Line chart of test accuracy over MACs through the Pareto points, one line a method",
     note="Each method's subnets at the largest kernel that it offers, cut from its supernet without further "
     "training. A star is the full model trained alone, a diamond an arch trained alone.",
     sources=("evaluate/pareto.csv", "reference/metrics.json", "reference/standalone.csv"),
@@ -33,7 +32,7 @@ def draw(results: Results) -> Figure:
     figure, axes = titled_axes(results, "Pareto points")
     for method in results.methods:
         points = mean_std(matching(results.pareto, method=method), ["macs", "name"], "test_top1")
-        band(axes, points.macs / 1e6, column(points, "mean"), column(points, "std"), method, marker="o")
+        band(axes, points.macs / 1e6, points, color=colours(results.methods)[method], label=label(method), marker="o")
     reference = results.reference["reference/full_model_top1"]
     # A method's own largest arch may be smaller than the full model.
     axes.plot(results.space_points.macs.max() / 1e6, reference, "*", color=FULL, markersize=10)
@@ -55,9 +54,6 @@ def _name_archs(axes: Axes, points: pd.DataFrame) -> None:
     """Write the Pareto points' names along the lower edge; neighbours too close to read are pushed apart."""
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.16 * (high - low), high)
-    gap, right = 0.035 * (points.macs.max() - points.macs.min()) / 1e6, float("-inf")
-    for point in records(points):
-        right = max(point["macs"] / 1e6, right + gap)
-        place = (right, axes.get_ylim()[0])
-        above: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
-        axes.annotate(point["name"], place, rotation=90, fontsize=6.5, color=SOFT, **above)
+    above: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+    for right, name in zip(pushed_apart(points.macs.tolist()), column(points, "name"), strict=True):
+        axes.annotate(name, (right, axes.get_ylim()[0]), rotation=90, fontsize=6.5, color=SOFT, **above)

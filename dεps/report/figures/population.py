@@ -1,4 +1,4 @@
-"""Median test accuracy of random archs per MAC bucket, as RSS's paper shows it (arXiv 2204.09210)."""
+"""Line chart of the median test accuracy of random archs per MAC bucket, one line a method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ ABOUT = About(
     title="Population",
     section="Accuracy of subnets",
     order=11,
-    alt="Line chart of the median test accuracy of random archs per MAC bucket, one line a method",
     note="Medians over archs drawn at random in each MAC bucket, all seeds together; bars span the middle half. "
     "A subspace, such as CompOFA's, has fewer archs in some of the same buckets.",
     sources=("evaluate/population.csv",),

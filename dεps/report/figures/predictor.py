@@ -1,4 +1,4 @@
-"""Predicted over measured accuracy of archs that the predictor had not seen, one panel a method, with its τ."""
+"""Scatter plots of predicted over measured accuracy of unseen archs, one panel a method, with Kendall's τ."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from dεps.report.drawing import heading, titled_panels
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import SOFT, colours, label
-from dεps.report.tables import over_folds
+from dεps.report.tables import over_seeds
 from dεps.workspace.outputs import TAU
 
 ABOUT = About(
     title="Accuracy predictor",
     section="Prediction and search",
     order=30,
-    alt="Scatter plots of predicted over measured accuracy of unseen archs, one panel a method, with Kendall's τ",
     note="The closer to the diagonal, the better; τ = 1 would order all archs rightly. Each arch is predicted by "
     "what was fitted without it; ± is the standard deviation over folds. Beside it the τ of MACs alone and the "
     "ceiling: the τ between the same archs' accuracies on validation and on test, about as far as noise lets "
@@ -38,10 +37,10 @@ def draw(results: Results) -> Figure:
     for axes, method in zip(panels, results.methods, strict=False):
         own, metrics = matching(results.predictions, method=method), matching(results.metrics, method=method)
         axes.plot(ends, ends, color=SOFT, linewidth=0.8, zorder=1)
-        colour = colours([method])[method]
+        colour = colours(results.methods)[method]
         axes.plot(own.measured, own.predicted, "o", color=colour, alpha=0.75, markersize=4, markeredgewidth=0)
         axes.set_title(
-            f"{label(method)}   τ = {over_folds(metrics, TAU)}", fontsize=8.5, fontweight="normal", loc="left", pad=5
+            f"{label(method)}   τ = {over_seeds(metrics, TAU)}", fontsize=8.5, fontweight="normal", loc="left", pad=5
         )
         macs, ceiling = (column(metrics, f"predictor/{name}_kendall_tau").mean() for name in ("macs", "ceiling"))
         text = f"MACs {macs:.2f}\nceiling {ceiling:.2f}\nn = {len(own)}"

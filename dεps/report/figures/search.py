@@ -1,4 +1,4 @@
-"""The fronts that search found: predicted accuracy over MACs, and measured accuracy where it was measured."""
+"""Line chart of predicted accuracy of searched archs over MACs, with dots where it was measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ ABOUT = About(
     title="Fronts found by search",
     section="Prediction and search",
     order=31,
-    alt="Line chart of predicted accuracy of searched archs over MACs, with dots where it was measured",
     note="NSGA-II on predicted accuracy and MACs; dots were measured with the supernet's weights.",
     sources=("search/front.csv",),
 )
@@ -24,14 +23,14 @@ ABOUT = About(
 def draw(results: Results) -> Figure:
     """One line a method and seed."""
     figure, axes = titled_axes(results, "Searched archs")
-    for method in results.methods:
-        colour = colours([method])[method]
+    palette = colours(results.methods)
+    for method, colour in palette.items():
         for seed in sorted(results.seeds):
             front = matching(results.searched, method=method, seed=seed)
             axes.plot(front.macs / 1e6, front.predicted, color=colour, linewidth=0.9, alpha=0.6)
             measured = front.dropna(subset=["measured"])
             axes.plot(measured.macs / 1e6, measured.measured, "o", color=colour)
-    handles = [Line2D([], [], color=colours([method])[method], label=label(method)) for method in results.methods]
+    handles = [Line2D([], [], color=colour, label=label(method)) for method, colour in palette.items()]
     handles += [Line2D([], [], color=SOFT, linewidth=0.9, label="predicted")]
     handles += [Line2D([], [], color=SOFT, marker="o", linestyle="", label="measured")]
     axes.legend(handles=handles, **BESIDE)

@@ -17,7 +17,7 @@ from dεps.report.drawing import three_digits
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import FAINT, INK, SOFT, colours, label
-from dεps.spaces.space import Arch, Block, SearchSpace
+from dεps.spaces.space import Arch, SearchSpace
 from dεps.workspace.tables import CURE
 
 ABOUT = About(
@@ -54,11 +54,8 @@ def chosen(front: pd.DataFrame) -> list[Strip]:
     known = len(measured) > 0
     archs = records((measured if known else front).sort_values("macs", kind="stable"))
     places = np.unique(np.linspace(0, len(archs) - 1, min(SHOWN, len(archs))).round().astype(int))
-    top1 = "measured" if known else "predicted"
-    return [
-        Strip(Arch.parse(row["arch"]), row["macs"] / 1e6, row[top1], known)
-        for row in (archs[place] for place in places)
-    ]
+    rows, top1 = (archs[place] for place in places), "measured" if known else "predicted"
+    return [Strip(Arch.parse(row["arch"]), row["macs"] / 1e6, row[top1], known) for row in rows]
 
 
 def draw(results: Results) -> Figure:
@@ -85,7 +82,7 @@ def draw(results: Results) -> Figure:
     for method, own in strips.items():
         axes.text(-1.0, row + (len(own) - 1) / 2, label(method), ha="right", va="center", fontweight="bold")
         for strip in own:
-            _draw_strip(axes, row, strip, space, slots, colours([method])[method])
+            _draw_strip(axes, row, strip, space, slots, colours(results.methods)[method])
             mark = "" if strip.measured else " predicted"
             if sizes:
                 axes.text(end + 0.3, row, f"{strip.arch.resolution} px", ha="right", va="center", fontsize=8)
@@ -117,11 +114,10 @@ def _draw_strip(
     axes: Axes, row: float, strip: Strip, space: SearchSpace, slots: list[list[float]], colour: str
 ) -> None:
     bottom = row + FULL_HEIGHT / 2
-    kernels, widest = _kernels(space), _widest(space)
+    kernels, widest = _kernels(space), max(expand for stage in space.stages for expand in stage.expand)
     for stage, places in zip(strip.arch.stages, slots, strict=True):
         for place, block in zip(places, stage, strict=False):
-            height = FULL_HEIGHT * block.expand / widest
-            strength = _strength(block, kernels)
+            height, strength = FULL_HEIGHT * block.expand / widest, _strength(block.kernel, kernels)
             axes.bar(place + 0.46, -height, 0.92, bottom, color=colour, alpha=strength, linewidth=0)
             axes.text(place + 0.46, bottom - 0.06, str(block.kernel), ha="center", va="bottom", fontsize=6, color=INK)
         for place in places[len(stage) :]:
@@ -132,22 +128,16 @@ def _kernels(space: SearchSpace) -> list[int]:
     return sorted({kernel for stage in space.stages for kernel in stage.kernel})
 
 
-def _widest(space: SearchSpace) -> float:
-    return max(expand for stage in space.stages for expand in stage.expand)
-
-
-def _strength(block: Block, kernels: list[int]) -> float:
+def _strength(kernel: int, kernels: list[int]) -> float:
     if len(kernels) == 1:
         return STRONGEST
-    return PALEST + (STRONGEST - PALEST) * kernels.index(block.kernel) / (len(kernels) - 1)
+    return PALEST + (STRONGEST - PALEST) * kernels.index(kernel) / (len(kernels) - 1)
 
 
 def _legend(figure: Figure, space: SearchSpace) -> None:
     kernels = _kernels(space)
-    handles = [
-        Patch(color=INK, alpha=_strength(Block(k, 1), kernels), linewidth=0, label=f"kernel {k}") for k in kernels
-    ]
+    handles = [Patch(color=INK, alpha=_strength(k, kernels), linewidth=0, label=f"kernel {k}") for k in kernels]
     expands = ", ".join(f"{e:g}" for e in sorted({e for stage in space.stages for e in stage.expand}))
-    handles.append(Patch(alpha=0, label=f"height: expand ratio ({expands})"))
-    handles.append(Patch(alpha=0, label="line: layer left out"))
+    texts = f"height: expand ratio ({expands})", "line: layer left out"
+    handles += [Patch(alpha=0, label=text) for text in texts]
     figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), fontsize=8)

@@ -1,4 +1,4 @@
-"""What each method trains over its epochs: one bar per method, split by what a step trains.
+"""Timeline of the phases of each method over epochs, by what they train.
 
 A bar's lower band is the full model: grey where it learns, hatched where its frozen copy only teaches. Above it, in the
 method's colour, are the subnets, as high as their losses weigh; the ε ramp is a rising wedge. `deps plan` draws the
@@ -10,10 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -21,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dεps.core.tables import column, matching, records
 from dεps.report.drawing import titled_axes
+from dεps.report.phases import Bar, Span
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import FAINT, FULL, PAPER, SOFT, colours, label
@@ -30,7 +29,6 @@ ABOUT = About(
     title="What is trained when",
     section="Training",
     order=21,
-    alt="Timeline of the phases of each method over epochs, by what they train",
     note="Bars are as high as the losses weigh: a rising wedge is the ε ramp. First seed; the others do the same.",
     sources=("full_model/history.jsonl", "train/history.jsonl"),
 )
@@ -43,48 +41,18 @@ _SMALL = 6.5
 _CHARACTER = 0.56
 
 
-class Span(NamedTuple):
-    """A phase as drawn, from one epoch to another."""
-
-    name: str
-    start: float
-    end: float
-    #: whether the full model learns in every step
-    full: bool
-    #: whether a frozen full model teaches
-    teacher: bool
-    #: weight of the subnets' losses, as corners (epoch, weight) from start to end; empty where no subnet learns
-    weights: tuple[tuple[float, float], ...] = ()
-    #: number of networks that a step trains; None where not known
-    subnets: int | None = None
-
-
-class Bar(NamedTuple):
-    """One method's training."""
-
-    method: str
-    spans: tuple[Span, ...]
-
-    @property
-    def epochs(self) -> float:
-        """Length of the training."""
-        return self.spans[-1].end
-
-
 def draw(results: Results) -> Figure:
     """One bar per method, from the first seed's training records."""
     figure, axes = titled_axes(results, "What is trained when")
-    methods = [FULL_MODEL, *results.methods]
-    bars = [
-        _bar(results, method, matching(results.history, method=method, seed=results.seeds[0])) for method in methods
-    ]
+    bars = [_bar(results, method) for method in (FULL_MODEL, *results.methods)]
     figure.set_size_inches(figure.get_figwidth(), ROW * len(bars) + FRAME)
     draw_bars(figure, axes, bars)
     return figure
 
 
-def _bar(results: Results, method: str, history: pd.DataFrame) -> Bar:
-    """Phases of one method, from its records, one row per epoch."""
+def _bar(results: Results, method: str) -> Bar:
+    """Phases of one method, from the first seed's records, one row per epoch."""
+    history = matching(results.history, method=method, seed=results.seeds[0])
     options = results.params["methods"].get(method, {})
     spans: list[Span] = []
     step, epoch = column(history, "step"), column(history, "epoch")
@@ -95,30 +63,29 @@ def _bar(results: Results, method: str, history: pd.DataFrame) -> Bar:
     for (name, start), end in zip(begun, ends, strict=True):
         # Those of epochs that the phase has a part of.
         epochs = [record for record in records(history) if start < record["epoch"] < end + 1]
-        weights = [(min(epoch["epoch"], end), weight) for epoch in epochs if not np.isnan(weight := _weight(epoch))]
-        full = all(not np.isnan(epoch.get("train/loss_full", np.nan)) for epoch in epochs)
+        shrinking = [record for record in epochs if _has(record, "subnet_weight")]
+        weights = [(min(record["epoch"], end), record["train/subnet_weight"]) for record in shrinking]
+        full = all(_has(epoch, "loss_full") for epoch in epochs)
         if weights:
             # Records hold the weight at an epoch's end; a ramp begins at ε, and may be over before the first of them.
             ramp, first = options.get("ramp_epochs", 0.0), weights[0][1]
-            begin = (
-                [(start, options.get("epsilon", 0.0)), (min(start + ramp, start + 1), first)]
-                if ramp
-                else [(start, first)]
-            )
+            begin = {(start, first)}
+            if ramp:
+                begin = {(start, options.get("epsilon", 0.0)), (min(start + ramp, start + 1), first)}
             weights = sorted({*begin, *weights})
         taught = not full and any(span.full for span in spans)
         spans.append(Span(name, start, end, full, taught and bool(weights), tuple(weights)))
     return Bar(method, tuple(spans))
 
 
-def _weight(record: dict[str, float]) -> float:
-    return record.get("train/subnet_weight", np.nan)
+def _has(record: dict[str, float], name: str) -> bool:
+    return not np.isnan(record.get(f"train/{name}", np.nan))
 
 
-def blocks(timelines: Sequence[tuple[str, Sequence[Bar]]], width: float = 5.6) -> Figure:
+def blocks(timelines: Sequence[tuple[str, Sequence[Bar]]]) -> Figure:
     """A figure of several blocks of bars, one below the other, from pairs (title, bars)."""
     counts = [len(bars) for _, bars in timelines]
-    result = Figure(figsize=(width, sum(ROW * count + FRAME for count in counts)))
+    result = Figure(figsize=(5.6, sum(ROW * count + FRAME for count in counts)))
     panels = result.subplots(len(counts), squeeze=False, height_ratios=[count + 1.5 for count in counts])[:, 0]
     for axes, (title, bars) in zip(panels, timelines, strict=True):
         axes.set_title(title, loc="left")
@@ -130,10 +97,10 @@ def draw_bars(figure: Figure, axes: Axes, bars: Sequence[Bar]) -> None:
     """Draw bars, phase names and legend on `axes` of a figure of its final width and about ROW inches a bar."""
     horizon = max(bar.epochs for bar in bars)
     points_per_epoch = figure.get_figwidth() * 72 * 0.8 / horizon
+    palette = colours([bar.method for bar in bars])
     for row, bar in enumerate(bars):
-        colour = colours([bar.method])[bar.method]
-        for span in bar.spans:
-            _draw_span(axes, row, span, colour)
+        for span in bar.phases:
+            _draw_span(axes, row, span, palette[bar.method])
         _name_phases(axes, row, bar, points_per_epoch)
         axes.text(bar.epochs + 0.008 * horizon, row, f"{bar.epochs:.4g}", va="center", fontsize=8)
     axes.set_xlim(0, horizon * 1.06)
@@ -142,7 +109,7 @@ def draw_bars(figure: Figure, axes: Axes, bars: Sequence[Bar]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
-    numbered = any(span.subnets for bar in bars for span in bar.spans)
+    numbered = any(span.subnets for bar in bars for span in bar.phases)
     axes.set_xlabel("epoch" + (" (numbers in the bars: networks that a step trains)" if numbered else ""))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     below = -0.44 / (ROW * len(bars))
@@ -156,9 +123,8 @@ def _draw_span(axes: Axes, row: int, span: Span, colour: str) -> None:
     if not span.weights:
         axes.barh(row, width, HEIGHT, span.start, color=FULL, **line)
         return
-    base = bottom
-    if span.full or span.teacher:
-        base = bottom - BAND
+    base = bottom - BAND if span.full or span.teacher else bottom
+    if base < bottom:
         fill = {"color": FULL} if span.full else {"facecolor": PAPER, "hatch": "//////"}
         edge = line if span.full else {"edgecolor": FULL, "linewidth": 0.0}
         axes.barh(bottom - BAND / 2, width, BAND, span.start, **fill, **edge)
@@ -172,22 +138,19 @@ def _draw_span(axes: Axes, row: int, span: Span, colour: str) -> None:
 
 def _name_phases(axes: Axes, row: int, bar: Bar, points_per_epoch: float) -> None:
     """Write numbers of networks into a bar, and names of phases above it where they fit, "depth 1" and 2 as one."""
-    for span in bar.spans:
-        text = "" if span.subnets is None else f"{span.subnets}"
-        alone = not span.weights
-        place = row if alone or not (span.full or span.teacher) else row - BAND / 2
-        axes.text((span.start + span.end) / 2, place, text, color=PAPER, fontsize=7.5, ha="center", va="center")
-    for name, group in groupby(bar.spans, lambda span: re.sub(r" \d+$", "", span.name)):
+    for span in bar.phases:
+        place = row - BAND / 2 if span.weights and (span.full or span.teacher) else row
+        centre, text = (span.start + span.end) / 2, str(span.subnets or "")
+        axes.text(centre, place, text, color=PAPER, fontsize=7.5, ha="center", va="center")
+    for name, group in groupby(bar.phases, lambda span: re.sub(r" \d+$", "", span.name)):
         spans = list(group)
-        start, end = spans[0].start, spans[-1].end
+        start, end, above = spans[0].start, spans[-1].end, row - HEIGHT / 2 - 0.03
         if len(name) * _SMALL * _CHARACTER <= (end - start) * points_per_epoch:
-            axes.text(
-                (start + end) / 2, row - HEIGHT / 2 - 0.03, name, color=SOFT, fontsize=_SMALL, ha="center", va="bottom"
-            )
+            axes.text((start + end) / 2, above, name, color=SOFT, fontsize=_SMALL, ha="center", va="bottom")
 
 
 def _legend(bars: Sequence[Bar]) -> list[Patch]:
-    spans = [span for bar in bars for span in bar.spans]
+    spans = [span for bar in bars for span in bar.phases]
     handles = [Patch(color=FULL, label="full model trains")]
     if any(span.teacher for span in spans):
         handles.append(Patch(facecolor=PAPER, edgecolor=FULL, hatch="//////", linewidth=0, label="it teaches, frozen"))

@@ -1,4 +1,4 @@
-"""DεpS with and without in-place distillation from the partially trained full model, and distillation from scratch."""
+"""The smallest subnet's accuracy over epochs and the fronts, with and without distillation and from scratch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ ABOUT = About(
     title="In-place distillation",
     section="Ablations",
     order=42,
-    alt="The smallest subnet's accuracy over epochs and the fronts, with and without distillation and from scratch",
     note="Subnets distilled from the partially trained full model, trained on labels instead, and distilled from "
     "scratch, as BigNAS does. Numbers: gain of the first over the second.",
     sources=(

@@ -1,4 +1,4 @@
-"""Mean Pareto accuracy over training cost of all trials, with the default and the other methods marked."""
+"""Scatter plot of accuracy over training cost of all trials, with their front and the other methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ ABOUT = About(
     title="Accuracy and cost",
     section="Study",
     order=50,
-    alt="Scatter plot of accuracy over training cost of all trials, with their front and the other methods",
     note="The ring is the trial in best.yaml, the star DεpS as preset; diamonds are the other methods.",
     sources=("tune/trials.csv", "train/summary.json", "evaluate/metrics.json", "evaluate/pareto.csv"),
     compares_points=True,
@@ -40,10 +39,8 @@ def draw(results: Results) -> Figure:
     for method in results.methods:
         own = matching(results.metrics, method=method, seed=results.params["tuning"]["seed"])
         if method != "deps" and len(own) and "pareto/mean_val_top1" in own:
-            colour = colours([method])[method]
-            axes.plot(
-                own["cost/train_tmacs"], own["pareto/mean_val_top1"], "D", color=colour, label=label(method), zorder=3
-            )
+            diamond: dict[str, Any] = {"color": colours(results.methods)[method], "label": label(method), "zorder": 3}
+            axes.plot(own["cost/train_tmacs"], own["pareto/mean_val_top1"], "D", **diamond)
     axes.set(xlabel="training cost (10¹² MACs)", ylabel=f"mean Pareto {TOP1}")
     axes.legend(**BESIDE)
     return figure

@@ -1,4 +1,4 @@
-"""How much of the variance between trials each option explains, by fANOVA."""
+"""Bar chart of the share of the variance that each option explains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ ABOUT = About(
     title="Importance of options",
     section="Study",
     order=51,
-    alt="Bar chart of the share of the variance that each option explains",
     note="Of all complete trials, by fANOVA; with few trials it says little.",
     sources=("tune/trials.csv", "tune/importance.csv"),
 )

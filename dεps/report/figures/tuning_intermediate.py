@@ -1,4 +1,4 @@
-"""Validation accuracy of each trial's smallest subnet while it trains; pruned trials end in a cross."""
+"""Line chart of the smallest subnet's validation accuracy over epochs, one line a trial."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ ABOUT = About(
     title="Trials while they train",
     section="Study",
     order=53,
-    alt="Line chart of the smallest subnet's validation accuracy over epochs, one line a trial",
     note="The smallest Pareto point. A trial begins at its shrink start; a cross ends one that was pruned.",
     sources=("tune/trials.csv", "tune/curves.csv"),
 )

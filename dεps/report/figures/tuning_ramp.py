@@ -1,4 +1,4 @@
-"""DεpS with and without the ε ramp: the full model's dip at shrink start, and the fronts."""
+"""The full model's accuracy over epochs and the fronts, with and without the ramp."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ ABOUT = About(
     title="ε ramp",
     section="Ablations",
     order=41,
-    alt="The full model's accuracy over epochs and the fronts, with and without the ramp",
     note="Left, the full model around shrink start; right, the fronts, with the gain of each point above it.",
     sources=("tune/trials.csv", "tune/points.csv", "tune/curves.csv", "full_model/history.jsonl"),
 )

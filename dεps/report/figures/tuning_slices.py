@@ -1,4 +1,4 @@
-"""Accuracy of all trials over each searched option, one panel an option."""
+"""Scatter plots of accuracy over each option, one panel an option."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dεps.core.tables import column
+from dεps.report.drawing import titled_panels
 from dεps.report.registry import About
 from dεps.report.results import Results
-from dεps.report.study import OPTIONS, complete, study_axes, study_panels
+from dεps.report.study import OPTIONS, complete, study_axes, study_title
 from dεps.report.style import INK
 
 ABOUT = About(
     title="Accuracy by option",
     section="Study",
     order=52,
-    alt="Scatter plots of accuracy over each option, one panel an option",
     note="One dot a trial, later ones brighter.",
     sources=("tune/trials.csv",),
 )
@@ -30,9 +30,10 @@ def draw(results: Results) -> Figure:
     """One dot a trial in each panel, coloured by the order of the trials."""
     trials = complete(results)
     names = [name for name in OPTIONS if column(trials, name).nunique() > 1] or ["shrink_start"]
-    title, width = "Accuracy by option", max(3.4, 1.75 * len(names))
+    title = "Accuracy by option"
     if len(names) > 1:
-        figure, panels = study_panels(results, title, len(names), width, 2.9, sharey=True)
+        width = max(3.4, 1.75 * len(names))
+        figure, panels = titled_panels(study_title(results, title), 1, len(names), width, 2.9, sharey=True)
     else:
         figure, axes = study_axes(results, title)
         panels = [axes]

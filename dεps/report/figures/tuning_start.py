@@ -1,6 +1,9 @@
-"""DεpS at several shrink starts, of the points that the study was given, as in the paper's ablation."""
+"""Fronts of DεpS at several shrink starts, and accuracy over shrink start of all trials."""
 
 from __future__ import annotations
+
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +20,6 @@ ABOUT = About(
     title="Shrink start",
     section="Ablations",
     order=40,
-    alt="Fronts of DεpS at several shrink starts, and accuracy over shrink start of all trials",
     note="Left, fronts of the preset with only its shrink start changed; right, what that does to the largest arch, "
     "the mean and the smallest.",
     sources=("tune/trials.csv", "tune/points.csv"),
@@ -31,9 +33,9 @@ def draw(results: Results) -> Figure:
     figure, (left, right) = study_panels(results, "When to start shrinking")
     trials, starts = complete(results), _along_start(results)
     strengths = np.linspace(0.45, 1.0, max(1, len(starts)))
-    for number, trial in enumerate(records(starts)):
-        points, marker, name = front(results, trial), MARKERS[number % len(MARKERS)], f"{trial['shrink_start']:.0%}"
-        left.plot(points.macs / 1e6, points.val_top1, color=DEPS, alpha=strengths[number], marker=marker, label=name)
+    for trial, strength, marker in zip(records(starts), strengths, cycle(MARKERS), strict=False):
+        points, name = front(results, trial), f"{trial['shrink_start']:.0%}"
+        left.plot(points.macs / 1e6, points.val_top1, color=DEPS, alpha=strength, marker=marker, label=name)
     handles = left.get_legend_handles_labels()[0]
     handles += draw_published_variants(left, results, ["deps_start_25", "deps", "deps_start_75"])
     left.legend(handles=handles, title="shrink start", loc="lower right", fontsize=8, title_fontsize=8)
@@ -45,9 +47,8 @@ def draw(results: Results) -> Figure:
         right.plot(100 * starts.shrink_start, starts[size], line, marker=marker, color=colour, label=name)
     handles = right.get_legend_handles_labels()[0]
     if len(others):
-        handles.append(
-            Line2D([], [], linestyle="", marker="o", color=SOFT, alpha=0.5, markersize=4, label="other trials")
-        )
+        dot: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 4, "alpha": 0.5}
+        handles.append(Line2D([], [], color=SOFT, label="other trials", **dot))
     right.legend(handles=handles, fontsize=8)
     right.set(xlabel="shrink start (% of all epochs)", ylabel=TOP1)
     right.set_xticks([100 * start for start in sorted(set(trials.shrink_start))])

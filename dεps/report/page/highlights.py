@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from dεps.core.console import plural
 from dεps.core.tables import column, matching
 from dεps.evaluation.noise import standard_error
-from dεps.report.published import COST_DATASET, dataset_of, pareto_points, training_costs
+from dεps.report.published import COST_DATASET, dataset_of, gpu_hours, pareto_points
 from dεps.report.results import Results
 from dεps.report.style import label
 from dεps.report.tables import spread
@@ -31,26 +32,23 @@ def highlights(results: Results) -> list[Highlight]:
     metrics = results.metrics
     mean = {method: _of(metrics, method, "pareto/mean_top1") for method in results.methods}
     best = max(mean, key=lambda method: mean[method].mean())
-    note = (
-        label(best) if best == OURS or OURS not in mean else f"{label(best)}; {label(OURS)} {spread(mean[OURS], 2)} %"
-    )
-    note += _other(results, best, OURS) if OURS in mean else ""
+    note = label(best)
+    if OURS in mean and best != OURS:
+        note += f"; {label(OURS)} {spread(mean[OURS], 2)} %{_other(results, best, OURS)}"
     found = [Highlight("highest mean Pareto top-1", f"{spread(mean[best], 2)} %", note)]
     if {OURS, OTHER} <= set(results.methods):
         found += [_difference(results, size) for size in ("smallest", "largest")]
         found.append(_cost_ratio(results))
     taus = _by_method(metrics, "predictor/kendall_tau")
-    note = f"{taus.min():.2f} to {taus.max():.2f} over {_count(len(taus), 'method')}; medians of "
+    note = f"{taus.min():.2f} to {taus.max():.2f} over {plural(len(taus), 'method')}; medians of "
     macs, ceiling = (_by_method(metrics, f"predictor/{name}_kendall_tau") for name in ("macs", "ceiling"))
     note += f"MACs alone {macs.median():.2f}, of the ceiling {ceiling.median():.2f}"
     found.append(Highlight("predictor, median τ", f"{taus.median():.2f}", note))
     if results.has_study and (text := verdict(results.study)):
-        value = (
-            "undecided" if text.startswith("undecided") else text.partition(":")[0].removeprefix("the best trial is ")
-        )
-        found.append(Highlight("best of the study", value, text))
+        value = text.partition(":")[0].removeprefix("the best trial is ")
+        found.append(Highlight("best of the study", "undecided" if text.startswith("undecided") else value, text))
     measured = len(results.pareto) + len(results.population) + int(results.searched.measured.notna().sum())
-    trained = f"{_count(len(results.methods), 'method')} × {_count(len(results.seeds), 'seed')}"
+    trained = f"{plural(len(results.methods), 'method')} × {plural(len(results.seeds), 'seed')}"
     found.append(Highlight("archs measured", f"{measured:,}", f"Pareto points, random and searched archs; {trained}"))
     return found
 
@@ -77,8 +75,7 @@ def _cost_ratio(results: Results) -> Highlight:
     ours, other = (_of(results.metrics, method, "cost/train_tmacs").mean() for method in (OURS, OTHER))
     note = f"{other:.3g} against {ours:.3g} TMACs"
     if dataset_of(results.params) == COST_DATASET:
-        costs = training_costs()
-        note += f"; published {costs[OTHER].gpu_hours / costs[OURS].gpu_hours:.2f} × in GPU-hours"
+        note += f"; published {gpu_hours()[OTHER] / gpu_hours()[OURS]:.2f} × in GPU-hours"
     return Highlight(f"training cost, {label(OTHER)} ÷ {label(OURS)}", f"{other / ours:.2f} ×", note)
 
 
@@ -101,7 +98,3 @@ def _of(metrics: pd.DataFrame, method: str, name: str) -> pd.Series:
 def _by_method(metrics: pd.DataFrame, name: str) -> pd.Series:
     """Mean of a metric over seeds, one value per method."""
     return pd.Series(metrics.groupby("method")[name].mean())
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,48 +42,32 @@ def render(experiments: Sequence[Results], folder: Path) -> str:
 
     Reports of other experiments in `folder` are only linked, since their numbers may be of other code.
     """
+    others = {path.parent.name for path in folder.glob("*/results.md")} - {one.experiment for one in experiments}
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    swatches = colours(list(looks())) | colours([method for results in experiments for method in results.methods])
+    swatches = colours([*looks(), *(method for results in experiments for method in results.methods)])
     return environment.get_template(TEMPLATE.name).render(
         sections=[_section(results, folder / results.experiment) for results in experiments],
-        others=_others(folder, {results.experiment for results in experiments}),
+        others=[{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in sorted(others)],
         style=STYLE_SHEET.read_text("utf-8"),
         script=SCRIPT.read_text("utf-8"),
         swatches={name(method): colour for method, colour in swatches.items() for name in (label, marked)},
     )
 
 
-def _others(folder: Path, shown: set[str]) -> list[dict[str, str]]:
-    """Name and link of each report on another experiment."""
-    found = sorted(path.parent.name for path in folder.glob("*/results.md"))
-    return [{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in found if name not in shown]
-
-
 def _section(results: Results, folder: Path) -> dict[str, Any]:
-    table, title = summary(results), caption(results)
-    parts = [_group(results, heading, found, folder) for heading, found in sections(results).items()]
-    if results.has_study:
-        own = study_table(results)
-        study = {"table": own.rename(columns={"": "trial"}), "caption": study_caption(results)}
-        study["downloads"] = _table_files(own, study["caption"], f"{results.experiment}-study")
-    else:
-        study = None
-    models = None
-    if len(results.models):
-        own, text = models_table(results), models_caption(results)
-        models = {"table": own, "caption": text, "downloads": _table_files(own, text, f"{results.experiment}-models")}
+    name = results.experiment
     return {
-        "name": results.experiment,
-        "caption": title,
+        "name": name,
         "highlights": highlights(results),
         "certainty": certainty(results),
-        "table": table,
-        "downloads": _table_files(table, title, f"{results.experiment}-results"),
-        "study": study,
-        "models": models,
-        "groups": parts,
+        "results": _table(summary(results), caption(results), f"{name}-results"),
+        "study": _table(study_table(results), study_caption(results), f"{name}-study") if results.has_study else None,
+        "models": _table(models_table(results), models_caption(results), f"{name}-models")
+        if len(results.models)
+        else None,
+        "groups": [_group(results, heading, found, folder) for heading, found in sections(results).items()],
         "runs": provenance.runs(results),
         "files": provenance.all_sources(results, figures(results)),
         "data": provenance.data_digest(results),
@@ -93,8 +77,7 @@ def _section(results: Results, folder: Path) -> dict[str, Any]:
 
 
 def _group(results: Results, heading: str, found: Sequence[FigureFile], folder: Path) -> dict[str, Any]:
-    name = results.experiment
-    others = other_archs(results)
+    name, others = results.experiment, other_archs(results)
     shown = [
         {
             "id": f"{name}-{figure.name}",
@@ -110,18 +93,18 @@ def _group(results: Results, heading: str, found: Sequence[FigureFile], folder: 
     return {"id": f"{name}-{slug(heading)}", "heading": heading, "figures": shown}
 
 
-def _table_files(table: pd.DataFrame, title: str, name: str) -> list[dict[str, str]]:
-    """Downloads of a table as CSV, LaTeX and Markdown, as links that hold their content."""
-
-    def files() -> Iterator[tuple[str, str, str, str]]:
-        yield "CSV", "csv", "text/csv", table.to_csv(index=False)
-        yield "LaTeX", "tex", "application/x-tex", latex(table, title)
-        yield "Markdown", "md", "text/markdown", markdown(table, title)
-
-    return [
-        {"kind": kind, "name": f"{name}.{ending}", "uri": _data_uri(f"{media};charset=utf-8", text.encode())}
-        for kind, ending, media, text in files()
+def _table(table: pd.DataFrame, title: str, name: str) -> dict[str, Any]:
+    """A table, its caption, and its downloads as CSV, LaTeX and Markdown, as links that hold their content."""
+    files = [
+        ("CSV", "csv", "text/csv", table.to_csv(index=False)),
+        ("LaTeX", "tex", "application/x-tex", latex(table, title)),
+        ("Markdown", "md", "text/markdown", markdown(table, title)),
     ]
+    downloads = [
+        {"kind": kind, "name": f"{name}.{ending}", "uri": _data_uri(f"{media};charset=utf-8", text.encode())}
+        for kind, ending, media, text in files
+    ]
+    return {"table": table.rename(columns={"": "trial"}), "caption": title, "downloads": downloads}
 
 
 def _data_uri(media: str, content: bytes) -> str:

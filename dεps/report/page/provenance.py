@@ -7,9 +7,9 @@ code, parameters and inputs that gave it, so it leads to a commit; a run's ident
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dεps.core.hashing import digest, md5
 from dεps.report.registry import FigureFile
@@ -23,16 +23,14 @@ ROOT = Path(__file__).resolve().parents[3]
 _PER_RUN = ("train", "evaluate", "predict", "search")
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """A run as MLflow knows it: its name, and its identity, the hash of all that decides it."""
 
     name: str
     identity: str
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A file: the instance of the stage that it belongs to, as `dvc.yaml` names it, its path and its MD5."""
 
     stage: str
@@ -40,8 +38,7 @@ class Source:
     md5: str
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """All that one figure was drawn from."""
 
     #: file that draws it
@@ -82,11 +79,10 @@ def runs(results: Results) -> list[Run]:
     """All runs of the experiment: full model, archs alone, methods, and the study where there is one."""
     methods = [FULL_MODEL, *map(standalone_method, archs_alone(results)), *results.methods]
     params = {"experiments": {results.experiment: results.params}}
-    found = [
-        Run(f"{method}-{seed}", run_identity(params, results.experiment, method, seed, results.manifest).digest)
-        for method in methods
-        for seed in results.seeds
+    identities = [
+        run_identity(params, results.experiment, *one, results.manifest) for one in product(methods, results.seeds)
     ]
+    found = [Run(identity.name, identity.digest) for identity in identities]
     if results.has_study:
         found.append(Run(STAGE, study_digest(results.experiment, results.params, data_digest(results))))
     return found
@@ -95,22 +91,12 @@ def runs(results: Results) -> list[Run]:
 def sources(results: Results, source: str) -> list[Source]:
     """Files behind `<stage>/<file>`, one per instance of the stage."""
     stage, file = source.split("/")
-    if stage in _PER_RUN:
-        instances = [f"{method}-{seed}" for method in results.methods for seed in results.seeds]
-    elif stage == FULL_MODEL:
-        instances = [str(seed) for seed in results.seeds]
-    elif stage == STANDALONE:
-        instances = [f"{arch}-{seed}" for arch in archs_alone(results) for seed in results.seeds]
-    else:
-        instances = [""]
-    return [
-        Source(
-            "-".join(filter(None, (f"{stage}@{results.experiment}", instance))),
-            (path := results.folder / stage / instance / file).as_posix(),
-            md5(path),
-        )
-        for instance in instances
-    ]
+    found = []
+    for instance in _instances(results).get(stage, [""]):
+        path = results.folder / stage / instance / file
+        name = f"{stage}@{results.experiment}-{instance}".removesuffix("-")
+        found.append(Source(name, path.as_posix(), md5(path)))
+    return found
 
 
 def origin(results: Results, figure: FigureFile) -> Origin:
@@ -137,10 +123,19 @@ def all_sources(results: Results, figures: Iterable[FigureFile]) -> list[Source]
     return [file for source in names for file in sources(results, source)]
 
 
+def _instances(results: Results) -> dict[str, list[str]]:
+    """Names of the instances of each stage that has several."""
+    alone = [f"{arch}-{seed}" for arch, seed in product(archs_alone(results), results.seeds)]
+    own = [f"{method}-{seed}" for method, seed in results.runs]
+    return {FULL_MODEL: list(map(str, results.seeds)), STANDALONE: alone, **dict.fromkeys(_PER_RUN, own)}
+
+
 def _run_names(results: Results, source: str) -> list[str]:
     """Names of the runs that a source's files belong to."""
-    stage = source.split("/")[0]
-    full = [f"{FULL_MODEL}-{seed}" for seed in results.seeds]
-    alone = [f"{standalone_method(arch)}-{seed}" for arch in archs_alone(results) for seed in results.seeds]
-    own = [f"{method}-{seed}" for method in results.methods for seed in results.seeds]
-    return {FULL_MODEL: full, STANDALONE: alone, "tune": ["tune"], "reference": [*full, *alone]}.get(stage, own)
+    stage, instances = source.split("/")[0], _instances(results)
+    if stage in _PER_RUN:
+        return instances[stage]
+    if stage == STAGE:
+        return [STAGE]
+    stages = (FULL_MODEL, STANDALONE) if stage == "reference" else (stage,)
+    return [f"{name}-{instance}" for name in stages for instance in instances[name]]

@@ -31,5 +31,4 @@ def themed(svg: str) -> str:
     """Replace every neutral colour by a custom property, which falls back on that colour."""
     # A custom property works in a style, not in an attribute.
     svg = re.sub(r'\bfill="(#[0-9a-f]{6})"', r'style="fill: \1"', svg)
-    pattern = "|".join(THEME)
-    return re.sub(pattern, lambda match: f"var({THEME[match[0]]}, {match[0]})", svg)
+    return re.sub("|".join(THEME), lambda match: f"var({THEME[match[0]]}, {match[0]})", svg)

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dεps.core.tables import matching, records
-from dεps.spaces.pareto import mean_pareto_accuracy
+from dεps.core.tables import columns, matching
 
 FOLDER = Path(__file__).parent
 #: search space of each data set's published results
@@ -25,65 +24,40 @@ COST_DATASET = "imagenet1k"
 
 
 class Point(NamedTuple):
-    """One Pareto arch of a method's supernet: MACs, and top-1 on test in percent (±0.05)."""
-
-    arch: str
-    macs: float
-    top1: float
-
-
-class TrainingCost(NamedTuple):
-    """Training on ImageNet-1k; accuracies in percent, None where the paper gives none."""
-
-    epochs: int
-    gpu_minutes_per_epoch: float
-    gpu_hours: float
-    dollars: float
-    mean_pareto_top1: float | None
-    smallest_top1: float | None
-    largest_top1: float | None
-
-
-class Median(NamedTuple):
-    """Median top-1 in percent of the random archs of one bucket, named by its MACs."""
+    """An arch, or the median of the random archs of one bucket: MACs, and top-1 on test in percent (±0.05)."""
 
     macs: float
     top1: float
+    #: of a bucket: empty
+    arch: str = ""
 
 
 @cache
 def pareto_points(dataset: str) -> Mapping[str, tuple[Point, ...]]:
     """Pareto points by method, by ascending MACs; empty for a data set without published results."""
     own = matching(pd.read_csv(FOLDER / "pareto_points.csv"), dataset=dataset).sort_values("macs_m", kind="stable")
-    found: dict[str, tuple[Point, ...]] = {}
-    for row in records(own):
-        point = Point(row["arch"], row["macs_m"] * 1e6, row["top1"])
-        found[row["method"]] = (*found.get(row["method"], ()), point)
-    return found
+    return _by_method(own.assign(macs=own.macs_m * 1e6))
 
 
 @cache
-def training_costs() -> Mapping[str, TrainingCost]:
-    """Training cost on ImageNet-1k, by method."""
-    found: dict[str, TrainingCost] = {}
-    for row in records(pd.read_csv(FOLDER / "training_cost.csv")):
-        method = row.pop("method")
-        values: dict[str, Any] = {key: None if pd.isna(value) else value for key, value in row.items()}
-        found[method] = TrainingCost(**values)
-    return found
+def gpu_hours() -> Mapping[str, float]:
+    """GPU-hours of training on ImageNet-1k, by method."""
+    return pd.read_csv(FOLDER / "training_cost.csv", index_col="method").gpu_hours.to_dict()
 
 
 @cache
-def rss_medians() -> Mapping[str, tuple[Median, ...]]:
+def rss_medians() -> Mapping[str, tuple[Point, ...]]:
     """Medians of random archs on CIFAR-100 by method, by ascending MACs (RSS, arXiv 2204.09210)."""
-    found: dict[str, tuple[Median, ...]] = {}
-    for row in records(pd.read_csv(FOLDER / "rss_cifar100_median.csv")):
-        median = Median(row["macs_m_bucket"] * 1e6, row["median_top1"])
-        found[row["method"]] = (*found.get(row["method"], ()), median)
-    return found
+    table = pd.read_csv(FOLDER / "rss_cifar100_median.csv")
+    return _by_method(table.assign(macs=table.macs_m_bucket * 1e6, top1=table.median_top1, arch=""))
 
 
-def medians_of(experiment: Mapping[str, Any]) -> Mapping[str, tuple[Median, ...]]:
+def _by_method(table: pd.DataFrame) -> dict[str, tuple[Point, ...]]:
+    groups = columns(table, "method", "macs", "top1", "arch").groupby("method", sort=False)
+    return {str(method): tuple(Point(*row[1:]) for row in own.itertuples(index=False)) for method, own in groups}
+
+
+def medians_of(experiment: Mapping[str, Any]) -> Mapping[str, tuple[Point, ...]]:
     """`rss_medians` where an experiment has their data and search space, else none."""
     return rss_medians() if (_data(experiment), experiment["space"].get("name", "")) == MEDIANS else {}
 
@@ -97,9 +71,3 @@ def dataset_of(experiment: Mapping[str, Any]) -> str | None:
     name = _data(experiment)
     # Fixed kernels, as in the published runs, or all: what is reported has the largest kernel either way.
     return name if name in SPACES and experiment["space"].get("name", "").removesuffix("_k7") == SPACES[name] else None
-
-
-def mean_pareto_top1(dataset: str, method: str) -> float:
-    """Mean Pareto accuracy over a method's published points, in percent."""
-    points = pareto_points(dataset)[method]
-    return mean_pareto_accuracy([point.macs for point in points], [point.top1 for point in points])

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
-from dεps.report.figures.timeline import HEIGHT, Bar, Span, blocks, draw
+from dεps.report.figures.timeline import HEIGHT, blocks, draw
+from dεps.report.phases import Bar, Span
 
 DEPS = Bar(
     "deps",
@@ -56,12 +59,12 @@ def test_the_ramp_is_a_wedge_from_the_full_models_band_to_the_top():
 
 
 def test_the_legend_names_only_what_is_there():
-    (axes,) = blocks([("title", [DEPS._replace(spans=DEPS.spans[:1])])]).axes
+    (axes,) = blocks([("title", [replace(DEPS, phases=DEPS.phases[:1])])]).axes
     assert len(axes.get_legend().get_texts()) == 1
 
 
 def test_numbers_that_are_not_known_are_not_drawn():
-    spans = tuple(span._replace(subnets=None) for span in DEPS.spans)
+    spans = tuple(replace(span, subnets=None) for span in DEPS.phases)
     (axes,) = blocks([("title", [Bar("deps", spans)])]).axes
     assert axes.get_xlabel() == "epoch"
     assert "4" not in texts(axes)
