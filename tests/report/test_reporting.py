@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.colors import to_hex
 
 from dεps.core.errors import UserError
 from dεps.core.files import write_json
@@ -11,7 +13,7 @@ from dεps.deploy.export.config import macs_text
 from dεps.methods.registry import looks
 from dεps.report.drawing import mean_std
 from dεps.report.registry import registered
-from dεps.report.results import all_results
+from dεps.report.results import all_results, results_of
 from dεps.report.style import colours, label
 from dεps.report.tables import caption, latex, markdown, other_archs, spread, summary
 from pipelines.reference import mean_and_std
@@ -201,3 +203,35 @@ def test_exported_models_stand_in_a_table_with_their_standard_errors(results):
     write_json(results.folder / "export/deps-0/models.json", {"small": {**facts["small"], "classes": 3}})
     with pytest.raises(UserError, match=r"models.json: small.classes"):
         _ = all_results(read_params())[0].models
+
+
+def test_methods_that_no_file_is_named_after_differ_in_every_figure(results):
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    names = {"deps": "mine", "rss": "other"}
+    for old, new in names.items():
+        for path in [*Path("runs/quick").glob(f"*/{old}-*")]:
+            path.rename(path.with_name(path.name.replace(old, new)))
+        params["experiments"]["quick"]["methods"][new] = params["experiments"]["quick"]["methods"][old]
+    own = results_of({**params, "methods": list(names.values())}, "quick")
+    expected = set(colours(own.methods).values())
+    assert len(expected) == 2
+    drawn = {figure.name: figure.draw(own) for figure in registered() if not figure.needs_study}
+    for name in ("pareto", "curves", "predictor", "search"):
+        lines = [line for axes in drawn[name].axes for line in axes.lines]
+        assert expected <= {line.get_color() for line in lines}, name
+    for name in ("cost", "timeline", "strips"):
+        faces = [shape.get_facecolor() for axes in drawn[name].axes for shape in (*axes.patches, *axes.collections)]
+        shown = {to_hex(np.ravel(face)[:3]) for face in faces if len(face)}
+        assert {colour.lower() for colour in expected} <= shown, name
+
+
+@pytest.mark.parametrize("key", ["dataset", "methods", "tuning.seed", "space.name"])
+def test_params_that_lack_what_a_report_needs_are_refused_with_the_key(results, key):
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    *sections, last = ["experiments", "quick", *key.split(".")]
+    found = params
+    for name in sections:
+        found = found[name]
+    del found[last]
+    with pytest.raises(UserError, match=f"params.yaml has no 'experiments.quick.{key}'"):
+        results_of(params, "quick")
