@@ -5,7 +5,6 @@ With two objectives, ranking needs no comparison of all pairs, so a candidate co
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -47,24 +46,27 @@ def search(
         cost_of: MACs, whole numbers, or milliseconds; lower is better.
     """
     rng, genes, size = np.random.default_rng(seed), np.array(space.genes), config.population
-    canonical, seen = translate(space, space), set[bytes]()
+    canonical, seen, small = translate(space, space), set[bytes](), np.min_scalar_type(int(genes.max()))
 
     def judged(candidates: np.ndarray) -> _Candidates:
         """Score the new ones; genes without a meaning, as of a layer that is left out, do not make an arch new."""
         candidates = canonical(candidates)
-        new = [n for n, row in enumerate(candidates) if (key := row.tobytes()) not in seen and not seen.add(key)]
-        return _Candidates(candidates[new], score(candidates[new]), cost_of(candidates[new]))
+        keys = candidates.astype(small).view(f"V{small.itemsize * len(genes)}").ravel().tolist()
+        places = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))  # of equal ones the first
+        candidates = candidates[sorted(map(places.__getitem__, set(places) - seen))]
+        seen.update(places)
+        return _Candidates(candidates, score(candidates), cost_of(candidates))
 
     first = rng.integers(0, genes, (size, len(genes)))
     first[:2] = np.zeros_like(genes), genes - 1  # both ends of the front, which random draws hardly reach
     population = judged(first)
-    population = population[population.order()]
+    population = population[population.order(size)]
     best = population.front()
     for _ in range(config.generations - 1):
         children = judged(_children(population.genomes, size, genes, rng))
         if len(children):
             together = population + children
-            population = together[together.order()[:size]]
+            population = together[together.order(size)]
             best = (best + children).front()
     archs = [space.from_genome(genome) for genome in best.genomes.tolist()]
     return list(zip(archs, best.scores.tolist(), best.costs.tolist(), strict=True))
@@ -94,14 +96,18 @@ class _Candidates:
         before = np.maximum.accumulate(np.concatenate([[-np.inf], ordered.scores[:-1]]))
         return ordered[ordered.scores > before]
 
-    def ranks(self) -> np.ndarray:
-        """Ranks int (n,): 0 where nothing beats it, 1 where only rank 0 does, …; of two equals the second is behind."""
-        ranks, best = np.empty(len(self), np.int64), list[float]()
-        scores = self.scores.tolist()
-        for index in np.lexsort((-self.scores, self.costs)).tolist():
-            # By ascending cost, a front takes what scores higher than all that it has; `best` descends over fronts.
-            ranks[index] = rank = bisect_right(best, -scores[index])
-            best[rank : rank + 1] = [-scores[index]]
+    def ranks(self, enough: int) -> np.ndarray:
+        """Ranks int (n,): 0 where nothing beats it, 1 where only rank 0 does, …; of two equals the second is behind.
+
+        Once `enough` have their rank, the others share a last one.
+        """
+        order, ranks, rank = np.lexsort((-self.scores, self.costs)), np.full(len(self), len(self)), 0
+        scores = self.scores[order]
+        while len(order) > max(0, len(self) - enough):
+            # By ascending cost, a front takes what scores higher than all before it.
+            front = np.concatenate([[True], scores[1:] > np.maximum.accumulate(scores)[:-1]])
+            ranks[order[front]] = rank
+            order, scores, rank = order[~front], scores[~front], rank + 1
         return ranks
 
     def crowding(self, ranks: np.ndarray) -> np.ndarray:
@@ -116,10 +122,10 @@ class _Candidates:
         distance[order[inner]] = total
         return distance
 
-    def order(self) -> np.ndarray:
-        """Indices (n,) from the fittest to the least fit: by rank, then by crowding."""
-        ranks = self.ranks()
-        return np.lexsort((-self.crowding(ranks), ranks))
+    def order(self, count: int) -> np.ndarray:
+        """Indices of the fittest `count` at most, from the fittest on: by rank, then by crowding."""
+        ranks = self.ranks(count)
+        return np.lexsort((-self.crowding(ranks), ranks))[:count]
 
 
 def _children(parents: np.ndarray, count: int, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -200,7 +200,9 @@ def _fit_mlp(codes: np.ndarray, accuracy: np.ndarray, config: PredictConfig, see
 
 def _mlp(state: State, codes: np.ndarray) -> np.ndarray:
     for number in range(sum(name.endswith(".weight") for name in state) - 1):
-        codes = np.maximum(codes @ state[f"hidden.{number}.weight"].T + state[f"hidden.{number}.bias"], 0)
+        codes = codes @ state[f"hidden.{number}.weight"].T
+        codes += state[f"hidden.{number}.bias"]
+        np.maximum(codes, 0, out=codes)
     return (codes @ state["out.weight"].T + state["out.bias"])[:, 0].astype(np.float64)
 
 

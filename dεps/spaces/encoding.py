@@ -23,22 +23,31 @@ def _stage_genes(space: SearchSpace) -> Iterator[tuple[Stage, int, list[tuple[in
         gene = first + 2 * stage.depth[-1]
 
 
+def _active(space: SearchSpace, genomes: np.ndarray) -> np.ndarray:
+    """Whether each gene means something, bool (n, genes): those of the blocks that a depth leaves out do not."""
+    active = np.ones(genomes.shape, bool)
+    for stage, depth_gene, blocks in _stage_genes(space):
+        depth = np.asarray(stage.depth)[genomes[:, depth_gene], None]
+        genes = slice(depth_gene + 1, depth_gene + 1 + 2 * len(blocks))
+        active[:, genes] = np.repeat(np.arange(len(blocks)), 2) < depth
+    return active
+
+
 def encode_genomes(space: SearchSpace, genomes: np.ndarray) -> np.ndarray:
     """Encodings float32 (n, features) of genomes (n, genes), those of OFA's predictor.
 
     One-hot: kernel and expand of each block, zeros where it is inactive, then widths and resolution.
     """
-    columns = []
-    for stage, depth_gene, blocks in _stage_genes(space):
-        depth = np.asarray(stage.depth)[genomes[:, depth_gene]]
-        for position, (kernel, expand) in enumerate(blocks):
-            active = (position < depth)[:, None]
-            columns.append((genomes[:, kernel, None] == np.arange(len(stage.kernel))) & active)
-            columns.append((genomes[:, expand, None] == np.arange(len(stage.expand))) & active)
-    for position, choices in enumerate(space.width_choices, 1):
-        columns.append(genomes[:, position, None] == np.arange(len(choices)))
-    columns.append(genomes[:, 0, None] == np.arange(len(space.resolution)))
-    return np.concatenate(columns, axis=1).astype(np.float32)
+    shared = 1 + len(space.width_choices)
+    blocks = [gene for _, _, pairs in _stage_genes(space) for pair in pairs for gene in pair]
+    order = [*blocks, *range(1, shared), 0]
+    sizes = np.array(space.genes)[order]
+    # Of each feature: its gene, and the choice that it stands for, which counts from 1, as 0 is an inactive block's.
+    gene = np.repeat(order, sizes)
+    choice = np.concatenate([np.arange(size) + 1 for size in sizes])
+    small = np.min_scalar_type(int(sizes.max()))
+    chosen = (genomes + 1).astype(small) * _active(space, genomes)
+    return (chosen.take(gene, axis=1) == choice.astype(small)).astype(np.float32)
 
 
 def alike(space: SearchSpace, choice: Sequence[int], deepest: bool = True) -> Arch:
@@ -89,26 +98,25 @@ def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Call
 def translate(source: SearchSpace, target: SearchSpace) -> Callable[[np.ndarray], np.ndarray]:
     """Function from genomes (n, genes) of `source`, a part of `target`, to those that `target.to_genome` writes."""
     shared = [(source.resolution, target.resolution), *zip(source.width_choices, target.width_choices, strict=True)]
-    pairs = list(zip(_stage_genes(source), _stage_genes(target), strict=True))
+    stages = list(_stage_genes(source))
+    # Of each gene of `source`: where it goes, and what its choices become there.
+    columns, choices = list(range(len(shared))), list(shared)
+    for (old, _, blocks), (new, depth_gene, _) in zip(stages, _stage_genes(target), strict=True):
+        columns += range(depth_gene, depth_gene + 1 + 2 * len(blocks))
+        choices += [(old.depth, new.depth), *[(old.kernel, new.kernel), (old.expand, new.expand)] * len(blocks)]
+    first = np.cumsum([0, *(len(old) for old, _ in choices)])[:-1]
+    table = np.concatenate([_positions(old, new) for old, new in choices])
 
     def turn(genomes: np.ndarray) -> np.ndarray:
+        if source.coupled:
+            genomes = genomes.copy()
+            for stage, depth_gene, blocks in stages:
+                expands = genomes[:, blocks[0][1]]
+                if len(stage.depth) > 1:
+                    expands = genomes[:, depth_gene] * (len(stage.expand) - 1) // (len(stage.depth) - 1)
+                genomes[:, [expand for _, expand in blocks]] = expands[:, None]
         result = np.zeros((len(genomes), len(target.genes)), np.int64)
-        for gene, (old, new) in enumerate(shared):
-            result[:, gene] = _positions(old, new)[genomes[:, gene]]
-        for (old, old_depth, old_blocks), (new, new_depth, new_blocks) in pairs:
-            depth = np.asarray(old.depth)[genomes[:, old_depth]]
-            result[:, new_depth] = _positions(old.depth, new.depth)[genomes[:, old_depth]]
-            kernels, expands = _positions(old.kernel, new.kernel), _positions(old.expand, new.expand)
-            # `source` may be less deep.
-            blocks = zip(old_blocks, new_blocks, strict=False)
-            for position, ((kernel, expand), (to_kernel, to_expand)) in enumerate(blocks):
-                chosen = genomes[:, expand]
-                if source.coupled and len(old.depth) == 1:
-                    chosen = genomes[:, old_blocks[0][1]]
-                elif source.coupled:
-                    chosen = genomes[:, old_depth] * (len(old.expand) - 1) // (len(old.depth) - 1)
-                result[:, to_kernel] = (position < depth) * kernels[genomes[:, kernel]]
-                result[:, to_expand] = (position < depth) * expands[chosen]
+        result[:, columns] = table.take(genomes + first) * _active(source, genomes)
         return result
 
     return turn

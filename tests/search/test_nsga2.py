@@ -82,13 +82,38 @@ def test_a_space_smaller_than_the_population_is_searched_to_its_end(micro):
 def test_ranks_and_crowding_by_hand():
     macs, scores = np.array([1, 2, 3, 2, 3, 1]), np.array([1.0, 3.0, 4.0, 2.0, 2.0, 1.0])
     candidates = _Candidates(np.zeros((6, 1)), scores, macs)
-    ranks = candidates.ranks()
+    ranks = candidates.ranks(6)
     assert ranks.tolist() == [0, 0, 0, 1, 2, 1]
     crowding = candidates.crowding(ranks)
     assert crowding[1] == (3 - 1) / 2 + (4 - 1) / 3
     assert np.isinf(crowding[[0, 2, 3, 4, 5]]).all()
     assert candidates.front().scores.tolist() == [1.0, 3.0, 4.0]
-    assert candidates.order().tolist()[:3] in ([0, 2, 1], [2, 0, 1])
+    assert candidates.order(3).tolist() in ([0, 2, 1], [2, 0, 1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ranks_are_what_the_definition_says(seed):
+    """Against a sequence of fronts found by comparing all pairs, with many equal scores and costs."""
+    rng = np.random.default_rng(seed)
+    costs, scores = rng.integers(0, 12, 80), rng.integers(0, 12, 80).astype(float)
+    expected, left = np.full(80, -1), list(np.lexsort((-scores, costs)))
+    while left:
+        front = [
+            one
+            for place, one in enumerate(left)
+            if not any(scores[other] >= scores[one] and costs[other] <= costs[one] for other in left[:place])
+        ]
+        expected[front] = expected.max() + 1
+        left = [one for one in left if one not in front]
+    candidates = _Candidates(np.zeros((80, 1), int), scores, costs)
+    assert candidates.ranks(80).tolist() == expected.tolist()
+    assert candidates.ranks(1000).tolist() == expected.tolist()
+    some = candidates.ranks(30)
+    ranked = some < 80
+    assert ranked.sum() >= 30
+    assert some[ranked].tolist() == expected[ranked].tolist()
+    assert expected[~ranked].min() == expected[ranked].max() + 1  # whole ranks, the rest behind
+    assert candidates.order(30).tolist() == candidates.order(80)[:30].tolist()
 
 
 def test_spread_keeps_both_ends(found):
