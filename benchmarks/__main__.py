@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import batches, evaluation, growth, pipeline, report, search, step, study
+from benchmarks import batches, evaluation, growth, limit, pipeline, report, search, step, study
 from benchmarks.evaluation import QUICK, Images
 from benchmarks.growth import Growth
 from benchmarks.timing import Comparison
@@ -24,6 +24,8 @@ def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: pipeline.nothing_to_do(3),
         lambda: step.against_plain("mbv3_micro", 64, 8, 9),
         lambda: step.against_plain("mbv3_32", 64, 1, 2),
+        lambda: limit.against_products("mbv3_micro", 64, 9),
+        lambda: limit.against_products("mbv3_32", 64, 2),
         lambda: step.against_public("mbv3_micro", 64, 2, 5),
         lambda: step.against_public("mbv3_32", 64, 1, 2),
         lambda: step.memory("mbv3_32", 64, 2),
@@ -31,7 +33,7 @@ def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: batches.share_of_step("mbv3_micro", 64, 7),
         lambda: batches.share_of_step("mbv3_32", 64, 2),
         lambda: evaluation.against_each("mbv3_micro", 100, QUICK, "channels_last", 2),
-        lambda: search.against_lists("mbv3_32", 50_000, 2),
+        lambda: search.against_finder("mbv3_32", 50_000, 2),
         lambda: study.against_scratch(12, 8, 200, 2),
         lambda: pipeline.tracking(2, 2),
         lambda: pipeline.part_of_repro(2),
@@ -50,12 +52,13 @@ def tiny() -> tuple[list[Work], list[Callable[[], Growth]]]:
     return [
         lambda: pipeline.starts(1),
         lambda: step.against_plain("mbv3_micro", 4, 1, 1),
+        lambda: limit.against_products("mbv3_micro", 4, 1),
         lambda: step.against_public("mbv3_micro", 4, 1, 1),
         lambda: step.memory("mbv3_micro", 4, 1),
         lambda: batches.against_loader(64, 16, 1),
         lambda: batches.share_of_step("mbv3_micro", 4, 1),
         lambda: evaluation.against_each("mbv3_micro", 3, Images(40, 20, 20), "torch's own layout", 1),
-        lambda: search.against_lists("mbv3_micro", 2000, 1),
+        lambda: search.against_finder("mbv3_micro", 2000, 1),
         lambda: study.against_scratch(6, 4, 64, 1),
         pipeline.whole_repro,
     ], [

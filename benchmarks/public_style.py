@@ -1,9 +1,10 @@
-"""A supernet and its sandwich step as public code does them: the other side of a comparison, and nothing else.
+"""A supernet and its sandwich step as the code published with DεpS does them: the other side of a comparison.
 
-Elastic modules that hold their active size as a state, cut contiguous copies of their weights in NCHW, and a step that
-runs one subnet after the other, scales each one's gradients by a mask as large as the parameters, and adds them up in a
-dictionary, as it does the masks (the training of DεpS, OFA and BigNAS in the code published with DεpS). Written for the
-benchmark, for the MobileNet family with centre-cropped kernels.
+Elastic modules hold their active size as a state and cut contiguous copies of their weights, in NCHW; other layers are
+plain. A step runs one subnet after the other. For each it builds a mask as large as the state dict, and multiplies the
+gradients of all parameters by mask and weight into a dictionary of sums, as it sums up the masks; the sums are then
+copied back for the optimizer, which goes through the parameters one by one. `profile.md` says how near that is to the
+published code itself. Written for the benchmark, for the MobileNet family with centre-cropped kernels.
 """
 
 from __future__ import annotations
@@ -20,109 +21,117 @@ from dεps.methods.losses import Targets
 from dεps.nets.mobilenet.geometry import BlockSpec, Space
 from dεps.spaces.space import Arch
 
+#: a factor for narrower layers, by which weights are multiplied though it is always 1
+SCALE = 1.0
 
-class ActiveConv(nn.Module):
-    """Convolution whose active input and output widths are attributes."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, bias: bool = False) -> None:
+class ElasticConv(nn.Module):
+    """1×1 convolution whose active output width is an attribute, and whose input decides the other."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=bias)
-        self.active = (outputs, inputs)
+        self.conv = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        self.active = (self.active[0], x.shape[1])
-        weight = self.conv.weight[: self.active[0], : self.active[1]].contiguous()
-        bias = None if self.conv.bias is None else self.conv.bias[: self.active[0]].contiguous()
-        return F.conv2d(x, weight, bias, self.conv.stride, self.conv.padding)
-
-    def regions(self) -> dict[str, tuple[slice, ...]]:
-        """The active part of each parameter."""
-        outputs, inputs = self.active
-        own: dict[str, tuple[slice, ...]] = {"conv.weight": (slice(outputs), slice(inputs))}
-        return own if self.conv.bias is None else own | {"conv.bias": (slice(outputs),)}
+        weight = (SCALE * self.conv.weight[: self.outputs, : x.shape[1]]).contiguous()
+        return F.conv2d(x, weight)
 
 
-class ActiveDepthwise(nn.Module):
+class ElasticDepthwise(nn.Module):
     """Depthwise convolution whose active kernel is an attribute."""
 
     def __init__(self, channels: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
-        self.channels, self.kernel = channels, kernel
+        self.conv = nn.Conv2d(channels, channels, kernel, stride, groups=channels, bias=False)
+        self.kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
-        self.channels = x.shape[1]
-        rows = self._rows()
-        weight = self.conv.weight[: self.channels, :, rows, rows].contiguous()
-        return F.conv2d(x, weight, None, self.conv.stride, self.kernel // 2, 1, self.channels)
-
-    def _rows(self) -> slice:
         start = (self.conv.kernel_size[0] - self.kernel) // 2
-        return slice(start, start + self.kernel)
-
-    def regions(self) -> dict[str, tuple[slice, ...]]:
-        """The active part of each parameter."""
-        return {"conv.weight": (slice(self.channels), slice(None), self._rows(), self._rows())}
+        middle = slice(start, start + self.kernel)
+        weight = (SCALE * self.conv.weight[: x.shape[1], :, middle, middle]).contiguous()
+        return F.conv2d(x, weight, None, self.conv.stride, self.kernel // 2, 1, x.shape[1])
 
 
-class ActiveNorm(nn.Module):
+class ElasticNorm(nn.Module):
     """Batch normalisation of as many channels as come in."""
 
     def __init__(self, channels: int, eps: float) -> None:
         super().__init__()
         self.bn = nn.BatchNorm2d(channels, eps)
-        self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        self.channels, bn = x.shape[1], self.bn
-        if self.channels == bn.num_features:
+        channels, bn = x.shape[1], self.bn
+        if channels == bn.num_features:
             return bn(x)
         bn.num_batches_tracked.add_(1)
-        state = (bn.running_mean[: self.channels], bn.running_var[: self.channels])
-        affine = (bn.weight[: self.channels], bn.bias[: self.channels])
-        return F.batch_norm(x, *state, *affine, self.training, bn.momentum, bn.eps)
-
-    def regions(self) -> dict[str, tuple[slice, ...]]:
-        """The active part of each parameter."""
-        return {"bn.weight": (slice(self.channels),), "bn.bias": (slice(self.channels),)}
+        state = (bn.running_mean[:channels], bn.running_var[:channels])
+        return F.batch_norm(x, *state, bn.weight[:channels], bn.bias[:channels], self.training, bn.momentum, bn.eps)
 
 
-class ActiveBlock(nn.Module):
+class ElasticGate(nn.Module):
+    """Squeeze-and-excite of as many channels as come in."""
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.reduce, self.excite = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
+        self.squeezed = squeezed
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide, narrow = x.shape[1], self.squeezed
+        y = _pooled(x)
+        y = F.conv2d(y, SCALE * self.reduce.weight[:narrow, :wide].contiguous(), SCALE * self.reduce.bias[:narrow])
+        y = F.relu(y, inplace=True)
+        y = F.conv2d(y, SCALE * self.excite.weight[:wide, :narrow].contiguous(), SCALE * self.excite.bias[:wide])
+        return x * (F.relu6(y + 3.0, inplace=True) / 6.0)
+
+
+class Activation(nn.Module):
+    """An activation by name, in place where it can be."""
+
+    def __init__(self, act: str) -> None:
+        super().__init__()
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.act == "h_swish":
+            return x * F.relu6(x + 3.0, inplace=True) / 6.0
+        return F.relu6(x, inplace=True) if self.act == "relu6" else F.relu(x, inplace=True)
+
+
+class ElasticBlock(nn.Module):
     """Inverted bottleneck that runs as it was last told to."""
 
     def __init__(self, largest: BlockSpec, eps: float) -> None:
         super().__init__()
-        self.spec = largest
+        self.skip, self.mid = largest.skip, largest.mid
+        parts: dict[str, nn.Module] = {}
         if largest.expansion:
-            self.expand = ActiveConv(largest.inputs, largest.mid, 1)
-            self.expand_bn = ActiveNorm(largest.mid, eps)
-        self.depthwise = ActiveDepthwise(largest.mid, largest.kernel, largest.stride)
-        self.depthwise_bn = ActiveNorm(largest.mid, eps)
+            parts["expand"] = ElasticConv(largest.inputs, largest.mid)
+            parts["expand_bn"] = ElasticNorm(largest.mid, eps)
+            parts["expand_act"] = Activation(largest.act)
+        parts["depthwise"] = ElasticDepthwise(largest.mid, largest.kernel, largest.stride)
+        parts["depthwise_bn"] = ElasticNorm(largest.mid, eps)
+        parts["depthwise_act"] = Activation(largest.act)
         if largest.se:
-            self.reduce = ActiveConv(largest.mid, largest.se, 1, bias=True)
-            self.excite = ActiveConv(largest.se, largest.mid, 1, bias=True)
-        self.project = ActiveConv(largest.mid, largest.outputs, 1)
-        self.project_bn = ActiveNorm(largest.outputs, eps)
+            parts["se"] = ElasticGate(largest.mid, largest.se)
+        parts["project"] = ElasticConv(largest.mid, largest.outputs)
+        parts["project_bn"] = ElasticNorm(largest.outputs, eps)
+        self.parts = nn.ModuleDict(parts)
 
     def set_active(self, spec: BlockSpec) -> None:
         """Make this its size."""
-        self.spec, self.depthwise.kernel = spec, spec.kernel
+        self.mid, self.parts["depthwise"].kernel = spec.mid, spec.kernel
         if spec.expansion:
-            self.expand.active = (spec.mid, spec.inputs)
+            self.parts["expand"].outputs = spec.mid
         if spec.se:
-            self.reduce.active, self.excite.active = (spec.se, spec.mid), (spec.mid, spec.se)
-        self.project.active = (spec.outputs, spec.mid)
+            self.parts["se"].squeezed = spec.se
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
-        if self.spec.expansion:
-            y = _activate(self.expand_bn(self.expand(y)), self.spec.act)
-        y = _activate(self.depthwise_bn(self.depthwise(y)), self.spec.act)
-        if self.spec.se:
-            gate = self.excite(F.relu(self.reduce(y.mean((2, 3), keepdim=True))))
-            y = y * F.hardsigmoid(gate)
-        y = self.project_bn(self.project(y))
-        return x + y if self.spec.skip else y
+        for part in self.parts.values():
+            y = part(y)
+        return y + x if self.skip else y
 
 
 class PublicNet(nn.Module):
@@ -132,13 +141,13 @@ class PublicNet(nn.Module):
         super().__init__()
         self.space = space
         specs = list(space.blocks(space.largest()))
-        stem, head = space.stem, space.head
-        self.stem = ActiveConv(channels, stem.width, 3, stem.stride)
-        self.stem_bn = ActiveNorm(stem.width, space.bn_eps)
-        self.blocks = nn.ModuleList(ActiveBlock(spec, space.bn_eps) for spec in specs)
-        self.final = ActiveConv(specs[-1].outputs, head.expand, 1)
-        self.final_bn = ActiveNorm(head.expand, space.bn_eps)
-        self.mix = ActiveConv(head.expand, head.features, 1) if head.features else None
+        stem, head, eps = space.stem, space.head, space.bn_eps
+        self.stem = nn.Conv2d(channels, stem.width, 3, stem.stride, 1, bias=False)
+        self.stem_bn, self.stem_act = nn.BatchNorm2d(stem.width, eps), Activation(stem.act)
+        self.blocks = nn.ModuleList(ElasticBlock(spec, eps) for spec in specs)
+        self.final = nn.Conv2d(specs[-1].outputs, head.expand, 1, bias=False)
+        self.final_bn, self.act = nn.BatchNorm2d(head.expand, eps), Activation(head.act)
+        self.mix = nn.Conv2d(head.expand, head.features, 1, bias=False) if head.features else None
         self.classifier = nn.Linear(head.features or head.expand, classes)
         self.active = [block.place for block in specs]
         self.nothing = {name: torch.zeros_like(tensor) for name, tensor in self.state_dict().items()}
@@ -150,26 +159,37 @@ class PublicNet(nn.Module):
         for spec in specs:
             self.blocks[spec.place].set_active(spec)
 
-    def forward(self, x: Tensor) -> Tensor:
-        stem, head = self.space.stem, self.space.head
-        x = _activate(self.stem_bn(self.stem(x)), stem.act)
+    def forward(self, x: Tensor, dropout: float = 0.0) -> Tensor:
+        x = self.stem_act(self.stem_bn(self.stem(x)))
         for index in self.active:
             x = self.blocks[index](x)
-        x = _activate(self.final_bn(self.final(x)), head.act).mean((2, 3), keepdim=True)
+        x = _pooled(self.act(self.final_bn(self.final(x))))
         if self.mix is not None:
-            x = _activate(self.mix(x), head.act)
-        return self.classifier(x.flatten(1))
+            x = self.act(self.mix(x))
+        x = x.view(x.shape[0], -1)
+        return self.classifier(F.dropout(x, dropout, inplace=True) if dropout else x)
 
     def mask(self) -> dict[str, Tensor]:
-        """Ones where the subnet that ran last has parameters, zeros elsewhere: as large as the state dict."""
+        """Ones where the active subnet has parameters, zeros elsewhere: as large as the state dict.
+
+        As published, squeeze-and-excite and the kernel count as active at full size: gradients there are zero anyway.
+        """
         masks = copy.deepcopy(self.nothing)
-        for name in ("classifier.weight", "classifier.bias"):
-            masks[name].fill_(1.0)
-        for prefix, module in self.named_modules():
-            idle = prefix.startswith("blocks.") and int(prefix.split(".")[1]) not in self.active
-            if hasattr(module, "regions") and not idle:
-                for name, region in module.regions().items():
-                    masks[f"{prefix}.{name}"][region] = 1.0
+        for name in ("stem", "stem_bn", "final", "final_bn", "mix", "classifier"):
+            if (module := getattr(self, name)) is not None:
+                masks.update({f"{name}.{own}": torch.ones_like(value) for own, value in module.state_dict().items()})
+        for index, block in enumerate(self.blocks):
+            one = float(index in self.active)
+            for name in block.state_dict():
+                masks[f"blocks.{index}.{name}"].fill_(one)
+        for index in self.active:
+            prefix, mid = f"blocks.{index}.parts.", self.blocks[index].mid
+            for name in ("expand.conv.weight", "expand_bn.bn.weight", "expand_bn.bn.bias"):
+                if prefix + name in masks:
+                    masks[prefix + name][mid:] = 0.0
+            for name in ("depthwise.conv.weight", "depthwise_bn.bn.weight", "depthwise_bn.bn.bias"):
+                masks[prefix + name][mid:] = 0.0
+            masks[prefix + "project.conv.weight"][:, mid:] = 0.0
         return masks
 
 
@@ -178,39 +198,55 @@ class PublicStep:
 
     def __init__(self, net: PublicNet, learning_rate: float, weight_decay: float) -> None:
         self.net = net.train()
-        groups = [[p for p in net.parameters() if p.dim() > 1], [p for p in net.parameters() if p.dim() == 1]]
+        decayed = [[p for p in net.parameters() if (p.dim() > 1) == decays] for decays in (True, False)]
         self.optimizer = torch.optim.SGD(
-            [{"params": groups[0], "weight_decay": weight_decay}, {"params": groups[1], "weight_decay": 0.0}],
+            [{"params": decayed[0], "weight_decay": weight_decay}, {"params": decayed[1], "weight_decay": 0.0}],
             lr=learning_rate,
             momentum=0.9,
             nesterov=True,
         )
+        self.correct = [torch.zeros(1), torch.zeros(1)]
 
     def __call__(self, images: Tensor, labels: Tensor, terms: Sequence[Term]) -> None:
         """Train the terms' archs on contiguous NCHW `images`."""
-        targets, store, counts = Targets(labels), dict[str, Tensor](), dict[str, Tensor]()
-        parameters = dict(self.net.named_parameters())
-        self.net.zero_grad()
+        targets, sums, counts = Targets(labels), dict[str, Tensor](), dict[str, Tensor]()
+        self._zero()
         for term in terms:
             self.net.set_active(term.arch)
-            logits = self.net(images)
+            masks = self.net.mask()
+            logits = self.net(images, term.dropout)
             if term.full:
                 targets.full = logits.clone().detach()
-            term.loss(logits, targets).backward()
-            masks = self.net.mask()
-            for name, parameter in parameters.items():
-                gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                scaled = term.weight * gradient * masks[name]
-                store[name] = store[name] + scaled if name in store else scaled
-                share = term.weight * masks[name]  # what a mean would be divided by
-                counts[name] = counts[name] + share if name in counts else share
-            self.net.zero_grad()
-        for name, parameter in parameters.items():
-            parameter.grad = store[name].clone()
+            loss = term.loss(logits, targets)
+            self._count(logits, labels)
+            loss.backward()
+            for name, parameter in self.net.named_parameters():
+                share, part = term.weight * masks[name], term.weight * parameter.grad.data * masks[name]
+                if name in sums:
+                    counts[name] += share  # what a mean would be divided by
+                    sums[name] += part
+                else:
+                    counts[name], sums[name] = share, part
+            self._zero()
+        for name, parameter in self.net.named_parameters():
+            parameter.grad.data.copy_(sums[name])
         self.optimizer.step()
 
+    def _zero(self) -> None:
+        """Fill gradients with zeros, and make those of parameters that have none yet."""
+        for parameter in self.net.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.net.zero_grad(set_to_none=False)
 
-def _activate(x: Tensor, act: str) -> Tensor:
-    if act == "h_swish":
-        return x * F.relu6(x + 3.0) / 6.0
-    return F.relu6(x) if act == "relu6" else F.relu(x)
+    def _count(self, logits: Tensor, labels: Tensor) -> None:
+        """Add this subnet's top-1 and top-5 accuracies to the running sums."""
+        ranked = logits.topk(min(5, logits.shape[1]), 1).indices
+        hits = ranked == labels[:, None]
+        for total, width in zip(self.correct, (1, 5), strict=True):
+            total += hits[:, :width].float().sum() / len(labels)
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """Mean over each channel's pixels (batch, channels, 1, 1)."""
+    return x.mean(3, keepdim=True).mean(2, keepdim=True)

@@ -54,7 +54,7 @@ def line(comparison: Comparison) -> str:
 
 def _row(c: Comparison) -> str:
     work = c.work + (f" ({c.note})" if c.note else "")
-    mark = "reached" if c.reached else "**missed**"
+    mark = "" if np.isinf(c.limit) else "reached" if c.reached else "**missed**"
     other = ["–", "–"] if c.against == "1 s" else [c.against, _side(c.theirs, c.unit)]
     cells = [work, _side(c.ours, c.unit), *other, _ratio(c), _wanted(c), mark]
     return f"| {' | '.join(cells)} |"
@@ -78,5 +78,7 @@ def _ratio(c: Comparison) -> str:
 
 
 def _wanted(c: Comparison) -> str:
+    if np.isinf(c.limit):
+        return "–"
     sign = "≤" if c.kind == COST else "≥"
     return f"{sign} {c.limit:g}" + (" s" if c.against == "1 s" else " ×" if c.kind != GAIN else "")

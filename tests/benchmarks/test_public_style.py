@@ -7,9 +7,9 @@ from benchmarks.toys import sandwich_trainer
 
 def renamed(name: str) -> str:
     """Our name of a public-style parameter."""
-    name = name.replace("reduce.conv.weight", "se.reduce_weight").replace("reduce.conv.bias", "se.reduce_bias")
-    name = name.replace("excite.conv.weight", "se.expand_weight").replace("excite.conv.bias", "se.expand_bias")
-    name = name.replace(".conv.weight", ".weight").replace(".bn.", ".")
+    name = name.replace("parts.", "")
+    for theirs, ours in (("se.reduce.", "se.reduce_"), ("se.excite.", "se.expand_"), (".conv.", "."), (".bn.", ".")):
+        name = name.replace(theirs, ours)
     return name if name.startswith("classifier") else f"body.{name}"
 
 
