@@ -18,7 +18,7 @@ from dεps.core.process import guarded
 
 #: commands by section, in the order of the help; what is in none comes last
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Plan and run": ("init", "params", "plan"),
+    "Plan and run": ("init", "params", "plan", "repro"),
     "Look": ("show",),
     "Models": ("evaluate", "export", "classify", "latency", "import", "export-checkpoint"),
     "Tuning": ("tune",),

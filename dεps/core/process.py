@@ -21,6 +21,9 @@ from dεps.core.errors import exit_line
 T = TypeVar("T")
 #: variables that are set unless the user has set them
 ENVIRONMENT = {
+    # One thread a process: the order of a sum, so its last bits, does not depend on the number of cores, and several
+    # stages side by side use the cores better (`deps repro`).
+    "OMP_NUM_THREADS": "1",
     # A tracking server that does not answer may cost seconds, not minutes. The one retry is for an open connection
     # that the server has closed; it comes at once, even if the server asks for patience.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",

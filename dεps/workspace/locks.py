@@ -11,6 +11,8 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from dεps.core.errors import UserError
 
+#: whatever must not be hashed lies below: locks, unfinished work, durations
+STATE = Path(".state")
 #: seconds that `exclusive` waits, because `is_held` may hold the lock for a moment
 MOMENT = 0.5
 

@@ -30,11 +30,10 @@ from dεps.core.schema import structured
 from dεps.core.stopwatch import computed
 from dεps.data.manifest import prepared_folder
 from dεps.workspace.decides import STAGES, code_hash, values
-from dεps.workspace.locks import exclusive
+from dεps.workspace.locks import STATE, exclusive
 from dεps.workspace.resume import CheckpointConfig
 
 T = TypeVar("T")
-STATE = Path(".state")
 
 
 @dataclass(frozen=True)

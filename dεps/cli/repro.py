@@ -1,0 +1,19 @@
+"""`deps repro`: the pipeline, several items at once."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("targets", nargs=-1)
+@click.option("-j", "--jobs", type=click.IntRange(1, 10_000), help="Items at once; default: one a GPU, or one a core.")
+@click.option("--launcher", default="local", show_default=True, help="A file of params/launcher/: local or slurm.")
+def repro(targets: tuple[str, ...], jobs: int | None, launcher: str) -> None:
+    """Do what 'dvc repro' does, with items that do not need each other side by side.
+
+    TARGETS are stages or items, such as train or train@quick-deps-0; default: all.
+    """
+    from dεps.repro.run import reproduce
+
+    reproduce(targets, jobs, launcher)

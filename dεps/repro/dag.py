@@ -1,0 +1,136 @@
+"""DVC's graph of items, and all that is used of DVC beyond its commands; a test holds the installed version to it.
+
+An *item* is a stage, or one instance of a stage with a matrix: `train@quick-deps-0`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dεps.core.errors import UserError
+from dεps.core.files import write_atomic
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
+
+LOCK = Path("dvc.lock")
+HEAD = "schema: '2.0'\nstages:\n"
+#: where an item begins in dvc.lock
+_ITEM = re.compile(r"^(?=  \S)", re.MULTILINE)
+
+
+class Dag:
+    """Items that targets need, and what `dvc.lock` says of them.
+
+    Args:
+        targets: as `dvc repro` takes them; none: all items.
+    """
+
+    #: names in the order of `dvc repro`, each with the items that it stands on
+    upstream: dict[str, tuple[str, ...]]
+    #: names of all items, whatever the targets, in that order
+    order: list[str]
+
+    def __init__(self, targets: Sequence[str] = ()) -> None:
+        from dvc.repo import Repo
+        from dvc.repo.reproduce import get_active_graph, plan_repro
+
+        _mend()
+        with _errors():
+            self._repo = Repo(_wait_for_lock=True)
+            graph = get_active_graph(self._repo.index.graph)
+            stages = [stage for target in targets for stage in self._repo.stage.collect(target)]
+            plan = plan_repro(graph, stages)
+            self.order = [stage.addressing for stage in plan_repro(graph)]
+        needs = {stage.addressing: {need.addressing for need in graph.successors(stage)} for stage in plan}
+        self.upstream = {name: tuple(other for other in needs if other in needs[name]) for name in needs}
+
+    def changed(self, names: Collection[str]) -> set[str]:
+        """Return those of the items whose code, params, inputs or outputs are not what `dvc.lock` says."""
+        from dvc.repo import lock_repo
+
+        with _errors(), lock_repo(self._repo):
+            stages = {stage.addressing: stage for stage in self._repo.index.stages}
+            return {name for name in names if stages[name].changed()}
+
+    def behind(self, names: Collection[str]) -> set[str]:
+        """Return `names` and all that stand on one of them."""
+        found = set(names)
+        for name, needs in self.upstream.items():  # an item comes after those that it stands on
+            if found.intersection(needs):
+                found.add(name)
+        return found
+
+    def sort_lock(self) -> None:
+        """Put `dvc.lock` into the order of `dvc repro`; entries of what is no item any more come last."""
+        with _errors(), self._repo.lock, self._repo.scm_context(quiet=True) as staged:
+            text = LOCK.read_text("utf-8") if LOCK.exists() else ""
+            if text.startswith(HEAD):
+                entries = _entries(text)
+                known = [name for name in self.order if name in entries]
+                gone = [name for name in entries if name not in set(self.order)]
+                ordered = HEAD + "".join(entries[name] for name in known + gone)
+                if ordered != text:
+                    write_atomic(LOCK, ordered)
+                    staged.track_file(str(LOCK))
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn DVC's errors into one line."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except DvcException as error:
+        raise UserError(f"DVC: {error}") from None
+
+
+def _mend() -> None:
+    """Remove DVC's list of readers and writers where a process was killed while it wrote it."""
+    path = Path(".dvc/tmp/rwlock")
+    try:
+        json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        path.unlink()
+
+
+def _entries(text: str) -> dict[str, str]:
+    """Return each item's lines in `dvc.lock`, by its name."""
+    parts = _ITEM.split(text.removeprefix(HEAD))
+    return {part.partition("\n")[0].strip().removesuffix(":").strip("'\""): part for part in parts if part}
+
+
+def write_lock_whole() -> None:
+    """Let DVC, in this process, replace only an item's own lines in `dvc.lock`, and the file in one move.
+
+    DVC parses and writes the whole file after each item, which takes seconds where there are hundreds of them, and a
+    process that is killed meanwhile leaves half a file. The bytes are those that DVC writes.
+    """
+    from dvc.dvcfile import Lockfile
+    from dvc.stage.serialize import to_lockfile
+    from dvc.utils.serialize import dumps_yaml
+
+    by_dvc = Lockfile.dump_stages
+
+    def dump_stages(self: Lockfile, stages: Sequence[PipelineStage], **options: Any) -> None:
+        path = Path(self.path)
+        text = path.read_text("utf-8") if path.exists() else HEAD
+        if not text.startswith(HEAD):  # not as DVC writes it by itself
+            return by_dvc(self, stages, **options)
+        entries = _entries(text)
+        for stage in stages:
+            written = dumps_yaml({"schema": "2.0", "stages": to_lockfile(stage, **options)})
+            entries |= _entries(written)
+        if (replaced := HEAD + "".join(entries.values())) != text:
+            write_atomic(path, replaced)
+            self.repo.scm_context.track_file(self.relpath)
+
+    Lockfile.dump_stages = dump_stages

@@ -1,0 +1,78 @@
+"""A program that runs one item as `dvc repro --single-item` does; when its stdin ends, it ends the item.
+
+Its stdin is a pipe from whoever started it, so the item ends too when that process is killed, and goes on later from
+the work that it has saved. DVC itself is never interrupted, since it may be writing `dvc.lock`: only the processes that
+it has started are.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+
+from dεps.core.console import complain
+from dεps.workspace.locks import STATE, is_held, locked
+
+#: seconds that a stage has to end after SIGTERM
+GRACE = 20.0
+
+
+#: of locks that the processes of items hold
+LOCKS = STATE / "repro"
+
+
+def wait_for_others() -> None:
+    """Wait until no item runs that an earlier process has started, which was killed."""
+    running = [path for path in sorted(LOCKS.glob("*.lock")) if is_held(path)]
+    if running:
+        complain(f"waiting for what an earlier 'deps repro' has started: {', '.join(path.stem for path in running)}")
+    for path in running:
+        with locked(path):
+            pass
+
+
+def main() -> None:
+    """Run the item that the first argument names."""
+    name, stop = sys.argv[1], threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):  # the last one is of submitit, when time runs out
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
+    threading.Thread(target=_end_stage, args=(stop,), daemon=True).start()
+    with locked(LOCKS / f"{name.replace('/', '_')}.lock"):
+        from dvc.cli import main as dvc
+
+        from dεps.repro.dag import write_lock_whole
+
+        write_lock_whole()
+        sys.exit(dvc(["--wait-for-lock", "repro", "--single-item", name]))
+
+
+def _wait_for_end(stop: threading.Event) -> None:
+    while os.read(0, 1):
+        pass
+    stop.set()
+
+
+def _end_stage(stop: threading.Event) -> None:
+    """Send SIGTERM to all processes that DVC has started or yet starts, and SIGKILL to those that stay."""
+    import psutil
+
+    stop.wait()
+    told: dict[psutil.Process, float] = {}
+    while True:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if process not in told:
+                    told[process] = time.monotonic()
+                    process.terminate()
+                elif time.monotonic() - told[process] > GRACE:
+                    process.kill()
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

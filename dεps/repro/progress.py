@@ -1,0 +1,173 @@
+"""What people see of items that run: a table on a terminal, elsewhere a line a minute, with the time that is left."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from dεps.core.console import complain
+from dεps.workspace.locks import STATE
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+#: seconds between two lines where there is no terminal
+LINE_EVERY = 60.0
+#: bytes at the end of an item's log that are searched for how far it is
+TAIL = 4096
+#: as `ProgressBar` prints where there is no terminal
+_STEPS = re.compile(r"(\d+)/(\d+), (\d+) s left$", re.MULTILINE)
+
+
+class Durations:
+    """Seconds that items take, by the notes that stages leave, and by what this run has seen."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.known: dict[str, float] = {}
+        for name in names:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                self.known[name] = float(json.loads(timing_path(name).read_text("utf-8"))["seconds"])
+
+    def of(self, name: str) -> float | None:
+        """Return the item's last duration, else the mean of its stage's items; None where nothing is known."""
+        stage = name.partition("@")[0]
+        alike = [seconds for other, seconds in self.known.items() if other.partition("@")[0] == stage]
+        return self.known.get(name, fmean(alike) if alike else None)
+
+    def longest_way(self, upstream: dict[str, tuple[str, ...]]) -> dict[str, float]:
+        """Return the seconds from each item's start to the end of the longest chain of items that stand on it."""
+        usual = fmean(self.known.values()) if self.known else 1.0
+        way = {name: self.of(name) or usual for name in upstream}
+        behind = dict.fromkeys(upstream, 0.0)
+        for name in reversed(upstream):  # an item comes after those that it stands on
+            way[name] += behind[name]
+            for need in upstream[name]:
+                behind[need] = max(behind[need], way[name])
+        return way
+
+
+def timing_path(name: str) -> Path:
+    """Return the path of the note that a stage leaves of its last duration."""
+    stage, _, rest = name.partition("@")
+    experiment, _, instance = rest.partition("-")
+    return STATE / "timing" / experiment / stage / f"{instance or 'all'}.json"
+
+
+def steps(log: Path) -> tuple[str, float] | None:
+    """Return how far an item is by its log, such as ("3/20", 84.0): steps done of all, and seconds left."""
+    with suppress(OSError):
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL))
+            found = _STEPS.findall(file.read().decode("utf-8", "replace"))
+        if found:
+            return f"{found[-1][0]}/{found[-1][1]}", float(found[-1][2])
+    return None
+
+
+def last_line(log: Path) -> str:
+    """Return the line of an item's log that says best why it failed: the last error of a stage, else the last one."""
+    try:
+        lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    except OSError:
+        return "no log"
+    by_stage = [line for line in lines if line.startswith("error: ")]
+    others = [line for line in lines if not line.startswith(("Use `dvc", "Updating lock"))]
+    return deque(by_stage or others or ["nothing was printed"], 1)[0]
+
+
+def clock(seconds: float) -> str:
+    """Return minutes and seconds, such as 3:07, or hours too."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Board:
+    """Shows what runs. Use as a context; `show` is cheap enough to be called several times a second."""
+
+    def __init__(self, upstream: Mapping[str, Collection[str]], durations: Durations, logs: Mapping[str, Path]) -> None:
+        self.upstream, self.durations, self.logs = upstream, durations, logs
+        self.printed = self.shown = time.monotonic()
+        self.live = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self.live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Board:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr, above the table."""
+        if self.live:
+            self.live.console.print(text, highlight=False, markup=False)
+        else:
+            complain(text)
+
+    def show(self, running: Mapping[str, float], left: Collection[str], failed: int, jobs: int) -> None:
+        """Bring the table up to date, or print a line if it is time.
+
+        Args:
+            running: when each item that runs was started, by `time.monotonic`.
+            left: items that neither run nor have ended.
+            failed: number of items that have failed.
+            jobs: items at once.
+        """
+        now = time.monotonic()
+        if now - (self.shown if self.live else self.printed) < (0.5 if self.live else LINE_EVERY):
+            return
+        self.shown = self.printed = now
+        rows = [self._row(name, now - started) for name, started in running.items()]
+        done = len(self.upstream) - len(left) - len(running) - failed
+        seconds = self._left({name: row[2] for name, row in zip(running, rows, strict=True)}, left, jobs)
+        head = f"{done} of {len(self.upstream)} items done" + (f", {failed} failed" if failed else "")
+        head += f", about {clock(seconds)} left" if seconds is not None else ""
+        if self.live:
+            self.live.update(_table(head, rows), refresh=True)
+        else:
+            texts = [f"{name} {clock(for_)}" + (f" ({at})" if at else "") for name, for_, _, at in rows]
+            complain(f"{head}; running: {', '.join(texts)}")
+
+    def _row(self, name: str, seconds: float) -> tuple[str, float, float | None, str]:
+        """Return name, seconds so far, seconds left, and how far it is."""
+        at, usual = steps(self.logs[name]), self.durations.of(name)
+        if at:
+            return name, seconds, at[1], at[0]
+        return name, seconds, max(0.0, usual - seconds) if usual is not None else None, ""
+
+    def _left(self, running: Mapping[str, float | None], left: Collection[str], jobs: int) -> float | None:
+        """Return the seconds until all is done; None where the duration of some item is unknown."""
+        expected = {**running, **{name: self.durations.of(name) for name in left}}
+        known = {name: seconds for name, seconds in expected.items() if seconds is not None}
+        if len(known) < len(expected):
+            return None
+        ends: dict[str, float] = {}
+        for name in (name for name in self.upstream if name in known):
+            ends[name] = known[name] + max((ends.get(need, 0.0) for need in self.upstream[name]), default=0.0)
+        return max(sum(known.values()) / jobs, *ends.values(), 0.0)
+
+
+def _table(head: str, rows: Iterable[tuple[str, float, float | None, str]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=head, title_justify="left")
+    for heading, options in (("item", {}), ("for", {"justify": "right"}), ("at", {}), ("left", {"justify": "right"})):
+        table.add_column(heading, **options)  # type: ignore[arg-type]
+    for name, seconds, left, at in rows:
+        table.add_row(name, clock(seconds), at, "" if left is None else clock(left))
+    return table

@@ -1,0 +1,118 @@
+"""Runs the items of DVC's graph side by side, each as soon as those that it stands on are done (`deps repro`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from dεps.core.console import complain, say
+from dεps.core.errors import UserError
+from dεps.repro.dag import Dag
+from dεps.repro.item import wait_for_others
+from dεps.repro.launchers import Launcher, LocalLauncher, log_path, read_launcher
+from dεps.repro.progress import Board, Durations, clock, last_line
+from dεps.workspace.locks import STATE, exclusive
+
+#: seconds between two looks at what runs
+TICK = 0.1
+
+
+def reproduce(targets: Sequence[str], jobs: int | None, launcher: str) -> None:
+    """Bring targets and all that they stand on up to date, or everything. Raises `UserError` if an item failed."""
+    config = read_launcher(launcher)
+    with exclusive(STATE / "repro.lock", "runs 'deps repro'"):
+        wait_for_others()
+        dag = Dag(targets)
+        todo = dag.behind(dag.changed(dag.upstream))
+        if not todo:
+            say(f"{len(dag.upstream)} items are up to date")
+            return
+        if config.kind == "slurm":
+            from dεps.repro.slurm import SlurmLauncher
+
+            Run(dag, SlurmLauncher(config, jobs)).work(todo)
+        else:
+            from dεps.core.device import visible_gpus
+
+            Run(dag, LocalLauncher(jobs or config.jobs, visible_gpus())).work(todo)
+
+
+class Run:
+    """One run over a graph: what is left to do, runs, and has failed."""
+
+    def __init__(self, dag: Dag, launcher: Launcher) -> None:
+        self.dag, self.launcher = dag, launcher
+        self.durations = Durations(dag.upstream)
+        self.board = Board(dag.upstream, self.durations, {name: log_path(name) for name in dag.upstream})
+        self.running: dict[str, float] = {}
+        self.failed: list[str] = []
+        #: not yet started
+        self.left: set[str] = set()
+        #: of these, known to have changed, or not yet looked at
+        self.unsure: set[str] = set()
+
+    def work(self, todo: set[str]) -> None:
+        """Run what is to do. Raises `UserError` if an item failed; on the way out, ends all that run."""
+        began = time.monotonic()
+        self.left, self.unsure = set(todo), set(todo)
+        way = self.durations.longest_way(self.dag.upstream)
+        with self.board:
+            try:
+                while self.left or self.running:
+                    self._start(way)
+                    self._collect()
+                    self.board.show(self.running, self.left, len(self.failed), self.launcher.jobs)
+                    time.sleep(TICK)
+            finally:
+                self._stop()
+                self.dag.sort_lock()
+        took = clock(time.monotonic() - began)
+        if not self.failed:
+            say(f"{len(todo)} of {len(self.dag.upstream)} items brought up to date in {took}")
+            return
+        skipped = len(self.dag.behind(self.failed)) - len(self.failed)
+        also = f", and {skipped} that stand on them did not run" if skipped else ""
+        logs = ", ".join(str(log_path(name)) for name in self.failed)
+        raise UserError(f"{len(self.failed)} of {len(todo)} items failed{also}: {', '.join(self.failed)}; see {logs}")
+
+    def _start(self, way: dict[str, float]) -> None:
+        """Start items whose inputs are ready, the longest way first; skip those that turn out to be up to date."""
+        free = self.launcher.jobs - len(self.running)
+        busy = self.left | set(self.running)
+        ready = [
+            name for name in self.dag.upstream if name in self.left and not busy.intersection(self.dag.upstream[name])
+        ]
+        if not free or not ready:
+            return
+        if len(ready) > free and (asked := self.unsure.intersection(ready)):
+            # One look at all of them costs less than a process for each.
+            self.left -= asked - self.dag.changed(asked)
+            self.unsure -= asked
+            ready = [name for name in ready if name in self.left]
+        for name in sorted(ready, key=lambda name: -way[name])[:free]:
+            self.launcher.start(name)
+            self.left.remove(name)
+            self.running[name] = time.monotonic()
+
+    def _collect(self) -> None:
+        for name, well in self.launcher.ended().items():
+            seconds = time.monotonic() - self.running.pop(name)
+            if well:
+                self.durations.known[name] = seconds
+                self.board.say(f"{name}: done in {clock(seconds)}")
+            else:
+                self.failed.append(name)
+                self.left -= self.dag.behind([name])
+                self.board.say(f"{name} failed: {last_line(log_path(name))}; log: {log_path(name)}")
+
+    def _stop(self) -> None:
+        """End what runs; whoever interrupts this too has it killed."""
+        if not self.running:
+            return
+        complain(f"ending {', '.join(self.running)}; again Ctrl-C kills them")
+        try:
+            while self.launcher.stop():
+                time.sleep(TICK)
+        except BaseException:
+            self.launcher.stop(kill=True)
+            raise

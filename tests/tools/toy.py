@@ -1,0 +1,108 @@
+"""A DVC project of made-up items that take no time: check → prepare → n × (train → evaluate) → report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+#: what each item runs; `sleep` and `fail` are in params, so that a test may change them
+SCRIPT = """
+import os, sys, time
+stage, item, *rest = sys.argv[1:]
+print("begins", flush=True)
+seconds = float(open("sleep.txt").read()) if stage == "train" else 0.0
+until = time.monotonic() + seconds
+while time.monotonic() < until:
+    time.sleep(0.01)
+if f"{stage}@{item}" in open("fail.txt").read().split():
+    sys.exit("error: this item was told to fail")
+for path in rest:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    open(path, "w").write(f"{stage} {item}\\n")
+"""
+PIPELINE = """
+stages:
+  prepare:
+    cmd: python work.py prepare one runs/data
+    deps: [work.py]
+    outs: [runs/data]
+  train:
+    matrix: {item: "${items}"}
+    cmd: python work.py train ${item.item} runs/train/${item.item}/a runs/train/${item.item}/b
+    params: [rate]
+    deps: [runs/data]
+    outs: ["runs/train/${item.item}/a", "runs/train/${item.item}/b"]
+  evaluate:
+    matrix: {item: "${items}"}
+    cmd: python work.py evaluate ${item.item} runs/evaluate/${item.item}/c
+    deps: ["runs/train/${item.item}"]
+    outs: ["runs/evaluate/${item.item}/c"]
+  report:
+    cmd: python work.py report one report/page
+    deps: [runs]
+    outs: [report/page]
+"""
+
+
+class Toy:
+    """The project in a folder, and its commands as users type them."""
+
+    def __init__(self, folder: Path, items: int) -> None:
+        self.folder, self.items = folder, [f"i{number}" for number in range(items)]
+        config = "[core]\n    analytics = false\n    autostage = true\n    check_update = false\n"
+        for name, text in {
+            "work.py": SCRIPT,
+            "sleep.txt": "0",
+            "fail.txt": "",
+            "dvc.yaml": PIPELINE,
+            ".dvc/config": config,
+            ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
+            ".gitignore": "/runs\n/report\n/.state\n/sleep.txt\n/fail.txt\n",
+        }.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        self.rate(1)
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+            subprocess.run(["git", *command], cwd=folder, env=self.environment(), check=True)
+
+    def rate(self, rate: int) -> None:
+        """Change what all trainings depend on."""
+        lines = "".join(f"- {item}\n" for item in self.items)
+        (self.folder / "params.yaml").write_text(f"rate: {rate}\nitems:\n{lines}")
+
+    def environment(self) -> dict[str, str]:
+        """Of commands in this project."""
+        bin_folder = Path(sys.executable).parent
+        names = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+        return os.environ | names | {"PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """A command in a session of its own, with its output in pipes."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment(), **pipes)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command, and what it printed."""
+        return subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True)
+
+    def repro(self, *options: str) -> list[str]:
+        """Command `deps repro` of this environment."""
+        return [sys.executable, "-m", "deps", "repro", *options]
+
+    def lock(self) -> bytes:
+        """Content of dvc.lock."""
+        return (self.folder / "dvc.lock").read_bytes()
+
+    def processes(self) -> list[int]:
+        """Processes that work in this folder."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has just ended
+                if os.readlink(path / "cwd") == str(self.folder.resolve()):
+                    found.append(int(path.name))
+        return found
