@@ -79,7 +79,14 @@ class Toy:
         """Of commands in this project."""
         bin_folder = Path(sys.executable).parent
         names = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-        return os.environ | names | {"PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+        return (
+            os.environ
+            | names
+            | {
+                "PATH": f"{bin_folder}:{os.environ['PATH']}",
+                "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+            }
+        )
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """A command in a session of its own, with its output in pipes."""
