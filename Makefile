@@ -9,15 +9,17 @@ export PYTHONUTF8 := 1
 
 KILLS ?= 40
 SEED ?= 0
+# items of the pipeline at once, of one thread each; 1: dvc repro
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: help repro test test-fast crash-test bench lint ui clean
+.PHONY: help repro test test-fast slurm-test crash-test crash-test-parallel bench lint ui clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-repro: $(VENV)/ready ## regenerate all results, then print them
+repro: $(VENV)/ready ## regenerate all results, JOBS stages at once, then print them
 	@git rev-parse --git-dir > /dev/null 2>&1 || \
 	{ echo "error: no git repository here, which DVC works in; run: git init && git add -A && git commit -m start" >&2; exit 2; }
-	dvc repro
+	$(if $(filter 1,$(JOBS)),dvc repro,deps repro -j $(JOBS))
 	deps show
 
 test: $(VENV)/ready ## all tests
@@ -26,8 +28,14 @@ test: $(VENV)/ready ## all tests
 test-fast: $(VENV)/ready ## tests of single modules only
 	pytest
 
+slurm-test: $(VENV)/ready ## run a small experiment in a Slurm of its own; needs root, slurmctld, slurmd, slurm-client, munge
+	OMP_NUM_THREADS=1 pytest tests/repro/test_slurm.py -m slow
+
 crash-test: $(VENV)/ready ## kill a small experiment KILLS times at random moments, and compare its results
 	OMP_NUM_THREADS=1 python -m tests.tools.crash --kills $(KILLS) --seed $(SEED)
+
+crash-test-parallel: $(VENV)/ready ## the same of deps repro -j 2
+	OMP_NUM_THREADS=1 python -m tests.tools.crash --kills $(KILLS) --seed $(SEED) --jobs 2
 
 bench: $(VENV)/ready ## compare speed and memory with plain ways of doing the same; writes reports/benchmarks.md
 	python -m benchmarks

@@ -61,6 +61,12 @@ def settle() -> None:
         warnings.filterwarnings("ignore", message, kind, module)
 
 
+def threads() -> int:
+    """Return the number of threads that each process of this environment computes with."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() and int(text) else 1
+
+
 def guarded(work: Callable[[], T], explain: Callable[[BaseException], tuple[str, int] | None] = exit_line) -> T:
     """Return what `work` returns; an error that `explain` knows ends the process with one line and an exit code.
 

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from dεps.core.errors import check_choice
 from dεps.core.params import read_params
+from dεps.core.process import threads
 from dεps.core.schema import checked, structured
 from dεps.workspace.locks import STATE
 
@@ -84,7 +85,7 @@ class LocalLauncher:
 
     def __init__(self, jobs: int | None, gpus: Iterable[str]) -> None:
         self.gpus = list(gpus)
-        self.jobs = jobs or len(self.gpus) or max(1, _cores() // _threads())
+        self.jobs = jobs or len(self.gpus) or max(1, _cores() // threads())
         self.running: dict[str, tuple[int, subprocess.Popen[bytes]]] = {}
 
     def start(self, name: str) -> None:
@@ -131,8 +132,3 @@ class LocalLauncher:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _threads() -> int:
-    text = os.environ.get("OMP_NUM_THREADS", "")
-    return int(text) if text.isdecimal() and int(text) else 1

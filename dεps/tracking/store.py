@@ -150,6 +150,7 @@ class Store:
         """Create a run with its parameters and tags."""
         own = {**identity.tags, **(tags or {}), "git_commit": origin.git_commit, IDENTITY_TAG: identity.digest}
         own |= {SOURCE_TAG: "dεps"} | ({EXPERIMENT_TAG: origin.dvc_experiment} if origin.dvc_experiment else {})
+        own |= {"threads": str(origin.threads)} if origin.threads else {}
         run = self.client.create_run(self.experiment_id(identity.experiment), origin.started, own, identity.name)
         self.complete(run, identity)
         return run

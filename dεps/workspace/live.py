@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from dεps.core.process import threads
 from dεps.workspace.identity import RunIdentity, git_commit, run_identity
 from dεps.workspace.stage import Context
 
@@ -33,6 +34,8 @@ class Origin:
     git_commit: str
     #: name of the DVC experiment that it is part of, or empty
     dvc_experiment: str
+    #: of the process; 0 where nobody has noted it. The last bits of results depend on it
+    threads: int = 0
 
     @classmethod
     def here(cls, started: int) -> Origin:
@@ -94,7 +97,7 @@ class LiveFile:
         before, now = read_live(self.path), _now()
         if before is not None and before.identity.digest != self.identity.digest:
             before = None
-        times, origin = before.times() if before else {}, Origin.here(now)
+        times, origin = before.times() if before else {}, replace(Origin.here(now), threads=threads())
         if before and history and not before.ended:  # an interrupted training that goes on
             origin = replace(origin, started=before.origin.started)
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,16 +21,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from dεps.core.hashing import sha256
 from tests.pipelines.clone import OVERRIDES, Clone
+from tests.tools.toy import processes_in
 
 LONG = ("prepare", "full_model", "standalone", "train", "evaluate", "search", "tune")
 WAYS = ("machine", "machine", "stage", "dvc")
 #: kills in one copy, at most; then another copy begins
 MOST = 20
+#: seconds until an interruption of a parallel run, at most
+LONGEST = 40.0
 #: share of kills at any moment of a stage, its imports included; the others wait until it is at work
 ANYTIME = 0.2
 #: larger than the miniature of other tests, so that there is work to kill
@@ -38,12 +43,12 @@ SIZE = {"train_images": 300, "overrides": [*OVERRIDES, "experiments.quick.evalua
 
 
 class Run:
-    """One `dvc repro` in a session of its own."""
+    """One `dvc repro`, or another command, in a session of its own."""
 
-    def __init__(self, clone: Clone, log: Path) -> None:
+    def __init__(self, clone: Clone, log: Path, command: Sequence[str] = ("dvc", "repro")) -> None:
         self.log, self.start = log, log.stat().st_size if log.exists() else 0
         self.process = subprocess.Popen(
-            ["dvc", "repro"],
+            command,
             cwd=clone.folder,
             env=clone.environment(),
             stdout=log.open("a"),
@@ -194,18 +199,63 @@ def _refused(clone: Clone, killed: Run, log: Path, say: Callable[[str], None]) -
         time.sleep(0.1)
 
 
+def crash_parallel(folder: Path, kills: int, seed: int, reference: Clone, jobs: int, say: Callable[[str], None]) -> int:
+    """Interrupt `deps repro -j <jobs>` at random moments until it has been often enough, then let it finish.
+
+    It, or all processes of its copy, are killed with SIGKILL, or it is interrupted as by Ctrl-C. `dvc.lock` and all files
+    must come out as the reference's. Returns the number of interruptions. Raises `AssertionError`.
+    """
+    rng, done, copies = random.Random(seed), 0, 0
+    while done < kills:
+        clone, log = _copy(folder / f"parallel-{copies}", reference), folder / f"parallel-{copies}.log"
+        copies, before = copies + 1, done
+        while True:
+            run = Run(clone, log, ["deps", "repro", "-j", str(jobs)])
+            try:
+                run.process.wait(rng.uniform(2.0, LONGEST) if done < kills else None)
+                break
+            except subprocess.TimeoutExpired:
+                way, running = rng.choice(("machine", "deps", "interrupt")), processes_in(clone.folder)
+                for pid in running if way == "machine" else [run.process.pid]:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGINT if way == "interrupt" else signal.SIGKILL)
+                run.process.wait(60)
+                done += 1
+                say(f"kill {done}: {way}, {len(running)} processes")
+        text = log.read_text()
+        assert run.process.returncode == 0, f"deps repro failed by itself: {text[-3000:]}"
+        assert "Traceback" not in text, f"a traceback in {log}"
+        assert done > before or not kills, "no kill could be placed"
+        assert (clone.folder / "dvc.lock").read_bytes() == (reference.folder / "dvc.lock").read_bytes(), clone.folder
+        assert contents(clone.folder) == contents(reference.folder), f"files differ: {clone.folder}"
+    return done
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Hashes of all results by their paths."""
+    files = [path for part in ("runs", "reports") for path in (folder / part).rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in files}
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description="Kill a small experiment at random moments and compare its results.")
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="above 1: of deps repro -j")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="crash-", ignore_cleanup_errors=True) as folder:
         try:
             print("undisturbed run …", flush=True)
             (Path(folder) / "reference").mkdir()
-            reference = Clone(Path(folder) / "reference", **SIZE)
+            size = SIZE if options.jobs == 1 else {"overrides": [*OVERRIDES, "checkpoint.seconds=0"]}
+            reference = Clone(Path(folder) / "reference", **size)
             reference.call("dvc", "repro")
+            if options.jobs > 1:
+                say = partial(print, flush=True)
+                count = crash_parallel(Path(folder), options.kills, options.seed, reference, options.jobs, say)
+                print(f"{count} kills: dvc.lock and all files are the undisturbed run's")
+                return
             done = crash(Path(folder), options.kills, options.seed, reference, lambda line: print(line, flush=True))
         except AssertionError as error:
             sys.exit(f"error: {error}")

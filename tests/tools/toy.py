@@ -107,9 +107,14 @@ class Toy:
 
     def processes(self) -> list[int]:
         """Processes that work in this folder."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has just ended
-                if os.readlink(path / "cwd") == str(self.folder.resolve()):
-                    found.append(int(path.name))
-        return found
+        return processes_in(self.folder)
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Processes that work in a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            if os.readlink(path / "cwd") == str(folder.resolve()):
+                found.append(int(path.name))
+    return found
