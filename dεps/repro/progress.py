@@ -42,10 +42,14 @@ class Durations:
         alike = [seconds for other, seconds in self.known.items() if other.partition("@")[0] == stage]
         return self.known.get(name, fmean(alike) if alike else None)
 
+    def guess(self, name: str) -> float | None:
+        """Return the same, else the mean of all items; None where none is known."""
+        seconds = self.of(name)
+        return fmean(self.known.values()) if seconds is None and self.known else seconds
+
     def longest_way(self, upstream: dict[str, tuple[str, ...]]) -> dict[str, float]:
         """Return the seconds from each item's start to the end of the longest chain of items that stand on it."""
-        usual = fmean(self.known.values()) if self.known else 1.0
-        way = {name: self.of(name) or usual for name in upstream}
+        way = {name: self.guess(name) or 1.0 for name in upstream}
         behind = dict.fromkeys(upstream, 0.0)
         for name in reversed(upstream):  # an item comes after those that it stands on
             way[name] += behind[name]
@@ -145,14 +149,14 @@ class Board:
 
     def _row(self, name: str, seconds: float) -> tuple[str, float, float | None, str]:
         """Return name, seconds so far, seconds left, and how far it is."""
-        at, usual = steps(self.logs[name]), self.durations.of(name)
+        at, usual = steps(self.logs[name]), self.durations.guess(name)
         if at:
             return name, seconds, at[1], at[0]
         return name, seconds, max(0.0, usual - seconds) if usual is not None else None, ""
 
     def _left(self, running: Mapping[str, float | None], left: Collection[str], jobs: int) -> float | None:
-        """Return the seconds until all is done; None where the duration of some item is unknown."""
-        expected = {**running, **{name: self.durations.of(name) for name in left}}
+        """Return the seconds until all is done; None where no item's duration is known."""
+        expected = {**running, **{name: self.durations.guess(name) for name in left}}
         known = {name: seconds for name, seconds in expected.items() if seconds is not None}
         if len(known) < len(expected):
             return None

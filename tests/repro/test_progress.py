@@ -32,6 +32,9 @@ def test_durations_are_the_items_own_else_the_mean_of_its_stage():
     assert durations.of("train@quick-ofa-0") == 30.0
     assert durations.of("train@quick-rss-0") == 20.0
     assert durations.of("page") is None
+    assert durations.guess("page") == pytest.approx(43 / 3)
+    assert durations.guess("train@quick-rss-0") == 20.0
+    assert Durations([]).guess("page") is None
 
 
 def test_the_longest_way_counts_all_that_stand_on_an_item():
@@ -72,7 +75,7 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_what_is_left(tmp_path,
     assert capsys.readouterr().err.splitlines() == [line]
 
 
-def test_with_an_unknown_duration_no_time_is_promised(tmp_path, monkeypatch, capsys):
+def test_where_no_duration_is_known_no_time_is_promised(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(progress, "LINE_EVERY", -1.0)
     with Board(UPSTREAM, Durations([]), {name: tmp_path / name for name in UPSTREAM}) as board:
         board.show({}, ["c@x"], 1, 2)

@@ -202,8 +202,8 @@ def _refused(clone: Clone, killed: Run, log: Path, say: Callable[[str], None]) -
 def crash_parallel(folder: Path, kills: int, seed: int, reference: Clone, jobs: int, say: Callable[[str], None]) -> int:
     """Interrupt `deps repro -j <jobs>` at random moments until it has been often enough, then let it finish.
 
-    It, or all processes of its copy, are killed with SIGKILL, or it is interrupted as by Ctrl-C. `dvc.lock` and all files
-    must come out as the reference's. Returns the number of interruptions. Raises `AssertionError`.
+    It, or all processes of its copy, are killed with SIGKILL, or it is interrupted as by Ctrl-C. `dvc.lock` and all
+    files must come out as the reference's. Returns the number of interruptions. Raises `AssertionError`.
     """
     rng, done, copies = random.Random(seed), 0, 0
     while done < kills:
