@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
 LOCK = Path("dvc.lock")
+#: in what DVC notes of an item's process
+ITEM = "repro/item.py"
 HEAD = "schema: '2.0'\nstages:\n"
 #: where an item begins in dvc.lock
 _ITEM = re.compile(r"^(?=  \S)", re.MULTILINE)
@@ -92,14 +94,29 @@ def _errors() -> Iterator[None]:
 
 
 def _mend() -> None:
-    """Remove DVC's list of readers and writers where a process was killed while it wrote it."""
+    """Take out of DVC's list of readers and writers what killed items have left there; none runs any more.
+
+    DVC asks only whether a process of that number exists, which may be another one. A list that was half written is
+    removed.
+    """
     path = Path(".dvc/tmp/rwlock")
     try:
-        json.loads(path.read_text("utf-8"))
+        listed = json.loads(path.read_text("utf-8"))
+        kept = {
+            "write": {file: one for file, one in listed.get("write", {}).items() if ITEM not in one["cmd"]},
+            "read": {
+                file: left
+                for file, all_ in listed.get("read", {}).items()
+                if (left := [one for one in all_ if ITEM not in one["cmd"]])
+            },
+        }
     except FileNotFoundError:
-        pass
-    except ValueError:
+        return
+    except (ValueError, AttributeError, TypeError, KeyError):
         path.unlink()
+        return
+    if kept != listed:
+        write_atomic(path, json.dumps(kept))
 
 
 def _entries(text: str) -> dict[str, str]:

@@ -7,22 +7,48 @@ it has started are.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import IO
 
 from dεps.core.console import complain
 from dεps.workspace.locks import STATE, is_held, locked
 
 #: seconds that a stage has to end after SIGTERM
 GRACE = 20.0
-
-
-#: of locks that the processes of items hold
+#: of locks, which processes of items hold as long as they live
 LOCKS = STATE / "repro"
+
+
+def start(
+    name: str, log: IO[bytes], environment: Mapping[str, str] | None = None, apart: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start the program for an item, with its output in `log`, and `apart` in a session of its own.
+
+    It holds the item's lock from its first moment to its last.
+    """
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    lock = os.open(LOCKS / f"{name.replace('/', '_')}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return subprocess.Popen(
+            [sys.executable, "-m", "dεps.repro.item", name],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=apart,
+            pass_fds=[lock],
+        )
+    finally:
+        os.close(lock)
 
 
 def wait_for_others() -> None:
@@ -42,13 +68,12 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
     threading.Thread(target=_end_stage, args=(stop,), daemon=True).start()
-    with locked(LOCKS / f"{name.replace('/', '_')}.lock"):
-        from dvc.cli import main as dvc
+    from dvc.cli import main as dvc
 
-        from dεps.repro.dag import write_lock_whole
+    from dεps.repro.dag import write_lock_whole
 
-        write_lock_whole()
-        sys.exit(dvc(["--wait-for-lock", "repro", "--single-item", name]))
+    write_lock_whole()
+    sys.exit(stop.is_set() or dvc(["--wait-for-lock", "repro", "--single-item", name]))
 
 
 def _wait_for_end(stop: threading.Event) -> None:

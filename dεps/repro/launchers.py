@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from dεps.core.errors import check_choice
 from dεps.core.params import read_params
 from dεps.core.process import threads
 from dεps.core.schema import checked, structured
+from dεps.repro import item
 from dεps.workspace.locks import STATE
 
 FOLDER = Path("params/launcher")
@@ -55,11 +55,6 @@ def log_path(name: str) -> Path:
     return STATE / "logs" / f"{name.replace('/', '_')}.log"
 
 
-def command(name: str) -> list[str]:
-    """Return the command that runs an item."""
-    return [sys.executable, "-m", "dεps.repro.item", name]
-
-
 class Launcher(Protocol):
     """Starts items, and knows of each that runs whether it has ended."""
 
@@ -93,14 +88,7 @@ class LocalLauncher:
         path = log_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as log:
-            process = subprocess.Popen(
-                command(name),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | self._own_gpu(place),
-                start_new_session=True,
-            )
+            process = item.start(name, log, os.environ | self._own_gpu(place), apart=True)
         self.running[name] = place, process
 
     def _own_gpu(self, place: int) -> dict[str, str]:

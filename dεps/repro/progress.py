@@ -150,8 +150,8 @@ class Board:
     def _row(self, name: str, seconds: float) -> tuple[str, float, float | None, str]:
         """Return name, seconds so far, seconds left, and how far it is."""
         at, usual = steps(self.logs[name]), self.durations.guess(name)
-        if at:
-            return name, seconds, at[1], at[0]
+        if at:  # of one training, of which a study has several
+            return name, seconds, max(at[1], self.durations.known.get(name, 0.0) - seconds), at[0]
         return name, seconds, max(0.0, usual - seconds) if usual is not None else None, ""
 
     def _left(self, running: Mapping[str, float | None], left: Collection[str], jobs: int) -> float | None:

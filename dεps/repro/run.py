@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dεps.core.console import complain, say
 from dεps.core.errors import UserError
+from dεps.core.params import read_params
 from dεps.repro.dag import Dag
 from dεps.repro.item import wait_for_others
 from dεps.repro.launchers import Launcher, LocalLauncher, log_path, read_launcher
@@ -34,7 +35,12 @@ def reproduce(targets: Sequence[str], jobs: int | None, launcher: str) -> None:
         else:
             from dεps.core.device import visible_gpus
 
-            Run(dag, LocalLauncher(jobs or config.jobs, visible_gpus())).work(todo)
+            Run(dag, LocalLauncher(jobs or config.jobs or _fixed_jobs(), visible_gpus())).work(todo)
+
+
+def _fixed_jobs() -> int | None:
+    """Return 1 where `launch` gives each training several processes, hence all GPUs and cores; else None."""
+    return None if read_params().get("launch", "python") == "python" else 1
 
 
 class Run:

@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dεps.core.errors import UserError
-from dεps.repro.launchers import LauncherConfig, command, log_path
+from dεps.repro import item
+from dεps.repro.launchers import LauncherConfig, log_path
 from dεps.workspace.locks import STATE
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class SlurmItem:
         path = log_path(self.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as log:
-            item = subprocess.Popen(command(self.name), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
-        if code := item.wait():
+            process = item.start(self.name, log)
+        if code := process.wait():
             time.sleep(2.0)  # who preempts tells all processes of a job, and the item may be faster
             while ended:
                 time.sleep(1.0)  # a result would say that the job has ended; it goes back into the queue

@@ -144,3 +144,17 @@ def test_warnings_that_say_nothing_to_a_user_are_silent():
         warnings.warn_explicit("x", UserWarning, "file.py", 1, "dεps.training.loop")
         warnings.warn_explicit("x", UserWarning, "file.py", 1, "mlflower")
     assert [str(warning.message) for warning in seen] == ["x", "x"]
+
+
+def test_a_process_computes_with_one_thread_unless_told_otherwise(monkeypatch):
+    code = "from dεps.core.process import begin; begin(); import torch; print(torch.get_num_threads())"
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    command = [sys.executable, "-c", code]
+    counts = [
+        subprocess.run(command, cwd=ROOT, env=environment | more, capture_output=True, text=True, check=True).stdout
+        for more in ({}, {"OMP_NUM_THREADS": "2"})
+    ]
+    assert counts == ["1\n", "2\n"]
+    for text, threads in (("3", 3), ("", 1), ("0", 1), ("4,2", 1)):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert process.threads() == threads

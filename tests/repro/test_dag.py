@@ -1,5 +1,6 @@
 """DVC's graph, what it says of items, and dvc.lock."""
 
+import json
 import os
 
 import dvc
@@ -77,6 +78,20 @@ def test_a_half_written_list_of_readers_is_removed(toy):
     (toy.folder / ".dvc/tmp/rwlock").write_text('{"write": {"')
     dag = Dag()
     assert dag.changed(dag.upstream) == set()
+
+
+def test_what_killed_items_read_and_wrote_is_free_again_and_nothing_else(toy):
+    path, out = toy.folder / ".dvc/tmp/rwlock", str(toy.folder / "runs/data")
+    # processes of these numbers exist, which is all that DVC asks
+    item = {"pid": 1, "cmd": "/x/dεps/repro/item.py prepare"}
+    path.write_text(json.dumps({"write": {out: item}, "read": {"y": [item]}}))
+    assert Dag().changed(["prepare"]) == set()
+    other = {"pid": 1, "cmd": "dvc repro"}
+    path.write_text(json.dumps({"write": {out: other}, "read": {"y": [item, other]}}))
+    with pytest.raises(UserError, match=r"is busy.*PID 1.*dvc repro"):
+        Dag().changed(["prepare"])
+    assert json.loads(path.read_text()) == {"write": {out: other}, "read": {"y": [other]}}
+    path.unlink()
 
 
 def test_of_dvc_there_is_what_is_relied_on():

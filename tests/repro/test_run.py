@@ -6,15 +6,17 @@ import re
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import yaml
 
 from dεps.repro.launchers import LocalLauncher
+from dεps.repro.run import _fixed_jobs
 from tests.tools.toy import Toy
 
 pytestmark = pytest.mark.slow
-MANY = 24
+MANY = 16
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,13 @@ def test_items_at_once_have_a_gpu_each_and_a_single_one_has_them_all(tmp_path, m
     assert LocalLauncher(4, ["3", "5"])._own_gpu(3) == {"CUDA_VISIBLE_DEVICES": "5"}
     assert LocalLauncher(1, ["3", "5"])._own_gpu(0) == {}
     assert LocalLauncher(2, [])._own_gpu(0) == {}
+
+
+def test_trainings_of_several_processes_run_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for launch, jobs in (("python", None), ("torchrun --nproc-per-node 4", 1)):
+        Path("params.yaml").write_text(f"launch: {launch}\n")
+        assert _fixed_jobs() == jobs
 
 
 def test_without_gpus_there_is_an_item_a_core_or_fewer_of_several_threads(monkeypatch):

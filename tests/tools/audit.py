@@ -59,11 +59,11 @@ def imported(folders: tuple[str, ...] = ("dεps", "deps", "pipelines")) -> set[s
     return found - set(sys.stdlib_module_names) - {"dεps", "deps", "pipelines"}
 
 
-def declaration_differences(declared: set[str], modules: set[str]) -> Iterator[str]:
-    """Imports that pyproject.toml does not declare, and what it declares for nothing."""
+def declaration_differences(declared: set[str], modules: set[str], extras: set[str] = frozenset()) -> Iterator[str]:
+    """Imports that pyproject.toml does not declare, be it as an extra, and what it declares for nothing."""
     providers = metadata.packages_distributions()
     used = {module: {canonical(name) for name in providers.get(module, [])} for module in modules}
-    for module in sorted(module for module, names in used.items() if not names & declared):
+    for module in sorted(module for module, names in used.items() if not names & (declared | extras)):
         yield f"{module} is imported, but no dependency of pyproject.toml brings it; declare it"
     for name in sorted(declared - COMMANDS - set().union(*used.values())):
         yield f"{name} is a dependency in pyproject.toml, but nothing imports it; remove it"
@@ -98,10 +98,16 @@ def main() -> None:
     """Print what is wrong, and exit with 1 where anything is."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {canonical(re.match(r"[\w.-]+", text)[0]) for text in project["dependencies"]}
+    extras = {
+        canonical(re.match(r"[\w.-]+", text)[0])
+        for name, texts in project["optional-dependencies"].items()
+        if name != "dev"
+        for text in texts
+    }
     installed = {canonical(found.name): found.version for found in metadata.distributions()}
     problems = [*consistency(), *lock_differences((ROOT / "requirements.lock").read_text(), installed)]
     problems += unbounded(project["dependencies"])
-    problems += [*declaration_differences(declared, imported()), *advisories()]
+    problems += [*declaration_differences(declared, imported(), extras), *advisories()]
     print("\n".join(f"audit: {problem}" for problem in problems) or "audit: environment and declarations agree")
     sys.exit(1 if problems else 0)
 

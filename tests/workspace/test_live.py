@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 import time
 from dataclasses import replace
@@ -32,6 +33,7 @@ def test_a_file_says_what_its_training_has_done(tmp_path, monkeypatch):
     assert seen.identity == IDENTITY
     assert (seen.origin.started, seen.origin.host, seen.origin.dvc_experiment) == (1, socket.gethostname(), "tall-poem")
     assert seen.origin.git_commit
+    assert seen.origin.threads == int(os.environ["OMP_NUM_THREADS"])
     assert (
         json.dumps(seen.epochs)
         == '[[1, {"epoch": 1, "val/x": 0.5}], [2, {"epoch": 2, "val/x": NaN, "phase": "\\u03b5"}]]'
