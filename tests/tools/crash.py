@@ -202,7 +202,7 @@ def _refused(clone: Clone, killed: Run, log: Path, say: Callable[[str], None]) -
 def crash_parallel(folder: Path, kills: int, seed: int, reference: Clone, jobs: int, say: Callable[[str], None]) -> int:
     """Interrupt `deps repro -j <jobs>` at random moments until it has been often enough, then let it finish.
 
-    It, or all processes of its copy, are killed with SIGKILL, or it is interrupted as by Ctrl-C. `dvc.lock` and all
+    It, or all processes of its copy, are killed with SIGKILL, or it is told to end by SIGTERM. `dvc.lock` and all
     files must come out as the reference's. Returns the number of interruptions. Raises `AssertionError`.
     """
     rng, done, copies = random.Random(seed), 0, 0
@@ -215,10 +215,10 @@ def crash_parallel(folder: Path, kills: int, seed: int, reference: Clone, jobs: 
                 run.process.wait(rng.uniform(2.0, LONGEST) if done < kills else None)
                 break
             except subprocess.TimeoutExpired:
-                way, running = rng.choice(("machine", "deps", "interrupt")), processes_in(clone.folder)
+                way, running = rng.choice(("machine", "deps", "terminate")), processes_in(clone.folder)
                 for pid in running if way == "machine" else [run.process.pid]:
                     with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGINT if way == "interrupt" else signal.SIGKILL)
+                        os.kill(pid, signal.SIGTERM if way == "terminate" else signal.SIGKILL)
                 run.process.wait(60)
                 done += 1
                 say(f"kill {done}: {way}, {len(running)} processes")

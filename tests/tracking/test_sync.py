@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -230,6 +231,7 @@ def test_a_running_training_says_where_it_is(workspace):
     store = Store()
     run = followed(workspace, store, RECORDS[0])
     assert run.data.tags["deps.host"] == place.host()
+    assert run.data.tags["threads"] == os.environ["OMP_NUM_THREADS"]
     assert run.data.tags["deps.work"] == f"{place.workspace()}/quick/train/deps-0"
     assert run.data.tags["kind"] == "method"  # the saved view has it
     assert place.work_of(run.data.tags) == WORK
