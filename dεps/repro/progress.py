@@ -17,7 +17,7 @@ from dεps.core.console import complain
 from dεps.workspace.locks import STATE
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 #: seconds between two lines where there is no terminal
 LINE_EVERY = 60.0
@@ -166,12 +166,13 @@ class Board:
         return max(sum(known.values()) / jobs, *ends.values(), 0.0)
 
 
-def _table(head: str, rows: Iterable[tuple[str, float, float | None, str]]) -> Table:
+def _table(head: str, rows: Iterable[tuple[str, float, float | None, str]]) -> Group:
+    from rich.console import Group
     from rich.table import Table
 
-    table = Table(title=head, title_justify="left")
+    table = Table()
     for heading, options in (("item", {}), ("for", {"justify": "right"}), ("at", {}), ("left", {"justify": "right"})):
         table.add_column(heading, **options)  # type: ignore[arg-type]
     for name, seconds, left, at in rows:
         table.add_row(name, clock(seconds), at, "" if left is None else clock(left))
-    return table
+    return Group(head, table)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -89,9 +91,20 @@ class Toy:
         )
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """A command in a session of its own, with its output in pipes."""
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-        return subprocess.Popen(command, cwd=self.folder, env=self.environment(), **pipes)
+        """A command in a session of its own, with its output in pipes; Ctrl-C ends it though it does not end the tests.
+
+        A shell makes what it starts in the background ignore Ctrl-C.
+        """
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command, and what it printed."""
