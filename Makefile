@@ -29,7 +29,7 @@ test-fast: $(VENV)/ready ## tests of single modules only
 	pytest
 
 slurm-test: $(VENV)/ready ## run a small experiment in a Slurm of its own; needs root, slurmctld, slurmd, slurm-client, munge
-	OMP_NUM_THREADS=1 pytest tests/repro/test_slurm.py -m slow
+	OMP_NUM_THREADS=1 pytest tests/cli/parallel/test_slurm.py -m slow
 
 crash-test: $(VENV)/ready ## kill a small experiment KILLS times at random moments, and compare its results
 	OMP_NUM_THREADS=1 python -m tests.tools.crash --kills $(KILLS) --seed $(SEED)

@@ -7,7 +7,7 @@ from tests.conftest import ROOT
 #: from the ground up
 FLOORS = (
     *("core", "data", "spaces", "workspace", "nets", "methods", "sources", "evaluation", "training"),
-    *("search", "tuning", "deploy", "report", "planning", "tracking", "repro", "cli"),
+    *("search", "tuning", "deploy", "report", "planning", "tracking", "cli"),
 )
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.glob("dεps/**/*.py"))}
 

@@ -14,6 +14,6 @@ def repro(targets: tuple[str, ...], jobs: int | None, launcher: str) -> None:
 
     TARGETS are stages or items, such as train or train@quick-deps-0; default: all.
     """
-    from dεps.repro.run import reproduce
+    from dεps.cli.parallel.run import reproduce
 
     reproduce(targets, jobs, launcher)

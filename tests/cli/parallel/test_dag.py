@@ -7,8 +7,8 @@ import dvc
 import pytest
 import yaml
 
+from dεps.cli.parallel.dag import Dag, _entries
 from dεps.core.errors import UserError
-from dεps.repro.dag import Dag, _entries
 from tests.tools.toy import Toy
 
 pytestmark = pytest.mark.slow
@@ -83,7 +83,7 @@ def test_a_half_written_list_of_readers_is_removed(toy):
 def test_what_killed_items_read_and_wrote_is_free_again_and_nothing_else(toy):
     path, out = toy.folder / ".dvc/tmp/rwlock", str(toy.folder / "runs/data")
     # processes of these numbers exist, which is all that DVC asks
-    item = {"pid": 1, "cmd": "/x/dεps/repro/item.py prepare"}
+    item = {"pid": 1, "cmd": "/x/dεps/cli/parallel/item.py prepare"}
     path.write_text(json.dumps({"write": {out: item}, "read": {"y": [item]}}))
     assert Dag().changed(["prepare"]) == set()
     other = {"pid": 1, "cmd": "dvc repro"}
@@ -102,7 +102,7 @@ def test_of_dvc_there_is_what_is_relied_on():
     from dvc.stage.serialize import to_lockfile
     from dvc.utils.serialize import dumps_yaml
 
-    told = f"DVC {dvc.__version__} lacks something that dεps/repro/dag.py relies on"
+    told = f"DVC {dvc.__version__} lacks something that dεps/cli/parallel/dag.py relies on"
     assert dvc.__version__.startswith("3."), told
     assert callable(Lockfile.dump_stages), told
     assert "_wait_for_lock" in Repo.__init__.__code__.co_varnames, told

@@ -39,7 +39,7 @@ def start(
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return subprocess.Popen(
-            [sys.executable, "-m", "dεps.repro.item", name],
+            [sys.executable, "-m", "dεps.cli.parallel.item", name],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -70,7 +70,7 @@ def main() -> None:
     threading.Thread(target=_end_stage, args=(stop,), daemon=True).start()
     from dvc.cli import main as dvc
 
-    from dεps.repro.dag import write_lock_whole
+    from dεps.cli.parallel.dag import write_lock_whole
 
     write_lock_whole()
     sys.exit(stop.is_set() or dvc(["--wait-for-lock", "repro", "--single-item", name]))

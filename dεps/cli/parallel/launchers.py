@@ -15,11 +15,11 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
+from dεps.cli.parallel import item
 from dεps.core.errors import check_choice
 from dεps.core.params import read_params
 from dεps.core.process import threads
 from dεps.core.schema import checked, structured
-from dεps.repro import item
 from dεps.workspace.locks import STATE
 
 FOLDER = Path("params/launcher")

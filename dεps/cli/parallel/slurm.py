@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dεps.cli.parallel import item
+from dεps.cli.parallel.launchers import LauncherConfig, log_path
 from dεps.core.errors import UserError
-from dεps.repro import item
-from dεps.repro.launchers import LauncherConfig, log_path
 from dεps.workspace.locks import STATE
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from dεps.cli.parallel.dag import Dag
+from dεps.cli.parallel.item import wait_for_others
+from dεps.cli.parallel.launchers import Launcher, LocalLauncher, log_path, read_launcher
+from dεps.cli.parallel.progress import Board, Durations, clock, last_line
 from dεps.core.console import complain, say
 from dεps.core.errors import UserError
 from dεps.core.params import read_params
-from dεps.repro.dag import Dag
-from dεps.repro.item import wait_for_others
-from dεps.repro.launchers import Launcher, LocalLauncher, log_path, read_launcher
-from dεps.repro.progress import Board, Durations, clock, last_line
 from dεps.workspace.locks import STATE, exclusive
 
 #: seconds between two looks at what runs
@@ -29,7 +29,7 @@ def reproduce(targets: Sequence[str], jobs: int | None, launcher: str) -> None:
             say(f"{len(dag.upstream)} items are up to date")
             return
         if config.kind == "slurm":
-            from dεps.repro.slurm import SlurmLauncher
+            from dεps.cli.parallel.slurm import SlurmLauncher
 
             Run(dag, SlurmLauncher(config, jobs)).work(todo)
         else:

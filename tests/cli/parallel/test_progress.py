@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from dεps.repro import progress
-from dεps.repro.progress import Board, Durations, clock, last_line, steps, timing_path
+from dεps.cli.parallel import progress
+from dεps.cli.parallel.progress import Board, Durations, clock, last_line, steps, timing_path
 
 #: two chains, a → c → e and b → d → e
 UPSTREAM = {"a@x": (), "b@x": (), "c@x": ("a@x",), "d@x": ("b@x",), "e": ("c@x", "d@x")}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dεps.repro.launchers import LocalLauncher
-from dεps.repro.run import _fixed_jobs
+from dεps.cli.parallel.launchers import LocalLauncher
+from dεps.cli.parallel.run import _fixed_jobs
 from tests.tools.toy import Toy
 
 pytestmark = pytest.mark.slow
