@@ -126,37 +126,64 @@ class ElasticConv(nn.Module):
         return [(self.weight, 0)]
 
 
-class ElasticDepthwise(nn.Module):
-    """Depthwise convolution of all channels of x (batch, ≤ channels, height, width), with one of `kernels`."""
+class _ElasticKernel(nn.Module):
+    """Weight (outputs, inputs of a group, kernel, kernel) of the largest of `kernels`; the others are cut from it."""
 
-    def __init__(self, channels: int, kernels: list[int], stride: int, kernel_transform: bool) -> None:
+    def __init__(self, outputs: int, inputs: int, kernels: list[int], stride: int, kernel_transform: bool) -> None:
         super().__init__()
         self.stride, self.kernels = stride, kernels
-        self.weight = nn.Parameter(torch.empty(channels, 1, kernels[-1], kernels[-1]))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernels[-1], kernels[-1]))
         # Each matrix maps the flattened centre crop of the next larger kernel; all channels share it.
         self.transforms = nn.ParameterDict(
             {f"to{small}": torch.eye(small * small) for small in kernels[:-1]} if kernel_transform else {}
         )
 
-    def sliced(self, channels: int, kernel: int) -> Tensor:
-        """Weight (channels, 1, kernel, kernel), cropped and transformed."""
+    def sliced(self, outputs: int, inputs: int, kernel: int) -> Tensor:
+        """Weight (outputs, inputs, kernel, kernel), cropped and transformed."""
         if not self.transforms:
-            return slice_of(self.weight, channels, 1, kernel, kernel)
-        weight = slice_of(self.weight, channels)
+            return slice_of(self.weight, outputs, inputs, kernel, kernel)
+        weight = slice_of(self.weight, outputs, inputs)
         for smaller in reversed([size for size in self.kernels[:-1] if size >= kernel]):
-            crop = _view(weight, (channels, 1, smaller, smaller)).flatten(1)
-            weight = F.linear(crop, self.transforms[f"to{smaller}"]).view(-1, 1, smaller, smaller)
+            crop = _view(weight, (outputs, inputs, smaller, smaller)).flatten(2)
+            weight = F.linear(crop, self.transforms[f"to{smaller}"]).unflatten(2, (smaller, smaller))
         return weight
+
+
+class ElasticDepthwise(_ElasticKernel):
+    """Depthwise convolution of all channels of x (batch, ≤ channels, height, width), with one of `kernels`."""
+
+    def __init__(self, channels: int, kernels: list[int], stride: int, kernel_transform: bool) -> None:
+        super().__init__(channels, 1, kernels, stride, kernel_transform)
 
     def forward(self, x: Tensor, kernel: int) -> Tensor:
         channels = x.shape[1]
-        return F.conv2d(x, self.sliced(channels, kernel), None, self.stride, kernel // 2, 1, channels)
+        return F.conv2d(x, self.sliced(channels, 1, kernel), None, self.stride, kernel // 2, 1, channels)
 
     def plain(self, channels: int, kernel: int) -> nn.Conv2d:
         """The slice as an ordinary layer, its kernel transformed for good."""
-        return plain_conv(self.sliced(channels, kernel), stride=self.stride, groups=channels)
+        return plain_conv(self.sliced(channels, 1, kernel), stride=self.stride, groups=channels)
 
     def by_channel(self) -> list[Axis]:
+        return [(self.weight, 0)]
+
+
+class ElasticDense(_ElasticKernel):
+    """Convolution with one of `kernels`: first outputs of the first channels of x (batch, ≤ inputs, height, width)."""
+
+    def __init__(self, inputs: int, outputs: int, kernels: list[int], stride: int, kernel_transform: bool) -> None:
+        super().__init__(outputs, inputs, kernels, stride, kernel_transform)
+
+    def forward(self, x: Tensor, outputs: int, kernel: int) -> Tensor:
+        return F.conv2d(x, self.sliced(outputs, x.shape[1], kernel), None, self.stride, kernel // 2)
+
+    def plain(self, inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+        """The slice as an ordinary layer, its kernel transformed for good."""
+        return plain_conv(self.sliced(outputs, inputs, kernel), stride=self.stride)
+
+    def by_input(self) -> list[Axis]:
+        return [(self.weight, 1)]
+
+    def by_output(self) -> list[Axis]:
         return [(self.weight, 0)]
 
 
@@ -279,6 +306,20 @@ class Residual(nn.Module):
     def to_onnx(self, graph: Graph, x: str) -> str:
         y = graph.add(self.layers, x)
         return graph.node("Add", x, y) if self.skip else y
+
+
+class ReluResidual(nn.Module):
+    """ReLU of the sum of a path and a shortcut."""
+
+    def __init__(self, path: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.path, self.shortcut = path, shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.path(x) + self.shortcut(x))
+
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        return graph.node("Relu", graph.node("Add", graph.add(self.path, x), graph.add(self.shortcut, x)))
 
 
 class Pool(nn.Module):

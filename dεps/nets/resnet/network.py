@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dεps.nets.family import Graph, SortableAxis, Stretch
-from dεps.nets.layers import ElasticConvBN, Residual
+from dεps.nets.family import SortableAxis, Stretch
+from dεps.nets.layers import ElasticConvBN, ReluResidual, Residual
 from dεps.nets.resnet.geometry import BottleneckSpec, Space, StemSpec
 from dεps.spaces.space import Arch, make_divisible
 
@@ -38,7 +37,7 @@ class ElasticBottleneck(nn.Module):
             x = self.shortcut(x, spec.outputs)
         return F.relu(x + y, inplace=True)
 
-    def plain(self, spec: BottleneckSpec) -> PlainBottleneck:
+    def plain(self, spec: BottleneckSpec) -> ReluResidual:
         """The block as `spec` says, of ordinary layers."""
         path = [*self.reduce.plain(spec.inputs, spec.mid), nn.ReLU(inplace=True)]
         path += [*self.middle.plain(spec.mid, spec.mid), nn.ReLU(inplace=True)]
@@ -47,7 +46,7 @@ class ElasticBottleneck(nn.Module):
         if spec.projection:
             shortcut = [nn.AvgPool2d(spec.stride, ceil_mode=True)] if spec.stride > 1 else []
             shortcut += self.shortcut.plain(spec.inputs, spec.outputs)
-        return PlainBottleneck(nn.Sequential(*path), nn.Sequential(*shortcut))
+        return ReluResidual(nn.Sequential(*path), nn.Sequential(*shortcut))
 
     def sortable(self) -> Iterator[SortableAxis]:
         """The channels that the last 1×1 reads, then those that the 3×3 reads."""
@@ -58,20 +57,6 @@ class ElasticBottleneck(nn.Module):
     def residual_scale(self) -> nn.Parameter:
         """γ of the last BN."""
         return self.restore.bn.weight
-
-
-class PlainBottleneck(nn.Module):
-    """Bottleneck of fixed shape."""
-
-    def __init__(self, path: nn.Module, shortcut: nn.Module) -> None:
-        super().__init__()
-        self.path, self.shortcut = path, shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.path(x) + self.shortcut(x))
-
-    def to_onnx(self, graph: Graph, x: str) -> str:
-        return graph.node("Relu", graph.node("Add", graph.add(self.path, x), graph.add(self.shortcut, x)))
 
 
 class Body(nn.Module):
