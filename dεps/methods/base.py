@@ -17,7 +17,7 @@ from pydantic import Field
 from dεps.core.errors import UserError
 from dεps.core.schema import ASCENDING, checked
 from dεps.methods.losses import CrossEntropy, Loss
-from dεps.methods.schedule import CosineSchedule, Schedule
+from dεps.methods.schedule import DECAYS, Decay, Schedule
 from dεps.spaces.space import Arch, SearchSpace
 
 #: of ratios of epochs, temperatures and weights; beyond it a step has no number, or a loss no value
@@ -47,6 +47,7 @@ class Setup:
     dropout: float
     #: images of a step
     batch_size: int = 64
+    decay: Decay = "cosine"
 
     @property
     def end(self) -> int:
@@ -65,9 +66,9 @@ class Setup:
             raise UserError(f"{there}; expected more than train.warmup_epochs, {self.warmup_epochs:g}")
         return replace(self, epochs=epochs)
 
-    def schedule(self) -> CosineSchedule:
+    def schedule(self) -> Schedule:
         """The full model's learning rate over the whole horizon."""
-        return CosineSchedule(self.learning_rate, self.end, self.steps(self.warmup_epochs))
+        return DECAYS[self.decay](self.learning_rate, self.end, self.steps(self.warmup_epochs))
 
 
 @checked

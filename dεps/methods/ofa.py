@@ -18,7 +18,7 @@ from pydantic import Field
 from dεps.core.schema import checked
 from dεps.methods.base import LARGEST, Look, Method, Multiple, Phase, Restricted, Setup, Sorting, Term
 from dεps.methods.losses import Distillation
-from dεps.methods.schedule import CosineSchedule
+from dεps.methods.schedule import DECAYS
 from dεps.spaces.space import SearchSpace
 
 LOOK = Look("OFA", "#0072B2", 20)
@@ -108,7 +108,7 @@ class ProgressiveShrinking(Method):
             # Steps rather than whole epochs: the phases' lengths keep their ratios in short budgets too.
             steps = max(1, setup.steps(stage.epochs * scale))
             warmup = min(setup.steps(stage.warmup * scale), steps - 1)
-            schedule = CosineSchedule(setup.learning_rate / stage.rate_divisor, steps, warmup, start, one_gpu)
+            schedule = DECAYS[setup.decay](setup.learning_rate / stage.rate_divisor, steps, warmup, start, one_gpu)
             teacher = {"freeze_teacher": number == 0, "teacher_in_train_mode": self.options.teacher_in_train_mode}
             end = start + steps
             phase = Phase(stage.name, start, end, schedule, stage.sort, new_optimizer=True, **teacher)

@@ -47,6 +47,21 @@ class CosineSchedule(Schedule):
         return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+class LinearSchedule(Schedule):
+    """After the warm-up a straight line to 0, by step: with a warm-up the triangle of short trainings.
+
+    As in one-cycle trainings of a dozen epochs (arXiv 1708.07120; 2404.00498, §3).
+    """
+
+    def share(self, done: float) -> float:
+        """1 - done."""
+        return 1.0 - done
+
+
+#: how the rate falls after the warm-up
+Decay = Literal["cosine", "linear"]
+DECAYS: dict[Decay, type[Schedule]] = {"cosine": CosineSchedule, "linear": LinearSchedule}
+
 #: share of the peak below which BigNAS' rate does not fall (arXiv 2003.11142, §3.1), and share of the training after
 #: which it gets there: 0.97 every 2.4 epochs does so after 236, of 360 epochs in the re-implementations
 CONSTANT_ENDING, REACHED = 0.05, 0.656

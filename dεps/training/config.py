@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from dεps.core.errors import UserError
 from dεps.core.schema import Images, Share, checked
 from dεps.data.config import AugmentConfig
+from dεps.methods.schedule import Decay
 from dεps.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class TrainConfig:
     learning_rate: Annotated[float, Field(gt=0, le=10**6)] = 0.1
     #: epochs over which it climbs from 0; below `epochs`
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    #: how it falls from there to 0
+    decay: Decay = "cosine"
     #: Nesterov momentum of SGD
     momentum: Share = 0.9
     #: of all weights but those of BN and biases
@@ -89,7 +92,7 @@ class TrainConfig:
             raise UserError(f"train.batch_size is {self.batch_size}; expected at most the {images} images of train")
         rate, warmup = self.learning_rate, self.warmup_epochs
         smoothing, dropout = self.label_smoothing, self.dropout
-        return Setup(space, self.epochs, steps, rate, warmup, smoothing, dropout, self.batch_size)
+        return Setup(space, self.epochs, steps, rate, warmup, smoothing, dropout, self.batch_size, self.decay)
 
 
 @checked

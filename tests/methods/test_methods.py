@@ -13,6 +13,7 @@ from dεps.core.schema import structured
 from dεps.methods import full_model, registry
 from dεps.methods.base import Setup
 from dεps.methods.losses import CrossEntropy, Distillation, InPlaceDistillation
+from dεps.methods.schedule import CosineSchedule, LinearSchedule
 from dεps.planning.check import composed
 from dεps.spaces.encoding import translate
 from dεps.spaces.space import Block, SearchSpace
@@ -435,3 +436,13 @@ def test_rss_short_is_rss_for_the_full_models_epochs(setup):
 def test_the_old_key_of_a_method_is_named(setup):
     with pytest.raises(UserError, match=r"methods\.m\.strategy is no known key; it is called method now"):
         registry.options({"strategy": "deps"}, "methods.m")
+
+
+@pytest.mark.parametrize("method", sorted({*registry.looks()} - {"bignas_paper"}))
+def test_the_rate_of_every_phase_falls_as_the_experiment_says(method):
+    cosine = Setup(load_space("mbv3_micro_64"), 180, 10, 2.6, 2, 0.1, 0.1)
+    line = replace(cosine, decay="linear")
+    own = {"kernels": [3]} if method == "compofa" else {}
+    for phase, other in zip(*(build(setup, method=method, **own).phases() for setup in (cosine, line)), strict=True):
+        assert (type(phase.schedule), type(other.schedule)) == (CosineSchedule, LinearSchedule)
+        assert vars(phase.schedule) == vars(other.schedule)

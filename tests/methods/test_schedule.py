@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from dεps.methods.schedule import CosineSchedule, EpsilonRamp
+from dεps.methods.schedule import CosineSchedule, EpsilonRamp, LinearSchedule
 
 
 def test_cosine_by_hand():
@@ -13,6 +13,11 @@ def test_cosine_by_hand():
     assert schedule(100) == pytest.approx(0.05)
     assert schedule(199) == pytest.approx(0.05 * (1 + math.cos(math.pi * 0.995)))  # no floor: 6.2e-6
     assert schedule(199) < 1e-5
+
+
+def test_a_line_to_zero_by_hand():
+    schedule = LinearSchedule(base=0.4, steps=110, warmup=10)
+    assert [schedule(t) for t in (4, 9, 10, 60, 109)] == pytest.approx([0.2, 0.4, 0.4, 0.2, 0.004])
 
 
 def test_warmup_climbs_linearly_to_the_peak():
