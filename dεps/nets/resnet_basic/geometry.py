@@ -49,6 +49,9 @@ class Space(SearchSpace):
                 raise ValueError(f"stages[{number}].depth is {stage.depth}; expected 1 or more blocks")
             if stage.act != "relu" or stage.se:
                 raise ValueError(f"stages[{number}]: basic blocks have act relu and no se")
+            middles = [middle_width(stage.width, ratio) for ratio in stage.expand]
+            if len({*middles}) < len(middles):  # two archs that are one network
+                raise ValueError(f"stages[{number}].expand gives {middles} channels; expected different numbers")
         return self
 
     def blocks(self, arch: Arch) -> Iterator[BlockSpec]:
