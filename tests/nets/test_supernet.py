@@ -97,7 +97,7 @@ def _check_transformed(net, plain, arch, batch) -> None:
     net.zero_grad()  # or slices of parameters would be leaves of their own
     for conv, (layer, channels, kernel) in zip(convs, _depthwise_calls(net, arch, batch), strict=True):
         sources = [layer.weight, *layer.transforms.values()]
-        sliced = layer.sliced(channels, kernel)
+        sliced = layer.sliced(channels, 1, kernel)
         expected |= dict(
             zip(sources, torch.autograd.grad(sliced, sources, conv.weight.grad, allow_unused=True), strict=True)
         )
