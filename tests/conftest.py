@@ -44,9 +44,26 @@ def default_text() -> str:
     return composed([], ROOT / "params")[1]
 
 
-def default_params() -> dict[str, Any]:
-    """The default experiment's params, to change at will."""
-    return yaml.safe_load(default_text())
+#: `quick` as tests count and name: a space with choices of all kinds, and few epochs
+QUICK = [
+    "space@experiments.quick.space=mbv3_micro",
+    "experiments.quick.train.epochs=4",
+    "experiments.quick.train.batch_size=64",
+    "experiments.quick.train.warmup_epochs=0.5",
+    "experiments.quick.train.augment.crop_padding=1",
+    "experiments.quick.methods.compofa.kernels=[3,5,3]",
+]
+
+
+@cache
+def quick_text() -> str:
+    """What `deps params` writes with the overrides `QUICK`."""
+    return composed(QUICK, ROOT / "params")[1]
+
+
+def quick_params() -> dict[str, Any]:
+    """Params of `quick` with the overrides `QUICK`, to change at will."""
+    return yaml.safe_load(quick_text())
 
 
 def made_up_manifest(**values: Any) -> dict[str, Any]:

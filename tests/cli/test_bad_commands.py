@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from dεps.cli.main import main
 from dεps.nets.files import save_supernet
 from dεps.nets.supernet import Supernet
-from tests.conftest import ROOT, default_text
+from tests.conftest import ROOT, quick_text
 from tests.tools.refusals import assert_one_line, assert_refused, files
 
 BAD = {
@@ -28,7 +28,7 @@ BAD = {
 def project(tmp_path, monkeypatch, micro) -> Path:
     """The project's folder with its params, a supernet, and things that are none."""
     (tmp_path / "params").symlink_to(ROOT / "params")
-    (tmp_path / "params.yaml").write_text(default_text())
+    (tmp_path / "params.yaml").write_text(quick_text())
     (tmp_path / "folder").mkdir()
     (tmp_path / "text").write_text("just text\n")
     (tmp_path / "bytes.pth").write_bytes(b"\x80\x02\xff\x00")

@@ -18,7 +18,7 @@ from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.pareto import mean_pareto_accuracy
 from dεps.spaces.space import Arch
-from tests.conftest import ROOT, default_text
+from tests.conftest import ROOT, quick_text
 from tests.tools.spaces import PLAIN
 
 
@@ -59,7 +59,7 @@ def test_an_empty_folder_has_the_packages_presets(tmp_path, monkeypatch):
 def project(tmp_path, monkeypatch) -> Path:
     """The project's folder with its params."""
     shutil.copytree(ROOT / "params", tmp_path / "params")
-    (tmp_path / "params.yaml").write_text(default_text())
+    (tmp_path / "params.yaml").write_text(quick_text())
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from dεps.cli.completion import SHELLS
 from dεps.cli.main import EXIT_CODES, SECTIONS, command_files, main
 from dεps.report.results import NEEDED
-from tests.conftest import ROOT, default_text
+from tests.conftest import ROOT, quick_text
 
 
 def environment(**values):
@@ -116,7 +116,7 @@ def test_show_gives_all_metrics_as_json(monkeypatch):
 
 def test_show_without_results_is_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(default_text())
+    Path("params.yaml").write_text(quick_text())
     result = CliRunner().invoke(main, ["show", "--json"])
     assert result.exit_code == 2
     assert result.output.count("\n") == 1
@@ -144,7 +144,7 @@ def interrupted(process):
 
 @pytest.mark.slow
 def test_a_track_that_waits_can_be_interrupted(tmp_path):
-    (tmp_path / "params.yaml").write_text(default_text())
+    (tmp_path / "params.yaml").write_text(quick_text())
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -159,7 +159,7 @@ def test_a_track_that_waits_can_be_interrupted(tmp_path):
 @pytest.mark.slow
 def test_a_plan_that_measures_can_be_interrupted(tmp_path):
     shutil.copytree(ROOT / "params", tmp_path / "params")
-    (tmp_path / "params.yaml").write_text(default_text())
+    (tmp_path / "params.yaml").write_text(quick_text())
     process = started(tmp_path, "plan", "--steps", "1000")
     time.sleep(8)
     interrupted(process)

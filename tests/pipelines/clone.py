@@ -21,6 +21,7 @@ DRAWN = [
 ]
 OVERRIDES = [
     *DRAWN,
+    "space@experiments.quick.space=mbv3_micro",
     "experiments.quick.train.epochs=2",
     "experiments.quick.train.batch_size=32",
     "experiments.quick.methods.rss.epochs_ratio=1.0",

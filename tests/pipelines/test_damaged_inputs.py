@@ -25,7 +25,7 @@ from dεps.tracking.sync import instances, sync
 from dεps.workspace.live import read_live
 from dεps.workspace.stage import Context
 from pipelines import export, predict, reference, search
-from tests.conftest import default_params
+from tests.conftest import quick_params
 from tests.report import made_up
 from tests.report.made_up import write_report
 from tests.tools.accidents import ACCIDENTS, binary, cut, empty, remove, text
@@ -111,7 +111,7 @@ def test_a_report_of_damaged_results_is_not_written(results):
 def test_the_report_and_the_tracker_check_what_params_select():
     for key in ("names", "methods", "seeds", "experiments"):
         for value in (None, [], "quick", [None], {"a": 1}):
-            params = {**default_params(), key: value}
+            params = {**quick_params(), key: value}
             refusal(lambda params=params: all_results(params), key)
             if key != "experiments":
                 refusal(lambda params=params: list(instances(params)), key)
@@ -168,7 +168,7 @@ def test_a_damaged_live_file_is_as_good_as_none(tmp_path):
 def stages(tmp_path, monkeypatch, data, micro) -> Callable[[str], Context]:
     """What `predict`, `search` and `reference` read; gives the context of a stage."""
     monkeypatch.chdir(tmp_path)
-    params = default_params()
+    params = quick_params()
     quick = params["experiments"]["quick"]
     quick["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "images"}
     quick["predict"] |= {"epochs": 1, "folds": 2}
@@ -244,5 +244,5 @@ def test_a_supernet_of_another_space_is_refused(stages, micro):
 
 
 def test_params_that_lack_what_a_stage_reads(stages):
-    Path("params.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(default_params() | {"names": ["other"]}))))
+    Path("params.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(quick_params() | {"names": ["other"]}))))
     refusal(lambda: all_results(read_params()), "other")

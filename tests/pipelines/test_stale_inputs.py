@@ -21,7 +21,7 @@ from dεps.workspace.identity import training_facts
 from dεps.workspace.stage import Context
 from dεps.workspace.tables import weights_stamp
 from pipelines import predict
-from tests.conftest import default_params
+from tests.conftest import quick_params
 from tests.pipelines.clone import OVERRIDES, Clone
 from tests.tools.refusals import refusal
 
@@ -50,7 +50,7 @@ def params(tmp_path, monkeypatch, data) -> dict[str, Any]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs/quick").mkdir(parents=True)
     (tmp_path / "runs/quick/prepare").symlink_to(data.folder)
-    params = default_params()
+    params = quick_params()
     own = params["experiments"]["quick"]
     own["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "images"}
     return params
@@ -175,4 +175,4 @@ def test_no_key_of_params_is_one_that_the_run_cache_ignores():
             return set(value) | set().union(*map(keys, value.values()), set())
         return set().union(*map(keys, value), set()) if isinstance(value, list) else set()
 
-    assert not keys(default_params()) & {Meta.PARAM_SIZE, Meta.PARAM_NFILES}
+    assert not keys(quick_params()) & {Meta.PARAM_SIZE, Meta.PARAM_NFILES}

@@ -29,7 +29,7 @@ from dεps.tuning.config import Range, TuningConfig
 from dεps.tuning.draw import given as given_parameters
 from dεps.workspace.resume import CheckpointConfig
 from dεps.workspace.stage import Context
-from tests.conftest import ROOT, default_params
+from tests.conftest import ROOT, quick_params
 from tests.tools.refusals import assert_one_line, refusal
 
 #: by a section's key
@@ -55,7 +55,7 @@ def at(params: Any, place: Place) -> Any:
 
 def changed(place: Place, value: Any) -> dict[str, Any]:
     """The default params with another value there, or without it."""
-    params = default_params()
+    params = quick_params()
     if value is REMOVED:
         del at(params, place[:-1])[place[-1]]
     else:
@@ -63,7 +63,7 @@ def changed(place: Place, value: Any) -> dict[str, Any]:
     return params
 
 
-DEFAULT = default_params()
+DEFAULT = quick_params()
 PLACES = sorted(places(DEFAULT), key=str)
 MAPPINGS = [(), *(place for place in PLACES if isinstance(at(DEFAULT, place), dict))]
 LONG = "long" * 50_000

@@ -11,7 +11,7 @@ from dεps.methods.base import Setup
 from dεps.planning.check import check_params, compose_params
 from dεps.spaces.space import SearchSpace
 from dεps.training.config import FullModelConfig, TrainConfig
-from tests.conftest import ROOT, default_params, default_text
+from tests.conftest import ROOT, default_text, quick_params
 
 PARAMS = ROOT / "params"
 
@@ -127,8 +127,8 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
             r"standalone is \[\]; expected a non-empty list of words, such as \[smallest\]",
         ),
         ("standalone=smallest", r"standalone is 'smallest'; expected a non-empty list of words, such as \[smallest\]"),
-        ("standalone=[tiny]", r"standalone, in experiment quick, is 'tiny'; allowed: smallest, largest, D1E2K5"),
-        ("standalone=[smallest,D1E2K5]", r"standalone holds smallest and D1E2K5, the same arch in experiment quick"),
+        ("standalone=[tiny]", r"standalone, in experiment quick, is 'tiny'; allowed: smallest, largest, D1E1K3"),
+        ("standalone=[smallest,D1E1K3]", r"standalone holds smallest and D1E1K3, the same arch in experiment quick"),
         (
             "+experiments.quick.methods.standalone-smallest={method: rss}",
             r"methods\.standalone-smallest: such names are taken by archs trained alone; choose another",
@@ -191,7 +191,7 @@ def test_wrong_overrides_write_nothing(tmp_path, override, message):
 
 
 def test_checking_reads_every_section():
-    params = default_params()
+    params = quick_params()
     check_params(params)
     del params["experiments"]["quick"]["search"]
     with pytest.raises(UserError, match=r"^experiments\.quick\.search is missing; it has no default$"):
@@ -200,7 +200,7 @@ def test_checking_reads_every_section():
 
 def named(*names: str, methods: tuple[str, ...] = ("deps",)) -> dict:
     """Params of experiments of these names, with these methods."""
-    params = default_params()
+    params = quick_params()
     quick = params["experiments"]["quick"]
     quick["methods"] = dict.fromkeys(methods, quick["methods"]["deps"])
     return params | {"experiments": dict.fromkeys(names, quick), "names": list(names), "methods": list(methods)}

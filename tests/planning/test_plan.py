@@ -18,7 +18,7 @@ from dεps.sources.prepare import prepare
 from dεps.spaces.cost import macs_counter
 from dεps.training.config import TrainConfig
 from dεps.training.loop import Trainer
-from tests.conftest import ROOT, default_params, draw_image_folder, made_up_manifest, zipped
+from tests.conftest import ROOT, draw_image_folder, made_up_manifest, quick_params, zipped
 
 METHODS = {
     "deps": {"method": "deps", "shrink_start": 0.5, "ramp_epochs": 1.0},
@@ -32,7 +32,7 @@ METHODS = {
 @pytest.fixture
 def params() -> dict:
     """`quick` with all methods on so much data that an epoch has 6 steps of 32, without prepared data."""
-    params = default_params()
+    params = quick_params()
     own = params["experiments"]["quick"]
     own["train"] |= {"epochs": 2, "batch_size": 32, "warmup_epochs": 0, "teacher_recalibration": 40, "device": "cpu"}
     own["dataset"] |= {"name": "drawn", "source": "image_folder", "root": "images"}
@@ -244,7 +244,7 @@ def test_on_imagenet_deps_is_cheapest_as_published():
 
 
 def test_the_default_experiment_can_be_planned():
-    params = default_params()
+    params = quick_params()
     check_params(params)
     (plan,) = plan_experiments(params, steps=0)
     assert (plan.images, plan.classes) == (7000, 10)
@@ -278,7 +278,7 @@ def test_units_and_durations_are_short():
 
 def test_the_page_shows_what_is_printed(capsys):
     """But for the time, which is the machine's."""
-    params = default_params() | {"methods": ["deps", "ofa", "bignas", "rss"]}
+    params = quick_params() | {"methods": ["deps", "ofa", "bignas", "rss"]}
     print_plan(plan_experiments(params, 0))
     printed = {cells[0]: cells for cells in _rows(capsys.readouterr().out)}
     shown = {cells[0]: cells for cells in _rows((ROOT / "docs/plan.md").read_text()) if len(cells) == 7}

@@ -15,7 +15,7 @@ from dεps.report.results import Results, all_results
 from dεps.report.tables import EXPERIMENTS
 from dεps.workspace.stage import Context
 from pipelines import page, report
-from tests.conftest import default_params, load_space, made_up_manifest
+from tests.conftest import load_space, made_up_manifest, quick_params
 
 #: archs of `mbv3_micro`
 SEARCHED = [
@@ -27,7 +27,7 @@ SEARCHED = [
 
 def write_results(root: Path) -> dict:
     """All of them below `root`; returns the params."""
-    params = default_params() | {"methods": ["deps", "rss"], "seeds": [0, 1]}
+    params = quick_params() | {"methods": ["deps", "rss"], "seeds": [0, 1]}
     (root / "params.yaml").write_text(yaml.dump(params))
     rng = np.random.default_rng(0)
     write_json(root / "runs/quick/prepare/manifest.json", made_up_manifest())

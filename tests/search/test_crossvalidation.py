@@ -14,7 +14,7 @@ from dεps.spaces.encoding import encode_genomes
 from dεps.spaces.space import Arch
 from dεps.workspace.stage import Context
 from pipelines import predict as stage
-from tests.conftest import default_params
+from tests.conftest import quick_params
 
 CANDIDATES = ["ridge", "gaussian_process", "boosting"]
 
@@ -77,7 +77,7 @@ def measured(tmp_path, monkeypatch, micro):
     folder.mkdir(parents=True)
     table[:50].to_csv(folder / "population.csv", index=False)
     table[50:].assign(name="D").to_csv(folder / "pareto.csv", index=False)
-    params = default_params()
+    params = quick_params()
     params["experiments"]["quick"]["predict"] |= {"candidates": CANDIDATES}
     return Context("predict", "quick", "deps", 0, params)
 

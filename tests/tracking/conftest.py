@@ -1,6 +1,6 @@
 import pytest
 
-from tests.conftest import default_params
+from tests.conftest import quick_params
 from tests.tracking.results import write_results
 
 
@@ -11,4 +11,4 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     write_results(["deps", "rss"])
-    return default_params() | {"methods": ["deps", "rss"]}
+    return quick_params() | {"methods": ["deps", "rss"]}

@@ -18,7 +18,7 @@ import yaml
 
 from dεps.core.files import write_atomic
 from dεps.data.manifest import prepared_folder
-from tests.conftest import ROOT, default_params
+from tests.conftest import ROOT, quick_params
 
 FULL = b'{"error_code": "INTERNAL_ERROR", "message": "(sqlite3.OperationalError) database or disk is full"}'
 #: status and body that the proxy answers
@@ -210,7 +210,7 @@ class Workspace:
 
     def __init__(self, folder: Path, prepared: Path) -> None:
         self.folder, self.prepared = folder, prepared
-        self.params = default_params() | {"methods": ["deps"], "seeds": [0], "standalone": ["smallest"], "names": []}
+        self.params = quick_params() | {"methods": ["deps"], "seeds": [0], "standalone": ["smallest"], "names": []}
         own = self.params["experiments"]["quick"]
         own["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "x"}
         own["train"] |= {"epochs": 3, "batch_size": 48, "validate_recalibration": 40}

@@ -19,7 +19,7 @@ from dεps.tracking.store import MlflowException, Session
 from dεps.workspace.identity import run_identity
 from dεps.workspace.live import LiveFile
 from dεps.workspace.locks import attempt, exclusive
-from tests.conftest import ROOT, default_params, made_up_manifest
+from tests.conftest import ROOT, made_up_manifest, quick_params
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def training():
 
         def begin(name: str) -> LiveFile:
             stack.enter_context(exclusive(Path(f".state/locks/quick/train/{name}.lock"), "runs this stage"))
-            identity = run_identity(default_params(), "quick", "deps", 0, made_up_manifest())
+            identity = run_identity(quick_params(), "quick", "deps", 0, made_up_manifest())
             live = LiveFile(Path(f".state/live/quick/train/{name}.jsonl"), identity)
             live.start([])
             return live

@@ -17,7 +17,7 @@ from dεps.tracking.address import tracking_uri
 from dεps.tracking.moved import mend
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync, track
-from tests.conftest import ROOT, default_params
+from tests.conftest import ROOT, quick_params
 from tests.tracking.results import write_results
 from tests.tracking.test_registry import export
 
@@ -74,7 +74,7 @@ def project(tmp_path, monkeypatch, micro):
 
 
 def params() -> dict:
-    return default_params() | {"methods": ["deps"], "seeds": [0]}
+    return quick_params() | {"methods": ["deps"], "seeds": [0]}
 
 
 @pytest.mark.slow

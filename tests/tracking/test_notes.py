@@ -8,7 +8,7 @@ from dεps.planning.check import composed
 from dεps.tracking.notes import experiment_tags, run_note, trial_note
 from dεps.tracking.views import VIEW_TAG
 from dεps.workspace.identity import run_identity
-from tests.conftest import ROOT, default_params, made_up_manifest
+from tests.conftest import ROOT, made_up_manifest, quick_params
 
 RESULTS = {"pareto/mean_top1": 80.5, "pareto/smallest_top1": 78.25, "pareto/largest_top1": 83.0, "cost/train_tmacs": 3}
 STAGES = ["train", "evaluate", "predict", "search"]
@@ -24,7 +24,7 @@ def note_of(params, method="deps", stages=STAGES, seed=0, experiment="quick"):
 
 
 def test_a_methods_note_says_what_it_is_and_shows_its_numbers():
-    note = note_of(default_params())
+    note = note_of(quick_params())
     text = note.text("7", RUN, "a" * 40)
     assert text.startswith("**deps**, seed 0, on m with mbv3_micro: DεpS, delayed ε-shrinking (arXiv 2407.06167).")
     ends = "Of the Pareto points on offer the smallest has 378 k MACs, the largest 2.31 M."
@@ -40,7 +40,7 @@ def test_a_methods_note_says_what_it_is_and_shows_its_numbers():
 
 
 def test_a_variant_of_a_method_has_its_own_name_and_the_methods_description():
-    params = default_params()
+    params = quick_params()
     methods = section(params, "experiments", "quick", "methods")
     methods["early"] = methods["deps"] | {"shrink_start": 0.25}
     text = note_of(params, "early").paragraphs[0]
@@ -48,7 +48,7 @@ def test_a_variant_of_a_method_has_its_own_name_and_the_methods_description():
 
 
 def test_only_what_is_known_of_the_commit_is_told():
-    note = note_of(default_params())
+    note = note_of(quick_params())
     assert "git checkout" not in note.text("7", RUN, "unknown")
     assert "git checkout bbbbbbbbbbbb   # and changes that were not committed\n" in note.text(
         "7", RUN, "b" * 40 + "+changes"
@@ -57,7 +57,7 @@ def test_only_what_is_known_of_the_commit_is_told():
 
 def test_notes_of_what_is_no_method():
     full, alone = (
-        note_of(default_params(), method, [stage])
+        note_of(quick_params(), method, [stage])
         for method, stage in (("full_model", "full_model"), ("standalone-smallest", "standalone"))
     )
     assert (full.kind, alone.kind) == ("full model", "alone")
@@ -88,7 +88,7 @@ def test_a_runs_params_file_composes_to_the_same_run(tmp_path):
 
 
 def test_a_trials_note_gives_its_options(tmp_path):
-    params = default_params()
+    params = quick_params()
     study = run_identity(params, "quick", "deps", 0, made_up_manifest())
     tags = {"kind": "trial", "trial": "5", "state": "complete", "point": ""}
     trial = type(study)("quick", "trial-5", 0, "d", {"method.method": "deps", "method.epsilon": "0.25"}, tags)
@@ -102,7 +102,7 @@ def test_a_trials_note_gives_its_options(tmp_path):
 
 def test_an_experiment_says_what_it_compares(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    params = default_params() | {"methods": ["deps", "rss"], "seeds": [0, 1]}
+    params = quick_params() | {"methods": ["deps", "rss"], "seeds": [0, 1]}
     bare = experiment_tags(params, "quick", made_up_manifest(), "7", RUN)
     first, *_ = bare["mlflow.note.content"].splitlines()
     assert first.startswith("m, 7,000 training images of 2 classes; mbv3_micro; deps, rss; seeds 0, 1. ")

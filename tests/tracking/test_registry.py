@@ -19,7 +19,7 @@ from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
-from tests.conftest import default_params, made_up_manifest
+from tests.conftest import made_up_manifest, quick_params
 from tests.tracking.faults import mlflow_server
 
 USE = """
@@ -93,7 +93,7 @@ def workspace(tmp_path, monkeypatch, net):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    params = default_params() | {"methods": ["deps"], "seeds": [0, 1]}
+    params = quick_params() | {"methods": ["deps"], "seeds": [0, 1]}
     write_json(Path("runs/quick/prepare/manifest.json"), made_up_manifest())
     for seed in (0, 1):
         path = Path(f"runs/quick/train/deps-{seed}")

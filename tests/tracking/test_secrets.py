@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from dεps.cli.main import main
 from dεps.planning.check import compose_params
-from tests.conftest import ROOT, default_params
+from tests.conftest import ROOT, quick_params
 from tests.tools.refusals import files, refusal
 from tests.workspace.test_full_disk import STEP, environment, make_project
 
@@ -41,7 +41,7 @@ def test_params_do_not_read_the_environment(tmp_path, monkeypatch, key, referenc
 
 def test_a_stage_does_not_resolve_references(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    params = default_params()
+    params = quick_params()
     params["experiments"]["quick"]["dataset"]["name"] = "${oc.env:DEPS_STUDY_STORAGE}"
     Path("params.yaml").write_text(yaml.safe_dump(params))
     result = CliRunner().invoke(main, ["plan", "--steps", "0"], env=SECRETS)

@@ -17,7 +17,7 @@ from dεps.tracking.sync import sync, track
 from dεps.workspace.identity import run_identity
 from dεps.workspace.live import LiveFile, read_live
 from dεps.workspace.locks import exclusive
-from tests.conftest import default_params, made_up_manifest
+from tests.conftest import made_up_manifest, quick_params
 
 RECORDS = [
     {
@@ -38,7 +38,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    params = default_params() | {"methods": ["deps"], "seeds": [0]}
+    params = quick_params() | {"methods": ["deps"], "seeds": [0]}
     write_json(Path("runs/quick/prepare/manifest.json"), made_up_manifest())
     for folder in ("full_model/0", "train/deps-0"):
         path = Path("runs/quick", folder)

@@ -17,7 +17,7 @@ from dεps.tracking.private import run_link
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
 from dεps.tracking.ui import comparison
-from tests.conftest import ROOT, default_params
+from tests.conftest import ROOT, quick_params
 from tests.tools.browser import browser, screenshots, visit
 from tests.tracking.results import write_results
 
@@ -37,7 +37,7 @@ def results(tmp_path_factory):
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.delenv("DVC_ROOT", raising=False)
         write_results(METHODS)
-        params = default_params() | {"methods": METHODS}
+        params = quick_params() | {"methods": METHODS}
         (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
         store = Store()
         sync(params, store)

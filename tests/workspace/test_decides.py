@@ -10,7 +10,7 @@ from dεps.nets.files import save_supernet
 from dεps.nets.supernet import Supernet
 from dεps.workspace import decides
 from dεps.workspace.stage import Context
-from tests.conftest import ROOT, default_params
+from tests.conftest import ROOT, quick_params
 
 
 def key(params, stage="train", method="deps", seed=0, *more):
@@ -18,7 +18,7 @@ def key(params, stage="train", method="deps", seed=0, *more):
 
 
 def test_the_key_of_work_depends_on_what_decides_its_stage():
-    quick = default_params()
+    quick = quick_params()
     base = key(quick)
     assert key(quick) == base
     assert key(quick, seed=1) != base

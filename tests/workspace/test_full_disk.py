@@ -19,7 +19,7 @@ import yaml
 from dεps.core.files import replace_atomic
 from dεps.training.snapshot import Snapshot, load_snapshot, write_snapshot
 from dεps.workspace.resume import Checkpoints
-from tests.conftest import ROOT, default_params, draw_image_folder
+from tests.conftest import ROOT, draw_image_folder, quick_params
 from tests.tools.refusals import assert_one_line, files
 
 STEP = ["-m", "pipelines.full_model", "--experiment", "quick", "--seed", "0"]
@@ -42,7 +42,7 @@ def stage(folder: Path, *command: str, before: str = "") -> subprocess.Completed
 
 def make_project(folder: Path, **train: object) -> Path:
     """Prepared data and params of a training of a few seconds."""
-    params = default_params() | {"checkpoint": {"epochs": 1, "seconds": 0}}
+    params = quick_params() | {"checkpoint": {"epochs": 1, "seconds": 0}}
     quick = params["experiments"]["quick"]
     quick["dataset"] |= {"name": "drawn", "source": "image_folder", "root": str(folder / "images")}
     quick["dataset"] |= {"train_images": None, "class_count": None}

@@ -3,9 +3,9 @@ import os
 import subprocess
 
 from dεps.workspace.identity import flatten, git_commit, run_identity
-from tests.conftest import default_params
+from tests.conftest import quick_params
 
-PARAMS = default_params()
+PARAMS = quick_params()
 MANIFEST = {"name": "fashion_mnist_mini", "sha256": {"train": "1", "test": "2"}}
 
 

@@ -10,9 +10,9 @@ from dεps.workspace import live as module
 from dεps.workspace.identity import run_identity
 from dεps.workspace.live import LiveFile, read_live
 from dεps.workspace.stage import Context
-from tests.conftest import default_params, made_up_manifest
+from tests.conftest import made_up_manifest, quick_params
 
-PARAMS = default_params()
+PARAMS = quick_params()
 IDENTITY = run_identity(PARAMS, "quick", "deps", 0, made_up_manifest())
 
 

@@ -18,7 +18,7 @@ from dεps.search.predictor import PredictConfig, fit, save_predictor
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.encoding import encode_genomes
 from dεps.workspace.stage import Context
-from tests.conftest import default_params
+from tests.conftest import quick_params
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def subnet(net, data):
 def project(tmp_path, monkeypatch, data: PreparedData, net) -> dict:
     """A folder with params, data, a supernet, a front and a predictor; returns the params."""
     monkeypatch.chdir(tmp_path)
-    params = default_params() | {"methods": ["deps"]}
+    params = quick_params() | {"methods": ["deps"]}
     quick, space = params["experiments"]["quick"], net.space
     quick["dataset"] |= {"name": "drawn", "source": "image_folder", "image_size": 28, "channels": 1, "root": "images"}
     quick["search"] |= {"population": 8, "generations": 3, "recalibration_images": 48}
