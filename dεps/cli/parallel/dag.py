@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LOCK = Path("dvc.lock")
 #: in what DVC notes of an item's process
-ITEM = "repro/item.py"
+ITEM = "parallel/item.py"
 HEAD = "schema: '2.0'\nstages:\n"
 #: where an item begins in dvc.lock
 _ITEM = re.compile(r"^(?=  \S)", re.MULTILINE)
