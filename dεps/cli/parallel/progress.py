@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LINE_EVERY = 60.0
 #: bytes at the end of an item's log that are searched for how far it is
 TAIL = 4096
+#: how many times as long as an item of another stage one is taken to last, as long as no duration of its stage is known
+LONG = {"full_model": 5, "standalone": 5, "train": 5, "tune": 50}
 #: as `ProgressBar` prints where there is no terminal
 _STEPS = re.compile(r"(\d+)/(\d+), (\d+) s left$", re.MULTILINE)
 
@@ -49,7 +51,8 @@ class Durations:
 
     def longest_way(self, upstream: dict[str, tuple[str, ...]]) -> dict[str, float]:
         """Return the seconds from each item's start to the end of the longest chain of items that stand on it."""
-        way = {name: self.guess(name) or 1.0 for name in upstream}
+        mean = fmean(self.known.values()) if self.known else 1.0
+        way = {name: self.of(name) or mean * LONG.get(name.partition("@")[0], 1) for name in upstream}
         behind = dict.fromkeys(upstream, 0.0)
         for name in reversed(upstream):  # an item comes after those that it stands on
             way[name] += behind[name]

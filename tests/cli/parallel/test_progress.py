@@ -43,6 +43,16 @@ def test_the_longest_way_counts_all_that_stand_on_an_item():
     assert durations.longest_way(UPSTREAM) == {"a@x": 59.0, "b@x": 14.0, "c@x": 58.0, "d@x": 12.0, "e": 8.0}
 
 
+def test_a_study_of_which_nothing_is_known_begins_before_trainings():
+    upstream = {"full_model@x": (), "train@x": ("full_model@x",), "tune@x": ("full_model@x",), "export@x": ("train@x",)}
+    way = Durations([]).longest_way(upstream)
+    assert way == {"full_model@x": 55.0, "train@x": 6.0, "tune@x": 50.0, "export@x": 1.0}
+    durations = Durations([])
+    durations.known = {"tune@x": 2.0, "export@x": 4.0}
+    assert durations.longest_way(upstream)["train@x"] == 5 * 3.0 + 4.0
+    assert durations.longest_way(upstream)["tune@x"] == 2.0
+
+
 def test_a_log_says_how_far_an_item_is_and_why_it_failed(tmp_path):
     log = tmp_path / "log"
     assert steps(log) is None
