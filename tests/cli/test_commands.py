@@ -72,7 +72,7 @@ def test_plan_prints_and_writes_nothing(project):
     before = files(project)
     result = CliRunner().invoke(main, ["plan", "methods=[deps]", "--steps", "0"])
     assert result.exit_code == 0, result.output
-    assert "full model (2) → shrinking (2)" in result.output
+    assert "full model (6) → shrinking (6)" in result.output
     assert "1 → 4" in result.output
     assert files(project) == before
 
@@ -87,7 +87,7 @@ def test_plan_of_overrides_and_of_params_yaml(project):
     path.write_text(path.read_text().replace("shrink_start: 0.5", "shrink_start: 0.25"))
     assert [phase["epochs"] for phase in planned()["deps"]["phases"]] == [1.0, 3.0]
     overrides = ["experiments.quick.methods.deps.shrink_start=0.75", "methods=[deps]"]
-    assert [phase["epochs"] for phase in planned(*overrides)["deps"]["phases"]] == [3.0, 1.0]
+    assert [phase["epochs"] for phase in planned(*overrides)["deps"]["phases"]] == [9.0, 3.0]
 
 
 def test_plan_measures_and_draws(project):
