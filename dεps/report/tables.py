@@ -167,7 +167,8 @@ def other_archs(results: Results) -> str:
     usual, texts = ends(results.space_points), []
     for same in methods.values():
         names, own = ", ".join(map(label, same)), matching(results.pareto, method=same[0])
-        texts.append(f"Pareto points of {names} are other archs, of {ends(own)} MACs instead of {usual}")
+        range_ = f"of {ends(own)} MACs" + (f" instead of {usual}" if ends(own) != usual else " too")
+        texts.append(f"Pareto points of {names} are other archs, {range_}")
     return "; ".join(texts)
 
 

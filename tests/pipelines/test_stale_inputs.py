@@ -17,6 +17,7 @@ from dεps.evaluation.inputs import load_data, load_net
 from dεps.nets.files import save_supernet, trained_with
 from dεps.nets.supernet import Supernet
 from dεps.search.predictor import PredictConfig, fit, load_predictor, save_predictor
+from dεps.spaces.encoding import encode_genomes
 from dεps.workspace.identity import training_facts
 from dεps.workspace.stage import Context
 from dεps.workspace.tables import weights_stamp
@@ -156,7 +157,7 @@ def test_tables_of_other_weights_are_refused(params, micro):
     arch, before = rows[0]["arch"], weights_stamp(weights)
     assert known_test_top1(context(params), arch, 50.0) == 50.0
     config, path = PredictConfig(), Path("runs/quick/predictor.safetensors")
-    codes = np.eye(9, len(micro.encode(micro.largest())), dtype=np.float32)
+    codes = np.eye(9, encode_genomes(micro, np.array([micro.to_genome(micro.largest())])).shape[1], dtype=np.float32)
     save_predictor(fit("ridge", codes, np.linspace(0.1, 0.9, 9), config, 0), path, micro, config, before)
     assert load_predictor(path, micro, config, before).kind == "ridge"
     save_supernet(Supernet(micro, 4, channels=1, seed=1), weights)

@@ -48,12 +48,11 @@ def test_another_arch_trained_alone_has_a_column_of_its_own(results):
     assert table.loc["D2 trained alone", "smallest (%)"] == "–"
 
 
-def offer_other_archs(method: str) -> None:
-    """Let a method's Pareto points be CompOFA's of the space: three, of 0.5 to 1.5 M MACs."""
+def offer_other_archs(method: str, macs: tuple[float, ...] = (0.5e6, 1e6, 1.5e6)) -> None:
+    """Let a method's Pareto points be CompOFA's of the space: three, of so many MACs."""
     archs = load_space("mbv3_micro").couple([3, 5, 3]).pareto_archs()
     table = pd.DataFrame({"name": archs.keys(), "pareto": True, "arch": map(str, archs.values())})
     for seed in (0, 1):
-        macs = [0.5e6, 1e6, 1.5e6]
         own = table.assign(macs=macs, params=9, val_top1=70.0, test_top1=71.0)
         own.to_csv(f"runs/quick/evaluate/{method}-{seed}/pareto.csv", index=False)
 
@@ -76,6 +75,15 @@ def test_methods_whose_points_are_other_archs_say_so_in_table_and_captions(resul
     page = Path("reports/index.html").read_text()
     assert page.count(f" {text}.</figcaption>") == 4  # points, curves, distillation, accuracy and cost
     assert '<span class="swatch" style="background:#CC79A7"></span>RSS †</th>' in page
+
+
+def test_other_archs_between_the_same_ends_are_not_told_apart_by_them(results):
+    (whole,) = all_results(read_params())
+    least, most = whole.space_points.macs.min(), whole.space_points.macs.max()
+    offer_other_archs("rss", (least, least + 1, most))
+    (part,) = all_results(read_params())
+    range_ = f"{macs_text(least)} to {macs_text(most)}"
+    assert other_archs(part) == f"Pareto points of RSS are other archs, of {range_} MACs too"
 
 
 def test_other_methods_archs_are_compared_not_their_names(results):
