@@ -51,6 +51,7 @@ QUICK = [
     "experiments.quick.train.batch_size=64",
     "experiments.quick.train.warmup_epochs=0.5",
     "experiments.quick.train.augment.crop_padding=1",
+    "experiments.quick.methods.deps.ramp_epochs=0.5",
     "experiments.quick.methods.compofa.kernels=[3,5,3]",
 ]
 

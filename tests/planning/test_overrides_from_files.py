@@ -116,4 +116,4 @@ def test_a_reference_that_a_file_changes_in_part_leaves_what_it_refers_to(tmp_pa
     params = composed_with(tmp_path, {"experiments": {"quick": {"tuning": {"base": {"ramp_epochs": 0.25}}}}})
     quick = params["experiments"]["quick"]
     assert quick["tuning"]["base"] == {**quick["methods"]["deps"], "ramp_epochs": 0.25}
-    assert quick["methods"]["deps"]["ramp_epochs"] == 0.5
+    assert quick["methods"]["deps"]["ramp_epochs"] == 1.0
