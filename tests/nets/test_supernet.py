@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from dεps.nets.extract import extract
-from dεps.nets.layers import ElasticDepthwise
+from dεps.nets.layers import ElasticDense, ElasticDepthwise
 from dεps.nets.supernet import Supernet
 from tests.conftest import NETWORKS
-from tests.tools.spaces import PLAIN, family_spaces
+from tests.tools.spaces import DENSE_KERNELS, PLAIN, family_spaces
 
 #: a side for test images: elasticity does not depend on it
 IMAGE = 16
@@ -42,7 +42,7 @@ def kernel_transform(request, space) -> bool:
     return request.param
 
 
-@pytest.mark.parametrize("space", [*NETWORKS, PLAIN], indirect=True)
+@pytest.mark.parametrize("space", [*NETWORKS, PLAIN, DENSE_KERNELS], indirect=True)
 def test_elastic_equals_extracted(space, kernel_transform):
     net = randomised(space, kernel_transform)
     for training in (False, True):
@@ -54,7 +54,7 @@ def test_elastic_equals_extracted(space, kernel_transform):
                 torch.testing.assert_close(extract(net, arch)(batch), net(batch, arch), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("space", [*NETWORKS, PLAIN], indirect=True)
+@pytest.mark.parametrize("space", [*NETWORKS, PLAIN, DENSE_KERNELS], indirect=True)
 def test_gradients_equal_the_extracted_ones_and_are_zero_elsewhere(space, kernel_transform):
     net = randomised(space, kernel_transform).train()
     # A net whose weights are the other's gradients: extracted, it has the gradients of the slices.
@@ -91,13 +91,16 @@ def _close(found, expected) -> None:
 
 
 def _check_transformed(net, plain, arch, batch) -> None:
-    """Depthwise weights and transformations: the plain gradient, taken back through the transformation."""
-    convs = [m for m in plain.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1]
+    """Weights of elastic kernels and transformations: the plain gradient, taken back through the transformation."""
+    calls = _elastic_calls(net, arch, batch)
+    dense = any(isinstance(layer, ElasticDense) for layer, _ in calls)
+    convs = [m for m in plain.modules() if isinstance(m, torch.nn.Conv2d) and (m.groups > 1 or dense)]
+    convs = [conv for conv in convs if conv.kernel_size[0] > 1][dense:]  # the stem's kernel is one and the same
     expected, found = {}, {parameter: parameter.grad for parameter in net.parameters()}
     net.zero_grad()  # or slices of parameters would be leaves of their own
-    for conv, (layer, channels, kernel) in zip(convs, _depthwise_calls(net, arch, batch), strict=True):
+    for conv, (layer, kernel) in zip(convs, calls, strict=True):
         sources = [layer.weight, *layer.transforms.values()]
-        sliced = layer.sliced(channels, 1, kernel)
+        sliced = layer.sliced(*conv.weight.shape[:2], kernel)
         expected |= dict(
             zip(sources, torch.autograd.grad(sliced, sources, conv.weight.grad, allow_unused=True), strict=True)
         )
@@ -111,18 +114,34 @@ def _check_transformed(net, plain, arch, batch) -> None:
 
 
 @torch.no_grad()
-def _depthwise_calls(net, arch, batch) -> list[tuple[ElasticDepthwise, int, int]]:
-    """Each depthwise layer that `arch` uses, with its channels and its kernel, in the order of computation."""
+def _elastic_calls(net, arch, batch) -> list[tuple[ElasticDense | ElasticDepthwise, int]]:
+    """Each layer of elastic kernel that `arch` uses, with its kernel, in the order of computation."""
     calls = []
 
     def note(layer, inputs, output):
-        calls.append((layer, inputs[0].shape[1], inputs[1]))
+        calls.append((layer, inputs[-1]))
 
-    hooks = [m.register_forward_hook(note) for m in net.modules() if isinstance(m, ElasticDepthwise)]
+    hooks = [m.register_forward_hook(note) for m in net.modules() if isinstance(m, ElasticDense | ElasticDepthwise)]
     net(batch, arch)
     for hook in hooks:
         hook.remove()
     return calls
+
+
+def test_a_dense_kernel_is_the_centre_of_the_next_larger_one_transformed():
+    layer = ElasticDense(2, 3, [3, 5], 1, kernel_transform=True)
+    with torch.no_grad():
+        layer.weight.copy_(torch.arange(150.0).view(3, 2, 5, 5))
+        layer.transforms["to3"].copy_(torch.diag(torch.arange(9.0)))
+        sliced = layer.sliced(2, 1, 3)
+    assert sliced.shape == (2, 1, 3, 3)
+    for output in range(2):
+        centre = [[6, 7, 8], [11, 12, 13], [16, 17, 18]]
+        expected = [
+            [(50 * output + value) * (3 * y + x) for x, value in enumerate(row)] for y, row in enumerate(centre)
+        ]
+        assert sliced[output, 0].tolist() == expected
+    assert torch.equal(layer.sliced(3, 2, 5), layer.weight)
 
 
 def test_kernel_transform_starts_as_the_centre_crop(micro):

@@ -9,7 +9,7 @@ from dεps.nets.extract import extract, stretches
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import arch_cost
 from tests.conftest import NETWORKS, load_space
-from tests.tools.spaces import PLAIN
+from tests.tools.spaces import DENSE_KERNELS, PLAIN
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,12 @@ def parameters(net: nn.Module) -> int:
 
 @pytest.mark.parametrize(
     ("space", "archs"),
-    [*((name, 200 if "micro" in name else 40) for name in NETWORKS), (PLAIN, 200), ("mbv3_224_elastic", 20)],
+    [
+        *((name, 200 if "micro" in name else 40) for name in NETWORKS),
+        (PLAIN, 200),
+        (DENSE_KERNELS, 100),
+        ("mbv3_224_elastic", 20),
+    ],
     indirect=["space"],
 )
 def test_closed_form_equals_a_count_on_the_built_network(space, archs):
@@ -85,7 +90,7 @@ def test_closed_form_equals_a_count_on_the_built_network(space, archs):
             assert (macs, params) == (counted_macs(plain, images), parameters(plain))
 
 
-@pytest.mark.parametrize("space", [*NETWORKS, PLAIN], indirect=True)
+@pytest.mark.parametrize("space", [*NETWORKS, PLAIN, DENSE_KERNELS], indirect=True)
 def test_the_elastic_network_does_no_more_work_than_that(space):
     net = Supernet(space, classes=10).eval().to("meta")
     for seed in range(10):

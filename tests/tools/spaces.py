@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.conftest import NETWORKS, load_space
 
 #: a family folder outside the package, and the name of its space
 FAMILIES, PLAIN = Path(__file__).with_name("families"), "plain_28"
+#: stands for `resnet_28` with a choice of kernels, which no space in params has with dense convolutions
+DENSE_KERNELS = "resnet_28 with kernels"
 
 
 @cache
@@ -37,6 +40,9 @@ def space(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Se
 
 def named_space(name: str, monkeypatch: pytest.MonkeyPatch) -> SearchSpace:
     """The space of that name; for `PLAIN` its family is there until the test ends."""
+    if name == DENSE_KERNELS:
+        dense = load_space("resnet_28")
+        return replace(dense, stages=[replace(stage, kernel=[3, 5, 7]) for stage in dense.stages])
     if name != PLAIN:
         return load_space(name)
     monkeypatch.setattr(dεps.nets, "__path__", [*dεps.nets.__path__, str(FAMILIES)])
