@@ -24,6 +24,7 @@ from tests.conftest import ROOT
 METHODS = ("deps", "compofa")
 OVERRIDES = [
     "space@experiments.quick.space=mbv3_micro",
+    "experiments.quick.methods.compofa.kernels=[3,5,3]",
     "dataset@experiments.quick.dataset=image_folder",
     *(f"experiments.quick.dataset.{key}" for key in ("name=drawn", "root=unused", "image_size=28", "channels=1")),
     *(f"experiments.quick.train.{key}" for key in ("epochs=2", "batch_size=32")),

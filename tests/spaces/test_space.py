@@ -215,6 +215,29 @@ def test_impossible_resnets_are_refused(change, message):
         structured(SearchSpace, space, "space")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda space: space["stages"][0].update(depth=[0, 1]),
+            r"space\.stages\[0\]\.depth is \[0, 1\]; expected 1 or",
+        ),
+        (lambda space: space["stages"][1].update(se=True), r"space\.stages\[1\]: basic blocks have act relu and no se"),
+        (
+            lambda space: space["stages"][1].update(expand=[0.5, 0.75, 1.0]),
+            r"space\.stages\[1\]\.expand gives \[8, 16, 16\] channels; expected different numbers",
+        ),
+    ],
+)
+def test_impossible_nets_of_basic_blocks_are_refused(change, message):
+    from dataclasses import asdict
+
+    space = asdict(load_space("resnet_28"))
+    change(space)
+    with pytest.raises(UserError, match=message):
+        structured(SearchSpace, space, "space")
+
+
 @pytest.mark.parametrize("space", ["mbv3_micro", "mbv3_32", "proxyless_224"])
 def test_names_of_archs_are_those_of_the_pareto_points(space):
     space = load_space(space)
