@@ -61,7 +61,7 @@ def test_what_is_imported_is_the_wheel(installed, tmp_path):
 
 
 def test_commands_work_in_an_empty_folder(installed, tmp_path):
-    assert "full model (2) → shrinking (2)" in installed.run("deps", "plan", "--steps", "0", cwd=tmp_path)
+    assert "full model (6) → shrinking (6)" in installed.run("deps", "plan", "--steps", "0", cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
     printed = installed.run("deps", "params", "experiment=[quick]", "methods=[deps,rss]", cwd=tmp_path)
     assert printed == "params.yaml: names quick × methods deps, rss × seeds 0\n"

@@ -14,7 +14,7 @@ WHERE = r"experiments\.quick\.tuning\."
         ("search.shrink_start=[]", r"search\.shrink_start is \[\]; expected a non-empty list of numbers, or null$"),
         ("search.ramp_shape=[]", r"search\.ramp_shape is \[\]; expected a non-empty list of some of: linear, cosine"),
         ("search.ramp_shape=[zigzag]", r"search\.ramp_shape\[0\] is 'zigzag'; allowed: linear, cosine"),
-        ("search.shrink_start=[0.9]", r"search\.shrink_start holds 0\.9, epoch 4 of 4; .* epochs 1, 2, 3"),
+        ("search.shrink_start=[0.9]", r"search\.shrink_start holds 0\.9, epoch 11 of 12; .* epochs 3, 6, 9"),
         ("points=[{shrink_start: 1.0}]", r"points\[0\]\.shrink_start holds 1\.0"),
         ("points=[{ramp: 1}]", r"points\[0\]\.ramp is no known key"),
         ("points=[{}]", r"points\[0\] is {}"),
@@ -71,6 +71,6 @@ def test_a_missing_file_of_overrides_is_named(tmp_path):
 
 
 def test_a_start_without_a_stored_state_is_named(tmp_path):
-    message = r"base\.shrink_start holds 0\.5, epoch 2 of 4; the trunk keeps states to shrink from after epochs 1 "
+    message = r"base\.shrink_start holds 0\.5, epoch 6 of 12; the trunk keeps states to shrink from after epochs 3 "
     with pytest.raises(UserError, match=WHERE + message):
         compose_params(["experiments.quick.full_model.keep=[0.25]"], ROOT / "params", tmp_path / "params.yaml")

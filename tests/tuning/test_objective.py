@@ -13,9 +13,10 @@ from dεps.tuning import objective
 from dεps.tuning.worker import tune as tune_command
 from dεps.workspace.stage import Context
 from pipelines import evaluate, full_model, train, tune
-from tests.conftest import ROOT
+from tests.conftest import QUICK, ROOT
 
 OVERRIDES = [
+    *QUICK,
     "dataset@experiments.quick.dataset=image_folder",
     *(f"experiments.quick.dataset.{key}" for key in ("name=drawn", "root=unused", "image_size=28", "channels=1")),
     "experiments.quick.methods.deps.kernels=[5]",  # a part of the space: trials are held to it too
