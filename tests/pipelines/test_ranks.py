@@ -88,7 +88,7 @@ def test_an_evaluation_shared_by_two_processes_is_that_of_one(clone):
 def test_a_loss_that_is_not_finite_ends_every_process_in_one_line(clone):
     clone.call("deps", "params", *OVERRIDES, "experiments.quick.train.learning_rate=100000.0")
     output = clone.call(*TORCHRUN, *STAGE, check=False)
-    line = r"^error: full_model quick 0: (?:the loss|'[\w.]+') is not finite any more (?:in|by) step \d+ of \d+ \(learning rate"
+    line = r"^error: full_model quick 0: .+ is not finite any more (?:in|by) step \d+ of \d+ \(learning rate"
     assert len(re.findall(line, output, re.MULTILINE)) in (1, 2)  # torchrun may be faster to end the other process
     assert "pipelines/full_model.py" not in output
     assert not ranks(clone)
