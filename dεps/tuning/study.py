@@ -14,13 +14,14 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from filelock import BaseFileLock
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
@@ -275,7 +276,7 @@ def _worker_lock(plan: Plan, worker: str) -> Path:
     return plan.state / "workers" / f"{worker}.lock"
 
 
-def _turn(plan: Plan) -> AbstractContextManager[None]:
+def _turn(plan: Plan) -> BaseFileLock:
     """Return the lock to hold while beginning a trial, because sqlite lets two processes begin the same one."""
     return locked(plan.state / "turn.lock")
 
