@@ -82,9 +82,3 @@ def three_digits(value: float) -> str:
     """The number with three digits, or all of those before the point."""
     decimals = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:,.{decimals}f}"
-
-
-def mean_std(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
-    """Mean and a sample's standard deviation of `value` over what is not in `by`; 0 for a single value."""
-    grouped = frame.groupby(by, sort=True)[value]
-    return pd.DataFrame({"mean": grouped.mean(), "std": grouped.std().fillna(0.0)}).reset_index()

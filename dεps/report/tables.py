@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from dεps.core.params import read_params
 from dεps.core.tables import column, matching, records
 from dεps.deploy.export.config import macs_text
 from dεps.report.results import Results, all_results, training_cost
+from dεps.report.statistics import spread
 from dεps.report.style import label
 from dεps.tuning.verdict import verdict
 from dεps.workspace.identity import FULL_MODEL
@@ -53,7 +53,7 @@ def study_table(results: Results) -> pd.DataFrame:
         for trial in records(own):
             row = {"": "best of the study" if side == "best" else side}
             row["mean Pareto top-1, validation (%)"] = f"{trial['val_top1']:.2f}"
-            row["on other seeds (%)"] = spread(others, 2) if len(others) else "–"
+            row["on other seeds (%)"] = spread(others) if len(others) else "–"
             row |= {f"{size} (%)": f"{trial[f'val_{size}_top1']:.2f}" for size in ("smallest", "largest")}
             row["training (TMACs)"] = f"{trial['train_tmacs']:.3f}"
             for key in ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill"):
@@ -110,15 +110,9 @@ def _alone(results: Results) -> list[dict[str, str]]:
     rows = []
     for name, own in results.standalone.groupby("name", sort=False):
         cost = f"{own.train_tmacs.mean():.{TRAIN_COST.decimals}f}"
-        values = {_heading(str(name)): spread(own.test_top1, 2), TRAIN_COST.heading: cost}
+        values = {_heading(str(name)): spread(own.test_top1), TRAIN_COST.heading: cost}
         rows.append({"method": f"{name} trained alone", **values})
     return rows
-
-
-def spread(values: pd.Series, decimals: int) -> str:
-    """Mean, and a sample's standard deviation where there are several values."""
-    text, deviation = f"{values.mean():.{decimals}f}", cast(float, values.std())
-    return f"{text} ± {deviation:.{decimals}f}" if len(values) > 1 and deviation > 0 else text
 
 
 def _heading(name: str) -> str:

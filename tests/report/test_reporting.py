@@ -11,11 +11,10 @@ from dεps.core.files import write_json
 from dεps.core.params import read_params
 from dεps.deploy.export.config import macs_text
 from dεps.methods.registry import looks
-from dεps.report.drawing import mean_std
 from dεps.report.registry import registered
 from dεps.report.results import all_results, results_of
 from dεps.report.style import colours, label
-from dεps.report.tables import caption, latex, markdown, other_archs, spread, summary
+from dεps.report.tables import caption, latex, markdown, other_archs, summary
 from pipelines.reference import mean_and_std
 from tests.conftest import ROOT, load_space
 from tests.report.made_up import SEARCHED, write_report
@@ -73,7 +72,7 @@ def test_methods_whose_points_are_other_archs_say_so_in_table_and_captions(resul
     assert r"RSS \dag{} &" in latex(summary(part), caption(part))
     write_report()
     page = Path("reports/index.html").read_text()
-    assert page.count(f" {text}.</figcaption>") == 4  # points, curves, distillation, accuracy and cost
+    assert page.count(f" {text}.</figcaption>") == 5  # points, differences, curves, distillation, cost
     assert '<span class="swatch" style="background:#CC79A7"></span>RSS †</th>' in page
 
 
@@ -105,16 +104,7 @@ def test_tables_in_markdown_and_latex(results):
     assert tex.count(r"\\") == 1 + len(table)
 
 
-def test_spread_of_one_value_is_the_value():
-    assert spread(pd.Series([1.234]), 2) == "1.23"
-    assert spread(pd.Series([1.0, 3.0]), 1) == "2.0 ± 1.4"
-
-
-def test_standard_deviations_are_a_samples():
-    """Of 1, 2 and 6: mean 3, squares 4 + 1 + 9 = 14, and 14 / 2 = 7."""
-    frame = pd.DataFrame({"macs": [5, 5, 5, 7], "top1": [1.0, 2.0, 6.0, 4.0]})
-    assert mean_std(frame, ["macs"], "top1").round(6).to_numpy().tolist() == [[5, 3, 2.645751], [7, 4, 0]]
-    assert spread(frame.top1[:3], 2) == "3.00 ± 2.65"
+def test_standard_deviations_of_references_are_a_samples():
     assert mean_and_std("x", [1.0, 2.0, 6.0]) == {"reference/x_top1": 3.0, "reference/x_top1_std": 2.6458}
     assert mean_and_std("x", [4.0])["reference/x_top1_std"] == 0.0
 

@@ -10,6 +10,7 @@ from dεps.report.drawing import three_digits, titled_axes
 from dεps.report.published import COST_DATASET, dataset_of, gpu_hours
 from dεps.report.registry import About
 from dεps.report.results import Results, training_cost
+from dεps.report.statistics import Sample
 from dεps.report.style import PAPER, colours, label
 
 ABOUT = About(
@@ -35,8 +36,7 @@ def draw(results: Results) -> Figure:
         alone = 0.0 if np.isnan(alone) else alone
         colour = colours(results.methods)[method]
         axes.barh(row, alone, color=colour, alpha=0.45, hatch="//", edgecolor=PAPER)
-        error = total.std() if len(total) > 1 else None
-        axes.barh(row, total.mean() - alone, left=alone, color=colour, xerr=error)
+        axes.barh(row, total.mean() - alone, left=alone, color=colour, xerr=Sample.of(total).std)
         text = f"  {three_digits(total.mean())}"
         if BASE in totals:
             text += f" ({total.mean() / totals[BASE].mean():.2f} ×"

@@ -7,9 +7,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dεps.core.tables import matching
-from dεps.report.drawing import band, heading, mean_std, titled_panels
+from dεps.report.drawing import band, heading, titled_panels
 from dεps.report.registry import About
 from dεps.report.results import Results
+from dεps.report.statistics import mean_std
 from dεps.report.style import colours, label
 from dεps.workspace.identity import FULL_MODEL
 

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dεps.core.tables import column, matching
-from dεps.report.drawing import BESIDE, band, draw_published, mean_std, pushed_apart, titled_axes
+from dεps.report.drawing import BESIDE, band, draw_published, pushed_apart, titled_axes
 from dεps.report.published import dataset_of, pareto_points
 from dεps.report.registry import About
 from dεps.report.results import Results
+from dεps.report.statistics import mean_std
 from dεps.report.style import FULL, SOFT, colours, label
 
 ABOUT = About(

@@ -8,13 +8,14 @@ import pandas as pd
 
 from dεps.core.console import plural
 from dεps.core.tables import column, matching
-from dεps.evaluation.noise import standard_error
 from dεps.report.published import COST_DATASET, dataset_of, gpu_hours, pareto_points
 from dεps.report.results import Results
+from dεps.report.statistics import CONFIDENCE, DECIDING, Range, paired, sampling_error, spread
 from dεps.report.style import label
-from dεps.report.tables import spread
 from dεps.tuning.verdict import verdict
 
+#: what the difference between two methods is judged by
+BETTER = Range(above=0.0)
 #: method that the project is about, and the one that it is compared with
 OURS, OTHER = "deps", "ofa"
 
@@ -34,10 +35,10 @@ def highlights(results: Results) -> list[Highlight]:
     best = max(mean, key=lambda method: mean[method].mean())
     note = label(best)
     if OURS in mean and best != OURS:
-        note += f"; {label(OURS)} {spread(mean[OURS], 2)} %{_other(results, best, OURS)}"
-    found = [Highlight("highest mean Pareto top-1", f"{spread(mean[best], 2)} %", note)]
+        note += f"; {label(OURS)} {spread(mean[OURS])} %{_other(results, best, OURS)}"
+    found = [Highlight("highest mean Pareto top-1", f"{spread(mean[best])} %", note)]
     if {OURS, OTHER} <= set(results.methods):
-        found += [_difference(results, size) for size in ("smallest", "largest")]
+        found += filter(None, (_difference(results, size) for size in ("smallest", "largest")))
         found.append(_cost_ratio(results))
     taus = _by_method(metrics, "predictor/kendall_tau")
     note = f"{taus.min():.2f} to {taus.max():.2f} over {plural(len(taus), 'method')}; medians of "
@@ -53,16 +54,20 @@ def highlights(results: Results) -> list[Highlight]:
     return found
 
 
-def _difference(results: Results, size: str) -> Highlight:
+def _difference(results: Results, size: str) -> Highlight | None:
     """DεpS minus OFA on the smallest or largest Pareto arch, paired by seed, beside the published difference."""
-    ours, other = (_of(results.metrics, method, f"pareto/{size}_top1") for method in (OURS, OTHER))
-    value = spread(ours - other, 2)
-    note = f"{spread(ours, 2)} against {spread(other, 2)} %{_other(results, OURS, OTHER)}"
+    key = f"pareto/{size}_top1"
+    found = paired(results.metrics, key, OURS, OTHER)
+    if found is None:
+        return None
+    ours, other = (_of(results.metrics, method, key) for method in (OURS, OTHER))
+    error = sampling_error(ours.mean(), results.manifest["images"]["test"], other.mean())
+    note = f"{spread(ours)} against {spread(other)} %{_other(results, OURS, OTHER)}; {found.words(BETTER)}"
+    note += f"; up to ± {error:.2f} for the choice of test images"
     if points := pareto_points(dataset_of(results.params) or ""):
         at = 0 if size == "smallest" else -1
         note += f"; published {points[OURS][at].top1 - points[OTHER][at].top1:+.2f}"
-    sign = "" if value.startswith("-") else "+"
-    return Highlight(f"{label(OURS)} − {label(OTHER)}, {size}", f"{sign}{value} points".replace("-", "−"), note)
+    return Highlight(f"{label(OURS)} − {label(OTHER)}, {size}", f"{found.text()} points", note)
 
 
 def _other(results: Results, first: str, second: str) -> str:
@@ -83,11 +88,13 @@ def certainty(results: Results) -> str:
     """Sentence that says how far the numbers can be trusted."""
     images = results.manifest["images"]["test"]
     top1 = column(results.metrics, "pareto/mean_top1").mean()
-    error = standard_error(top1, images)
+    error = sampling_error(top1, images)
     text = f"With {images:,} test images one standard error of a top-1 near {top1:.0f} % is {error:.2f} points. "
     if len(results.seeds) == 1:
         return text + "One seed was trained, so nothing is known about the spread between seeds."
-    return text + f"± is the standard deviation (of a sample) over {len(results.seeds)} seeds."
+    text += f"± is the standard deviation (of a sample) over {len(results.seeds)} seeds; differences are paired by seed"
+    text += f", in brackets their {CONFIDENCE:.0%} interval"
+    return text + ("." if len(results.seeds) >= DECIDING else f". Fewer than {DECIDING} seeds decide nothing.")
 
 
 def _of(metrics: pd.DataFrame, method: str, name: str) -> pd.Series:

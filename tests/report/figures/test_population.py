@@ -1,4 +1,8 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 
 from dεps.report.figures import pareto, population
 from dεps.report.style import colours
@@ -17,6 +21,23 @@ def test_population_lines_are_medians_per_bucket_and_method(results):
         results.population[results.population.method == "deps"].groupby("bucket").test_top1.quantile([0.25, 0.75])
     )
     assert bars[0][:, 1].tolist() == pytest.approx(quarters[0].tolist())
+
+
+def test_bands_are_the_standard_deviation_of_medians_over_seeds(results):
+    (axes,) = population.draw(results).axes
+    own = results.population[results.population.method == "deps"]
+    medians = own.groupby(["bucket", "seed"]).test_top1.median().unstack()
+    first, _ = bands = _bands(axes)
+    left = first[first[:, 0] == first[:, 0].min()]
+    assert len(bands) == len(results.methods)
+    assert np.ptp(left[:, 1]) == pytest.approx(2 * np.std(medians.loc[0], ddof=1))
+    (axes,) = population.draw(replace(results, seeds=[0])).axes
+    assert _bands(axes) == []
+
+
+def _bands(axes) -> list[np.ndarray]:
+    """Corners of each filled area."""
+    return [shape.get_paths()[0].vertices for shape in axes.collections if isinstance(shape, PolyCollection)]
 
 
 def test_published_medians_stand_beside_ours_in_their_own_space(results):

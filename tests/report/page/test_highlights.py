@@ -31,8 +31,11 @@ def test_without_ofa_nothing_is_compared_with_it(results):
 
 def test_differences_are_taken_seed_by_seed(with_ofa):
     found = values(with_ofa)
-    assert found["DεpS − OFA, smallest"] == ("+1.50 ± 0.71 points", "75.00 against 73.50 ± 0.71 %")
-    assert found["DεpS − OFA, largest"][0] == "+0.00 points"
+    value, note = found["DεpS − OFA, smallest"]
+    assert value == "+1.50 [−4.85, +7.85] points"  # 1 and 2: 1.5 ± 12.706 × 0.5
+    assert note.startswith("75.00 against 73.50 ± 0.71 %; undecided (2 seeds; about 6 would decide)")
+    assert note.endswith("; up to ± 1.38 for the choice of test images")  # sqrt(75 × 25 / 2000 + 73.5 × 26.5 / 2000)
+    assert found["DεpS − OFA, largest"][0] == "+0.00 [+0.00, +0.00] points"
     assert found["training cost, OFA ÷ DεpS"] == ("2.50 ×", "1 against 0.4 TMACs")
 
 
@@ -45,5 +48,8 @@ def test_the_papers_numbers_stand_beside_ours_on_its_data(with_ofa):
 
 def test_certainty_says_what_is_known_of_the_spread(results):
     assert "one standard error of a top-1 near 80 % is 0.89 points" in certainty(results)
-    assert certainty(results).endswith("± is the standard deviation (of a sample) over 2 seeds.")
+    assert "± is the standard deviation (of a sample) over 2 seeds; differences are paired by seed" in certainty(
+        results
+    )
+    assert certainty(results).endswith("Fewer than 6 seeds decide nothing.")
     assert "nothing is known about the spread" in certainty(replace(results, seeds=[0]))

@@ -1,0 +1,50 @@
+"""Each method's top-1 minus DεpS's, paired by seed, with 95 % intervals; one panel a size of arch."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from dεps.report.drawing import heading, titled_panels
+from dεps.report.registry import About
+from dεps.report.results import Results
+from dεps.report.statistics import paired
+from dεps.report.style import FAINT, colours, label
+
+#: the method that others are compared with, where it is among them
+BASE = "deps"
+#: panels: metric, and its title
+PANELS = {"pareto/smallest_top1": "smallest", "pareto/mean_top1": "mean Pareto", "pareto/largest_top1": "largest"}
+
+ABOUT = About(
+    title="Differences between methods",
+    section="Accuracy of subnets",
+    order=12,
+    note="Each method minus the first, paired by seed: faint dots are seeds, a dot with whiskers is the mean with its "
+    "95 % interval (Student's t, from six seeds on BCa bootstrap). Of one seed nothing is known of the spread.",
+    sources=("evaluate/metrics.json",),
+    compares_points=True,
+)
+
+
+def draw(results: Results) -> Figure:
+    """One row a method, one panel a metric; the vertical line is no difference."""
+    base = BASE if BASE in results.methods else results.methods[0]
+    others = [method for method in results.methods if method != base]
+    title = heading(results, f"Top-1 on test, minus that of {label(base)}")
+    figure, panels = titled_panels(title, 1, len(PANELS), 7.2, 1.3 + 0.28 * max(1, len(others)), sharey=True)
+    for axes, (key, name) in zip(panels, PANELS.items(), strict=True):
+        axes.axvline(0, color=FAINT, linewidth=0.9, zorder=0)
+        for row, method in enumerate(others):
+            found = paired(results.metrics, key, method, base)
+            if found is None:
+                continue
+            colour = colours(results.methods)[method]
+            axes.plot(found.values, [row] * found.count, "o", color=colour, alpha=0.3, markersize=3)
+            ends = found.interval
+            error = [[found.mean - ends.low], [ends.high - found.mean]] if ends else None
+            axes.errorbar([found.mean], [row], xerr=error, fmt="o", color=colour, markersize=5, capsize=2.5)
+        axes.set(xlabel=f"{name} (points)")
+        axes.grid(axis="y", visible=False)
+    panels[0].set_yticks(range(len(others)), [label(method) for method in others])
+    panels[0].set_ylim(len(others) - 0.4, -0.6)
+    return figure

@@ -1,0 +1,41 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dεps.core.files import read_json, write_json
+from dεps.report.figures import differences
+from dεps.report.style import colours
+
+
+def whiskers(axes) -> list[tuple[float, float]]:
+    """Ends of each interval, from the top row on."""
+    return [tuple(found.get_segments()[0][:, 0]) for container in axes.containers for found in container.lines[2]]
+
+
+def test_means_and_intervals_are_those_of_pairs_of_seeds(results):
+    for seed, top1 in ((0, 74.0), (1, 72.0)):  # DεpS has 75 of both
+        path = Path(f"runs/quick/evaluate/rss-{seed}/metrics.json")
+        write_json(path, read_json(path) | {"pareto/smallest_top1": top1})
+    drawn = differences.draw(results)
+    smallest, mean, _ = drawn.axes
+    assert [text.get_text() for text in smallest.get_yticklabels()] == ["RSS"]
+    (ends,) = whiskers(smallest)  # -1 and -3: -2 ± 12.706 × 1
+    assert ends == pytest.approx((-2 - 12.7062, -2 + 12.7062), abs=1e-3)
+    assert smallest.containers[0].lines[0].get_xdata() == [-2.0]
+    assert sorted(smallest.lines[1].get_xdata()) == [-3.0, -1.0]
+    assert mean.containers[0].lines[0].get_color() == colours(results.methods)["rss"]
+
+
+def test_one_seed_has_no_interval(results):
+    drawn = differences.draw(replace(results, seeds=[0]))
+    assert whiskers(drawn.axes[0]) == []
+    assert drawn.axes[0].get_title() == ""
+    assert "1 seed" in drawn.get_suptitle()
+
+
+def test_without_deps_others_are_compared_with_the_first(results):
+    own = replace(results, methods=["rss"])
+    drawn = differences.draw(own)
+    assert "minus that of RSS" in drawn.get_suptitle()
+    assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == []
