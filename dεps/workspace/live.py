@@ -36,6 +36,9 @@ class Origin:
     dvc_experiment: str
     #: of the process; 0 where nobody has noted it. The last bits of results depend on it
     threads: int = 0
+    #: kind of processor and of GPU, and torch's version; empty where nobody has noted them
+    machine: str = ""
+    torch: str = ""
 
     @classmethod
     def here(cls, started: int) -> Origin:
@@ -94,10 +97,12 @@ class LiveFile:
 
     def start(self, history: Sequence[Record]) -> None:
         """Begin with the epochs that a resumed or branched training already has; known ones keep their times."""
+        from dεps.core.device import hardware  # torch, which readers of these files do without
+
         before, now = read_live(self.path), _now()
         if before is not None and before.identity.digest != self.identity.digest:
             before = None
-        times, origin = before.times() if before else {}, replace(Origin.here(now), threads=threads())
+        times, origin = before.times() if before else {}, replace(Origin.here(now), threads=threads(), **hardware())
         if before and history and not before.ended:  # an interrupted training that goes on
             origin = replace(origin, started=before.origin.started)
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,21 @@ def test_dvc_shows_metrics_and_plots(clone):
     clone.call("dvc", "plots", "diff", "--show-vega", "--targets", "runs/quick/evaluate/deps-0/pareto.csv")
 
 
+def test_finished_seeds_are_published(clone):
+    output = clone.call("deps", "publish", "quick")
+    assert output.startswith("reports/published/quick/seed-0: written, ")
+    runs = pd.read_csv(clone.folder / "reports/published/quick/seed-0/runs.csv").set_index("method")
+    assert list(runs.index) == ["full_model", "standalone-smallest", "deps", "rss"]
+    assert runs.notna().loc[:, "machine":"identity"].all(axis=None)
+    metrics = json.loads((clone.folder / "runs/quick/evaluate/rss-0/metrics.json").read_text())
+    assert runs.loc["rss", "pareto/mean_top1"] == metrics["pareto/mean_top1"]
+    assert "seed-0: as it was, " in clone.call("deps", "publish", "quick", "--seeds", "0")
+    clone.call("deps", "params", *OVERRIDES, "experiments.quick.search.generations=5")
+    output = clone.call("deps", "publish", "quick", check=False)
+    assert "error: seed 0 of quick is not finished: search@quick-deps-0, search@quick-rss-0 has not run" in output
+    clone.call("deps", "params", *OVERRIDES)
+
+
 def test_dvc_experiments_compose_by_themselves(clone):
     overrides = [
         part for override in (*OVERRIDES, "experiments.quick.search.generations=4") for part in ("-S", override)

@@ -1,0 +1,233 @@
+"""One seed of a published experiment: a folder of small text files, which git can merge with other seeds'.
+
+    reports/published/<experiment>/seed-<n>/
+    ├── archs.csv         one row an evaluated arch of a method
+    ├── runs.csv          one row a training: cost, time, machine, commit, metrics of all stages
+    ├── history.csv       one row an epoch of a training
+    ├── params.yaml       the experiment's params, with the methods that are here
+    └── provenance.json   hashes of data, code, the stages' files as in dvc.lock, and these files
+
+The same results give the same bytes, in whatever order and on whatever machine methods are added.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from dεps.core.errors import UserError
+from dεps.core.files import read_json
+from dεps.core.hashing import sha256
+from dεps.core.params import read_params
+from dεps.core.tables import column, rows_where
+from dεps.methods.registry import looks
+from dεps.workspace.identity import FULL_MODEL, STANDALONE, flatten
+
+PUBLISHED = Path("reports/published")
+#: of the files' form; another one is refused
+FORMAT = 1
+ARCHS, RUNS, HISTORY, PARAMS, PROVENANCE = "archs.csv", "runs.csv", "history.csv", "params.yaml", "provenance.json"
+#: what an arch was evaluated as, in the order of rows: full model alone, arch alone, Pareto point, the arch with the
+#: least of everything, random arch, arch found by search
+KINDS = ("full_model", "standalone", "pareto", "least", "population", "front")
+#: columns that are always there, in this order; others follow by name
+FIRST = {
+    ARCHS: ("method", "seed", "kind", "name", "bucket", "arch", "macs", "params", "val_top1", "test_top1", "predicted"),
+    RUNS: (
+        *("method", "seed", "arch", "epochs", "train_tmacs"),
+        *("train_seconds", "evaluate_seconds", "predict_seconds", "search_seconds"),
+        *("machine", "threads", "torch", "commit", "dirty", "identity"),
+    ),
+    HISTORY: ("method", "seed", "epoch", "step", "phase", "phases"),
+}
+#: columns of whole numbers that may be empty
+_WHOLE = ("bucket", "threads", "epochs")
+
+
+@dataclass(frozen=True)
+class PublishedSeed:
+    """The rows of one seed, and where they come from."""
+
+    experiment: str
+    seed: int
+    archs: pd.DataFrame
+    runs: pd.DataFrame
+    history: pd.DataFrame
+    #: the experiment's section, restricted to what decides these rows
+    params: dict[str, Any]
+    #: `data` (the manifest's facts and `hash`), `code` (by stage, or `train/<method>`), `results` (MD5 of files by
+    #: `<stage>/<instance>` without seed, as in dvc.lock), `reference` (numbers that all seeds share)
+    provenance: dict[str, Any] = field(repr=False)
+
+    @property
+    def methods(self) -> list[str]:
+        """Those that are here, in the order of rows, without what was trained alone."""
+        names = column(self.runs, "method").tolist()
+        return [name for name in names if name != FULL_MODEL and not name.startswith(f"{STANDALONE}-")]
+
+    def files(self) -> dict[str, bytes]:
+        """Content of each file."""
+        frames = {ARCHS: self.archs, RUNS: self.runs, HISTORY: self.history}
+        texts = {name: _csv(name, frame, self._order()) for name, frame in frames.items()}
+        texts[PARAMS] = yaml.safe_dump(self._ordered_params(), sort_keys=False, allow_unicode=True)
+        made = {name: text.encode() for name, text in texts.items()}
+        head = {"format": FORMAT, "experiment": self.experiment, "seed": self.seed}
+        facts = {key: dict(sorted(self.provenance[key].items())) for key in ("data", "code", "reference", "results")}
+        sums = {name: sha256(content) for name, content in made.items()}
+        return made | {PROVENANCE: _json({**head, **facts, "sha256": sums}).encode()}
+
+    def _order(self) -> list[str]:
+        """All runs: the full model, archs alone, methods in the order of legends, those of one file by name."""
+        places = {name: place for place, name in enumerate(looks())}
+        own = self.params["methods"]
+
+        def key(name: str) -> tuple[int, int, str]:
+            if name not in own:
+                return (0 if name == FULL_MODEL else 1, 0, name)
+            return (2, places.get(own[name]["method"], len(places)), name)
+
+        return sorted(dict.fromkeys(column(self.runs, "method")), key=key)
+
+    def _ordered_params(self) -> dict[str, Any]:
+        own = self.params["methods"]
+        return self.params | {"methods": {name: own[name] for name in self._order() if name in own}}
+
+    def differences(self, other: PublishedSeed) -> list[str]:
+        """What makes the results two kinds, of the runs that both have; empty where they are of one kind."""
+        found = []
+        data = [one.provenance["data"]["hash"] for one in (self, other)]
+        if data[0] != data[1]:
+            found.append(f"data ({data[0]} and {data[1]})")
+        shared = [name for name in self.methods if name in other.methods]
+        mine, theirs = (_deciding(one.params, shared) for one in (self, other))
+        keys = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+        values = [f"{key} ({mine.get(key, 'not there')} and {theirs.get(key, 'not there')})" for key in keys[:3]]
+        if keys:
+            found.append(f"params {', '.join(values)}" + (f" and {len(keys) - 3} more" if len(keys) > 3 else ""))
+        codes = [one.provenance["code"] for one in (self, other)]
+        stages = [key for key in codes[0] if key in codes[1] and codes[0][key] != codes[1][key]]
+        if stages:
+            found.append(f"code of {', '.join(stages)}")
+        return found
+
+    def with_(self, new: PublishedSeed) -> PublishedSeed:
+        """This seed with what `new` has beside it; what both have stays as it is.
+
+        Raises `UserError` where they are of two kinds, or where the same run has other results.
+        """
+        check_one_kind([self, new], f"results here and those published of seed {self.seed}")
+        mine, theirs = self.provenance["results"], new.provenance["results"]
+        if others := [name for name in mine if name in theirs and mine[name] != theirs[name]]:
+            where = PUBLISHED / self.experiment / f"seed-{self.seed}"
+            raise UserError(
+                f"{where} holds other results of {', '.join(others)} with the same code, params and data, as another "
+                "machine makes them; remove the folder to publish these instead"
+            )
+        provenance = {key: {**self.provenance[key], **new.provenance[key]} for key in ("code", "reference", "results")}
+        params = self.params | {"methods": {**self.params["methods"], **new.params["methods"]}}
+        return PublishedSeed(
+            self.experiment,
+            self.seed,
+            _joined(self.archs, new.archs, "method", "kind"),
+            _joined(self.runs, new.runs, "method"),
+            _joined(self.history, new.history, "method"),
+            params,
+            {**self.provenance, **provenance},
+        )
+
+
+def _deciding(params: Mapping[str, Any], methods: Sequence[str]) -> dict[str, str]:
+    """The values that decide results, by dotted keys; the data's own hash stands for the data set."""
+    own = {key: value for key, value in params.items() if key != "dataset"}
+    return flatten(own | {"methods": {name: params["methods"][name] for name in methods}})
+
+
+def check_one_kind(seeds: Iterable[PublishedSeed], what: str) -> None:
+    """Raise `UserError`, which says what differs, unless all are of the same code, params and data."""
+    for one, other in combinations(seeds, 2):
+        if found := one.differences(other):
+            pair = "" if one.seed == other.seed else f" (seeds {one.seed} and {other.seed})"
+            raise UserError(
+                f"{what}{pair} differ in {'; '.join(found)}; a published experiment is of one code, params and data"
+            )
+
+
+def _joined(old: pd.DataFrame, new: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """The old rows, and those of the new whose keys the old has not."""
+    known = set(zip(*(old[key] for key in keys), strict=True))
+    kept = [key not in known for key in zip(*(new[key] for key in keys), strict=True)]
+    added = rows_where(new, kept)
+    return old if added.empty else pd.concat([old, added], ignore_index=True)
+
+
+def _csv(name: str, frame: pd.DataFrame, order: Sequence[str]) -> str:
+    """The table as text: rows by method and kind, columns in a fixed order, numbers to the last bit."""
+    rank = {method: place for place, method in enumerate(order)}
+    places = column(frame, "method").map(rank) * len(KINDS)
+    if "kind" in frame:
+        places += column(frame, "kind").map({kind: place for place, kind in enumerate(KINDS)})
+    columns = [*FIRST[name], *sorted(set(frame) - set(FIRST[name]))]
+    own = frame.iloc[places.argsort(kind="stable")].reindex(columns=columns)
+    for key in set(_WHOLE) & set(columns):
+        own[key] = own[key].astype("Int64")
+    return own.to_csv(index=False, lineterminator="\n")
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    """JSON with a line for each key of each mapping at the top, so that git's differences can be read."""
+
+    def compact(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+    def block(value: Any) -> str:
+        if not isinstance(value, Mapping) or not value:
+            return compact(value)
+        return "{\n" + ",\n".join(f"  {compact(key)}: {compact(inner)}" for key, inner in value.items()) + "\n }"
+
+    return "{\n" + ",\n".join(f" {compact(key)}: {block(value)}" for key, value in data.items()) + "\n}\n"
+
+
+def read_seed(folder: Path) -> PublishedSeed:
+    """What a folder holds. Raises `UserError` naming the file that is missing, changed or of another form."""
+    cure = "take it from git again"
+    provenance = read_json(folder / PROVENANCE, f"'git checkout {folder}'")
+    if provenance.get("format") != FORMAT:
+        raise UserError(f"{folder / PROVENANCE} is of format {provenance.get('format')}; this version reads {FORMAT}")
+    contents = {}
+    for name in (ARCHS, RUNS, HISTORY, PARAMS):
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise UserError(f"{folder / name} cannot be read ({error.strerror}); {cure}") from None
+        if sha256(contents[name]) != provenance["sha256"].get(name):
+            raise UserError(f"{folder / name} is not what {PROVENANCE} says; {cure}")
+    facts = {key: provenance[key] for key in ("data", "code", "reference", "results")}
+    archs, runs, history = (_frame(contents[name]) for name in (ARCHS, RUNS, HISTORY))
+    params = read_params(folder / PARAMS, cure)
+    return PublishedSeed(provenance["experiment"], provenance["seed"], archs, runs, history, params, facts)
+
+
+def _frame(content: bytes) -> pd.DataFrame:
+    texts: Any = dict.fromkeys(("method", "kind", "name", "arch", "phase", "phases", "machine", "commit", "torch"), str)
+    return pd.read_csv(io.BytesIO(content), dtype=texts)
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """Folders of the seeds of a published experiment, ascending."""
+    found = [path for path in folder.glob("seed-*") if path.name.removeprefix("seed-").isdecimal()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("seed-")))
+
+
+def read_seeds(folder: Path) -> list[PublishedSeed]:
+    """All seeds of a published experiment. Raises `UserError` where they are of several kinds."""
+    seeds = [read_seed(path) for path in seed_folders(folder)]
+    check_one_kind(seeds, f"seeds in {folder}")
+    return seeds

@@ -1,0 +1,48 @@
+"""Made-up results as a project that `deps publish` can read: with `dvc.lock`, and what stage `check` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dεps.core.files import write_json
+from dεps.core.hashing import md5
+from dεps.core.params import read_params
+from dεps.workspace.decides import hash_of, method_files
+from tests.conftest import ROOT
+from tests.report.made_up import write_results
+
+
+def write_project(root: Path) -> dict[str, Any]:
+    """Methods deps and rss of seeds 0 and 1 below `root`, all finished; returns the params."""
+    write_results(root)
+    (root / "pipelines").symlink_to(ROOT / "pipelines")
+    runs = root / "runs/quick"
+    for seed in (0, 1):
+        write_json(runs / f"reference/full_model/{seed}.json", {"pareto/largest_top1": 84.0 + seed})
+        write_json(runs / f"reference/standalone/smallest-{seed}.json", {"pareto/smallest_top1": 78.0 + seed})
+        write_json(runs / f"full_model/{seed}/summary.json", {"cost/train_tmacs": 0.4})
+        history = (runs / f"full_model/{seed}/history.jsonl").read_text()
+        (runs / f"standalone/smallest-{seed}/history.jsonl").write_text(history)
+    for name, files in {
+        "full_model": ("full_model",),
+        "standalone": ("standalone",),
+        "train-deps": ("registry", "deps"),
+        "train-rss": ("registry", "rss"),
+    }.items():
+        write_json(root / f"reports/checked/quick/{name}.json", {"sha256": hash_of(method_files(*files))})
+    write_lock(root)
+    return read_params(root / "params.yaml")
+
+
+def write_lock(root: Path) -> None:
+    """A `dvc.lock` that says of each file in `runs/` what it is now."""
+    stages: dict[str, Any] = {}
+    for path in sorted((root / "runs").rglob("*.*")):
+        name, stage, *rest = path.relative_to(root / "runs").parts
+        shared = stage in ("prepare", "reference")
+        outs = stages.setdefault(f"{stage}@{name}" + ("" if shared else f"-{rest[0]}"), {"outs": []})["outs"]
+        outs.append({"path": path.relative_to(root).as_posix(), "md5": md5(path)})
+    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
