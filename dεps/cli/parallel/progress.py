@@ -34,20 +34,22 @@ class Durations:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.known: dict[str, float] = {}
+        #: of items that run for the first time, by what they say of their progress
+        self.expected: dict[str, float] = {}
         for name in names:
             with suppress(OSError, ValueError, KeyError, TypeError):
                 self.known[name] = float(json.loads(timing_path(name).read_text("utf-8"))["seconds"])
 
     def of(self, name: str) -> float | None:
-        """Return the item's last duration, else the mean of its stage's items; None where nothing is known."""
-        stage = name.partition("@")[0]
-        alike = [seconds for other, seconds in self.known.items() if other.partition("@")[0] == stage]
-        return self.known.get(name, fmean(alike) if alike else None)
+        """Return the item's last duration, else the mean of those most like it; None where there are none.
 
-    def guess(self, name: str) -> float | None:
-        """Return the same, else the mean of all items; None where none is known."""
-        seconds = self.of(name)
-        return fmean(self.known.values()) if seconds is None and self.known else seconds
+        Alike are items that differ in the seed only, else those of the same stage and experiment.
+        """
+        seen = self.expected | self.known
+        for alike in (name, name.rpartition("-")[0] + "-", name.partition("-")[0] + "-"):
+            if found := [seconds for other, seconds in seen.items() if f"{other}-".startswith(f"{alike}")]:
+                return fmean(found)
+        return None
 
     def longest_way(self, upstream: dict[str, tuple[str, ...]]) -> dict[str, float]:
         """Return the seconds from each item's start to the end of the longest chain of items that stand on it."""
@@ -139,11 +141,11 @@ class Board:
         if now - (self.shown if self.live else self.printed) < (0.5 if self.live else LINE_EVERY):
             return
         self.shown = self.printed = now
+        self.durations.expected = {}
         rows = [self._row(name, now - started) for name, started in running.items()]
         done = len(self.upstream) - len(left) - len(running) - failed
-        seconds = self._left({name: row[2] for name, row in zip(running, rows, strict=True)}, left, jobs)
         head = f"{done} of {len(self.upstream)} items done" + (f", {failed} failed" if failed else "")
-        head += f", about {clock(seconds)} left" if seconds is not None else ""
+        head += self._left({name: row[2] for name, row in zip(running, rows, strict=True)}, left, jobs)
         if self.live:
             self.live.update(_table(head, rows), refresh=True)
         else:
@@ -152,21 +154,26 @@ class Board:
 
     def _row(self, name: str, seconds: float) -> tuple[str, float, float | None, str]:
         """Return name, seconds so far, seconds left, and how far it is."""
-        at, usual = steps(self.logs[name]), self.durations.guess(name)
-        if at:  # of one training, of which a study has several
-            return name, seconds, max(at[1], self.durations.known.get(name, 0.0) - seconds), at[0]
+        at, usual = steps(self.logs[name]), self.durations.of(name)
+        if at and name.startswith("tune"):  # it tells of one training, of which a study has several
+            return name, seconds, max(at[1], usual - seconds) if usual is not None else None, at[0]
+        if at:
+            self.durations.expected[name] = seconds + at[1]
+            return name, seconds, at[1], at[0]
         return name, seconds, max(0.0, usual - seconds) if usual is not None else None, ""
 
-    def _left(self, running: Mapping[str, float | None], left: Collection[str], jobs: int) -> float | None:
-        """Return the seconds until all is done; None where no item's duration is known."""
-        expected = {**running, **{name: self.durations.guess(name) for name in left}}
+    def _left(self, running: Mapping[str, float | None], left: Collection[str], jobs: int) -> str:
+        """Tell the time until all is done; a lower bound where of an item none is known that is like it."""
+        expected = {**running, **{name: self.durations.of(name) for name in left}}
         known = {name: seconds for name, seconds in expected.items() if seconds is not None}
-        if len(known) < len(expected):
-            return None
         ends: dict[str, float] = {}
-        for name in (name for name in self.upstream if name in known):
-            ends[name] = known[name] + max((ends.get(need, 0.0) for need in self.upstream[name]), default=0.0)
-        return max(sum(known.values()) / jobs, *ends.values(), 0.0)
+        for name in self.upstream:
+            before = max((ends.get(need, 0.0) for need in self.upstream[name]), default=0.0)
+            ends[name] = known.get(name, 0.0) + before
+        seconds = max(sum(known.values()) / jobs, *ends.values(), 0.0)
+        if len(known) == len(expected):
+            return f", about {clock(seconds)} left"
+        return f", at least {clock(seconds)} left" if seconds >= 1 else ""
 
 
 def _table(head: str, rows: Iterable[tuple[str, float, float | None, str]]) -> Group:

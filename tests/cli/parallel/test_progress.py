@@ -22,19 +22,22 @@ def note(name: str, seconds: float) -> None:
     path.write_text(json.dumps({"seconds": seconds}))
 
 
-def test_durations_are_the_items_own_else_the_mean_of_its_stage():
-    note("train@quick-deps-0", 10.0)
-    note("train@quick-ofa-0", 30.0)
+def test_durations_are_the_items_own_else_those_of_items_most_like_it():
+    for name, seconds in {"deps-0": 10.0, "deps-1": 20.0, "deps_x-0": 70.0, "ofa-0": 40.0}.items():
+        note(f"train@quick-{name}", seconds)
     note("prepare@quick", 3.0)
+    note("train@cifar10-deps-0", 9000.0)
     assert str(timing_path("prepare@quick")) == ".state/timing/quick/prepare/all.json"
     assert str(timing_path("train@quick-deps-0")) == ".state/timing/quick/train/deps-0.json"
-    durations = Durations(["train@quick-deps-0", "train@quick-ofa-0", "train@quick-rss-0", "prepare@quick", "page"])
-    assert durations.of("train@quick-ofa-0") == 30.0
-    assert durations.of("train@quick-rss-0") == 20.0
-    assert durations.of("page") is None
-    assert durations.guess("page") == pytest.approx(43 / 3)
-    assert durations.guess("train@quick-rss-0") == 20.0
-    assert Durations([]).guess("page") is None
+    names = [f"train@quick-{name}" for name in ("deps-0", "deps-1", "deps-2", "deps_x-0", "ofa-0", "rss-0")]
+    durations = Durations([*names, "prepare@quick", "prepare@other", "train@cifar10-deps-0", "page"])
+    assert durations.of("train@quick-deps-1") == 20.0
+    assert durations.of("train@quick-deps-2") == 15.0  # of other seeds
+    assert durations.of("train@quick-rss-0") == 35.0  # of other methods
+    assert durations.of("prepare@quick") == 3.0
+    assert durations.of("prepare@other") is durations.of("page") is Durations([]).of("page") is None
+    durations.expected["train@quick-rss-1"] = 50.0  # it runs
+    assert durations.of("train@quick-rss-0") == 50.0
 
 
 def test_the_longest_way_counts_all_that_stand_on_an_item():
@@ -85,8 +88,30 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_what_is_left(tmp_path,
     assert capsys.readouterr().err.splitlines() == [line]
 
 
-def test_where_no_duration_is_known_no_time_is_promised(tmp_path, monkeypatch, capsys):
+def test_where_durations_are_unknown_no_time_is_promised(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(progress, "LINE_EVERY", -1.0)
-    with Board(UPSTREAM, Durations([]), {name: tmp_path / name for name in UPSTREAM}) as board:
-        board.show({}, ["c@x"], 1, 2)
-    assert capsys.readouterr().err == "3 of 5 items done, 1 failed; running: \n"
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 100.0)
+    upstream = {"full_model@x-0": (), "train@x-a-0": ("full_model@x-0",), "train@x-b-0": ("full_model@x-0",)}
+    upstream |= {"tune@x": ("full_model@x-0",), "page": ("train@x-a-0", "train@x-b-0", "tune@x")}
+    logs = {name: tmp_path / name for name in upstream}
+    durations, left = Durations([]), list(upstream)
+
+    def shown(running: dict[str, float]) -> str:
+        for name in running:
+            if name in left:
+                left.remove(name)
+        board.show(running, left, 0, 2)
+        return capsys.readouterr().err.strip()
+
+    with Board(upstream, durations, logs) as board:
+        assert shown({"full_model@x-0": 100.0}) == "0 of 5 items done; running: full_model@x-0 0:00"
+        # it says itself how long it lasts, which says nothing of the others
+        logs["full_model@x-0"].write_text("full_model x: 1/4, 30 s left\n")
+        assert shown({"full_model@x-0": 90.0}).startswith("0 of 5 items done, at least 0:30 left; ")
+        # a training of 100 s, and so the other one; a study tells of one of its trainings only
+        logs["train@x-a-0"].write_text("train x: 2/4, 40 s left\n")
+        logs["tune@x"].write_text("tune x: 2/4, 40 s left\n")
+        line = "1 of 5 items done, at least 1:40 left; running: train@x-a-0 1:00 (2/4), tune@x 0:40 (2/4)"
+        assert shown({"train@x-a-0": 40.0, "tune@x": 60.0}) == line
+        durations.known |= {"tune@x": 100.0, "page": 5.0}
+        assert shown({"train@x-a-0": 40.0, "tune@x": 60.0}).startswith("1 of 5 items done, about 1:45 left; ")
