@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,22 +53,29 @@ stages:
 
 
 class Toy:
-    """The project in a folder, and its commands as users type them."""
+    """The project in a folder, and its commands as users type them.
 
-    def __init__(self, folder: Path, items: int) -> None:
+    Its items are stages as a server forks them where `imports` says what they import first; else scripts.
+    """
+
+    def __init__(self, folder: Path, items: int, imports: str | None = None) -> None:
         self.folder, self.items = folder, [f"i{number}" for number in range(items)]
+        script = "work.py" if imports is None else "pipelines/work.py"
+        command = script if imports is None else "-m pipelines.work"
         config = "[core]\n    analytics = false\n    autostage = true\n    check_update = false\n"
         for name, text in {
-            "work.py": SCRIPT,
+            script: (imports or "") + SCRIPT,
             "sleep.txt": "0",
             "fail.txt": "",
-            "dvc.yaml": PIPELINE,
+            "dvc.yaml": PIPELINE.replace("python work.py", f"python {command}").replace("work.py", script),
             ".dvc/config": config,
             ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
             ".gitignore": "/runs\n/report\n/.state\n/sleep.txt\n/fail.txt\n",
         }.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
+        if imports is not None:
+            shutil.copy(ROOT / "pipelines/__init__.py", folder / "pipelines")
         self.rate(1)
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
             subprocess.run(["git", *command], cwd=folder, env=self.environment(), check=True)
@@ -77,7 +85,14 @@ class Toy:
         lines = "".join(f"- {item}\n" for item in self.items)
         (self.folder / "params.yaml").write_text(f"rate: {rate}\nitems:\n{lines}")
 
-    def environment(self) -> dict[str, str]:
+    def clear(self) -> None:
+        """Remove all results and what DVC knows of them."""
+        for name in ("runs", "report", ".state", ".dvc/cache", ".dvc/tmp"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / "dvc.lock").unlink(missing_ok=True)
+
+    @staticmethod
+    def environment() -> dict[str, str]:
         """Of commands in this project."""
         bin_folder = Path(sys.executable).parent
         names = {f"GIT_{role}_{key}": "t@t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}

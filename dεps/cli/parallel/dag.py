@@ -18,6 +18,8 @@ from dεps.core.files import write_atomic
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
+    from dεps.cli.parallel.item import Command
+
 LOCK = Path("dvc.lock")
 #: in what DVC notes of an item's process
 ITEM = "parallel/item.py"
@@ -49,6 +51,7 @@ class Dag:
             stages = [stage for target in targets for stage in self._repo.stage.collect(target)]
             plan = plan_repro(graph, stages)
             self.order = [stage.addressing for stage in plan_repro(graph)]
+        self._stages = {stage.addressing: stage for stage in plan}
         needs = {stage.addressing: {need.addressing for need in graph.successors(stage)} for stage in plan}
         self.upstream = {name: tuple(other for other in needs if other in needs[name]) for name in needs}
 
@@ -57,8 +60,12 @@ class Dag:
         from dvc.repo import lock_repo
 
         with _errors(), lock_repo(self._repo):
-            stages = {stage.addressing: stage for stage in self._repo.index.stages}
-            return {name for name in names if stages[name].changed()}
+            # Of an item that has not run since, `dvc.lock` says what it said when the stage was loaded.
+            return {name for name in names if self._stages[name].changed()}
+
+    def commands(self, names: Collection[str]) -> list[str]:
+        """Return what each of the items runs, in their order."""
+        return [str(self._stages[name].cmd) for name in self.upstream if name in names]
 
     def behind(self, names: Collection[str]) -> set[str]:
         """Return `names` and all that stand on one of them."""
@@ -125,29 +132,72 @@ def _entries(text: str) -> dict[str, str]:
     return {part.partition("\n")[0].strip().removesuffix(":").strip("'\""): part for part in parts if part}
 
 
-def write_lock_whole() -> None:
-    """Let DVC, in this process, replace only an item's own lines in `dvc.lock`, and the file in one move.
+def import_dvc() -> None:
+    """Import, and make, what each `dvc repro` would: a fork of this process finds it there."""
+    from functools import cache
+    from importlib import import_module
 
-    DVC parses and writes the whole file after each item, which takes seconds where there are hundreds of them, and a
+    from dvc.cli import parser
+    from dvc.repo import Repo
+    from dvc.repo.reproduce import get_active_graph
+
+    for late in ("dulwich.index", "dvc.rwlock", "dvc_data.hashfile.status", "scmrepo.git.backend.pygit2.filter"):
+        import_module(late)
+    parser.get_main_parser = cache(parser.get_main_parser)
+    parser.get_main_parser()
+    with Repo() as repo:
+        get_active_graph(repo.index.graph)
+
+
+def own_lines_only(name: str) -> None:
+    """Let DVC, in this process, read and replace only an item's own lines in `dvc.lock`, and the file in one move.
+
+    DVC parses and writes the whole file for each item, which takes seconds where there are hundreds of them, and a
     process that is killed meanwhile leaves half a file. The bytes are those that DVC writes.
     """
     from dvc.dvcfile import Lockfile
     from dvc.stage.serialize import to_lockfile
-    from dvc.utils.serialize import dumps_yaml
+    from dvc.utils.serialize import dumps_yaml, parse_yaml
 
-    by_dvc = Lockfile.dump_stages
+    load_by_dvc, dump_by_dvc = Lockfile.load, Lockfile.dump_stages
+
+    def text_of(self: Lockfile) -> str | None:
+        """The file; None if it is not as DVC writes it by itself."""
+        text = Path(self.path).read_text("utf-8") if Path(self.path).exists() else HEAD
+        return text if text.startswith(HEAD) else None
+
+    def load(self: Lockfile, **options: Any) -> Any:
+        if (text := text_of(self)) is None or options:
+            return load_by_dvc(self, **options)
+        own = _entries(text).get(name)
+        return self.validate(parse_yaml(HEAD + own, self.path), self.path) if own else {}
 
     def dump_stages(self: Lockfile, stages: Sequence[PipelineStage], **options: Any) -> None:
-        path = Path(self.path)
-        text = path.read_text("utf-8") if path.exists() else HEAD
-        if not text.startswith(HEAD):  # not as DVC writes it by itself
-            return by_dvc(self, stages, **options)
+        if (text := text_of(self)) is None:
+            return dump_by_dvc(self, stages, **options)
         entries = _entries(text)
         for stage in stages:
             written = dumps_yaml({"schema": "2.0", "stages": to_lockfile(stage, **options)})
             entries |= _entries(written)
         if (replaced := HEAD + "".join(entries.values())) != text:
-            write_atomic(path, replaced)
+            write_atomic(Path(self.path), replaced)
             self.repo.scm_context.track_file(self.relpath)
 
-    Lockfile.dump_stages = dump_stages
+    Lockfile.load, Lockfile.dump_stages = load, dump_stages
+
+
+def commands_by(command: Command) -> None:
+    """Let DVC, in this process, have commands of stages run by `command`, where that takes them."""
+    from dvc.stage import run
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    by_dvc = run._run
+
+    def _run(executable: str | None, line: str, **options: Any) -> None:
+        code = command(line, options["cwd"], options["env"])
+        if code is None:
+            by_dvc(executable, line, **options)
+        elif code:
+            raise StageCmdFailedError(line, code)
+
+    run._run = _run

@@ -14,9 +14,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import IO
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import IO, NoReturn
 
 from dεps.core.console import complain
 from dεps.workspace.locks import STATE, is_held, locked
@@ -25,19 +25,27 @@ from dεps.workspace.locks import STATE, is_held, locked
 GRACE = 20.0
 #: of locks, which processes of items hold as long as they live
 LOCKS = STATE / "repro"
+#: runs a command in a folder with an environment; returns its exit code, or None if it leaves it to DVC
+Command = Callable[[str, str, Mapping[str, str]], int | None]
+
+
+@contextmanager
+def lock_for(name: str) -> Iterator[int]:
+    """Yield the descriptor of an item's lock, for its process to hold from its first moment to its last."""
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    lock = os.open(LOCKS / f"{name.replace('/', '_')}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
 
 
 def start(
     name: str, log: IO[bytes], environment: Mapping[str, str] | None = None, apart: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start the program for an item, with its output in `log`, and `apart` in a session of its own.
-
-    It holds the item's lock from its first moment to its last.
-    """
-    LOCKS.mkdir(parents=True, exist_ok=True)
-    lock = os.open(LOCKS / f"{name.replace('/', '_')}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Start the program for an item, with its output in `log`, and `apart` in a session of its own."""
+    with lock_for(name) as lock:
         return subprocess.Popen(
             [sys.executable, "-m", "dεps.cli.parallel.item", name],
             stdin=subprocess.PIPE,
@@ -47,8 +55,6 @@ def start(
             start_new_session=apart,
             pass_fds=[lock],
         )
-    finally:
-        os.close(lock)
 
 
 def wait_for_others() -> None:
@@ -61,18 +67,19 @@ def wait_for_others() -> None:
             pass
 
 
-def main() -> None:
-    """Run the item that the first argument names."""
-    name, stop = sys.argv[1], threading.Event()
+def run(name: str, command: Command = lambda *_: None) -> NoReturn:
+    """Run an item, and exit as DVC does; `command` may run its commands, where it returns their exit codes."""
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):  # the last one is of submitit, when time runs out
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
     threading.Thread(target=_end_stage, args=(stop,), daemon=True).start()
     from dvc.cli import main as dvc
 
-    from dεps.cli.parallel.dag import write_lock_whole
+    from dεps.cli.parallel.dag import commands_by, own_lines_only
 
-    write_lock_whole()
+    own_lines_only(name)
+    commands_by(command)
     sys.exit(stop.is_set() or dvc(["--wait-for-lock", "repro", "--single-item", name]))
 
 
@@ -100,4 +107,4 @@ def _end_stage(stop: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(sys.argv[1])

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field
 
 from dεps.cli.parallel import item
+from dεps.cli.parallel.forks import Fork, Server
 from dεps.core.errors import check_choice
 from dεps.core.params import read_params
 from dεps.core.process import threads
@@ -23,6 +24,8 @@ from dεps.core.schema import checked, structured
 from dεps.workspace.locks import STATE
 
 FOLDER = Path("params/launcher")
+#: of an item
+Process = subprocess.Popen[bytes] | Fork
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -76,20 +79,31 @@ class LocalLauncher:
     """Runs each item in a process and a session of its own, on its own GPU where there are several items and GPUs.
 
     The processes read from pipes that this one holds: when they are closed, or this process dies, items end.
+
+    Args:
+        jobs: items at once; None: one a GPU, or without GPUs one a core.
+        gpus: as CUDA_VISIBLE_DEVICES names them.
+        server: forks the items, as long as it lives.
     """
 
-    def __init__(self, jobs: int | None, gpus: Iterable[str]) -> None:
-        self.gpus = list(gpus)
+    def __init__(self, jobs: int | None, gpus: Iterable[str], server: Server | None = None) -> None:
+        self.gpus, self.server = list(gpus), server
         self.jobs = jobs or len(self.gpus) or max(1, _cores() // threads())
-        self.running: dict[str, tuple[int, subprocess.Popen[bytes]]] = {}
+        self.running: dict[str, tuple[int, Process]] = {}
 
     def start(self, name: str) -> None:
         place = min(set(range(self.jobs)) - {place for place, _ in self.running.values()})
         path = log_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as log:
-            process = item.start(name, log, os.environ | self._own_gpu(place), apart=True)
-        self.running[name] = place, process
+        path.write_bytes(b"")
+        self.running[name] = place, self._process(name, place)
+
+    def _process(self, name: str, place: int) -> Process:
+        with log_path(name).open("ab") as log:
+            if self.server and self.server.alive:
+                with suppress(OSError), item.lock_for(name) as lock:  # it may have just ended
+                    return self.server.start(name, log, lock, self._own_gpu(place))
+            return item.start(name, log, os.environ | self._own_gpu(place), apart=True)
 
     def _own_gpu(self, place: int) -> dict[str, str]:
         """Return the environment in which an item sees one GPU; all of them if it runs alone."""
@@ -98,6 +112,10 @@ class LocalLauncher:
 
     def ended(self) -> dict[str, bool]:
         codes = {name: process.poll() for name, (_, process) in self.running.items()}
+        for name, (place, process) in self.running.items():
+            if isinstance(process, Fork) and process.lost:
+                self._close(process)  # so it ends; a process waits for it, and goes on from what it has saved
+                self.running[name] = place, self._process(name, place)
         found = {name: code == 0 for name, code in codes.items() if code is not None}
         for name in found:
             self._close(self.running.pop(name)[1])
@@ -106,14 +124,14 @@ class LocalLauncher:
     def stop(self, kill: bool = False) -> bool:
         for _, process in self.running.values():
             self._close(process)
-            if kill:
+            if kill and process.pid:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, 9)
         self.ended()
         return bool(self.running)
 
     @staticmethod
-    def _close(process: subprocess.Popen[bytes]) -> None:
+    def _close(process: Process) -> None:
         if process.stdin:
             process.stdin.close()
 

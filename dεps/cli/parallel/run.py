@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+from dεps.cli.parallel import forks
 from dεps.cli.parallel.dag import Dag
 from dεps.cli.parallel.item import wait_for_others
 from dεps.cli.parallel.launchers import Launcher, LocalLauncher, log_path, read_launcher
@@ -33,14 +36,23 @@ def reproduce(targets: Sequence[str], jobs: int | None, launcher: str) -> None:
 
             Run(dag, SlurmLauncher(config, jobs)).work(todo)
         else:
-            from dεps.core.device import visible_gpus
-
-            Run(dag, LocalLauncher(jobs or config.jobs or _fixed_jobs(), visible_gpus())).work(todo)
+            with forks.server(dag.commands(todo)) as server:
+                Run(dag, LocalLauncher(jobs or config.jobs or _fixed_jobs(), _gpus(), server)).work(todo)
 
 
 def _fixed_jobs() -> int | None:
     """Return 1 where `launch` gives each training several processes, hence all GPUs and cores; else None."""
     return None if read_params().get("launch", "python") == "python" else 1
+
+
+def _gpus() -> list[str]:
+    """Return the GPUs that may be used; imports torch only where the system has one, which takes seconds."""
+    devices = ("nvidia*", "nvhost*", "nvgpu*", "dxg", "kfd")
+    if sys.platform == "linux" and not any(any(Path("/dev").glob(pattern)) for pattern in devices):
+        return []
+    from dεps.core.device import visible_gpus
+
+    return visible_gpus()
 
 
 class Run:

@@ -19,10 +19,16 @@ pytestmark = pytest.mark.slow
 MANY = 16
 
 
+@pytest.fixture(scope="module", params=[None, "import torch\n"], ids=["scripts", "forks"])
+def imports(request):
+    """Of items that are scripts, and of stages, which a server forks."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory):
+def reference(tmp_path_factory, imports):
     """What `dvc repro` writes of many items."""
-    toy = Toy(tmp_path_factory.mktemp("reference"), MANY)
+    toy = Toy(tmp_path_factory.mktemp("reference"), MANY, imports)
     assert toy.run("dvc", "repro").returncode == 0
     return toy
 
@@ -40,8 +46,8 @@ def begun(toy: Toy, name: str) -> bool:
     return log.exists() and "begins" in log.read_text()
 
 
-def test_many_items_at_once_leave_no_entry_out_of_the_lock(tmp_path, reference):
-    toy = Toy(tmp_path, MANY)
+def test_many_items_at_once_leave_no_entry_out_of_the_lock(tmp_path, reference, imports):
+    toy = Toy(tmp_path, MANY, imports)
     done = toy.run(*toy.repro("-j", "4"))
     assert done.returncode == 0, done.stderr
     assert f"{2 * MANY + 2} of {2 * MANY + 2} items brought up to date" in done.stdout
@@ -62,8 +68,8 @@ def test_an_edit_runs_what_dvc_would_run(tmp_path):
     assert toy.run("dvc", "status", "--quiet").returncode == 0
 
 
-def test_a_failed_item_stops_what_stands_on_it_only_and_the_next_run_goes_on(tmp_path):
-    toy = Toy(tmp_path, 3)
+def test_a_failed_item_stops_what_stands_on_it_only_and_the_next_run_goes_on(tmp_path, imports):
+    toy = Toy(tmp_path, 3, imports)
     (tmp_path / "fail.txt").write_text("train@i1")
     done = toy.run(*toy.repro("-j", "2"))
     assert done.returncode == 2
@@ -103,8 +109,8 @@ def test_a_second_one_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_whatever_ends_it_ends_its_items_and_the_next_run_goes_on(tmp_path, number, code):
-    toy = Toy(tmp_path, 2)
+def test_whatever_ends_it_ends_its_items_and_the_next_run_goes_on(tmp_path, imports, number, code):
+    toy = Toy(tmp_path, 2, imports)
     (tmp_path / "sleep.txt").write_text("60")
     first = toy.start(*toy.repro("-j", "2"))
     until(lambda: begun(toy, "train@i0") and begun(toy, "train@i1"))
@@ -120,8 +126,8 @@ def test_whatever_ends_it_ends_its_items_and_the_next_run_goes_on(tmp_path, numb
     assert len(yaml.safe_load(toy.lock())["stages"]) == 6
 
 
-def test_killed_at_any_moment_it_leaves_a_lock_that_the_next_one_completes(tmp_path, reference):
-    toy, rng = Toy(tmp_path, MANY), random.Random(0)
+def test_killed_at_any_moment_it_leaves_a_lock_that_the_next_one_completes(tmp_path, reference, imports):
+    toy, rng = Toy(tmp_path, MANY, imports), random.Random(0)
     for _ in range(8):
         first = toy.start(*toy.repro("-j", "4"))
         time.sleep(rng.uniform(0.5, 8.0))
