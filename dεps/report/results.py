@@ -86,6 +86,25 @@ class Results:
         return RUNS / self.experiment
 
     @property
+    def title(self) -> str:
+        """The experiment as tables and the page call it."""
+        return self.experiment
+
+    @property
+    def slug(self) -> str:
+        """The same as a part of addresses on the page."""
+        return self.experiment
+
+    @property
+    def origin(self) -> str:
+        """Sentence that says where results come from that were not made here; empty for those that were."""
+        return ""
+
+    def file(self, stage: str, instance: str, name: str) -> Path:
+        """The file that holds what a stage's file `name` says; `instance` is empty where there is only one."""
+        return self.folder / stage / instance / name
+
+    @property
     def runs(self) -> list[tuple[str, int]]:
         """Each method with each seed."""
         return list(product(self.methods, self.seeds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from dεps.core.console import say, show_table
 from dεps.core.params import read_params
 from dεps.core.tables import column, matching, records
 from dεps.deploy.export.config import macs_text
+from dεps.report.publishing.results import published_results
 from dεps.report.results import Results, all_results, training_cost
 from dεps.report.statistics import spread
 from dεps.report.style import label
@@ -20,6 +22,8 @@ from dεps.workspace.outputs import SHOWN, TRAIN_COST, Metric
 PAGE = Path("reports/index.html")
 #: folder with a folder of figures and tables for each experiment
 EXPERIMENTS = Path("reports/experiments")
+#: the same for each published experiment
+FIGURES = Path("reports/figures")
 #: after the label of a method whose Pareto points are other archs than the whole space's
 MARK = "†"
 
@@ -135,7 +139,7 @@ def caption(results: Results) -> str:
     data, space = results.manifest["name"], results.params["space"]["name"]
     images = results.manifest["images"]["test"]
     text = (
-        f"{results.experiment}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; "
+        f"{results.title}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; "
         "τ ± its standard deviation over folds"
     )
     return f"{text}; {MARK} {others}" if (others := other_archs(results)) else text
@@ -186,8 +190,8 @@ def latex(frame: pd.DataFrame, title: str) -> str:
 
 
 def print_results() -> None:
-    """Print the table of every selected experiment, and the path of the page."""
-    for results in all_results(read_params()):
+    """Print the table of every published and every selected experiment, and the path of the page."""
+    for results in chain(published_results(), all_results(read_params())):
         frame = summary(results)
         columns = {name: {"justify": "left" if name == "method" else "right"} for name in frame.columns}
         show_table([list(map(str, row)) for row in frame.to_numpy().tolist()], columns, caption(results))

@@ -11,6 +11,8 @@ import yaml
 
 from tests.conftest import ROOT, draw_image_folder
 
+#: keeps the folder of published results, of which copies have none
+README = "reports/published/README.md"
 #: the images that a copy draws
 DRAWN = [
     "dataset@experiments.quick.dataset=image_folder",
@@ -50,7 +52,7 @@ class Clone:
         self.folder, self.train_images, self.overrides = folder, train_images, overrides
         listed = self._run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
         for name in filter(None, listed.split("\0")):
-            if (ROOT / name).exists() and not name.startswith(("reports/", "dvc.lock")):
+            if (ROOT / name).exists() and (name == README or not name.startswith(("reports/", "dvc.lock"))):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         draw_image_folder(folder / "images", {"train": train_images, "validation": 8, "test": 8})

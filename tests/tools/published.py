@@ -20,6 +20,8 @@ def write_project(root: Path) -> dict[str, Any]:
     write_results(root)
     (root / "pipelines").symlink_to(ROOT / "pipelines")
     runs = root / "runs/quick"
+    full_model = {"reference/full_model_top1": 84.5, "reference/full_model_top1_std": 0.7071}
+    write_json(runs / "reference/metrics.json", full_model | {"reference/logistic_regression_top1": 81.25})
     for seed in (0, 1):
         write_json(runs / f"reference/full_model/{seed}.json", {"pareto/largest_top1": 84.0 + seed})
         write_json(runs / f"reference/standalone/smallest-{seed}.json", {"pareto/smallest_top1": 78.0 + seed})

@@ -21,6 +21,7 @@ from dεps.report.registry import FigureFile, figures, sections
 from dεps.report.results import Results
 from dεps.report.style import colours, label
 from dεps.report.tables import (
+    FIGURES,
     caption,
     latex,
     markdown,
@@ -37,8 +38,12 @@ FOLDER = Path(__file__).parent
 TEMPLATE, STYLE_SHEET, SCRIPT = (FOLDER / name for name in ("index.html.j2", "page.css", "page.js"))
 
 
-def render(experiments: Sequence[Results], folder: Path) -> str:
+def render(
+    experiments: Sequence[Results], folder: Path, published: Sequence[Results] = (), figures: Path = FIGURES
+) -> str:
     """HTML of the page; figures are read from `folder/<experiment>/<figure>.svg` and `.pdf`.
+
+    Those of `published` experiments are read from `figures/…`.
 
     Reports of other experiments in `folder` are only linked, since their numbers may be of other code.
     """
@@ -48,7 +53,11 @@ def render(experiments: Sequence[Results], folder: Path) -> str:
     )
     swatches = colours([*looks(), *(method for results in experiments for method in results.methods)])
     return environment.get_template(TEMPLATE.name).render(
-        sections=[_section(results, folder / results.experiment) for results in experiments],
+        sections=[
+            _section(results, place / results.experiment)
+            for place, kind in ((folder, experiments), (figures, published))
+            for results in kind
+        ],
         others=[{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in sorted(others)],
         style=STYLE_SHEET.read_text("utf-8"),
         script=SCRIPT.read_text("utf-8"),
@@ -57,9 +66,12 @@ def render(experiments: Sequence[Results], folder: Path) -> str:
 
 
 def _section(results: Results, folder: Path) -> dict[str, Any]:
-    name = results.experiment
+    name = results.slug
     return {
         "name": name,
+        "title": results.title,
+        "experiment": results.experiment,
+        "origin": results.origin,
         "highlights": highlights(results),
         "certainty": certainty(results),
         "results": _table(summary(results), caption(results), f"{name}-results"),
@@ -77,14 +89,14 @@ def _section(results: Results, folder: Path) -> dict[str, Any]:
 
 
 def _group(results: Results, heading: str, found: Sequence[FigureFile], folder: Path) -> dict[str, Any]:
-    name, others = results.experiment, other_archs(results)
+    name, others = results.slug, other_archs(results)
     shown = [
         {
             "id": f"{name}-{figure.name}",
             "about": figure.about,
             "note": figure.about.note + (f" {others}." if figure.about.compares_points and others else ""),
             "svg": inline(folder / f"{figure.name}.svg", f"{name}-{figure.name}"),
-            "file": f"experiments/{name}/{figure.name}.svg",
+            "file": f"{folder.parent.name}/{results.experiment}/{figure.name}.svg",
             "pdf": _data_uri("application/pdf", (folder / f"{figure.name}.pdf").read_bytes()),
             "origin": provenance.origin(results, figure),
         }

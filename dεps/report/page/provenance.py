@@ -93,7 +93,7 @@ def sources(results: Results, source: str) -> list[Source]:
     stage, file = source.split("/")
     found = []
     for instance in _instances(results).get(stage, [""]):
-        path = results.folder / stage / instance / file
+        path = results.file(stage, instance, file)
         name = f"{stage}@{results.experiment}-{instance}".removesuffix("-")
         found.append(Source(name, path.as_posix(), md5(path)))
     return found
@@ -120,7 +120,7 @@ def code_of(figure: FigureFile) -> Source:
 def all_sources(results: Results, figures: Iterable[FigureFile]) -> list[Source]:
     """Files that any of the figures shows, each once, in the figures' order."""
     names = dict.fromkeys(source for figure in figures for source in figure.about.sources)
-    return [file for source in names for file in sources(results, source)]
+    return list({file.path: file for source in names for file in sources(results, source)}.values())
 
 
 def _instances(results: Results) -> dict[str, list[str]]:

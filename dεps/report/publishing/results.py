@@ -1,0 +1,159 @@
+"""Published experiments as the report reads any other: the same tables, from their rows instead of `runs/`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dεps.core.console import plural
+from dεps.core.tables import column, matching, records, rows_where
+from dεps.report.publishing.seed import PUBLISHED, PublishedSeed, read_seeds
+from dεps.report.results import Results
+from dεps.workspace.identity import FULL_MODEL, STANDALONE
+from dεps.workspace.outputs import TRAIN_COST
+
+#: kinds whose rows the predictor was cross-validated on
+_MEASURED = ("pareto", "least", "population")
+
+
+@dataclass(frozen=True)
+class PublishedResults(Results):
+    """The seeds of a published experiment, and the methods that all of them have."""
+
+    folders: Path = PUBLISHED
+    published: tuple[PublishedSeed, ...] = field(default=(), repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return self.folders / self.experiment
+
+    @property
+    def title(self) -> str:
+        return f"{self.experiment}, published"
+
+    @property
+    def slug(self) -> str:
+        return f"{self.experiment}-published"
+
+    def _kinds(self, *kinds: str) -> pd.DataFrame:
+        """Rows of these kinds, methods as everywhere in reports, and in each the seeds ascending."""
+        rows = rows_where(self._archs, column(self._archs, "kind").isin(kinds))
+        return pd.concat([matching(rows, method=method) for method in self.methods], ignore_index=True)
+
+    @cached_property
+    def _archs(self) -> pd.DataFrame:
+        return pd.concat([one.archs for one in self.published], ignore_index=True)
+
+    @cached_property
+    def _runs(self) -> pd.DataFrame:
+        return pd.concat([one.runs for one in self.published], ignore_index=True)
+
+    @cached_property
+    def _evaluated(self) -> pd.DataFrame:
+        rows = self._kinds("pareto", "least")
+        return rows.assign(pareto=column(rows, "kind").eq("pareto"))
+
+    @cached_property
+    def population(self) -> pd.DataFrame:
+        return self._kinds("population").astype({"bucket": int})
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        rows = self._kinds(*_MEASURED).dropna(subset=["predicted"])
+        return rows.drop_duplicates(["method", "seed", "arch"]).assign(measured=lambda own: own.val_top1)
+
+    @cached_property
+    def searched(self) -> pd.DataFrame:
+        return self._kinds("front").assign(measured=lambda own: own.val_top1)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        rows = pd.concat([one.history for one in self.published], ignore_index=True)
+        own = pd.concat([matching(rows, method=name) for name in (FULL_MODEL, *self.methods)], ignore_index=True)
+        phases = [json.loads(text) if isinstance(text, str) else np.nan for text in own.phases]
+        return own.assign(phases=pd.Series(phases, dtype=object))
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        rows = pd.concat([matching(self._runs, method=method) for method in self.methods], ignore_index=True)
+        numbers = [name for name in rows if "/" in str(name)]
+        return rows[["method", "seed", *numbers]].assign(**{TRAIN_COST.key: rows.train_tmacs})
+
+    @cached_property
+    def reference(self) -> dict[str, float]:
+        values = column(matching(self._archs, kind=FULL_MODEL), "test_top1")
+        found = {"reference/full_model_top1": values.mean(), "reference/full_model_top1_std": values.std()}
+        if len(values) == 1:
+            found["reference/full_model_top1_std"] = 0.0
+        return {key: round(float(value), 4) for key, value in found.items()} | self.published[0].provenance["reference"]
+
+    @cached_property
+    def standalone(self) -> pd.DataFrame:
+        rows = matching(self._archs, kind=STANDALONE)
+        costs = self._runs.set_index(["method", "seed"]).train_tmacs
+        spent = [costs[row["method"], row["seed"]] for row in records(rows)]
+        archs = column(rows, "method").str.removeprefix(f"{STANDALONE}-")
+        table = rows.assign(standalone=archs, train_tmacs=spent)
+        return table.sort_values(["standalone", "seed"], kind="stable", ignore_index=True)
+
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        """None: their files are not published."""
+        return pd.DataFrame()
+
+    @property
+    def model_files(self) -> list[Path]:
+        return []
+
+    @property
+    def has_study(self) -> bool:
+        return False
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return self.published[0].provenance["data"]
+
+    def file(self, stage: str, instance: str, name: str) -> Path:
+        """The published file that holds what a stage's file did."""
+        seed = instance.rpartition("-")[2] if instance else self.seeds[0]
+        tables = {"predict/metrics.json": "runs.csv", "reference/metrics.json": "provenance.json"}
+        tables |= {f"{one}/history.jsonl": "history.csv" for one in (FULL_MODEL, "train")}
+        return self.folder / f"seed-{seed}" / tables.get(f"{stage}/{name}", "archs.csv")
+
+    @property
+    def origin(self) -> str:
+        """Sentence that says which machines and commits made it."""
+
+        def counted(name: str) -> str:
+            found = Counter(column(self._runs, name).dropna())
+            return ", ".join(f"{value} ({plural(count, 'training')})" for value, count in found.most_common())
+
+        commits = counted("commit") or "not noted"
+        return f"Drawn from {self.folder}; made on {counted('machine') or 'a machine not noted'}; commits {commits}"
+
+
+def published_results(folder: Path = PUBLISHED) -> list[PublishedResults]:
+    """All published experiments by name, of each the seeds that have everything; those without any are left out.
+
+    Raises `UserError` where a file is damaged, or results are of two kinds.
+    """
+    found = (_results(path) for path in sorted(folder.glob("*")) if path.is_dir())
+    return [one for one in found if one]
+
+
+def _results(folder: Path) -> PublishedResults | None:
+    seeds = [one for one in read_seeds(folder) if FULL_MODEL in set(one.archs.kind)]
+    methods = [method for method in (seeds[0].methods if seeds else []) if all(method in one.methods for one in seeds)]
+    if not methods:
+        return None
+    first = seeds[0]
+    return PublishedResults(
+        folder.name, methods, [one.seed for one in seeds], first.params, folder.parent, tuple(seeds)
+    )
