@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from dεps.core.errors import UserError
+from dεps.core.process import kernels
 
 
 def best_device() -> torch.device:
@@ -36,13 +37,17 @@ def visible_gpus() -> list[str]:
 
 
 def hardware() -> dict[str, str]:
-    """Return the kind of `machine`, its processor and GPU, and the version of `torch`, as text."""
+    """Return the kind of `machine` and the version of `torch`, as text.
+
+    The machine is its processor and GPU, and the variables that choose other kernels than the processor's best.
+    """
     cpu = platform.processor() or platform.machine()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
     gpu = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return {"machine": f"{cpu}, {os.cpu_count()} cores{gpu}", "torch": torch.__version__}
+    chosen = "".join(f"; {name}={text}" for name, text in kernels().items())
+    return {"machine": f"{cpu}, {os.cpu_count()} cores{gpu}{chosen}", "torch": torch.__version__}
 
 
 @contextmanager

@@ -79,10 +79,13 @@ def read_json(path: Path, writer: str = "the stage that writes it") -> dict[str,
     return data
 
 
-def read_numbers(path: Path, *keys: str) -> dict[str, float]:
-    """Return a JSON file's finite numbers by name, `keys` included. Raises `UserError` naming the file otherwise."""
+def read_numbers(path: Path, *keys: str, alone: bool = True) -> dict[str, Any]:
+    """Return a JSON file's finite numbers by name, `keys` included. Raises `UserError` naming the file otherwise.
+
+    Unless they are `alone`, values of other keys may be anything.
+    """
     data = read_json(path)
-    for key in (*keys, *data):
+    for key in (*keys, *data) if alone else keys:
         value = data.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UserError(f"{path}: '{key}' is missing or no number; run the stage that writes it again")

@@ -34,6 +34,16 @@ ENVIRONMENT = {
 }
 #: variables that are always set: MLflow would print the store's password
 SILENT = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+#: variables by which a user or a cluster chooses kernels of the processor, on which the last bits of results depend
+KERNELS = (
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+)
 #: warnings that a user can do nothing about: message, category and module
 QUIET = (
     ("", UserWarning, r"mlflow(\.|$)"),
@@ -65,6 +75,13 @@ def threads() -> int:
     """Return the number of threads that each process of this environment computes with."""
     text = os.environ.get("OMP_NUM_THREADS", "")
     return int(text) if text.isdecimal() and int(text) else 1
+
+
+def kernels() -> dict[str, str]:
+    """Return those of the variables that choose kernels which are set, but for what this project sets itself."""
+    own = {"MKL_CBWR": "AUTO"}  # by `dεps.core.device.set_up`
+    found = {name: os.environ[name] for name in KERNELS if name in os.environ}
+    return {name: text for name, text in found.items() if own.get(name) != text}
 
 
 def guarded(work: Callable[[], T], explain: Callable[[BaseException], tuple[str, int] | None] = exit_line) -> T:

@@ -144,7 +144,7 @@ def sync_results(store: Store, context: Context) -> tuple[str, bool]:
     if not new and run.info.status == "FINISHED":
         _free(store, run)
         return run_id, described
-    store.log(run_id, _durations(context))
+    store.log(run_id, _durations(context), _kernels(context))
     for part, content in new.items():
         if part.name == TRAIN:
             _log_dataset(store, run_id, identity, manifest)
@@ -160,11 +160,15 @@ def sync_results(store: Store, context: Context) -> tuple[str, bool]:
 
 
 def _trained(context: Context, identity: RunIdentity) -> Training:
-    """Return a training from its results, with times from its live file, else the result file's own time."""
+    """Return a training from its results, with times from its live file, else the result file's own time.
+
+    Without a live file of it, the note of its duration says with how many threads it ran.
+    """
     history = context.folder(context.stage) / HISTORY
     live, written = read_live(context.state("live", ".jsonl")), int(history.stat().st_mtime * 1000)
     if live is None or live.identity.digest != identity.digest:
-        live = Training(identity, Origin.here(written), (), True)
+        threads = dict(_notes(context)).get(context.stage, {}).get("threads", 0)
+        live = Training(identity, replace(Origin.here(written), threads=threads), (), True)
     times = live.times()
     records = read_records(history, "epoch")
     return replace(live, epochs=tuple((times.get(json.dumps(record), written), record) for record in records))
@@ -201,14 +205,26 @@ def _numbers(data: dict[str, Any]) -> dict[str, float]:
 
 
 def _durations(context: Context) -> list[Metric]:
-    """Return how many seconds each stage of the run took, from the notes that stages write."""
-    metrics = []
+    """Return how many seconds each stage of the run took."""
+    return [
+        Metric(f"time/{stage}_seconds", float(note["seconds"]), int(note["started"] * 1000), 0)
+        for stage, note in _notes(context)
+    ]
+
+
+def _kernels(context: Context) -> dict[str, str]:
+    """Return a tag with the variables that chose kernels, by stage, if any did: last bits depend on them."""
+    chosen = {stage: note.get("kernels") or {} for stage, note in _notes(context)}
+    texts = [f"{stage}: {' '.join(f'{k}={v}' for k, v in found.items())}" for stage, found in chosen.items() if found]
+    return {"kernels": "; ".join(texts)} if texts else {}
+
+
+def _notes(context: Context) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what the process of each stage of the run has noted as it ended."""
     for stage in _stages(context):
         path = replace(context, stage=stage).state("timing", ".json")
         if path.exists():
-            note = read_numbers(path, "seconds", "started")
-            metrics.append(Metric(f"time/{stage}_seconds", float(note["seconds"]), int(note["started"] * 1000), 0))
-    return metrics
+            yield stage, read_numbers(path, "seconds", "started", alone=False)
 
 
 def _log_dataset(store: Store, run_id: str, identity: RunIdentity, manifest: dict[str, Any]) -> None:

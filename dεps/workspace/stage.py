@@ -25,7 +25,7 @@ from dεps.core.errors import UserError
 from dεps.core.files import output_folder, write_json
 from dεps.core.hashing import digest
 from dεps.core.params import LARGEST_SEED, check_names, read_params, section
-from dεps.core.process import guarded
+from dεps.core.process import guarded, kernels, threads
 from dεps.core.schema import structured
 from dεps.core.stopwatch import computed
 from dεps.data.manifest import prepared_folder
@@ -189,7 +189,11 @@ def leads() -> bool:
 
 
 def _note_duration(context: Context, started: float) -> None:
-    """Write wall-clock time, pure computing time and peak memory, outside DVC's outputs."""
+    """Write wall-clock time, pure computing time, peak memory, and what else than inputs decides the last bits.
+
+    It lies outside DVC's outputs.
+    """
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     note = {"started": started, "seconds": round(time.time() - started, 3), "computing": round(computed(), 3)}
-    write_json(context.state("timing", ".json"), note | {"peak_mib": round(peak / 1024, 1)})
+    note |= {"peak_mib": round(peak / 1024, 1), "threads": threads(), "kernels": kernels()}
+    write_json(context.state("timing", ".json"), note)

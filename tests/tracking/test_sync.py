@@ -81,7 +81,9 @@ def test_what_was_trained_alone_has_runs_of_its_own(workspace):
     shutil.copytree("runs/quick/full_model/0", alone)
     write_json(Path("runs/quick/reference/standalone/smallest-0.json"), {"pareto/smallest_top1": 79.0})
     write_json(Path("runs/quick/reference/full_model/0.json"), {"pareto/largest_top1": 84.0})
-    write_json(Path(".state/timing/quick/standalone/smallest-0.json"), {"seconds": 7.5, "started": 1.0})
+    note = {"seconds": 7.5, "started": 1.0, "threads": 3, "kernels": {"OPENBLAS_CORETYPE": "Haswell"}}
+    write_json(Path(".state/timing/quick/standalone/smallest-0.json"), note)
+    write_json(Path(".state/timing/quick/full_model/0.json"), {"seconds": 8.5, "started": 1.0, "kernels": {}})
     store = Store()
     assert sync(workspace, store) == (3, 3)
     assert sync(workspace, store) == (3, 0)
@@ -90,6 +92,8 @@ def test_what_was_trained_alone_has_runs_of_its_own(workspace):
     run = found["standalone-smallest-0"]
     assert (run.data.metrics["pareto/smallest_top1"], run.data.metrics["cost/train_tmacs"]) == (79.0, 3)
     assert run.data.metrics["time/standalone_seconds"] == 7.5
+    assert (run.data.tags["threads"], run.data.tags["kernels"]) == ("3", "standalone: OPENBLAS_CORETYPE=Haswell")
+    assert {"threads", "kernels"}.isdisjoint(found["full_model-0"].data.tags)
     assert (run.data.tags["method"], run.data.params["method.arch"]) == ("standalone-smallest", "smallest")
     assert found["full_model-0"].data.metrics["pareto/largest_top1"] == 84.0
 

@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -24,10 +25,15 @@ def call(work, argv=ARGV):
     run("train", work, ("experiment", "method", "seed"), argv=argv)
 
 
-def test_results_go_to_the_stages_folder(workspace):
+def test_results_go_to_the_stages_folder(workspace, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("MKL_CBWR", "AUTO")
     call(lambda context, out: (out / "file").write_text(context.label))
     assert Path("runs/quick/train/deps-0/file").read_text() == "train quick deps-0"
-    assert Path(".state/timing/quick/train/deps-0.json").exists()
+    note = json.loads(Path(".state/timing/quick/train/deps-0.json").read_text())
+    assert (note["threads"], note["kernels"]) == (3, {"OPENBLAS_CORETYPE": "Haswell"})
+    assert list(note) == ["started", "seconds", "computing", "peak_mib", "threads", "kernels"]
     assert not [path for path in Path(".state/scratch").rglob("*") if path.is_file()]
 
 
