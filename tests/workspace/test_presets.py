@@ -78,7 +78,7 @@ def test_a_group_that_builds_on_another_says_only_what_differs(name, tmp_path):
 
 
 def test_bases_are_no_presets():
-    assert BASES == ["cpu", "experiment", "published"]
+    assert "experiment" in BASES
     assert not set(BASES) & set(PRESETS)
 
 
