@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dεps.nets.extract import extract
     from dεps.nets.files import load_supernet, save_supernet
     from dεps.nets.supernet import Supernet
+    from dεps.report.publishing.benchmark import published
     from dεps.search.archs import search_archs
     from dεps.spaces.space import Arch, SearchSpace
     from dεps.training.config import TrainConfig
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from dεps.workspace.presets import load_space
 
 __all__ = ["Arch", "AugmentConfig", "PreparedData", "SearchSpace", "Supernet", "TrainConfig", "Trainer", "UserError"]
-__all__ += ["accuracies", "extract", "load_space", "load_supernet", "method", "recalibrated", "save_subnet"]
-__all__ += ["save_supernet", "search_archs"]
+__all__ += ["accuracies", "extract", "load_space", "load_supernet", "method", "published", "recalibrated"]
+__all__ += ["save_subnet", "save_supernet", "search_archs"]
 _MODULES = {
     "Arch": "spaces.space",
     "AugmentConfig": "data.config",
@@ -42,6 +43,7 @@ _MODULES = {
     "load_space": "workspace.presets",
     "load_supernet": "nets.files",
     "method": "methods.registry",
+    "published": "report.publishing.benchmark",
     "recalibrated": "evaluation.accuracy",
     "save_subnet": "deploy.export.subnet",
     "save_supernet": "nets.files",

@@ -25,7 +25,7 @@ from tests.tools.spaces import PLAIN
 @pytest.mark.parametrize(
     "command",
     [
-        *("params", "plan", "tune", "import", "export-checkpoint", "evaluate", "show", "track", "publish"),
+        *("params", "plan", "tune", "import", "export-checkpoint", "evaluate", "show", "track", "publish", "table"),
         *("export", "classify", "latency", "ui", "completion"),
     ],
 )

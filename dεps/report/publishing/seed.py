@@ -217,6 +217,7 @@ def read_seed(folder: Path) -> PublishedSeed:
 
 def _frame(content: bytes) -> pd.DataFrame:
     texts: Any = dict.fromkeys(("method", "kind", "name", "arch", "phase", "phases", "machine", "commit", "torch"), str)
+    texts["bucket"] = "Int64"  # whole, or empty
     return pd.read_csv(io.BytesIO(content), dtype=texts)
 
 
