@@ -36,6 +36,7 @@ def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: search.against_finder("mbv3_32", 50_000, 2),
         lambda: study.against_scratch(12, 8, 200, 2),
         lambda: pipeline.tracking(2, 2),
+        lambda: pipeline.cheap_items([36, 76, 150, 300], with_dvc=76),
         lambda: pipeline.part_of_repro(2),
         pipeline.whole_repro,
     ], [
@@ -60,6 +61,7 @@ def tiny() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: evaluation.against_each("mbv3_micro", 3, Images(40, 20, 20), "torch's own layout", 1),
         lambda: search.against_finder("mbv3_micro", 2000, 1),
         lambda: study.against_scratch(6, 4, 64, 1),
+        lambda: pipeline.cheap_items([4], with_dvc=4),
         pipeline.whole_repro,
     ], [
         lambda: growth.step_time("mbv3_micro", [2, 4], 1),

@@ -13,50 +13,82 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.timing import Comparison, seconds_of
+from benchmarks.timing import SPEEDUP, Comparison, seconds_of
+from dεps.cli.parallel.run import NOTE
 from tests.pipelines.clone import Clone
+from tests.tools.toy import Toy
 
 ROOT = Path(__file__).resolve().parent.parent
-#: seconds between the first stage's start and the last one's end that a repro may rest; more: it was interrupted
-PAUSE = 30.0
+#: the other side of rows on whole runs
+COMPUTING = "the pure computing of its stages"
+#: of made-up items: what stage `train` imports
+IMPORTS = "import torch, pandas\nfrom dεps.methods import registry\nfrom dεps.training import loop, run\n"
 #: of `quick`, for a repro within minutes
 PART = ["methods=[rss_short]", "seeds=[0]", "experiments.quick.tuning.trials=0"]
 
 
-def part_of_repro(rounds: int) -> Comparison:
-    """The command `dvc repro` for one method and seed of `quick`, in copies of the project."""
-    seconds, computing = list[float](), list[float]()
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            clone = Clone(Path(folder), overrides=PART)
-            seconds.append(seconds_of(lambda clone=clone: clone.call("dvc", "repro")))
-            computing.append(sum(note["computing"] for note in _notes(clone.folder)))
-    return _overhead("`dvc repro` of `quick` with `rss_short` alone and no study", seconds, computing)
+def part_of_repro(rounds: int) -> list[Comparison]:
+    """`dvc repro` and `deps repro` for one method and seed of `quick`, in copies of the project."""
+    found = []
+    for command in (["dvc", "repro"], ["deps", "repro", "-j", "1"]):
+        seconds, computing = list[float](), list[float]()
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                clone = Clone(Path(folder), overrides=PART)
+                seconds.append(seconds_of(lambda clone=clone, command=command: clone.call(*command)))
+                computing.append(sum(note["computing"] for note in _notes(clone.folder)))
+        work = f"`{' '.join(command)}` of `quick` with `rss_short` alone and no study"
+        found.append(Comparison(work, seconds, COMPUTING, computing, 1.10))
+    return found
 
 
 def whole_repro() -> Comparison | None:
-    """The last undisturbed `dvc repro` of this folder, if there was one of all stages, from the stages' own clocks.
+    """The last `deps repro` of this folder that came to its end, if it ran all stages: how busy its processes were.
 
-    DVC's own start and stages that compute no result (check, report, page, track) are left out.
+    Seconds of cores that all of them took, DVC, imports, report, page and MLflow included, against what the stages say
+    that they computed, which is the same however many ran at once, if nothing else ran on the machine.
     """
-    notes = sorted(_notes(ROOT), key=lambda note: note["started"])
-    notes = [note for note in notes if note["stage"] != "report"]
-    names = {note["stage"] for note in notes}
-    if not {"prepare", "train", "evaluate", "search", "export", "tune"} <= names:
+    if not (ROOT / NOTE).exists():
         return None
-    ends = [note["started"] + note["seconds"] for note in notes]
-    pauses = [note["started"] - end for note, end in zip(notes[1:], ends, strict=False)]
-    if max(pauses) > PAUSE or min(pauses) < -1 or notes[0]["stage"] != "prepare":
+    last = json.loads((ROOT / NOTE).read_text())
+    notes = [note for note in _notes(ROOT) if note["started"] >= last["started"]]
+    if not {"prepare", "train", "evaluate", "search", "export", "tune"} <= {note["stage"] for note in notes}:
         return None
-    computing = sum(note["computing"] for note in notes)
     names = ", ".join(f"`{name}`" for name in sorted({note["experiment"] for note in notes}))
-    work, seconds = f"whole `dvc repro` of {names}", ends[-1] - notes[0]["started"]
-    note = f"the last one of this folder, {len(notes)} stages, without check, report, page, track and DVC's own start"
-    return _overhead(work, [seconds], [computing], note)
+    note = f"the last one of this folder: {last['items']} items in {last['seconds']:.0f} s; seconds of cores"
+    work = f"whole `deps repro -j {last['jobs']}` of {names}"
+    return Comparison(work, [last["busy"]], COMPUTING, [sum(note["computing"] for note in notes)], 1.10, note=note)
 
 
-def _overhead(work: str, seconds: list[float], computing: list[float], note: str = "") -> Comparison:
-    return Comparison(work, seconds, "the pure computing of its stages", computing, 1.10, note=note)
+def cheap_items(counts: Sequence[int], with_dvc: int) -> list[Comparison]:
+    """Seconds an item that computes nothing but imports what a training does, in made-up projects.
+
+    Those of up to `with_dvc` items run by `dvc repro` too; the largest also has nothing to do, once.
+    """
+    found, idle = [], []
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            toy = Toy(Path(folder), (count - 2) // 2, IMPORTS)
+            number = len(toy.items) * 2 + 2
+            own = _seconds(toy, *toy.repro("-j", "1")) / number
+            idle = [_seconds(toy, *toy.repro("-j", "1"))]
+            work = f"each of {number} items that import torch and do nothing, `deps repro -j 1`"
+            if number <= with_dvc:
+                toy.clear()
+                found.append(
+                    Comparison(work, [own], "`dvc repro`", [_seconds(toy, "dvc", "repro") / number], 2, SPEEDUP)
+                )
+            else:
+                found.append(Comparison(work, [own], "1 s", [1.0], 1.5))
+    return [*found, Comparison(f"`deps repro` of {number} items with nothing to do", idle, "1 s", [1.0], 10.0)]
+
+
+def _seconds(toy: Toy, *command: str) -> float:
+    def run() -> None:
+        if (done := toy.run(*command)).returncode:
+            raise RuntimeError(done.stderr)
+
+    return seconds_of(run)
 
 
 def _notes(folder: Path) -> list[dict[str, Any]]:

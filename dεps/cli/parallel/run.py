@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -14,9 +15,12 @@ from dεps.cli.parallel.launchers import Launcher, LocalLauncher, log_path, read
 from dεps.cli.parallel.progress import Board, Durations, clock, last_line
 from dεps.core.console import complain, say
 from dεps.core.errors import UserError
+from dεps.core.files import write_json
 from dεps.core.params import read_params
 from dεps.workspace.locks import STATE, exclusive
 
+#: what the last run took that came to its end
+NOTE = STATE / "repro" / "last.json"
 #: seconds between two looks at what runs
 TICK = 0.1
 
@@ -36,8 +40,19 @@ def reproduce(targets: Sequence[str], jobs: int | None, launcher: str) -> None:
 
             Run(dag, SlurmLauncher(config, jobs)).work(todo)
         else:
+            began = time.time()
             with forks.server(dag.commands(todo)) as server:
-                Run(dag, LocalLauncher(jobs or config.jobs or _fixed_jobs(), _gpus(), server)).work(todo)
+                run = Run(dag, LocalLauncher(jobs or config.jobs or _fixed_jobs(), _gpus(), server))
+                run.work(todo)
+            _note(run.launcher.jobs, len(todo), began)
+
+
+def _note(jobs: int, items: int, began: float) -> None:
+    """Write what the run took, and how long all its processes together computed: for `make bench`."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    busy = sum(one.ru_utime + one.ru_stime for one in usage)
+    note = {"started": began, "seconds": time.time() - began, "busy": busy, "jobs": jobs, "items": items}
+    write_json(NOTE, note)
 
 
 def _fixed_jobs() -> int | None:
