@@ -210,3 +210,9 @@ def test_the_four_rules_are_there(page):
         assert f"`{rule}`" in flat
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
     assert {path.stem for path in (ROOT / "pipelines").glob("[!_]*.py")} == set(stages)
+
+
+def test_the_readme_begins_with_a_published_experiment_as_soon_as_there_is_one():
+    drawn = {path.parent.name for path in (ROOT / "reports/figures").glob("*/pareto.png")}
+    (first, *_) = re.findall(r"!\[[^]]*\]\(reports/(\w+)/(\w+)/pareto\.png\)", text("README.md"))
+    assert not drawn or (first[0] == "figures" and first[1] in drawn)
