@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.step import again, terms_of
-from benchmarks.timing import Comparison, in_turn
+from benchmarks.timing import SPEEDUP, Comparison, in_turn, seconds_of
 from benchmarks.toys import sandwich_trainer
 from dεps.training.loop import Trainer
 
@@ -88,6 +89,19 @@ def _kind(operator: str, shapes: list[list[int]]) -> str:
         weight = next(iter(shapes[2 if "backward" in operator else 1 :]), [])
         return "depthwise convolutions" if len(weight) == 4 and weight[1] == 1 < weight[0] else kind
     return kind
+
+
+def native_against_torch(space: str, batch: int, rounds: int, wanted: float = math.inf) -> Comparison:
+    """Our step with the operators of `dεps.nets.operators` against the same with torch's."""
+    trainers = [sandwich_trainer(space, batch, operators)[0] for operators in ("native", "torch")]
+    _, images, labels = sandwich_trainer(space, batch)
+    own, torchs = (partial(again, trainer, images, labels, 0) for trainer in trainers)
+    ours, theirs = in_turn(own, torchs, rounds, warmup=1)
+    products = Products(trainers[0], batch)
+    alone = min(seconds_of(products) for _ in range(3))
+    work, against = f"sandwich step with `train.operators: native`, `{space}`, batch {batch}", "the same with `torch`"
+    note = f"{alone / min(ours):.0%} of the speed of its multiplications alone; with torch {alone / min(theirs):.0%}"
+    return Comparison(work, ours, against, theirs, wanted, SPEEDUP, note=note)
 
 
 def against_products(space: str, batch: int, rounds: int) -> Comparison:

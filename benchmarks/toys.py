@@ -22,12 +22,12 @@ def made_up(images: int, size: int, channels: int = 3, classes: int = 10) -> Pre
     return InMemory(dict.fromkeys(("train", "validation", "test"), split), manifest, workers=2)
 
 
-def sandwich_trainer(space_name: str, batch: int) -> tuple[Trainer, Tensor, Tensor]:
+def sandwich_trainer(space_name: str, batch: int, operators: str = "torch") -> tuple[Trainer, Tensor, Tensor]:
     """A DεpS trainer that shrinks from the first step, and a batch of images and labels for it."""
     space = load_space(space_name)
     channels = 1 if space_name == "mbv3_micro" else 3
     data = made_up(4 * batch, space.resolution[-1], channels)
-    config = TrainConfig(epochs=2, batch_size=batch)
+    config = TrainConfig(epochs=2, batch_size=batch, operators=operators)
     method = registry.build({"method": "deps", "shrink_start": 0.0}, "deps", config.setup(space, data))
     trainer = Trainer(space, data, config, method, seed=0)
     images = trainer.normalise(data.train.images[:batch]).to(memory_format=torch.channels_last)

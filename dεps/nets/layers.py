@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dεps.nets import operators
 from dεps.nets.batchnorm import BatchNorm
 from dεps.nets.family import Axis, Graph, SortableAxis
 
@@ -152,12 +153,18 @@ class _ElasticKernel(nn.Module):
 class ElasticDepthwise(_ElasticKernel):
     """Depthwise convolution of all channels of x (batch, ≤ channels, height, width), with one of `kernels`."""
 
+    #: whether the code of `dεps.nets.operators` computes it, in training
+    native = False
+
     def __init__(self, channels: int, kernels: list[int], stride: int, kernel_transform: bool) -> None:
         super().__init__(channels, 1, kernels, stride, kernel_transform)
 
     def forward(self, x: Tensor, kernel: int) -> Tensor:
         channels = x.shape[1]
-        return F.conv2d(x, self.sliced(channels, 1, kernel), None, self.stride, kernel // 2, 1, channels)
+        weight = self.sliced(channels, 1, kernel)
+        if self.native and self.training and operators.fits(x, weight):
+            return operators.depthwise(x, weight, self.stride)
+        return F.conv2d(x, weight, None, self.stride, kernel // 2, 1, channels)
 
     def plain(self, channels: int, kernel: int) -> nn.Conv2d:
         """The slice as an ordinary layer, its kernel transformed for good."""
@@ -188,8 +195,13 @@ class ElasticDense(_ElasticKernel):
 
 
 class ElasticBatchNorm(nn.Module):
-    """Batch normalisation of x (batch, ≤ channels, height, width) by the first affine parameters and statistics."""
+    """Batch normalisation of x (batch, ≤ channels, height, width) by the first affine parameters and statistics.
 
+    An activation after it is named in `forward`, so that both may be computed at once.
+    """
+
+    #: whether the code of `dεps.nets.operators` computes it, in training
+    native = False
     running_mean: Tensor
     running_var: Tensor
 
@@ -201,11 +213,13 @@ class ElasticBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, act: str | None = None) -> Tensor:
         c = x.shape[1]
-        statistics = self.running_mean[:c], self.running_var[:c]
-        affine = slice_of(self.weight, c), slice_of(self.bias, c)
-        return F.batch_norm(x, *statistics, *affine, self.training, BN_MOMENTUM, self.eps)
+        tensors = self.running_mean[:c], self.running_var[:c], slice_of(self.weight, c), slice_of(self.bias, c)
+        if self.native and self.training and operators.fits(x, self.weight):
+            return operators.batch_norm(x, *tensors, BN_MOMENTUM, self.eps, act)
+        y = F.batch_norm(x, *tensors, self.training, BN_MOMENTUM, self.eps)
+        return activate(y, act) if act else y
 
     def plain(self, channels: int) -> BatchNorm:
         """The slice as an ordinary layer."""
@@ -220,15 +234,15 @@ class ElasticBatchNorm(nn.Module):
 
 
 class ElasticConvBN(nn.Module):
-    """Convolution of fixed kernel and BN over the first channels."""
+    """Convolution of fixed kernel, BN and perhaps an activation over the first channels."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
         self.conv = ElasticConv(inputs, outputs, kernel, stride)
         self.bn = ElasticBatchNorm(outputs)
 
-    def forward(self, x: Tensor, outputs: int) -> Tensor:
-        return self.bn(self.conv(x, outputs))
+    def forward(self, x: Tensor, outputs: int, act: str | None = None) -> Tensor:
+        return self.bn(self.conv(x, outputs), act)
 
     def plain(self, inputs: int, outputs: int) -> list[nn.Module]:
         """The slice as ordinary layers."""

@@ -14,8 +14,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from dεps.core.errors import UserError
+from dεps.nets import operators
 from dεps.nets.family import Body, HasShortcut
-from dεps.nets.layers import slice_of
+from dεps.nets.layers import ElasticBatchNorm, ElasticDepthwise, slice_of
 from dεps.spaces.space import Arch, SearchSpace, family_module
 
 
@@ -69,6 +70,16 @@ class Supernet(nn.Module):
             keep = torch.rand(x.shape, generator=generator, device=x.device) >= dropout
             x = x * keep / (1.0 - dropout)
         return F.linear(x, slice_of(self.classifier.weight, self.classes, x.shape[1]), self.classifier.bias)
+
+    def use_native_operators(self) -> None:
+        """Train with the code of `dεps.nets.operators` where it is faster; in eval mode, and extracted, all is torch's.
+
+        Raises `UserError` where that code can't be built.
+        """
+        operators.build()
+        for module in self.modules():
+            if isinstance(module, ElasticBatchNorm | ElasticDepthwise):
+                module.native = True
 
     def check_arch(self, arch: Arch) -> None:
         """Raise `UserError` unless `arch` is one of the space, at any resolution: other slices fit nothing."""

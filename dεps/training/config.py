@@ -63,11 +63,18 @@ class TrainConfig:
     channels_last: bool = True
     #: compile the full model, whose shape is fixed; subnets run as they are
     compile: bool = False
+    #: what computes depthwise convolutions and BN in a step: native is faster on CPUs, and needs a C++ compiler
+    operators: Literal["torch", "native"] = "torch"
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}; expected 0 up to below epochs, {self.epochs}")
+        if self.operators == "native":
+            needed = {"precision": "float32", "channels_last": True, "compile": False}
+            if wrong := next((key for key, value in needed.items() if getattr(self, key) != value), None):
+                needs = f"which needs {wrong} {str(needed[wrong]).lower()}"
+                raise ValueError(f"operators is 'native', {needs}; set operators to torch, or that")
         return self
 
     def setup(self, space: SearchSpace, data: PreparedData) -> Setup:

@@ -92,6 +92,8 @@ class Trainer:
         self.net.choices = method.space
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.net.to(self.device).to(memory_format=self.memory_format)
+        if config.operators == "native":
+            self.net.use_native_operators()
         full = partial(self.net.body, arch=space.largest())
         self.full_body = compiled(full) if config.compile else full
         self.precision = Precision(config.precision, self.device)

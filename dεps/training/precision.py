@@ -71,6 +71,10 @@ def device_of(config: TrainConfig) -> torch.device:
     device = torch.device("cpu") if config.device == "cpu" else best_device()
     if device.type == "cpu" and config.device == "cuda":
         raise UserError("train.device is 'cuda', but there is no GPU here; set auto or cpu")
+    if device.type != "cpu" and config.operators == "native":
+        raise UserError(
+            "train.operators is 'native', which is for CPUs; set train.device to cpu, or operators to torch"
+        )
     if device.type == "cpu" and config.precision == "fp16":
         raise UserError("train.precision is 'fp16', which needs a GPU; set float32 or bf16")
     emulated = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)

@@ -23,6 +23,7 @@ from dεps.core.files import write_atomic, write_json
 from dεps.core.hashing import digest, file_hash
 from dεps.core.params import section
 from dεps.evaluation import parallel
+from dεps.nets import operators
 from dεps.nets.files import save_supernet
 from dεps.training.loop import Record, Trainer
 from dεps.training.snapshot import load_snapshot, write_snapshot
@@ -69,7 +70,10 @@ def train(
     """
     trainer.label = context.label
     identity = run_identity(context.params, context.experiment, method, trainer.seed, trainer.data.manifest)
-    key = context.work_key(identity.tags["data_hash"], sorted(keep), torch.__version__, trainer.device.type)
+    made_with = [torch.__version__, trainer.device.type]
+    if trainer.config.operators == "native":
+        made_with.append(operators.build().stem)
+    key = context.work_key(identity.tags["data_hash"], sorted(keep), *made_with)
     folder = context.state("resume") / key
     if leads():
         work_folder(folder.parent, key, context.label)

@@ -17,6 +17,8 @@ from dεps.core.hashing import sha256
 PACKAGE = Path(__file__).resolve().parents[1]
 #: stages that every run of a method goes through: their sections of params are the run's
 RUN = ("prepare", "train", "evaluate", "predict", "search")
+#: files of code, by their suffix
+SOURCES = (".py", ".cpp")
 #: where stage `check` writes the hash of methods' code, by experiment and stage (and method)
 METHODS_CODE = "{}/{}.json"
 #: floors that every stage stands on, and every stage with networks
@@ -123,7 +125,7 @@ def values(stage: str, own: Mapping[str, Any]) -> dict[str, Any]:
 def code_hash(stage: str, method: str | None = None) -> str:
     """SHA-256 of all code that decides the stage's result: its folders, its methods, and the file of `method`."""
     decides = STAGES[stage]
-    files = {path for folder in decides.code for path in (PACKAGE / folder).rglob("*.py")}
+    files = {path for folder in decides.code for path in (PACKAGE / folder).rglob("*.*") if path.suffix in SOURCES}
     files |= set(method_files(*decides.methods, *([method] if method else [])))
     return hash_of(files)
 

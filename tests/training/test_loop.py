@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from dεps.core.errors import UserError
 from dεps.core.randomness import python_rng
+from dεps.core.schema import structured
 from dεps.data.batches import Normalise, plain_batches, training_batches
 from dεps.data.config import AugmentConfig
 from dεps.evaluation.accuracy import Recalibration, top1
@@ -514,6 +515,40 @@ def test_bf16_learns_and_resumes(micro, data):
     resumed = trainer(micro, data, config, **DEPS)
     resumed.restore(copy.deepcopy(part.snapshot()))
     assert same(finish(resumed), whole)
+
+
+def test_native_operators_learn_the_same_and_resume(micro, data):
+    config = replace(CONFIG, operators="native")
+    whole, plain = finish(trainer(micro, data, config, **DEPS)), finish(trainer(micro, data, **DEPS))
+    assert whole.history[0]["train/loss_full"] == pytest.approx(plain.history[0]["train/loss_full"], abs=1e-3)
+    assert whole.history != plain.history
+    part = trainer(micro, data, config, **DEPS)
+    next(part.run())
+    resumed = trainer(micro, data, config, **DEPS)
+    resumed.restore(copy.deepcopy(part.snapshot()))
+    assert same(finish(resumed), whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "needs"),
+    [
+        ({"precision": "bf16"}, "precision float32"),
+        ({"channels_last": False}, "channels_last true"),
+        ({"compile": True}, "compile false"),
+    ],
+)
+def test_native_operators_with_what_they_cannot_do_are_refused(change, needs):
+    expected = f"^train.operators is 'native', which needs {needs}; set operators to torch, or that$"
+    with pytest.raises(UserError, match=expected):
+        structured(TrainConfig, {"operators": "native", **change}, "train")
+
+
+def test_native_operators_on_a_gpu_are_refused(micro, data, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    expected = "^train.operators is 'native', which is for CPUs; set train.device to cpu, or operators to torch$"
+    with pytest.raises(UserError, match=expected):
+        trainer(micro, data, TrainConfig(operators="native"))
 
 
 def test_memory_format_changes_rounding_only(micro, data):

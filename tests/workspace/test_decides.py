@@ -33,6 +33,7 @@ def test_the_key_of_work_depends_on_what_decides_its_stage():
     assert changed(methods={**own["methods"], "rss": {"method": "rss"}}) == base
     assert changed(methods={**own["methods"], "deps": {**own["methods"]["deps"], "shrink_start": 0.75}}) != base
     assert changed(train={**own["train"], "learning_rate": 0.05}) != base
+    assert changed(train={**own["train"], "operators": "native"}) != base
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,7 @@ def test_the_key_of_work_depends_on_what_decides_its_stage():
         ("core/hashing.py", set(decides.STAGES)),
         ("training/loop.py", {"full_model", "standalone", "train", "tune"}),
         ("search/nsga2.py", {"predict", "search", "export"}),
+        ("nets/operators.cpp", set(decides.STAGES) - {"prepare"}),
         ("sources/prepare.py", {"prepare"}),
         ("methods/rss.py", {"train"}),
         ("methods/full_model.py", {"full_model", "tune"}),

@@ -52,8 +52,8 @@ class ElasticBlock(nn.Module):
     def forward(self, x: Tensor, spec: BlockSpec) -> Tensor:
         y = x
         if spec.expansion:
-            y = activate(self.expand_bn(self.expand(y, spec.mid)), spec.act)
-        y = activate(self.depthwise_bn(self.depthwise(y, spec.kernel)), spec.act)
+            y = self.expand_bn(self.expand(y, spec.mid), spec.act)
+        y = self.depthwise_bn(self.depthwise(y, spec.kernel), spec.act)
         if spec.se:
             y = self.se(y, spec.se)
         y = self.project_bn(self.project(y, spec.outputs))
@@ -110,10 +110,10 @@ class Body(nn.Module):
 
     def forward(self, x: Tensor, arch: Arch) -> Tensor:
         stem, head = self.space.stem, self.space.head
-        x = activate(self.stem_bn(self.stem(x, stem.width)), stem.act)
+        x = self.stem_bn(self.stem(x, stem.width), stem.act)
         for spec in self.space.blocks(arch):
             x = self._block(spec)(x, spec)
-        x = activate(self.final_bn(self.final(x, head.expand)), head.act)
+        x = self.final_bn(self.final(x, head.expand), head.act)
         x = x.mean((2, 3), keepdim=True)
         if head.features:
             x = activate(self.mix(x, head.features), head.act)

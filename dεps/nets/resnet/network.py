@@ -28,8 +28,8 @@ class ElasticBottleneck(nn.Module):
             self.shortcut = ElasticConvBN(largest.inputs, largest.outputs)
 
     def forward(self, x: Tensor, spec: BottleneckSpec) -> Tensor:
-        y = F.relu(self.reduce(x, spec.mid), inplace=True)
-        y = F.relu(self.middle(y, spec.mid), inplace=True)
+        y = self.reduce(x, spec.mid, "relu")
+        y = self.middle(y, spec.mid, "relu")
         y = self.restore(y, spec.outputs)
         if spec.projection:
             if spec.stride > 1:
@@ -76,10 +76,10 @@ class Body(nn.Module):
 
     def forward(self, x: Tensor, arch: Arch) -> Tensor:
         stem = self.space.stem_spec(arch)
-        x = F.relu(self.stem_in(x, stem.mid), inplace=True)
+        x = self.stem_in(x, stem.mid, "relu")
         if stem.residual:
-            x = x + F.relu(self.stem_residual(x, stem.mid), inplace=True)
-        x = F.relu(self.stem_out(x, stem.outputs), inplace=True)
+            x = x + self.stem_residual(x, stem.mid, "relu")
+        x = self.stem_out(x, stem.outputs, "relu")
         x = F.max_pool2d(x, 3, 2, 1)
         for spec in self.space.blocks(arch):
             x = self._block(spec)(x, spec)

@@ -29,7 +29,7 @@ class ElasticBlock(nn.Module):
             self.shortcut = ElasticConvBN(largest.inputs, largest.outputs)
 
     def forward(self, x: Tensor, spec: BlockSpec) -> Tensor:
-        y = F.relu(self.first_bn(self.first(x, spec.mid, spec.kernel)), inplace=True)
+        y = self.first_bn(self.first(x, spec.mid, spec.kernel), "relu")
         y = self.second_bn(self.second(y, spec.outputs, spec.kernel))
         if spec.projection:
             if spec.stride > 1:
@@ -79,7 +79,7 @@ class Body(nn.Module):
         self.features = specs[-1].outputs
 
     def forward(self, x: Tensor, arch: Arch) -> Tensor:
-        x = F.relu(self.stem(x, self.space.stem.width), inplace=True)
+        x = self.stem(x, self.space.stem.width, "relu")
         for spec in self.space.blocks(arch):
             x = self._block(spec)(x, spec)
         return x.mean((2, 3))
