@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,6 @@ from dεps.core.files import write_atomic
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
-    from dεps.cli.parallel.item import Command
 
 LOCK = Path("dvc.lock")
 #: in what DVC notes of an item's process
@@ -26,6 +25,8 @@ ITEM = "parallel/item.py"
 HEAD = "schema: '2.0'\nstages:\n"
 #: where an item begins in dvc.lock
 _ITEM = re.compile(r"^(?=  \S)", re.MULTILINE)
+#: runs a command in a folder with an environment; returns its exit code, or None if it leaves it to DVC
+Command = Callable[[str, str, Mapping[str, str]], int | None]
 
 
 class Dag:

@@ -14,19 +14,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from dεps.core.console import complain
 from dεps.workspace.locks import STATE, is_held, locked
+
+if TYPE_CHECKING:
+    from dεps.cli.parallel.dag import Command
 
 #: seconds that a stage has to end after SIGTERM
 GRACE = 20.0
 #: of locks, which processes of items hold as long as they live
 LOCKS = STATE / "repro"
-#: runs a command in a folder with an environment; returns its exit code, or None if it leaves it to DVC
-Command = Callable[[str, str, Mapping[str, str]], int | None]
 
 
 @contextmanager

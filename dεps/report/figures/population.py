@@ -58,6 +58,6 @@ def _band(axes: Axes, own: pd.DataFrame, colour: str) -> None:
     medians = pd.DataFrame({"median": own.groupby(["bucket", "seed"]).test_top1.median()}).reset_index()
     over_seeds = mean_std(medians, ["bucket"], "median").set_index("bucket")
     line = own.groupby("bucket").agg({"place": "first", "test_top1": "median"})
-    if over_seeds["std"].max() > 0:
+    if over_seeds["std"].to_numpy().max() > 0:
         low, high = line.test_top1 - over_seeds["std"], line.test_top1 + over_seeds["std"]
         axes.fill_between(line.place, low, high, color=colour, alpha=0.15, linewidth=0)
