@@ -45,8 +45,8 @@ def part_of_repro(rounds: int) -> list[Comparison]:
 def whole_repro() -> Comparison | None:
     """The last `deps repro` of this folder that came to its end, if it ran all stages: how busy its processes were.
 
-    Seconds of cores that all of them took, DVC, imports, report, page and MLflow included, against what the stages say
-    that they computed, which is the same however many ran at once, if nothing else ran on the machine.
+    Seconds of cores that all of them took, DVC, imports, report, page and MLflow included, against those that the
+    stages computed, which are the same however many ran at once.
     """
     if not (ROOT / NOTE).exists():
         return None
@@ -57,7 +57,9 @@ def whole_repro() -> Comparison | None:
     names = ", ".join(f"`{name}`" for name in sorted({note["experiment"] for note in notes}))
     note = f"the last one of this folder: {last['items']} items in {last['seconds']:.0f} s; seconds of cores"
     work = f"whole `deps repro -j {last['jobs']}` of {names}"
-    return Comparison(work, [last["busy"]], COMPUTING, [sum(note["computing"] for note in notes)], 1.10, note=note)
+    return Comparison(
+        work, [last["busy"]], COMPUTING, [sum(note["computing_cores"] for note in notes)], 1.10, note=note
+    )
 
 
 def cheap_items(counts: Sequence[int], with_dvc: int) -> list[Comparison]:
@@ -96,7 +98,7 @@ def _notes(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(timing.rglob("*.json")):
         note = json.loads(path.read_text())
-        if "computing" in note:
+        if "computing_cores" in note:
             experiment, stage, _ = path.relative_to(timing).parts
             found.append({**note, "experiment": experiment, "stage": stage})
     return found

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 class _Stopwatch:
-    """Total seconds, and when the current measurement began, if one is running."""
+    """Total seconds, by the clock and of cores, and when the current measurement began, if one is running."""
 
-    seconds = 0.0
-    since: float | None = None
+    seconds = cores = 0.0
+    since: tuple[float, float] | None = None
 
 
 @contextmanager
@@ -20,14 +20,15 @@ def computing() -> Iterator[None]:
     if _Stopwatch.since is not None:
         yield
         return
-    _Stopwatch.since = time.perf_counter()
+    began = _Stopwatch.since = time.perf_counter(), time.process_time()
     try:
         yield
     finally:
-        _Stopwatch.seconds += time.perf_counter() - _Stopwatch.since
+        _Stopwatch.seconds += time.perf_counter() - began[0]
+        _Stopwatch.cores += time.process_time() - began[1]
         _Stopwatch.since = None
 
 
-def computed() -> float:
-    """Return the seconds that this process has computed so far."""
-    return _Stopwatch.seconds
+def computed() -> tuple[float, float]:
+    """Return how long this process has computed so far: seconds by the clock, and seconds of cores."""
+    return _Stopwatch.seconds, _Stopwatch.cores

@@ -194,6 +194,8 @@ def _note_duration(context: Context, started: float) -> None:
     It lies outside DVC's outputs.
     """
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    note = {"started": started, "seconds": round(time.time() - started, 3), "computing": round(computed(), 3)}
+    seconds, cores = computed()
+    note = {"started": started, "seconds": round(time.time() - started, 3), "computing": round(seconds, 3)}
+    note |= {"computing_cores": round(cores, 3)}
     note |= {"peak_mib": round(peak / 1024, 1), "threads": threads(), "kernels": kernels()}
     write_json(context.state("timing", ".json"), note)

@@ -8,10 +8,12 @@ from dεps.core.stopwatch import computed, computing
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that the test lets pass."""
+    """Seconds that the test lets pass, in half of which the process is busy."""
     now = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "process_time", lambda: now[0] / 2)
     monkeypatch.setattr(stopwatch._Stopwatch, "seconds", 0.0)
+    monkeypatch.setattr(stopwatch._Stopwatch, "cores", 0.0)
     return now
 
 
@@ -25,7 +27,7 @@ def test_only_what_is_inside_counts_and_counts_once(clock):
         inner()
     clock[0] += 10
     inner()
-    assert computed() == 5
+    assert computed() == (5, 2.5)
 
 
 def test_a_failure_stops_it(clock):
@@ -33,4 +35,4 @@ def test_a_failure_stops_it(clock):
         clock[0] += 1
         raise ValueError("no")
     clock[0] += 1
-    assert computed() == 1
+    assert computed() == (1, 0.5)

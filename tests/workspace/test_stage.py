@@ -33,7 +33,7 @@ def test_results_go_to_the_stages_folder(workspace, monkeypatch):
     assert Path("runs/quick/train/deps-0/file").read_text() == "train quick deps-0"
     note = json.loads(Path(".state/timing/quick/train/deps-0.json").read_text())
     assert (note["threads"], note["kernels"]) == (3, {"OPENBLAS_CORETYPE": "Haswell"})
-    assert list(note) == ["started", "seconds", "computing", "peak_mib", "threads", "kernels"]
+    assert list(note) == ["started", "seconds", "computing", "computing_cores", "peak_mib", "threads", "kernels"]
     assert not [path for path in Path(".state/scratch").rglob("*") if path.is_file()]
 
 
