@@ -9,6 +9,7 @@ from dεps.core.console import say
 from dεps.core.files import output_folder, write_atomic
 from dεps.core.params import read_params
 from dεps.core.process import guarded
+from dεps.planning.claims import training_cost
 from dεps.report.files import write_files
 from dεps.report.page.page import render
 from dεps.report.publishing.results import published_results
@@ -25,7 +26,7 @@ def main() -> None:
         for results in published:
             (out / results.experiment).mkdir()
             write_files(results, out / results.experiment)
-    write_atomic(PAGE, render(all_results(read_params()), EXPERIMENTS, published, FIGURES))
+    write_atomic(PAGE, render(all_results(read_params()), EXPERIMENTS, training_cost, published, FIGURES))
     say(f"report: {PAGE}")
 
 

@@ -15,6 +15,7 @@ from dvc.cli import parse_args
 
 from dεps.cli.main import main
 from dεps.planning.check import composed
+from dεps.report.claims import BEGIN, END, claims
 from tests.conftest import ROOT
 from tests.test_house import FLOORS
 
@@ -216,3 +217,10 @@ def test_the_readme_begins_with_a_published_experiment_as_soon_as_there_is_one()
     drawn = {path.parent.name for path in (ROOT / "reports/figures").glob("*/pareto.png")}
     (first, *_) = re.findall(r"!\[[^]]*\]\(reports/(\w+)/(\w+)/pareto\.png\)", text("README.md"))
     assert not drawn or (first[0] == "figures" and first[1] in drawn)
+
+
+def test_the_table_of_claims_has_every_claim_in_its_order():
+    """Numbers are of the results that 'deps show claims --into README.md' was last run on."""
+    table = text("README.md").partition(f"{BEGIN}\n")[2].partition(f"{END}\n")[0]
+    sentences = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")][2:]
+    assert list(dict.fromkeys(sentences)) == [claim.sentence for claim in claims().values()]

@@ -19,7 +19,7 @@ from dεps.core.process import guarded
 #: commands by section, in the order of the help; what is in none comes last
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Plan and run": ("init", "params", "plan", "repro"),
-    "Results": ("show", "publish", "table"),
+    "Results": ("show", "verify", "publish", "table"),
     "Models": ("evaluate", "export", "classify", "latency", "import", "export-checkpoint"),
     "Tuning": ("tune",),
     "MLflow": ("ui", "track"),
@@ -27,7 +27,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 EXIT_CODES = (
     ("0", "done"),
-    ("1", "MLflow could not be brought up to date (track), or an error of the program"),
+    ("1", "numbers are off (verify), MLflow could not be brought up to date (track), or an error of the program"),
     ("2", "an error that you can mend: one line says which file or key, and what is allowed"),
     ("130", "Ctrl-C; the same command goes on where it was, or begins anew what takes seconds"),
     ("143", "terminated, as by a scheduler; likewise"),

@@ -1,17 +1,38 @@
-"""`deps show`: the results tables."""
+"""`deps show`: the results tables, and what the results say of the papers' claims."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from dεps.cli._names import FILE
 from dεps.core.console import say
+from dεps.core.errors import UserError
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print all metrics as JSON instead of tables.")
-def show(as_json: bool) -> None:
-    """Print the results tables and where the report is."""
-    if as_json:
+@click.argument("what", type=click.Choice(["results", "claims"]), default="results")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON instead of tables.")
+@click.option("--into", type=FILE, help="Write the claims' table between the lines <!-- claims --> of this file too.")
+def show(what: str, as_json: bool, into: Path | None) -> None:
+    """Print the results tables and where the report is; or, with 'claims', what the results say of each claim."""
+    if into and what != "claims":
+        raise UserError(f"--into is {into} without claims; expected deps show claims --into {into}")
+    if what == "claims":
+        from dεps.core.params import PARAMS, read_params
+        from dεps.planning.claims import training_cost
+        from dεps.report.claims import print_claims, rows, to_json, write_between
+        from dεps.report.publishing.results import published_results
+        from dεps.report.results import all_results
+
+        selected = all_results(read_params()) if PARAMS.exists() else []
+        here = [results for results in selected if results.folder.exists()]
+        found = rows([*published_results(), *here], training_cost)
+        say(to_json(found)) if as_json else print_claims(found)
+        if into:
+            write_between(into, found)
+    elif as_json:
         from dεps.core.params import read_params
         from dεps.report.results import to_json
 

@@ -19,8 +19,12 @@ _SPARE = ["#7F5539", "#6A4C93", "#8AC926", "#1982C4", "#6C757D"]
 
 
 def label(method: str) -> str:
-    """Label of a method in figures and tables."""
-    return looks()[method].label if method in looks() else method
+    """Label of a method in figures and tables; `deps_no_ramp`, a variant of `deps` by its params, is "DεpS no ramp"."""
+    known = [name for name in looks() if method == name or method.startswith(f"{name}_")]
+    if not known:
+        return method
+    name = max(known, key=len)
+    return looks()[name].label + method.removeprefix(name).replace("_", " ")
 
 
 def colours(methods: list[str]) -> dict[str, str]:

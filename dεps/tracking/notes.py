@@ -155,13 +155,14 @@ def experiment_tags(
     data, space = str(manifest["name"]), str(section(params, "experiments", name, "space")["name"])
     methods, seeds = params["methods"], [str(seed) for seed in params["seeds"]]
     images, classes = manifest["images"]["train"], len(manifest["classes"])
-    results = Path("reports") / "experiments" / name / "results.md"
+    results, claims = (Path("reports") / "experiments" / name / f"{file}.md" for file in ("results", "claims"))
     shown = run_id and (results.parent / "pareto.png").exists()
     choice = f"experiment=[{name}] methods=[{','.join(methods)}] seeds=[{','.join(seeds)}]"
     paragraphs = (
         f"{data}, {images:,} training images of {classes:,} classes; {space}; {', '.join(methods)}; "
         f"seeds {', '.join(seeds)}. {_comparison(experiment_id)}.",
         results.read_text("utf-8") if results.exists() else "",
+        f"**The papers' claims**: {claims.read_text('utf-8')}" if claims.exists() else "",
         f"![Pareto points]({image_link(run_id, PARETO_FIGURE)})" if run_id and shown else "",
         f"Made by\n\n```\ndeps params {choice}\ndvc repro\n```",
         "Exact parameters of each run are among its artifacts, and how to make it again in its note.",

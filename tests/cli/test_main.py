@@ -122,6 +122,18 @@ def test_show_without_results_is_one_line(tmp_path, monkeypatch):
     assert result.output.count("\n") == 1
 
 
+def test_show_claims_needs_no_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(quick_text())
+    result = CliRunner().invoke(main, ["show", "claims", "--json"])
+    assert result.exit_code == 0, result.output
+    found = {claim["claim"]: claim["verdict"] for claim in json.loads(result.stdout)["claims"]}
+    assert (found["deps_smallest"], found["deps_cost"]) == ("not tested here", "supported")
+    result = CliRunner().invoke(main, ["show", "--into", "README.md"])
+    assert result.exit_code == 2
+    assert "expected deps show claims --into README.md" in result.output
+
+
 def started(folder, *arguments):
     """A command in a process of its own that Ctrl-C reaches, even where a shell runs the tests in the background."""
     command = [sys.executable, "-m", "deps", *arguments]

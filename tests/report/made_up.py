@@ -40,6 +40,8 @@ def write_results(root: Path) -> dict:
             "reference/logistic_regression_top1": 81.25,
         },
     )
+    for seed in (0, 1):
+        write_json(runs / f"reference/full_model/{seed}.json", {"pareto/largest_top1": 83.5 + seed})
     alone = {"standalone": "smallest", "name": "smallest", "arch": "a", "macs": 1_000_000, "params": 9}
     (runs / "reference").mkdir(parents=True, exist_ok=True)
     pd.DataFrame([{**alone, "seed": seed, "test_top1": 78.0 + seed} for seed in (0, 1)]).to_csv(

@@ -112,7 +112,7 @@ def test_standard_deviations_of_references_are_a_samples():
 def test_the_stage_writes_each_figure_in_three_formats(results):
     write_report()
     written = {path.suffix for path in Path("reports").rglob("*") if path.is_file()}
-    assert written == {".svg", ".pdf", ".png", ".md", ".tex", ".html"}
+    assert written == {".svg", ".pdf", ".png", ".md", ".tex", ".csv", ".html"}
     folder = Path("reports/experiments/quick")
     assert {path.stem for path in folder.glob("*.pdf")} == set(EVERY)
     assert all(path.read_bytes().startswith(b"%PDF") for path in folder.glob("*.pdf"))
@@ -163,6 +163,11 @@ def test_missing_results_of_an_arch_trained_alone_are_named(results, file):
 def test_every_method_has_its_own_colour():
     assert len(set(colours([*looks(), "mine", "other"]).values())) == len(looks()) + 2
     assert (label("deps"), label("mine")) == ("DεpS", "mine")
+
+
+def test_a_variant_by_params_is_called_after_its_method():
+    assert (label("deps_no_ramp"), label("deps_early")) == ("DεpS no ramp", "DεpS early")
+    assert (label("rss_short"), label("rss_short_x"), label("depsy")) == ("RSS-short", "RSS-short x", "depsy")
 
 
 def test_dvc_shows_figures_that_the_report_has_and_plots_that_name_their_run():

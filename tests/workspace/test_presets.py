@@ -147,3 +147,28 @@ def test_without_a_selection_only_the_listed_methods_run(extra):
 def test_a_selected_method_without_a_file_is_refused(extra, name):
     with pytest.raises(UserError, match=r"^methods holds .* but there is no 'experiments.quick.methods."):
         composed([f"methods=[deps,{name}]"], extra)
+
+
+def test_variants_of_deps_follow_the_experiments_deps():
+    """Each differs in what it is named after, whatever the preset or an override says of the rest."""
+    changed = {
+        "deps_early": {"shrink_start": 0.25},
+        "deps_late": {"shrink_start": 0.75},
+        "deps_no_ramp": {"ramp_epochs": 0.0},
+        "deps_labels": {"distill": False},
+        "deps_scratch": {"shrink_start": 0.0},
+    }
+    overrides = [f"methods=[deps,{','.join(changed)}]", "experiment=[cifar10,quick]"]
+    overrides += [
+        "experiments.quick.methods.deps.temperature=2.0",
+        "experiments.quick.methods.deps_late.random_subnets=3",
+    ]
+    experiments = unchecked(overrides, ROOT / "params")[0]["experiments"]
+    for name, experiment in experiments.items():
+        own = experiment["methods"]
+        for variant, change in changed.items():
+            more = {"random_subnets": 3} if (name, variant) == ("quick", "deps_late") else {}
+            assert own[variant] == own["deps"] | change | more
+    assert experiments["cifar10"]["methods"]["deps_labels"]["shrink_start"] == 0.475  # as published
+    assert experiments["cifar10"]["methods"]["deps_labels"]["kernels"] == [7]
+    assert experiments["quick"]["methods"]["deps_early"]["temperature"] == 2.0

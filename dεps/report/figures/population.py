@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dεps.core.tables import matching
+from dεps.core.tables import column, matching
 from dεps.report.drawing import BESIDE, draw_published, titled_axes
 from dεps.report.published import medians_of
 from dεps.report.registry import About
@@ -56,8 +56,8 @@ def draw(results: Results) -> Figure:
 def _band(axes: Axes, own: pd.DataFrame, colour: str) -> None:
     """Draw one standard deviation, over seeds, of a method's medians around its line, where there are several seeds."""
     medians = pd.DataFrame({"median": own.groupby(["bucket", "seed"]).test_top1.median()}).reset_index()
-    over_seeds = mean_std(medians, ["bucket"], "median").set_index("bucket")
+    std = column(mean_std(medians, ["bucket"], "median").set_index("bucket"), "std")
     line = own.groupby("bucket").agg({"place": "first", "test_top1": "median"})
-    if over_seeds["std"].to_numpy().max() > 0:
-        low, high = line.test_top1 - over_seeds["std"], line.test_top1 + over_seeds["std"]
+    if std.to_numpy().max() > 0:
+        low, high = line.test_top1 - std, line.test_top1 + std
         axes.fill_between(line.place, low, high, color=colour, alpha=0.15, linewidth=0)

@@ -14,6 +14,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dεps.methods.registry import looks
+from dεps.report import claims
 from dεps.report.page import provenance
 from dεps.report.page.highlights import certainty, highlights
 from dεps.report.page.svg import inline
@@ -39,11 +40,16 @@ TEMPLATE, STYLE_SHEET, SCRIPT = (FOLDER / name for name in ("index.html.j2", "pa
 
 
 def render(
-    experiments: Sequence[Results], folder: Path, published: Sequence[Results] = (), figures: Path = FIGURES
+    experiments: Sequence[Results],
+    folder: Path,
+    planned: claims.Planned,
+    published: Sequence[Results] = (),
+    figures: Path = FIGURES,
 ) -> str:
     """HTML of the page; figures are read from `folder/<experiment>/<figure>.svg` and `.pdf`.
 
-    Those of `published` experiments are read from `figures/…`.
+    Those of `published` experiments are read from `figures/…`. `planned` tells the training costs that claims at
+    published lengths are about.
 
     Reports of other experiments in `folder` are only linked, since their numbers may be of other code.
     """
@@ -58,6 +64,7 @@ def render(
             for place, kind in ((folder, experiments), (figures, published))
             for results in kind
         ],
+        claims=_table(claims.table(claims.rows([*published, *experiments], planned)), claims.caption(), "claims"),
         others=[{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in sorted(others)],
         style=STYLE_SHEET.read_text("utf-8"),
         script=SCRIPT.read_text("utf-8"),

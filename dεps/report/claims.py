@@ -1,0 +1,339 @@
+"""The papers' claims as data, and what the results here say of each: a file of `params/claims/` is a claim.
+
+    claim ── metric of method and against, seed by seed ──▶ Sample ── range claimed ──▶ supported
+    (YAML)   (difference or ratio)                        (statistics)                  contradicted
+                                                                                        undecided
+
+A claim about training cost at the published lengths needs no training: `deps plan` counts it, whose numbers are handed
+in, since planning stands on the report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from pydantic import Field, model_validator
+
+from dεps.core.console import say, show_table
+from dεps.core.errors import UserError
+from dεps.core.files import write_atomic
+from dεps.core.params import read_params
+from dεps.core.schema import checked, structured
+from dεps.core.tables import column, columns, matching, rows_where
+from dεps.report.results import Results
+from dεps.report.statistics import CONFIDENCE, DECIDING, Range, Sample, paired, paired_ratio, sampling_error
+from dεps.report.tables import markdown
+from dεps.workspace.outputs import EVALUATED, TRAIN_COST
+from dεps.workspace.presets import preset
+from dεps.workspace.project import groups
+
+#: training cost in MACs of each method of a preset, by the method's name
+Planned = Callable[[str], Mapping[str, float]]
+#: metrics that need more of a run than its numbers: the medians of random archs, averaged over the MAC buckets that
+#: both methods have; the full model after the first epoch of shrinking, minus before; subnets at archs that were
+#: trained alone too, minus those
+MEDIANS, DIP, ALONE = "population/bucket_median_top1", "curves/at_shrink_start_top1", "alone/top1"
+METRICS = (*(metric.key for metric in EVALUATED if metric.unit == "%"), TRAIN_COST.key, MEDIANS, DIP, ALONE)
+#: verdict of a claim that no result here is about
+UNTESTED = "not tested here"
+#: lines of a Markdown file between which the table stands
+BEGIN, END = "<!-- claims: deps show claims --into -->", "<!-- end of claims -->"
+
+
+@checked(kw_only=True)
+class Claim:
+    """One claim of one paper; its file's name is its name."""
+
+    #: in the order of tables, ascending
+    order: int
+    sentence: Annotated[str, Field(min_length=1)]
+    #: such as "DεpS, arXiv 2407.06167", and where in it
+    paper: Annotated[str, Field(min_length=1)]
+    place: Annotated[str, Field(min_length=1)]
+    #: what is measured: `metric` of `method` minus that of `against`, or divided by it
+    metric: str
+    method: str
+    against: str | None = None
+    quantity: Literal["difference", "ratio"] = "difference"
+    #: the open range that the quantity lies in if the claim holds; in points, or a ratio
+    above: float | None = None
+    below: float | None = None
+    #: the quantity in the paper, by data set; `paper` where it does not say of which
+    published: dict[str, float] = Field(default_factory=dict)
+    #: presets that can test it, the first of which its command names …
+    experiments: list[str] = Field(default_factory=list)
+    #: … or the one whose planned training cost does
+    plan: str | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Claim:
+        if self.metric not in METRICS:
+            raise ValueError(f"metric is {self.metric!r}; allowed: {', '.join(METRICS)}")
+        if (self.against is None) != (self.metric == ALONE):
+            expected = "no method, of archs alone" if self.metric == ALONE else "the method to compare with"
+            raise ValueError(f"against is {self.against or 'null'}; expected {expected}")
+        if self.above is None and self.below is None:
+            raise ValueError("above is null, and so is below; expected one of them, or both")
+        if self.above is not None and self.below is not None and self.above >= self.below:
+            raise ValueError(f"above is {self.above:g}; expected less than below, {self.below:g}")
+        if bool(self.experiments) == bool(self.plan):
+            raise ValueError("experiments and plan are both given, or neither; expected one of them")
+        if self.plan and (self.metric != TRAIN_COST.key or self.quantity != "ratio"):
+            raise ValueError(f"plan is {self.plan}; expected null unless it is about a ratio of {TRAIN_COST.key}")
+        return self
+
+    @property
+    def claimed(self) -> Range:
+        """Where the quantity lies if the claim holds."""
+        return Range(self.above, self.below)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it is about."""
+        return (self.method,) if self.against is None else (self.method, self.against)
+
+    def measured(self, results: Results) -> Sample | None:
+        """The quantity, once a seed; None where an experiment cannot tell, since it lacks a method or a number."""
+        if not set(self.methods) <= set(results.methods):
+            return None
+        if self.metric == ALONE:
+            return _against_alone(results, self.method)
+        other = str(self.against)
+        if self.metric == MEDIANS:
+            return _bucket_medians(results, self.method, other)
+        metrics = _dips(results) if self.metric == DIP else results.metrics
+        join = paired_ratio if self.quantity == "ratio" else paired
+        return join(metrics, self.metric, self.method, other)
+
+    def command(self, results: Results | None = None) -> str:
+        """What tests it, in the shell: in the experiment of `results` where that can, else in its first preset."""
+        if self.plan:
+            return f"deps plan experiment=[{self.plan}] --steps 0"
+        name = results.experiment if results and results.experiment in self.experiments else self.experiments[0]
+        data = preset(name)["dataset"] if _is_preset(name) else {}
+        seeds = ",".join(map(str, range(DECIDING)))
+        words = [f"experiment=[{name}]", f"methods=[{','.join(self.methods)}]", f"seeds=[{seeds}]"]
+        words += ["standalone=[smallest,largest]"] if self.metric == ALONE else []
+        words += [f"experiments.{name}.dataset.root=IMAGES"] if data.get("source") == "image_folder" else []
+        return f"deps params {' '.join(words)} && dvc repro"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one experiment, or a plan, says of one claim."""
+
+    claim: Claim
+    #: experiment or preset; None where there is none
+    experiment: str | None
+    #: None of a plan too, whose ratio is `exact`
+    sample: Sample | None
+    exact: float | None
+    #: of the choice of test images, in points; None where it is not about accuracy
+    images: float | None
+    command: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not decided."""
+        return not self.verdict.startswith(("supported", "contradicted"))
+
+    @property
+    def verdict(self) -> str:
+        """In words; of the sample's seeds, where there are several."""
+        if self.exact is not None:
+            return "supported" if self.exact in self.claim.claimed else "contradicted"
+        return self.sample.words(self.claim.claimed) if self.sample else UNTESTED
+
+    @property
+    def measured(self) -> str:
+        """The quantity with its interval."""
+        if self.exact is not None:
+            return f"{self.exact:.2f} ×"
+        if self.sample is None:
+            return "–"
+        return self.sample.text() if self.claim.quantity == "difference" else f"{self.sample.text(signed=False)} ×"
+
+    @property
+    def published(self) -> str:
+        """The paper's numbers, each with its data set."""
+        ratio = self.claim.quantity == "ratio"
+        values = {name: f"{value:.2f} ×" if ratio else f"{value:+.2f}" for name, value in self.claim.published.items()}
+        texts = [value if name == "paper" else f"{value} ({name})" for name, value in values.items()]
+        return ", ".join(texts).replace("-", "−") or "–"
+
+
+@cache
+def claims(folder: Path | None = None) -> Mapping[str, Claim]:
+    """All claims by name, in the order of tables. Raises `UserError` naming the claim and the key that is wrong."""
+    files = sorted((folder or groups() / "claims").glob("*.yaml"))
+    found = {file.stem: structured(Claim, read_params(file, "it is a claim"), f"claims/{file.stem}") for file in files}
+    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+
+
+def rows(experiments: Sequence[Results], planned: Planned | None = None) -> list[Row]:
+    """One row a claim and experiment that has its methods; a claim without any has one that says how to test it.
+
+    Claims that a plan tests are left out without `planned`.
+    """
+    found: list[Row] = []
+    for claim in claims().values():
+        if claim.plan:
+            found += [_of_plan(claim, claim.plan, planned)] if planned else []
+        else:
+            own = [row for results in experiments if (row := _of_results(claim, results))]
+            found += own or [Row(claim, None, None, None, None, claim.command())]
+    return found
+
+
+def _of_plan(claim: Claim, name: str, planned: Planned) -> Row:
+    costs = planned(name) if _is_preset(name) else {}
+    ours, theirs = (costs.get(method) for method in claim.methods)
+    return Row(claim, name, None, ours / theirs if ours and theirs else None, None, claim.command())
+
+
+def _is_preset(name: str) -> bool:
+    """Whether it is there; a project may have others."""
+    return (groups() / "experiment" / f"{name}.yaml").exists()
+
+
+def _of_results(claim: Claim, results: Results) -> Row | None:
+    sample = claim.measured(results)
+    if sample is None:
+        return None
+    command = claim.command(results)
+    return Row(claim, results.title, sample, None, _sampling_error(claim, results), command)
+
+
+def _sampling_error(claim: Claim, results: Results) -> float | None:
+    if claim.metric in (TRAIN_COST.key, DIP):  # which is of validation images
+        return None
+    images = results.manifest["images"]["test"]
+    top1s = [column(matching(results.metrics, method=method), "pareto/mean_top1").mean() for method in claim.methods]
+    return sampling_error(top1s[0], images, top1s[-1])
+
+
+def table(found: Iterable[Row]) -> pd.DataFrame:
+    """One row a claim and experiment: sentence, source, published, measured, test images, verdict, command."""
+    return pd.DataFrame(
+        {
+            "claim": row.claim.sentence,
+            "paper": f"{row.claim.paper}: {row.claim.place}",
+            "in the paper": row.published,
+            "experiment": row.experiment or "–",
+            "measured": row.measured,
+            "test images": "–" if row.images is None else f"± {row.images:.2f}",
+            "verdict": row.verdict,
+            "tested by": row.command,
+        }
+        for row in found
+    )
+
+
+def short_table(found: Iterable[Row]) -> pd.DataFrame:
+    """The columns of `table` that fit a narrow page."""
+    return columns(table(found), "claim", "in the paper", "experiment", "measured", "verdict")
+
+
+def caption() -> str:
+    """Caption that says what was measured and what decides."""
+    return (
+        "Differences in points of top-1 on test, and ratios of training cost; paired by seed, in brackets the "
+        f"{CONFIDENCE:.0%} interval (Student's t, from {DECIDING} seeds on BCa bootstrap over seeds). A verdict needs "
+        f"that the interval and the exact sign-flip test (p ≤ {1 - CONFIDENCE:.2f}) agree, which takes {DECIDING} "
+        "seeds at the least. Test images: up to so many points, one standard error, come from the choice of test "
+        "images, which more seeds do not lessen"
+    )
+
+
+def print_claims(found: Sequence[Row]) -> None:
+    """Print the table, then the command that tests each claim that could not be decided."""
+    frame = short_table(found)
+    folded = {name: {"overflow": "fold"} for name in frame.columns}
+    show_table(
+        [list(map(str, row)) for row in frame.to_numpy().tolist()], folded, "The papers' claims", f"{caption()}."
+    )
+    commands = dict.fromkeys(row.command for row in found if row.is_open)
+    for command in commands:
+        say(f"to test: {command}")
+
+
+def to_json(found: Iterable[Row]) -> str:
+    """All rows as a JSON object, numbers as numbers."""
+    return json.dumps({"claims": [_as_dict(row) for row in found]}, indent=1, ensure_ascii=False)
+
+
+def _as_dict(row: Row) -> dict[str, Any]:
+    name = next(name for name, claim in claims().items() if claim is row.claim)
+    sample, interval = row.sample, row.sample.interval if row.sample else None
+    return {
+        "claim": name,
+        "sentence": row.claim.sentence,
+        "published": row.claim.published,
+        "experiment": row.experiment,
+        "by_seed": list(sample.values) if sample else None,
+        "measured": row.exact if sample is None else sample.mean,
+        "interval": list(interval[:2]) if interval else None,
+        "interval_kind": interval.kind if interval else None,
+        "std": sample.std if sample else None,
+        "p": sample.p_value(min(row.claim.claimed.limits, key=lambda limit: abs(limit - sample.mean)))
+        if sample
+        else None,
+        "test_images_error": row.images,
+        "verdict": row.verdict.partition(" (")[0],
+        "seeds_needed": sample.seeds_needed(row.claim.claimed) if sample and row.is_open else None,
+        "command": row.command,
+    }
+
+
+def write_between(path: Path, found: Iterable[Row]) -> None:
+    """Replace what stands between the lines BEGIN and END of a Markdown file by the table. Raises `UserError`."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); expected a file with the line {BEGIN}") from None
+    before, begin, rest = text.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(f"{END}\n")
+    if not begin or not end:
+        raise UserError(f"{path} has not the lines {BEGIN} and {END}; expected the table's place between them")
+    write_atomic(path, before + begin + markdown(short_table(found), f"{caption()}.") + end + after)
+
+
+def _bucket_medians(results: Results, method: str, other: str) -> Sample | None:
+    """Difference of the medians of random archs in each MAC bucket that both have, averaged over these, by seed."""
+    ours, theirs = (
+        matching(results.population, method=name).groupby(["seed", "bucket"]).test_top1.median()
+        for name in (method, other)
+    )
+    return _mean_by_seed((ours - theirs).dropna().reset_index(name="difference"))
+
+
+def _dips(results: Results) -> pd.DataFrame:
+    """Full model's top-1 on validation after the first validated epoch of shrinking, minus before: a row a run."""
+    found, key = [], "val/largest_top1"
+    history = results.history.dropna(subset=[key]) if key in results.history else results.history.head(0)
+    for method, seed in results.runs:
+        own = matching(history, method=method, seed=seed).sort_values("epoch")
+        shrinks = column(own, "phase").eq("shrinking")
+        before, after = (column(rows_where(own, kept), key) for kept in (~shrinks, shrinks))
+        if len(before) and len(after):
+            found.append({"method": method, "seed": seed, DIP: after.iloc[0] - before.iloc[-1]})
+    return pd.DataFrame(found, columns=["method", "seed", DIP])
+
+
+def _against_alone(results: Results, method: str) -> Sample | None:
+    """A method's subnets minus the same archs trained alone, averaged over those archs, by seed."""
+    alone = columns(results.standalone, "seed", "arch", "test_top1")
+    both = matching(results.pareto, method=method).merge(alone, on=["seed", "arch"], suffixes=("", "_alone"))
+    return _mean_by_seed(both.assign(difference=both.test_top1 - both.test_top1_alone))
+
+
+def _mean_by_seed(frame: pd.DataFrame) -> Sample | None:
+    """Mean of the column `difference` of each seed; None without rows."""
+    means = pd.Series(frame.groupby("seed")["difference"].mean())
+    return Sample.of(means) if len(means) else None

@@ -1,0 +1,84 @@
+"""The numbers of an experiment's tables, one row a number and seed, and how far seeds move them.
+
+`numbers.csv` beside the figures holds them, in git: the next machine's are compared with it (`deps verify`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dεps.core.files import read_numbers
+from dεps.core.tables import columns, matching, records, rows_where
+from dεps.report.results import Results, training_cost
+from dεps.report.statistics import Sample
+from dεps.workspace.identity import FULL_MODEL
+from dεps.workspace.outputs import SHOWN, TRAIN_COST
+from dεps.workspace.tables import read_table
+
+NUMBERS = "numbers.csv"
+#: standard deviation over seeds of each metric, pooled over methods, and its degrees of freedom
+_SPREAD = ("std", "freedom")
+#: what is trained alone, and what is no network, in the place of a method
+LOGISTIC = "logistic_regression"
+LARGEST = "pareto/largest_top1"
+#: seed of what has none
+NONE = -1
+
+
+def numbers(results: Results) -> pd.DataFrame:
+    """Rows (of, seed, metric, value): methods, the full model and archs alone, logistic regression.
+
+    `of` is a method's name or `<arch>_alone`. Accuracies are in percent, costs in 10¹² MACs.
+    """
+    found: list[dict[str, Any]] = []
+
+    def add(of: str, seed: int, metric: str, value: float) -> None:
+        found.append({"of": of, "seed": seed, "metric": metric, "value": value})
+
+    found += records(of_methods(results))
+    for seed, cost in training_cost(matching(results.history, method=FULL_MODEL)).items():
+        file = results.folder / "reference" / FULL_MODEL / f"{seed}.json"
+        for metric, value in {**read_numbers(file, LARGEST), TRAIN_COST.key: cost}.items():
+            add(FULL_MODEL, int(str(seed)), metric, value)
+    for row in records(rows_where(results.standalone, results.standalone.seed.isin(results.seeds))):
+        size = "largest" if row["name"] == "largest" else "smallest"
+        add(f"{row['name']}_alone", row["seed"], f"pareto/{size}_top1", row["test_top1"])
+        add(f"{row['name']}_alone", row["seed"], TRAIN_COST.key, row["train_tmacs"])
+    add(LOGISTIC, NONE, LARGEST, results.reference["reference/logistic_regression_top1"])
+    return pd.DataFrame(found)
+
+
+def of_methods(results: Results) -> pd.DataFrame:
+    """The rows of `numbers` that are methods', which published experiments have too."""
+    own = columns(results.metrics, "method", "seed", *(metric.key for metric in SHOWN)).rename(columns={"method": "of"})
+    return own.melt(["of", "seed"], var_name="metric")
+
+
+def spreads(table: pd.DataFrame) -> pd.DataFrame:
+    """Per metric (index): a sample's standard deviation over seeds, pooled over methods, and its degrees of freedom.
+
+    Methods with one seed say nothing; a metric of which none has several is left out.
+    """
+    found: dict[str, tuple[float, int]] = {}
+    for metric, own in table.groupby("metric"):
+        samples = [Sample.of(list(values.value)) for _, values in own.groupby("of")]
+        several = [sample for sample in samples if sample.std is not None]
+        if freedom := sum(sample.count - 1 for sample in several):
+            squares = sum((sample.std or 0.0) ** 2 * (sample.count - 1) for sample in several)
+            found[str(metric)] = float(np.sqrt(squares / freedom)), freedom
+    frame = pd.DataFrame.from_dict(found, orient="index", columns=list(_SPREAD))
+    return frame.rename_axis("metric")
+
+
+def write_numbers(results: Results, folder: Path) -> None:
+    """Write `numbers.csv` into the folder of the experiment's figures."""
+    numbers(results).to_csv(folder / NUMBERS, index=False)
+
+
+def read_recorded(path: Path) -> pd.DataFrame:
+    """What `write_numbers` has written. Raises `UserError` naming the file where it is damaged."""
+    return read_table(path, ("seed", "value"), ("of", "metric"))
