@@ -84,11 +84,14 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """The checked-out commit, with a mark for uncommitted changes; "unknown" outside git."""
+    """The checked-out commit, with a mark for uncommitted changes; "unknown" outside git.
+
+    params.yaml may differ: each run keeps its params.
+    """
     try:
         commit = _git("rev-parse", "HEAD")
         # Without its lock: of a process that is killed meanwhile it would stay, and git and DVC would refuse to go on.
-        options = ("--porcelain", "--untracked-files=no", "--", ":!dvc.lock", ":!reports")
+        options = ("--porcelain", "--untracked-files=no", "--", ":!dvc.lock", ":!params.yaml", ":!reports")
         dirty = _git("--no-optional-locks", "status", *options)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

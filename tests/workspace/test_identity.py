@@ -63,5 +63,8 @@ def test_the_commit_is_told_without_touching_gits_index(tmp_path, monkeypatch):
     index = (tmp_path / ".git/index").read_bytes()
     assert git_commit() == commit
     assert (tmp_path / ".git/index").read_bytes() == index
+    (tmp_path / "params.yaml").write_text("seeds: [0]")
+    subprocess.run(["git", "add", "params.yaml"], check=True)
+    assert git_commit() == commit
     (tmp_path / "file").write_text("2")
     assert git_commit() == f"{commit}+changes"
