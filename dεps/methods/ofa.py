@@ -2,7 +2,8 @@
 
 Update: first the full model alone. Frozen, it teaches random subnets of a space that opens step by step: kernels,
 then depths, then expand ratios. Each phase starts from the last, with a learning-rate schedule and an optimizer of its
-own. A phase that would offer the archs of the one before is left out; the others keep their lengths.
+own. What a space has no choice of has no phase; the others keep their lengths. With two choices the short phase offers
+what the long one does, as CompOFA's two do.
 """
 
 from __future__ import annotations
@@ -41,16 +42,23 @@ class Shrinking(NamedTuple):
 
 
 def progressive(space: SearchSpace) -> list[Shrinking]:
-    """OFA's five phases, but those that open nothing; "k largest" of a choice where the paper names values."""
-    stages = [
-        Shrinking("kernel", 125, 5, 2.7, 1, space.top(depth=1, expand=1)),
-        Shrinking("depth 1", 25, 0, 32.5, 2, space.top(depth=2, expand=1)),
-        Shrinking("depth 2", 125, 5, 10.8, 2, space.top(expand=1)),
-        Shrinking("expand 1", 25, 0, 32.5, 4, space.top(expand=2), "all"),
-        Shrinking("expand 2", 125, 5, 10.8, 4, space, "groups"),
-    ]
-    before = [space.top(depth=1, kernel=1, expand=1), *(stage.space for stage in stages)]
-    return [stage for stage, last in zip(stages, before, strict=False) if stage.space != last]
+    """OFA's five phases, but those of what has no choice; "k largest" of a choice where the paper names values."""
+    full, kernels = space.top(depth=1, kernel=1, expand=1), space.top(depth=1, expand=1)
+    depths = space.top(expand=1)
+    stages = []
+    if kernels != full:
+        stages += [Shrinking("kernel", 125, 5, 2.7, 1, kernels)]
+    if depths != kernels:
+        stages += [
+            Shrinking("depth 1", 25, 0, 32.5, 2, space.top(depth=2, expand=1)),
+            Shrinking("depth 2", 125, 5, 10.8, 2, depths),
+        ]
+    if space != depths:
+        stages += [
+            Shrinking("expand 1", 25, 0, 32.5, 4, space.top(expand=2), "all"),
+            Shrinking("expand 2", 125, 5, 10.8, 4, space, "groups"),
+        ]
+    return stages
 
 
 @checked

@@ -81,7 +81,10 @@ def completed(words, folder):
     [
         ("deps tu", ["tune"]),
         ("deps tune qu", ["quick"]),
-        ("deps evaluate x --experiment imagenet1", ["imagenet100", "imagenet100_cpu", "imagenet1k"]),
+        (
+            "deps evaluate x --experiment imagenet1",
+            ["imagenet100", "imagenet100_cpu", "imagenet100_small", "imagenet1k"],
+        ),
         ("deps import x --space mbv3_mi", ["mbv3_micro", "mbv3_micro_32", "mbv3_micro_64"]),
         ("deps params methods=[r", ["methods=[rss]", "methods=[rss_short]"]),
         ("deps params experiment=[q", ["experiment=[quick]"]),

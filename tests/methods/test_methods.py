@@ -218,7 +218,7 @@ def test_a_warm_up_climbs_from_the_rate_of_one_gpu(micro, batch, expected):
     assert kernel.schedule(kernel.start + 10) == pytest.approx(1.0)
 
 
-def test_phases_that_open_nothing_are_left_out(micro):
+def test_what_has_no_choice_has_no_phase(micro):
     setup = Setup(micro, 180, 1, 2.7, 0, 0.1, 0.1)
 
     def phases(**restriction):
@@ -226,8 +226,9 @@ def test_phases_that_open_nothing_are_left_out(micro):
 
     teacher, kernel, (depth, expand) = ("full model", 180), ("kernel", 125), (("depth 1", 25), ("expand 1", 25))
     assert phases(kernels=[5]) == [teacher, depth, ("depth 2", 125), expand, ("expand 2", 125)]
-    assert phases(depths=[2, 3]) == [teacher, kernel, depth, expand, ("expand 2", 125)]
-    assert phases(kernels=[5], depths=[3], expands=[2, 4]) == [teacher, expand]
+    assert phases(depths=[2, 3]) == [teacher, kernel, depth, ("depth 2", 125), expand, ("expand 2", 125)]
+    assert phases(kernels=[5], depths=[3], expands=[2, 4]) == [teacher, expand, ("expand 2", 125)]
+    assert phases(depths=[3], expands=[4]) == [teacher, kernel]
     restricted = build(setup, method="ofa", kernels=[5])
     assert [phase.freeze_teacher for phase in restricted.phases()][:3] == [False, True, False]
 
