@@ -320,13 +320,16 @@ def _hand_over(
 def _stage(read: int) -> None:
     """Wait for the command, then do what Python does with it; end if there is none."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    interruptible = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # a shell's background processes are not
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     with os.fdopen(read) as file:
         text = file.read()
     if not text:
         os._exit(0)
     asked = json.loads(text)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # DVC has put its own there
     os.environ.clear()
     os.environ.update(asked["environment"])
