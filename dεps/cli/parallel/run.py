@@ -33,6 +33,7 @@ def reproduce(targets: Sequence[str], jobs: int | None, launcher: str) -> None:
         dag = Dag(targets)
         todo = dag.behind(dag.changed(dag.upstream))
         if not todo:
+            dag.sort_lock()  # an earlier one may have been killed at its end
             say(f"{len(dag.upstream)} items are up to date")
             return
         if config.kind == "slurm":

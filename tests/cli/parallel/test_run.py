@@ -143,6 +143,18 @@ def test_killed_at_any_moment_it_leaves_a_lock_that_the_next_one_completes(tmp_p
     assert toy.lock() == reference.lock()
 
 
+def test_what_a_killed_one_left_unsorted_is_sorted_by_the_next(tmp_path, reference, imports):
+    toy = Toy(tmp_path, MANY, imports)
+    assert toy.run(*toy.repro("-j", "4")).returncode == 0
+    lock = tmp_path / "dvc.lock"
+    head, *entries = re.split(r"^(?=  \S)", lock.read_text(), flags=re.MULTILINE)
+    lock.write_text(head + "".join(reversed(entries)))
+    done = toy.run(*toy.repro("-j", "4"))
+    assert done.returncode == 0
+    assert "items are up to date" in done.stderr + done.stdout
+    assert toy.lock() == reference.lock()
+
+
 def test_items_at_once_have_a_gpu_each_and_a_single_one_has_them_all(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     two = LocalLauncher(None, ["3", "5"])
