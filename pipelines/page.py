@@ -20,13 +20,13 @@ from dεps.workspace.locks import STATE
 
 def main() -> None:
     """Draw what is published, then write the page with that and with the figures that stage `report` has drawn."""
-    published = published_results()
+    selected, published = all_results(read_params()), published_results()
     with output_folder(FIGURES, STATE / "scratch" / "page") as out:
         (out / "README.md").write_text("Drawn by stage `page` of the rows in `reports/published`.\n", "utf-8")
         for results in published:
             (out / results.experiment).mkdir()
             write_files(results, out / results.experiment)
-    write_atomic(PAGE, render(all_results(read_params()), EXPERIMENTS, training_cost, published, FIGURES))
+    write_atomic(PAGE, render(selected, EXPERIMENTS, training_cost, published, FIGURES))
     say(f"report: {PAGE}")
 
 

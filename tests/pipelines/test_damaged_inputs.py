@@ -54,6 +54,8 @@ def test_the_report_names_each_damaged_file(results):
     use(results)
     refused = 0
     for path in contents("runs/quick", "runs/quick/prepare"):
+        if path.match("reference/*/*.json"):
+            continue  # read by `deps publish` alone, which checks all bytes
         whole = path.read_bytes()
         for accident in (binary, empty, remove):
             accident(path)
