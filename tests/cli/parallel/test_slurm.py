@@ -88,8 +88,9 @@ def test_the_small_experiment_comes_to_the_same_bits_though_a_job_is_preempted(t
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     plain, clone = Clone(tmp_path / "one"), Clone(tmp_path / "other")
+    for one in (plain, clone):
+        use_slurm(one.folder)  # all of params is an input of the page
     plain.call("dvc", "repro")
-    use_slurm(clone.folder)
     log = tmp_path / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
