@@ -46,8 +46,10 @@ class Durations:
         Alike are items that differ in the seed only, else those of the same stage and experiment.
         """
         seen = self.expected | self.known
-        for alike in (name, name.rpartition("-")[0] + "-", name.partition("-")[0] + "-"):
-            if found := [seconds for other, seconds in seen.items() if f"{other}-".startswith(f"{alike}")]:
+        if name in seen:
+            return seen[name]
+        for alike in (name.rpartition("-")[0] + "-", name.partition("-")[0] + "-"):
+            if found := [seconds for other, seconds in seen.items() if f"{other}-".startswith(alike)]:
                 return fmean(found)
         return None
 

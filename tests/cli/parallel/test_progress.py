@@ -33,6 +33,9 @@ def test_durations_are_the_items_own_else_those_of_items_most_like_it():
     durations = Durations([*names, "prepare@quick", "prepare@other", "train@cifar10-deps-0", "page"])
     assert durations.of("train@quick-deps-1") == 20.0
     assert durations.of("train@quick-deps-2") == 15.0  # of other seeds
+    durations.known["train@quick-deps-10"] = 90.0  # no duration of seed 1
+    assert durations.of("train@quick-deps-1") == 20.0
+    del durations.known["train@quick-deps-10"]
     assert durations.of("train@quick-rss-0") == 35.0  # of other methods
     assert durations.of("prepare@quick") == 3.0
     assert durations.of("prepare@other") is durations.of("page") is Durations([]).of("page") is None
