@@ -29,12 +29,15 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from sysconfig import get_path
+from types import ModuleType
 from typing import IO, NoReturn
 
 from dεps.cli.parallel import item
@@ -50,6 +53,8 @@ LOG = STATE / "repro" / "forks.log"
 SOURCES = ("dεps", "deps", "pipelines")
 #: libraries that start a thread as they are imported; a process with threads is not to be forked
 THREADED = ("onnxruntime",)
+#: folders of installed packages
+INSTALLED = {"site-packages", "dist-packages"}
 #: threads that heed forks: of the memory allocator in pyarrow
 HEEDFUL = "jemalloc_bg_thd"
 #: variables that differ between items, and that nothing reads as it is imported
@@ -197,10 +202,13 @@ class Began:
 
 def signature() -> list[tuple[str, int, int, int]]:
     """Return what changes when a source file does, is added or is removed."""
-    folders = [folder for name in SOURCES for folder in _folders(name)]
-    files = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
-    stats = [(str(path), path.stat()) for path in files]
-    return [(path, stat.st_ino, stat.st_ctime_ns, stat.st_size) for path, stat in stats]
+    found: list[tuple[str, int, int, int]] = []
+    for folder, _, names in (walked for name in SOURCES for root in _folders(name) for walked in os.walk(root)):
+        for path in (os.path.join(folder, name) for name in names if name.endswith(".py")):
+            with suppress(FileNotFoundError):  # removed since it was listed, or an editor's link that leads nowhere
+                stat = os.stat(path)
+                found.append((path, stat.st_ino, stat.st_ctime_ns, stat.st_size))
+    return sorted(found)
 
 
 def _folders(package: str) -> list[str]:
@@ -212,26 +220,42 @@ def _shared(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if not OWN.fullmatch(key)}
 
 
-class _Threaded(BaseException):
-    """Ends the import of whatever imports a library that starts threads: no error, which libraries may catch."""
+class _NotAhead(BaseException):
+    """Ends the import of whatever imports what only a stage may: no error, which libraries may catch.
+
+    That is a library that starts threads, and a user's own module, an edit of which nothing here would see.
+    """
 
     @classmethod
-    def find_spec(cls, name: str, path: object = None, target: object = None) -> None:
-        """Raise it, as the first of `sys.meta_path`."""
-        if name in THREADED:
+    def find_spec(cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> object:
+        """Find a module as the others do; raise it, as the first of `sys.meta_path`, for those."""
+        others = (finder for finder in sys.meta_path if finder is not cls)
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
+        if name in THREADED or (spec and path is None and name not in SOURCES and not _is_library(spec)):
             raise cls
+        return spec
+
+
+def _is_library(spec: ModuleSpec) -> bool:
+    """Tell whether a module is Python's or has been installed, rather than lies in a folder that is worked on."""
+    files = [spec.origin] if spec.has_location and spec.origin else spec.submodule_search_locations or []
+    own = {get_path("stdlib"), get_path("platstdlib")}
+    return all(
+        INSTALLED.intersection(Path(file).parts) or any(Path(file).is_relative_to(folder) for folder in own)
+        for file in files
+    )
 
 
 def _import(stages: Iterable[str]) -> None:
     """Import what items need and what these stages import; what fails is left to the stage, which says why."""
-    sys.meta_path.insert(0, _Threaded)  # pyright: ignore[reportArgumentType] - a finder by its method
+    sys.meta_path.insert(0, _NotAhead)  # pyright: ignore[reportArgumentType] - a finder by its method
     files = [Path(folder, f"{stage}.py") for stage in stages for folder in _folders("pipelines")]
     for load in (load for file in files if file.exists() for load in _imports(file)):
-        with suppress(Exception, _Threaded):
+        with suppress(Exception, _NotAhead):
             load()
     with suppress(Exception), warnings.catch_warnings():  # DVC's own filters are no stage's
         import_dvc()
-    sys.meta_path.remove(_Threaded)  # pyright: ignore[reportArgumentType]
+    sys.meta_path.remove(_NotAhead)  # pyright: ignore[reportArgumentType]
     for name in [name for name in sys.modules if name.partition(".")[0] == "pipelines"]:
         del sys.modules[name]  # each stage imports it as the first thing of all
 
@@ -300,18 +324,22 @@ def _fork_both(
     if stage:
         sys.argv = [str(item.__file__), name]  # DVC notes it, with the process's number, as the user of its files
         gc.enable()
-        return partial(item.run, name, partial(_hand_over, began, stage, write))
+        return partial(item.run, name, partial(_hand_over, began, [(stage, write)]))
     os.close(lock)
     return partial(_stage, read)
 
 
 def _hand_over(
-    began: Began, stage: int, write: int, command: str, folder: str, environment: Mapping[str, str]
+    began: Began, waiting: list[tuple[int, int]], command: str, folder: str, environment: Mapping[str, str]
 ) -> int | None:
-    """Let the process that waits run the command; return its exit code, or None if it can't be its."""
+    """Let the process that waits run the command; return its exit code, or None if it can't be its.
+
+    Of a stage's several commands it runs one.
+    """
     found = STAGE.fullmatch(command)
-    if not found or not began.allows(folder, environment):
+    if not waiting or not found or not began.allows(folder, environment):
         return None
+    stage, write = waiting.pop()
     with suppress(OSError), os.fdopen(write, "w") as file:  # it may have been told to end meanwhile
         json.dump({"stage": found[1], "arguments": found[2].split(), "environment": dict(environment)}, file)
     return os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])

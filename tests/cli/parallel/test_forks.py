@@ -182,14 +182,59 @@ def server_of(toy: Toy) -> int:
     return next((number for number, parent in parents.items() if parent not in found), 0)
 
 
-def test_beside_a_thread_nothing_is_forked(tmp_path):
+def test_beside_a_thread_nothing_is_forked(tmp_path, monkeypatch):
     thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n"
-    (tmp_path / "starts.py").write_text(thread)
+    libraries = tmp_path / "site-packages"
+    libraries.mkdir()
+    (libraries / "starts.py").write_text(thread)
+    monkeypatch.setenv("PYTHONPATH", str(libraries))
     toy = Toy(tmp_path, 1, "import starts, sys\nprint(open('/proc/self/cmdline').read())\n")
     done = toy.run(*toy.repro("-j", "2"))
     assert done.returncode == 0, done.stderr
     assert (toy.folder / forks.LOG).read_text() == "a library has started a thread: nothing is forked\n"
     assert all("parallel.forks" not in log(toy, name) for name in ("prepare", "train@i0", "evaluate@i0", "report"))
+
+
+def test_a_users_own_module_is_imported_by_each_stage(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/module.py").write_text("MARK = 'before'\n")
+    imports = "import sys, own.module, torch\nprint(own.module.MARK, open('/proc/self/cmdline').read())\n"
+    toy = Toy(tmp_path, 1, imports)
+    (tmp_path / "sleep.txt").write_text("5")
+    process = toy.start(*toy.repro("-j", "2"))
+    until(lambda: "begins" in log(toy, "train@i0"))
+    (tmp_path / "own/module.py").write_text("MARK = 'afterwards'\n")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "parallel.forks" in log(toy, "report")
+    assert "\nbefore " in log(toy, "train@i0")
+    assert "\nafterwards " in log(toy, "report")
+
+
+def test_of_several_commands_the_first_stage_is_forked(tmp_path):
+    toy = Toy(tmp_path, 1, "import sys\nprint(open('/proc/self/cmdline').read())\n")
+    command = "python -m pipelines.work report one report/page"
+    pipeline = toy.folder / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace(f"cmd: {command}", f"cmd: ['echo', '{command}', '{command}']"))
+    done = toy.run(*toy.repro("-j", "2"))
+    assert done.returncode == 0, done.stderr
+    assert log(toy, "report").count("parallel.forks") == 1
+    assert log(toy, "report").count("begins") == 2
+
+
+def test_files_that_are_not_there_change_no_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(forks, "SOURCES", ("made",))
+    (tmp_path / "made/deeper").mkdir(parents=True)
+    for name in ("made/__init__.py", "made/deeper/one.py"):
+        (tmp_path / name).write_text("")
+    before = forks.signature()
+    assert [Path(found[0]).name for found in before] == ["__init__.py", "one.py"]
+    (tmp_path / "made/.#one.py").symlink_to("someone@host.1:2")  # Emacs, of a file with changes that aren't saved
+    assert forks.signature() == before
+    (tmp_path / "made/deeper/one.py").write_text("x = 1\n")
+    assert forks.signature() != before
 
 
 def test_errors_and_exit_codes_are_those_of_a_process(tmp_path):
