@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from dεps.core.console import plural
+from dεps.core.errors import UserError
 from dεps.core.tables import column, matching
 from dεps.evaluation.noise import standard_error
 
@@ -143,8 +144,8 @@ class Sample:
 
     def _excludes(self, limit: float) -> bool:
         interval = self.interval
-        if interval is None or self.count < DECIDING or interval.low <= limit <= interval.high:
-            return False
+        if interval is None or self.count < DECIDING or not (limit < interval.low or limit > interval.high):
+            return False  # one that is not a number excludes nothing
         return self.p_value(limit) <= 1 - CONFIDENCE
 
     def seeds_needed(self, claimed: Range) -> int | None:
@@ -203,7 +204,8 @@ def _power(effect: float, count: int) -> float:
 def paired(metrics: pd.DataFrame, key: str, method: str, other: str) -> Sample | None:
     """One method's metric minus another's, seed by seed, from a frame with columns `method` and `seed`.
 
-    Seeds that only one of them has are left out; None where they share none, or either lacks the metric.
+    Seeds that only one of them has are left out; None where they share none, or either lacks the metric in all. Raises
+    `UserError` where one has it of some seeds only: the rest would be a choice.
     """
     return _by_seed(metrics, key, method, other, pd.Series.sub)
 
@@ -218,9 +220,24 @@ def _by_seed(
 ) -> Sample | None:
     if key not in metrics:
         return None
-    ours, theirs = (column(matching(metrics, method=name).set_index("seed"), key) for name in (method, other))
-    values = joined(ours, theirs).dropna()  # aligned by seed
-    return Sample.of(values) if len(values) else None
+    found = [_seeds_of(metrics, key, name) for name in (method, other)]
+    if any(values is None for values in found):
+        return None
+    ours, theirs = (cast(pd.Series, values) for values in found)
+    shared = ours.index.intersection(theirs.index).sort_values()
+    return Sample.of(joined(ours[shared], theirs[shared])) if len(shared) else None
+
+
+def _seeds_of(metrics: pd.DataFrame, key: str, method: str) -> pd.Series | None:
+    """A method's metric by seed; None where none has it. Raises `UserError` naming a seed that lacks it, or is twice."""
+    values = column(matching(metrics, method=method).set_index("seed"), key)
+    if values.isna().all():
+        return None
+    if lacking := values.index[~np.isfinite(values)].tolist():
+        raise UserError(f"{key} of {method} is no number for seed {lacking[0]}; other seeds alone would be a choice")
+    if not values.index.is_unique:
+        raise UserError(f"{key} of {method} is there twice for seed {values.index[values.index.duplicated()][0]}")
+    return values
 
 
 def spread(values: Sequence[float] | pd.Series, decimals: int = 2) -> str:

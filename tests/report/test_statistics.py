@@ -6,7 +6,18 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dεps.report.statistics import DECIDING, Range, Sample, mean_std, paired, paired_ratio, sampling_error, spread
+from dεps.core.errors import UserError
+from dεps.report.statistics import (
+    DECIDING,
+    Interval,
+    Range,
+    Sample,
+    mean_std,
+    paired,
+    paired_ratio,
+    sampling_error,
+    spread,
+)
 
 #: six differences in points: mean 1.5, squares 0.49 + 0.16 + 0.01 + 0 + 0.25 + 0.25 = 1.16
 SIX = (0.8, 1.1, 1.4, 1.5, 2.0, 2.2)
@@ -164,3 +175,24 @@ def test_the_sampling_error_of_test_images():
     """sqrt(0.8 × 0.2 / 2000) of one top-1; of a difference as if on separate images."""
     assert sampling_error(80.0, 2000) == 0.8944
     assert sampling_error(80.0, 2000, 80.0) == pytest.approx(0.8944 * math.sqrt(2))
+
+
+def test_a_seed_without_a_number_or_there_twice_is_an_error():
+    """What is left would be a choice of seeds, or count one as several."""
+    rows = [(method, seed, 70.0 + seed) for method in "ab" for seed in range(6)]
+    frame = pd.DataFrame(rows, columns=["method", "seed", "top1"])
+    assert paired(frame, "top1", "a", "b").values == (0.0,) * 6
+    for value in (math.nan, math.inf):
+        lacking = frame.assign(top1=frame.top1.where((frame.method != "b") | (frame.seed != 3), value))
+        with pytest.raises(UserError, match="top1 of b is no number for seed 3; other seeds alone would be a choice"):
+            paired(lacking, "top1", "a", "b")
+    with pytest.raises(UserError, match="top1 of a is there twice for seed 5"):
+        paired(pd.concat([frame, frame[(frame.method == "a") & (frame.seed == 5)]]), "top1", "a", "b")
+
+
+def test_an_interval_that_is_no_number_decides_nothing():
+    sample = Sample.of(SIX)
+    assert sample.verdict(HIGHER) == "supported"
+    sample = Sample.of(SIX)
+    sample.__dict__["interval"] = Interval(math.nan, math.nan, "BCa")
+    assert sample.verdict(HIGHER) == "undecided"

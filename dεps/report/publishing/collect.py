@@ -17,7 +17,7 @@ from dεps.core.params import selected
 from dεps.core.schema import structured
 from dεps.core.tables import column, matching, records
 from dεps.data.manifest import read_manifest
-from dεps.report.publishing.seed import PublishedSeed
+from dεps.report.publishing.seed import TRAINED, PublishedSeed
 from dεps.report.results import Results
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import SearchSpace
@@ -31,8 +31,6 @@ from dεps.workspace.stage import Context
 LOCK = Path("dvc.lock")
 #: stages of a method and seed
 PER_RUN = ("train", "evaluate", "predict", "search")
-#: stages that train
-_TRAINED = (FULL_MODEL, STANDALONE, "train")
 #: of the manifest
 _FACTS = ("name", "source", "form", "size", "crop", "channels", "classes", "images", "sha256")
 #: hashes of each output of each item, as dvc.lock has them: by item, then by path
@@ -111,7 +109,7 @@ class _Collector:
         archs = [self._archs(method) for method in self.methods]
         if measured:
             archs = [self._full_model(manifest), *self._standalone(), *archs]
-        trained = [one for one in contexts.values() if one.stage in _TRAINED]
+        trained = [one for one in contexts.values() if one.stage in TRAINED]
         runs, history = [self._run(one, manifest) for one in trained], map(self._history, trained)
         shared = self.results.folder / "reference"
         numbers = read_numbers(shared / METRICS) if measured else {}

@@ -48,6 +48,8 @@ FIRST = {
     ),
     HISTORY: ("method", "seed", "epoch", "step", "phase", "phases"),
 }
+#: stages that train
+TRAINED = (FULL_MODEL, STANDALONE, "train")
 #: columns of whole numbers that may be empty
 _WHOLE = ("bucket", "threads", "epochs")
 
@@ -153,11 +155,22 @@ def _deciding(params: Mapping[str, Any], methods: Sequence[str]) -> dict[str, st
 def check_one_kind(seeds: Iterable[PublishedSeed], what: str) -> None:
     """Raise `UserError`, which says what differs, unless all are of the same code, params and data."""
     for one, other in combinations(seeds, 2):
+        if one.seed != other.seed and (copied := _trained_alike(one, other)):
+            raise UserError(
+                f"{what}: seeds {one.seed} and {other.seed} have the same bits of {copied[0]}; "
+                "a copy of a seed is no other seed"
+            )
         if found := one.differences(other):
             pair = "" if one.seed == other.seed else f" (seeds {one.seed} and {other.seed})"
             raise UserError(
                 f"{what}{pair} differ in {'; '.join(found)}; a published experiment is of one code, params and data"
             )
+
+
+def _trained_alike(one: PublishedSeed, other: PublishedSeed) -> list[str]:
+    """Trainings whose files, weights included, are the same in both, which two seeds never give."""
+    mine, theirs = one.provenance["results"], other.provenance["results"]
+    return [key for key in mine if key.partition("/")[0] in TRAINED and mine[key] and mine[key] == theirs.get(key)]
 
 
 def _joined(old: pd.DataFrame, new: pd.DataFrame, *keys: str) -> pd.DataFrame:
@@ -209,10 +222,16 @@ def read_seed(folder: Path) -> PublishedSeed:
             raise UserError(f"{folder / name} cannot be read ({error.strerror}); {cure}") from None
         if sha256(contents[name]) != provenance["sha256"].get(name):
             raise UserError(f"{folder / name} is not what {PROVENANCE} says; {cure}")
+    experiment, seed = provenance["experiment"], provenance["seed"]
+    if folder.resolve().parts[-2:] != (experiment, f"seed-{seed}"):
+        raise UserError(f"{folder} holds seed {seed} of {experiment}; a copy is no other seed: {cure}, or remove it")
     facts = {key: provenance[key] for key in ("data", "code", "reference", "results")}
     archs, runs, history = (_frame(contents[name]) for name in (ARCHS, RUNS, HISTORY))
+    for name, frame in ((ARCHS, archs), (RUNS, runs), (HISTORY, history)):
+        if set(column(frame, "seed")) != {seed}:
+            raise UserError(f"{folder / name} holds rows of another seed than {seed}; {cure}")
     params = read_params(folder / PARAMS, cure)
-    return PublishedSeed(provenance["experiment"], provenance["seed"], archs, runs, history, params, facts)
+    return PublishedSeed(experiment, seed, archs, runs, history, params, facts)
 
 
 def _frame(content: bytes) -> pd.DataFrame:

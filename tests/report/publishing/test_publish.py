@@ -257,3 +257,27 @@ def test_nothing_is_left_half_written(project, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         publish(0)
     assert not (FOLDER / "seed-0").exists()
+
+
+def test_a_copy_of_a_seed_is_no_other_seed(project):
+    """It would make an interval narrower, and so a verdict, of nothing."""
+    publish(0)
+    copy = FOLDER / "seed-6"
+    shutil.copytree(FOLDER / "seed-0", copy)
+    with pytest.raises(UserError, match=r"seed-6 holds seed 0 of quick; a copy is no other seed"):
+        read_seeds(FOLDER)
+    file = copy / "provenance.json"
+    text = file.read_text()
+    file.write_text(text.replace('"seed": 0', '"seed": 6'))
+    with pytest.raises(UserError, match=r"seed-6/archs\.csv holds rows of another seed than 6"):
+        read_seeds(FOLDER)
+    own = read_seed(FOLDER / "seed-0")
+    frames = {name: getattr(own, name).assign(seed=6) for name in ("archs", "runs", "history")}
+    for name, content in replace(own, seed=6, **frames).files().items():
+        (copy / name).write_bytes(content)
+    with pytest.raises(UserError, match=r"seeds 0 and 6 have the same bits of full_model; a copy of a seed"):
+        read_seeds(FOLDER)
+    shutil.rmtree(copy)
+    FOLDER.rename(PUBLISHED / "other")
+    with pytest.raises(UserError, match=r"other/seed-0 holds seed 0 of quick"):
+        read_seeds(PUBLISHED / "other")
