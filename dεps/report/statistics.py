@@ -229,7 +229,7 @@ def _by_seed(
 
 
 def _seeds_of(metrics: pd.DataFrame, key: str, method: str) -> pd.Series | None:
-    """A method's metric by seed; None where none has it. Raises `UserError` naming a seed that lacks it, or is twice."""
+    """A method's metric by seed; None where none has it. Raises `UserError` naming a seed without, or there twice."""
     values = column(matching(metrics, method=method).set_index("seed"), key)
     if values.isna().all():
         return None

@@ -216,6 +216,10 @@ def test_a_planned_ratio_is_decided_without_seeds():
     assert by_name["deps_cost"].verdict == "supported"
     assert by_name["deps_cost"].command == "deps plan experiment=[imagenet1k] --steps 0"
     assert by_name["rss_short_cost"].measured == "0.16 ×"
+    assert by_name["deps_cost_bignas"].verdict == "supported"
+    for bignas in (4.0, 8.6):  # as dear as DεpS, and 2.15 times: neither is 1.5 within a quarter
+        other = rows([], lambda name, cost=bignas: costs(name) | {"bignas": cost})
+        assert {one.verdict for one in other if one.claim is ALL["deps_cost_bignas"]} == {"contradicted"}
     dear = rows([], lambda name: costs(name) | {"deps": 6.0})
     assert {one.verdict for one in dear if one.claim is ALL["deps_cost"]} == {"contradicted"}
     assert not any(one.claim.plan for one in rows([]))
@@ -243,7 +247,7 @@ def test_the_table_has_a_row_a_claim_and_experiment(results):
     assert len(frame) == len(ALL) + 2  # smallest and largest twice; no arch of OFA was trained alone
     smallest = frame[frame.claim == ALL["deps_smallest"].sentence]
     assert smallest.measured.tolist() == ["+0.00 [+0.00, +0.00]"] * 2
-    assert smallest["test images"].tolist() == ["± 1.25"] * 2  # sqrt(2 × 80.5 × 19.5 / 2000)
+    assert smallest["test images"].tolist() == ["± 1.37"] * 2  # sqrt(2 × 75 × 25 / 2000)
     assert smallest.verdict.tolist() == ["undecided (2 seeds; more than 1,000 would decide)"] * 2
     first = ALL["deps_smallest"].experiments[0]  # quick shows that everything works, not which method is better
     assert smallest["tested by"].iloc[0].startswith(f"deps params experiment=[{first}] methods=[deps,ofa] seeds=[0,1,")
@@ -254,6 +258,15 @@ def test_the_table_has_a_row_a_claim_and_experiment(results):
         "measured",
         "verdict",
     ]
+
+
+def test_the_choice_of_test_images_is_that_of_the_claimed_metric(results):
+    """Of 2,000 images at 60 and 75 %: sqrt(0.24 / 2000 + 0.1875 / 2000) is 1.46 points; of the mean, 1.26."""
+    for seed in (0, 1):
+        set_top1("rss", seed, smallest=60.0)
+    own = claims._of_results(claim(), again())
+    assert own.images == pytest.approx(1.46, abs=0.01)
+    assert claims._of_results(claim(metric=MEDIANS), again()).images == own.images
 
 
 def test_the_page_and_the_experiments_folder_show_them(report_folder):
