@@ -218,8 +218,11 @@ def test_a_planned_ratio_is_decided_without_seeds():
     assert by_name["rss_short_cost"].measured == "0.16 ×"
     assert by_name["deps_cost_bignas"].verdict == "supported"
     for bignas in (4.0, 8.6):  # as dear as DεpS, and 2.15 times: neither is 1.5 within a quarter
-        other = rows([], lambda name, cost=bignas: costs(name) | {"bignas": cost})
-        assert {one.verdict for one in other if one.claim is ALL["deps_cost_bignas"]} == {"contradicted"}
+        other = {**costs("imagenet1k"), "bignas": bignas}
+        assert (
+            claims._of_plan(ALL["deps_cost_bignas"], "imagenet1k", lambda name, own=other: own).verdict
+            == "contradicted"
+        )
     dear = rows([], lambda name: costs(name) | {"deps": 6.0})
     assert {one.verdict for one in dear if one.claim is ALL["deps_cost"]} == {"contradicted"}
     assert not any(one.claim.plan for one in rows([]))
