@@ -34,6 +34,7 @@ class Dag:
 
     Args:
         targets: as `dvc repro` takes them; none: all items.
+        allow_missing: whether an output or input that is not here counts as what `dvc.lock` says of it.
     """
 
     #: names in the order of `dvc repro`, each with the items that it stands on
@@ -41,7 +42,7 @@ class Dag:
     #: names of all items, whatever the targets, in that order
     order: list[str]
 
-    def __init__(self, targets: Sequence[str] = ()) -> None:
+    def __init__(self, targets: Sequence[str] = (), allow_missing: bool = False) -> None:
         from dvc.repo import Repo
         from dvc.repo.reproduce import get_active_graph, plan_repro
 
@@ -52,8 +53,10 @@ class Dag:
             stages = [stage for target in targets for stage in self._repo.stage.collect(target)]
             plan = plan_repro(graph, stages)
             self.order = [stage.addressing for stage in plan_repro(graph)]
+        self.allow_missing = allow_missing
         self._stages = {stage.addressing: stage for stage in plan}
-        needs = {stage.addressing: {need.addressing for need in graph.successors(stage)} for stage in plan}
+        self._upstream = {stage.addressing: list(graph.successors(stage)) for stage in plan}
+        needs = {name: {need.addressing for need in stages} for name, stages in self._upstream.items()}
         self.upstream = {name: tuple(other for other in needs if other in needs[name]) for name in needs}
 
     def changed(self, names: Collection[str]) -> set[str]:
@@ -62,7 +65,7 @@ class Dag:
 
         with _errors(), lock_repo(self._repo):
             # Of an item that has not run since, `dvc.lock` says what it said when the stage was loaded.
-            return {name for name in names if self._stages[name].changed()}
+            return {name for name in names if self._stages[name].changed(self.allow_missing, self._upstream[name])}
 
     def commands(self, names: Collection[str]) -> list[str]:
         """Return what each of the items runs, in their order."""

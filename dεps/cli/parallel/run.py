@@ -25,12 +25,15 @@ NOTE = STATE / "repro" / "last.json"
 TICK = 0.1
 
 
-def reproduce(targets: Sequence[str], jobs: int | None, launcher: str) -> None:
-    """Bring targets and all that they stand on up to date, or everything. Raises `UserError` if an item failed."""
+def reproduce(targets: Sequence[str], jobs: int | None, launcher: str, allow_missing: bool = False) -> None:
+    """Bring targets and all that they stand on up to date, or everything. Raises `UserError` if an item failed.
+
+    `allow_missing` as for `Dag`; whatever has changed for it has changed for DVC too, which then runs it.
+    """
     config = read_launcher(launcher)
     with exclusive(STATE / "repro.lock", "runs 'deps repro'"):
         wait_for_others()
-        dag = Dag(targets)
+        dag = Dag(targets, allow_missing)
         todo = dag.behind(dag.changed(dag.upstream))
         if not todo:
             dag.sort_lock()  # an earlier one may have been killed at its end
@@ -118,8 +121,8 @@ class Run:
         ]
         if not free or not ready:
             return
-        if len(ready) > free and (asked := self.unsure.intersection(ready)):
-            # One look at all of them costs less than a process for each.
+        if (len(ready) > free or self.dag.allow_missing) and (asked := self.unsure.intersection(ready)):
+            # One look at all of them costs less than a process for each, which would run what is only missing.
             self.left -= asked - self.dag.changed(asked)
             self.unsure -= asked
             ready = [name for name in ready if name in self.left]

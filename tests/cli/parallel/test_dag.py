@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import dvc
 import pytest
@@ -61,6 +62,18 @@ def test_an_item_has_changed_if_its_params_inputs_or_outputs_have(toy):
     assert dag.changed(dag.upstream) == {"evaluate@i2", "report"}
     assert toy.run("dvc", "checkout").returncode == 0
     assert dag.changed(dag.upstream) == set()
+
+
+def test_what_is_missing_has_not_changed_where_that_is_allowed(toy):
+    for name in ("train/i1", "evaluate/i1"):
+        shutil.rmtree(toy.folder / "runs" / name)
+    # `report` stands on all of runs/, which is another folder without them
+    assert Dag(allow_missing=True).changed(ORDER) == {"report"}
+    assert Dag().changed(ORDER) == {"train@i1", "evaluate@i1", "report"}
+    toy.rate(2)
+    assert Dag(allow_missing=True).changed(ORDER) == {"train@i0", "train@i1", "train@i2", "report"}
+    toy.rate(1)
+    assert toy.run("dvc", "checkout").returncode == 0
 
 
 def test_the_lock_is_sorted_and_what_is_no_item_any_more_comes_last(toy):

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from contextlib import suppress
@@ -66,6 +67,19 @@ def test_an_edit_runs_what_dvc_would_run(tmp_path):
     logs = {path.stem: path.read_text() for path in (tmp_path / ".state/logs").iterdir()}
     assert "Running stage 'train@i1'" in logs["train@i1"]
     assert toy.run("dvc", "status", "--quiet").returncode == 0
+
+
+def test_where_files_may_be_missing_only_edits_run(tmp_path, imports):
+    toy = Toy(tmp_path, 3, imports)
+    assert toy.run(*toy.repro("-j", "3")).returncode == 0
+    shutil.rmtree(tmp_path / "runs/train/i1")
+    shutil.rmtree(tmp_path / ".dvc/cache")
+    script = tmp_path / ("work.py" if imports is None else "pipelines/work.py")
+    script.write_text(f"{script.read_text()}# edited\n")  # prepare runs, and writes what it wrote before
+    done = toy.run(*toy.repro("-j", "3", "--allow-missing"))
+    assert done.returncode == 0, done.stderr
+    assert set(re.findall(r"^(\S+): done", done.stderr, re.MULTILINE)) == {"prepare", "report"}
+    assert not (tmp_path / "runs/train/i1").exists()
 
 
 def test_a_failed_item_stops_what_stands_on_it_only_and_the_next_run_goes_on(tmp_path, imports):
