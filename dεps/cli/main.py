@@ -19,7 +19,7 @@ from dεps.core.process import guarded
 #: commands by section, in the order of the help; what is in none comes last
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Plan and run": ("init", "params", "plan", "repro"),
-    "Results": ("show", "verify", "publish", "table"),
+    "Results": ("show", "verify", "publish", "table", "crate"),
     "Models": ("evaluate", "export", "classify", "latency", "import", "export-checkpoint"),
     "Tuning": ("tune",),
     "MLflow": ("ui", "track"),

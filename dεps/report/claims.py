@@ -191,6 +191,11 @@ def rows(experiments: Sequence[Results], planned: Planned | None = None) -> list
     return found
 
 
+def tested(results: Results) -> list[Row]:
+    """One row a claim that the results of one experiment can test."""
+    return [row for row in rows([results]) if row.experiment]
+
+
 def _of_plan(claim: Claim, name: str, planned: Planned) -> Row:
     costs = planned(name) if _is_preset(name) else {}
     ours, theirs = (costs.get(method) for method in claim.methods)

@@ -37,7 +37,7 @@ def write_files(results: Results, out: Path) -> None:
     table, title = summary(results), caption(results)
     (out / "results.md").write_text(markdown(table, title), "utf-8")
     (out / "results.tex").write_text(latex(table, title), "utf-8")
-    if tested := [row for row in claims.rows([results]) if row.experiment]:
+    if tested := claims.tested(results):
         (out / "claims.md").write_text(markdown(claims.short_table(tested), claims.caption()), "utf-8")
     if len(results.models):
         (out / "models.md").write_text(markdown(models_table(results), models_caption(results)), "utf-8")

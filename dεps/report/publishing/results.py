@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -144,16 +145,15 @@ def published_results(folder: Path = PUBLISHED) -> list[PublishedResults]:
 
     Raises `UserError` where a file is damaged, or results are of two kinds.
     """
-    found = (_results(path) for path in sorted(folder.glob("*")) if path.is_dir())
+    found = (results_of(read_seeds(path), folder) for path in sorted(folder.glob("*")) if path.is_dir())
     return [one for one in found if one]
 
 
-def _results(folder: Path) -> PublishedResults | None:
-    seeds = [one for one in read_seeds(folder) if FULL_MODEL in set(one.archs.kind)]
+def results_of(seeds: Sequence[PublishedSeed], folder: Path = PUBLISHED) -> PublishedResults | None:
+    """Those of the seeds of an experiment that have everything; None where there are none."""
+    seeds = [one for one in seeds if FULL_MODEL in set(one.archs.kind)]
     methods = [method for method in (seeds[0].methods if seeds else []) if all(method in one.methods for one in seeds)]
     if not methods:
         return None
     first = seeds[0]
-    return PublishedResults(
-        folder.name, methods, [one.seed for one in seeds], first.params, folder.parent, tuple(seeds)
-    )
+    return PublishedResults(first.experiment, methods, [one.seed for one in seeds], first.params, folder, tuple(seeds))
