@@ -7,6 +7,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from dεps.report import claims
+from dεps.report.checklist import caption as checklist_caption
+from dεps.report.checklist import checklist
 from dεps.report.registry import figures
 from dεps.report.results import Results
 from dεps.report.style import STYLE
@@ -39,6 +41,7 @@ def write_files(results: Results, out: Path) -> None:
     (out / "results.tex").write_text(latex(table, title), "utf-8")
     if tested := claims.tested(results):
         (out / "claims.md").write_text(markdown(claims.short_table(tested), claims.caption()), "utf-8")
+    (out / "checklist.md").write_text(markdown(checklist(results), f"{checklist_caption(results)}."), "utf-8")
     if len(results.models):
         (out / "models.md").write_text(markdown(models_table(results), models_caption(results)), "utf-8")
     if results.has_study:

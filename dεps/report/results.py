@@ -100,6 +100,11 @@ class Results:
         """Sentence that says where results come from that were not made here; empty for those that were."""
         return ""
 
+    @property
+    def notes(self) -> pd.DataFrame:
+        """What trainings have noted of time and place, a row each; empty here, since results say nothing of either."""
+        return pd.DataFrame()
+
     def file(self, stage: str, instance: str, name: str) -> Path:
         """The file that holds what a stage's file `name` says; `instance` is empty where there is only one."""
         return self.folder / stage / instance / name

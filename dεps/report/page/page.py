@@ -14,7 +14,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dεps.methods.registry import looks
-from dεps.report import claims
+from dεps.report import checklist, claims
 from dεps.report.page import provenance
 from dεps.report.page.highlights import certainty, highlights
 from dεps.report.page.svg import inline
@@ -86,6 +86,7 @@ def _section(results: Results, folder: Path) -> dict[str, Any]:
         "models": _table(models_table(results), models_caption(results), f"{name}-models")
         if len(results.models)
         else None,
+        "checklist": _table(checklist.checklist(results), checklist.caption(results), f"{name}-checklist"),
         "groups": [_group(results, heading, found, folder) for heading, found in sections(results).items()],
         "runs": provenance.runs(results),
         "files": provenance.all_sources(results, figures(results)),

@@ -56,6 +56,10 @@ class PublishedResults(Results):
     def _runs(self) -> pd.DataFrame:
         return pd.concat([one.runs for one in self.published], ignore_index=True)
 
+    @property
+    def notes(self) -> pd.DataFrame:
+        return self._runs
+
     @cached_property
     def _evaluated(self) -> pd.DataFrame:
         rows = self._kinds("pareto", "least")
