@@ -191,7 +191,7 @@ def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in flatten(values).items())
 
 
-_NOTES = "runs.csv of what is published"
+_NOTES = "runs.csv, by deps publish"
 #: by what a question is about, the question, and where the answer comes from: the answer, empty where there is none
 _QUESTIONS: dict[tuple[str, str, str], Callable[[Results], str]] = {
     ("models", "Which models and algorithms are compared?", "params: space, methods"): _space,

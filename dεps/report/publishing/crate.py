@@ -1,7 +1,7 @@
 """A published experiment as an RO-Crate (1.1): one .zip that Zenodo and other archives take, with metadata inside.
 
     ro-crate-metadata.json   who, what, under which licence; params, claims, data, how and where it was made
-    seed-<n>/                rows and hashes, as in reports/published/<experiment>/
+    <experiment>/seed-<n>/   rows and hashes, as in reports/published/; dεps.published reads them where it is unpacked
     figures/                 drawn of these rows, with the tables
     claims.json              what the rows say of the papers' claims
     README.md, CITATION.cff  what columns mean; how to cite
@@ -94,8 +94,8 @@ def _read_citation() -> dict[str, Any]:
 def _write(root: Path, seeds: Sequence[PublishedSeed]) -> None:
     """Write all files of the crate but its metadata."""
     for seed in seeds:
-        folder = root / f"seed-{seed.seed}"
-        folder.mkdir()
+        folder = root / _place(seed)
+        folder.mkdir(parents=True)
         for name, content in seed.files().items():
             (folder / name).write_bytes(content)
     (root / CITATION.name).write_bytes(CITATION.read_bytes())
@@ -104,6 +104,11 @@ def _write(root: Path, seeds: Sequence[PublishedSeed]) -> None:
         (root / CLAIMS).write_text(claims.to_json(claims.tested(results)) + "\n", "utf-8")
         (root / "figures").mkdir()
         write_files(results, root / "figures")
+
+
+def _place(seed: PublishedSeed) -> str:
+    """The folder of a seed in the crate."""
+    return f"{seed.experiment}/seed-{seed.seed}"
 
 
 def _describe(crate: ROCrate, citation: Mapping[str, Any], seeds: Sequence[PublishedSeed]) -> None:
@@ -168,7 +173,7 @@ def _add_origin(crate: ROCrate, seeds: Sequence[PublishedSeed]) -> None:
         texts = [f"{name} {', '.join(values)}" for name, values in noted.items() if values]
         entity = _add(crate, action | ({"description": "; ".join(texts)} if texts else {}))
         entity["instrument"], entity["object"] = _add(crate, software), _add(crate, data)
-        entity["result"] = [crate.get(f"seed-{seed.seed}/{name}") for name in seed.files()]
+        entity["result"] = [crate.get(f"{_place(seed)}/{name}") for name in seed.files()]
         crate.root_dataset.append_to("mentions", entity)
 
 

@@ -15,9 +15,10 @@ from dεps.core.errors import UserError
 from dεps.core.hashing import sha256
 from dεps.core.params import read_params
 from dεps.report import claims as claims_of_papers
+from dεps.report.publishing import benchmark
 from dεps.report.publishing.crate import write_crate
 from dεps.report.publishing.publish import publish
-from dεps.report.publishing.seed import PUBLISHED, read_seeds
+from dεps.report.publishing.seed import PUBLISHED
 from tests.conftest import ROOT
 from tests.tools.published import write_project
 
@@ -44,7 +45,7 @@ def test_a_crate_read_back_says_what_the_files_say(project, monkeypatch):
         names = set(archive.namelist())
     crate = ROCrate("out")  # raises where the metadata is not that of a crate
     assert f"quick.zip: {len(names) - 1} files, " in result.output
-    published = {f"seed-{seed}/{path.name}" for seed in (0, 1) for path in (PUBLISHED / f"quick/seed-{seed}").iterdir()}
+    published = {path.relative_to(PUBLISHED).as_posix() for path in PUBLISHED.glob("quick/seed-*/*")}
     assert len(published) == 10
     assert published | {"README.md", "CITATION.cff", "claims.json", "figures/pareto.svg", "figures/results.md"} <= names
     entities = {entity.id: entity for entity in crate.data_entities}
@@ -53,8 +54,8 @@ def test_a_crate_read_back_says_what_the_files_say(project, monkeypatch):
         content = Path("out", name).read_bytes()
         assert (entity["sha256"], entity["contentSize"]) == (sha256(content), str(len(content)))
     for name in published:
-        assert Path("out", name).read_bytes() == (PUBLISHED / "quick" / name).read_bytes()
-    assert len(read_seeds(Path("out"))) == 2
+        assert Path("out", name).read_bytes() == (PUBLISHED / name).read_bytes()
+    assert benchmark.published("quick", "out").seeds == [0, 1]
 
     root = crate.root_dataset
     assert crate.name == "quick: once-for-all training methods compared"
@@ -117,4 +118,4 @@ def test_seeds_without_what_was_trained_alone_have_no_figures_yet(project):
     list(publish(read_params(), "quick", [0], lambda names: {"reference@quick"}))
     names = write_crate("quick", Path("quick.zip"))
     assert sorted(names)[:2] == ["CITATION.cff", "README.md"]
-    assert {name.split("/")[0] for name in names} == {"CITATION.cff", "README.md", "seed-0"}
+    assert {name.split("/")[0] for name in names} == {"CITATION.cff", "README.md", "quick"}
