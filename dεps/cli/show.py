@@ -22,16 +22,17 @@ def show(what: str, as_json: bool, into: Path | None) -> None:
     if what == "claims":
         from dεps.core.params import PARAMS, read_params
         from dεps.planning.claims import training_cost
-        from dεps.report.claims import print_claims, rows, to_json, write_between
+        from dεps.report.claims import print_claims, rows, to_json, without_repeats, write_between
         from dεps.report.publishing.results import published_results
         from dεps.report.results import all_results
 
         selected = all_results(read_params()) if PARAMS.exists() else []
         here = [results for results in selected if results.folder.exists()]
-        found = rows([*published_results(), *here], training_cost)
+        published = published_results()
+        found = rows([*published, *here], training_cost)
         say(to_json(found)) if as_json else print_claims(found)
         if into:
-            write_between(into, found)
+            write_between(into, without_repeats(found, published))
     elif as_json:
         from dεps.core.params import read_params
         from dεps.report.results import to_json

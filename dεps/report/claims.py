@@ -196,6 +196,13 @@ def tested(results: Results) -> list[Row]:
     return [row for row in rows([results]) if row.experiment]
 
 
+def without_repeats(found: Sequence[Row], published: Iterable[Results]) -> list[Row]:
+    """Rows but those of experiments here whose published seeds say something of the same claim."""
+    titles = {results.title: results.experiment for results in published}
+    said = {(id(row.claim), titles[row.experiment]) for row in found if row.experiment in titles}
+    return [row for row in found if (id(row.claim), row.experiment) not in said]
+
+
 def _of_plan(claim: Claim, name: str, planned: Planned) -> Row:
     costs = planned(name) if _is_preset(name) else {}
     ours, theirs = (costs.get(method) for method in claim.methods)

@@ -10,7 +10,8 @@ from dεps.core.errors import UserError
 from dεps.core.files import read_json, write_json
 from dεps.report import claims, published
 from dεps.report.claims import ALONE, DIP, MEDIANS, Claim, Row, rows, short_table, table
-from dεps.report.results import all_results
+from dεps.report.publishing.results import PublishedResults
+from dεps.report.results import Results, all_results
 from dεps.report.statistics import Sample
 from dεps.spaces.pareto import mean_pareto_accuracy
 from tests.conftest import ROOT
@@ -318,6 +319,22 @@ def test_numbers_as_json(results):
     (own,) = json.loads(claims.to_json([sure]))["claims"]
     assert (own["verdict"], own["p"], own["interval_kind"]) == ("supported", 2 / 64, "BCa")
     assert own["by_seed"] == list(SIX)
+
+
+def test_what_is_published_of_an_experiment_is_not_said_twice():
+    here, other = (Results(name, ["deps"], [0], {}) for name in ("quick", "cifar10"))
+    there = PublishedResults("quick", ["deps"], [0, 1], {})
+    found = [
+        Row(ALL[claim], title, Sample.of(SIX), None, None, "")
+        for claim, title in (
+            ("deps_smallest", there.title),
+            ("deps_smallest", here.title),
+            ("deps_smallest", other.title),
+            ("deps_largest", here.title),
+        )
+    ]
+    assert claims.without_repeats(found, [there]) == [found[0], *found[2:]]
+    assert claims.without_repeats(found, []) == found
 
 
 def test_a_table_goes_between_two_lines_of_a_file(tmp_path):
