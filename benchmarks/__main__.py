@@ -29,7 +29,7 @@ def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: limit.native_against_torch("mbv3_micro", 64, 9),
         lambda: limit.native_against_torch("mbv3_32", 64, 7, 1.4),
         lambda: step.against_public("mbv3_micro", 64, 2, 5),
-        lambda: step.against_public("mbv3_32", 64, 1, 2),
+        lambda: step.against_public("mbv3_32", 64, 2, 2),
         lambda: step.memory("mbv3_32", 64, 2),
         lambda: batches.against_loader(6000, 64, 3),
         lambda: batches.share_of_step("mbv3_micro", 64, 7),

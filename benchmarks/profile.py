@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: `python -m benchmarks.profile SPACE BATCH [ours|public]`."""
+"""Where the time of a training step goes: `python -m benchmarks.profile SPACE BATCH [torch|native|public]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.step import one_step
 STEPS, LINES = 3, 14
 
 
-def table(space: str, batch: int, side: str = "ours") -> str:
+def table(space: str, batch: int, side: str = "torch") -> str:
     """Markdown: operators with their own CPU time, as shares of some steps of the same archs."""
     step = one_step(side, space, batch)
     step()

@@ -24,6 +24,9 @@ from dεps.methods.losses import Targets
 from dεps.nets.extract import PlainNet, extract
 from dεps.training.loop import Trainer
 
+#: the side that does as the published code, beside the values of train.operators
+PUBLIC = "public"
+
 
 class PlainStep:
     """The terms of one step, each on an extracted net of its own; one SGD over as many weights as ours."""
@@ -76,24 +79,30 @@ def against_plain(space: str, batch: int, draws: int, rounds: int) -> Comparison
     return Comparison(f"sandwich step, `{space}`, batch {batch}", ours, against, theirs, 1.03)
 
 
-def against_public(space: str, batch: int, processes: int, steps: int) -> Comparison:
-    """Our step as our commands run it against the published way in a plain process: each in its own, in turn."""
-    seconds: dict[str, list[float]] = {"ours": [], "public": []}
+def against_public(space: str, batch: int, processes: int, steps: int) -> list[Comparison]:
+    """Our step as our commands run it, by torch's and by own operators, against the published way: in turn.
+
+    Each is in a process of its own.
+    """
+    seconds: dict[str, list[float]] = {"torch": [], "native": [], PUBLIC: []}
     for _ in range(processes):
         for side in seconds:
             seconds[side] += _in_process("time", side, space, batch, steps)
     against = "the same work as the code published with DεpS does it: `benchmarks/public_style.py`"
-    work = f"sandwich step, `{space}`, batch {batch}"
-    return Comparison(work, seconds["ours"], against, seconds["public"], 3.0, SPEEDUP)
+    works = {"torch": "sandwich step", "native": "sandwich step with `train.operators: native`"}
+    return [
+        Comparison(f"{work}, `{space}`, batch {batch}", seconds[side], against, seconds[PUBLIC], 3.0, SPEEDUP)
+        for side, work in works.items()
+    ]
 
 
 def one_step(side: str, space: str, batch: int) -> Callable[[], None]:
-    """A training step as our commands do it, `ours`, or `public`: of the same archs each time."""
-    if side == "ours":
+    """A training step of the same archs each time, as our commands do it with the operators `side`, or `public`."""
+    if side != PUBLIC:
         set_up()
-    trainer, images, labels = sandwich_trainer(space, batch)
-    if side == "ours":
+        trainer, images, labels = sandwich_trainer(space, batch, side)
         return lambda: again(trainer, images, labels, 0)
+    trainer, images, labels = sandwich_trainer(space, batch)
     net = PublicNet(trainer.space, trainer.net.classes, trainer.net.channels)
     public = PublicStep(net, trainer.config.learning_rate, trainer.config.weight_decay)
     terms, contiguous = terms_of(trainer), images.contiguous()
