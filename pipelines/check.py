@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dεps.core.errors import UserError
 from dεps.core.files import output_folder, write_json
 from dεps.core.params import read_params
-from dεps.core.process import guarded
+from dεps.core.process import guarded, is_portable
 from dεps.planning.check import check_params
 from dεps.workspace.decides import METHODS_CODE, PACKAGE, STAGES, hash_of, method_files
 from dεps.workspace.stage import STATE
@@ -26,6 +27,8 @@ def main() -> None:
     """
     params = read_params()
     check_params(params)
+    if params.get("portable") and not is_portable():
+        raise UserError("params.yaml does not say portable: true in these very words; expected them, or false")
     with output_folder(DONE, STATE / "scratch" / "checked") as folder:
         write_json(folder / "params.json", {"params.yaml": "checked"})
         for name in params["names"]:

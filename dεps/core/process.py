@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import re
 import signal
 import sys
 import warnings
@@ -44,6 +45,17 @@ KERNELS = (
     "ONEDNN_MAX_CPU_ISA",
     "OPENBLAS_CORETYPE",
 )
+#: one set of instructions for all x86-64 processors, which servers have had since 2013; of MKL's modes COMPATIBLE alone
+#: is meant for other makers' processors too
+PORTABLE = {
+    "OMP_NUM_THREADS": "1",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+#: where it says so; libraries read the variables as they are loaded, so this is before params can be checked
+PARAMS, PORTABLE_KEY = "params.yaml", re.compile(r"^portable:[ \t]*true[ \t]*(#.*)?$", re.MULTILINE | re.IGNORECASE)
 #: warnings that a user can do nothing about: message, category and module
 QUIET = (
     ("", UserWarning, r"mlflow(\.|$)"),
@@ -67,8 +79,26 @@ def begin() -> None:
 def settle() -> None:
     """Set environment variables and filters of warnings, as programs and tests need them."""
     os.environ.update({**ENVIRONMENT, **os.environ, **SILENT})
+    if _wants_portable() and not is_portable():
+        if "torch" in sys.modules:
+            raise SystemExit(f"error: {PARAMS} says portable: true only since this process began; run it again")
+        os.environ.update(PORTABLE)
     for message, kind, module in QUIET:
         warnings.filterwarnings("ignore", message, kind, module)
+
+
+def _wants_portable() -> bool:
+    """Tell whether params.yaml in the current folder says `portable: true`."""
+    try:
+        with open(PARAMS, encoding="utf-8", errors="replace") as file:
+            return PORTABLE_KEY.search(file.read()) is not None
+    except OSError:
+        return False
+
+
+def is_portable() -> bool:
+    """Tell whether this process was set up to compute the bits that all x86-64 processors have in common."""
+    return all(os.environ.get(name) == text for name, text in PORTABLE.items())
 
 
 def threads() -> int:

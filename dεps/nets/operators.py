@@ -65,7 +65,10 @@ def build() -> Path:
 
     Raises `UserError` where there is no compiler, or it fails.
     """
-    compiler = next(filter(None, map(shutil.which, filter(None, [os.environ.get("CXX"), *COMPILERS]))), None)
+    named = os.environ.get("CXX")
+    compiler = next(filter(None, map(shutil.which, [named] if named else COMPILERS)), None)
+    if compiler is None and named:
+        raise UserError(f"train.operators is 'native', and CXX is {named}, no command here; expected a C++ compiler")
     if compiler is None:
         raise UserError(
             "train.operators is 'native', which needs a C++ compiler (g++ or clang++); install one or set torch"
@@ -108,7 +111,11 @@ def _processor() -> str:
 
 @cache
 def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(build()))
+    path = build()
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be loaded ({error}); remove it, or set train.operators to torch") from None
     for name, arguments in _ARGUMENTS.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None

@@ -76,6 +76,7 @@ class Selection:
     #: of a stage: command that its module is run with
     launch: Annotated[str, AfterValidator(_command)]
     checkpoint: dict[str, Any] = field(default_factory=dict)
+    portable: bool = False
 
 
 def compose_params(overrides: Sequence[str], config_dir: Path | None = None, out: Path = PARAMS) -> dict[str, Any]:
@@ -124,6 +125,10 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
     if own.space.resolution[-1] != size:
         there = own.space.resolution
         raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.image_size, {size}")
+    if params.get("portable") and own.train.operators == "native":
+        raise UserError(
+            f"{where}.train.operators is native, built for this processor; with portable: true expected torch"
+        )
     own.train.augment.check_images(f"{where}.train.augment", size, own.dataset.channels)
     archs: dict[Arch, str] = {}
     for text in params["standalone"]:

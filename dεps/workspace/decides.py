@@ -54,39 +54,54 @@ _TRAINING = (*_MODELS, "evaluation", "training")
 #: how images are prepared for a batch normalisation's statistics. The space is not named by stages that read weights:
 #: their file holds all of it, so another space is another input
 _RECALIBRATION = ("train.augment", "train.recalibrate_on")
+#: which bits all that computes with floating-point numbers rounds to
+_KERNELS = ("portable",)
 
 STAGES: dict[str, Decides] = {
     "prepare": Decides((*_GROUND, "sources"), ("dataset",)),
-    "full_model": Decides(_TRAINING, ("space", "train", "full_model"), methods=("full_model",), inputs=("prepare",)),
-    "standalone": Decides(_TRAINING, ("space", "train"), methods=("standalone",), inputs=("prepare",)),
+    "full_model": Decides(
+        _TRAINING, ("space", "train", "full_model"), _KERNELS, methods=("full_model",), inputs=("prepare",)
+    ),
+    "standalone": Decides(_TRAINING, ("space", "train"), _KERNELS, methods=("standalone",), inputs=("prepare",)),
     "reference": Decides(
         (*_MODELS, "evaluation"),
         (*_RECALIBRATION, "reference"),
-        ("seeds", "standalone"),
+        ("seeds", "standalone", *_KERNELS),
         inputs=("prepare", "full_model", "standalone"),
     ),
     "train": Decides(
-        _TRAINING, ("space", "train"), (), ("registry",), True, inputs=("prepare", "full_model/${item.seed}/trunk")
+        _TRAINING,
+        ("space", "train"),
+        _KERNELS,
+        ("registry",),
+        True,
+        inputs=("prepare", "full_model/${item.seed}/trunk"),
     ),
-    "evaluate": Decides((*_MODELS, "evaluation"), (*_RECALIBRATION, "evaluate"), inputs=("prepare", _SUPERNET)),
+    "evaluate": Decides(
+        (*_MODELS, "evaluation"), (*_RECALIBRATION, "evaluate"), _KERNELS, inputs=("prepare", _SUPERNET)
+    ),
     "predict": Decides(
         (*_MODELS, "search"),
         ("predict",),
+        _KERNELS,
         inputs=(f"evaluate/{_INSTANCE}/population.csv", f"evaluate/{_INSTANCE}/pareto.csv"),
     ),
     "search": Decides(
         (*_MODELS, "evaluation", "search"),
         ("predict", *_RECALIBRATION, "search"),
+        _KERNELS,
         inputs=("prepare", _SUPERNET, f"predict/{_INSTANCE}/predictor.safetensors"),
     ),
     "export": Decides(
         (*_MODELS, "evaluation", "search", "deploy"),
         (*_RECALIBRATION, "search.recalibration_images", "export"),
+        _KERNELS,
         inputs=("prepare", _SUPERNET, f"search/{_INSTANCE}/front.csv"),
     ),
     "tune": Decides(
         (*_TRAINING, "tuning"),
         ("space", "train", "full_model", "evaluate.recalibration_images", "tuning"),
+        _KERNELS,
         methods=("deps", "full_model", "registry"),
         inputs=("prepare", "full_model"),
     ),

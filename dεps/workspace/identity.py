@@ -46,6 +46,7 @@ def run_identity(
         sections["method"] = {"method": STANDALONE, "arch": method.removeprefix(f"{STANDALONE}-")}
     elif method != FULL_MODEL:
         sections["method"] = section(params, "experiments", experiment, "methods", method)
+    sections |= _kernels(params)
     # Where the images lie does not change what is learnt from them; the data's own hash does.
     sections["dataset"] = {key: value for key, value in sections["dataset"].items() if key not in ("root", "workers")}
     data_hash = digest(manifest["sha256"])
@@ -65,7 +66,13 @@ def training_facts(
         **{name: digest(own[name]) for name in STAGES["train"].sections if name != "space"},
         f"methods.{method}": digest(own["methods"].get(method)),
         "seed": seed,
+        **_kernels(params),
     }
+
+
+def _kernels(params: Mapping[str, Any]) -> dict[str, bool]:
+    """What is said of `portable`, which other bits are; nothing where it is off."""
+    return {"portable": True} if params.get("portable") else {}
 
 
 def standalone_method(arch: str) -> str:

@@ -103,7 +103,8 @@ class Context:
         own, decides = section(self.params, *self.keys()), STAGES[self.stage]
         method = section(self.params, *self.keys("methods", str(self.method))) if decides.method else {}
         code = code_hash(self.stage, method.get("method"))
-        return digest([self.label, values(self.stage, own), method, code, *more])
+        portable = bool(self.params.get("portable"))
+        return digest([self.label, values(self.stage, own), portable, method, code, *more])
 
     def state(self, kind: str, suffix: str = "") -> Path:
         """Return this instance's path below `.state/<kind>`."""

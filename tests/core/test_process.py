@@ -158,3 +158,42 @@ def test_a_process_computes_with_one_thread_unless_told_otherwise(monkeypatch):
     for text, threads in (("3", 3), ("", 1), ("0", 1), ("4,2", 1)):
         monkeypatch.setenv("OMP_NUM_THREADS", text)
         assert process.threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("line", "portable"),
+    [
+        ("portable: true", True),
+        ("portable: True  # for all of us", True),
+        ("portable: false", False),
+        ("# portable: true", False),
+        ("other:\n  portable: true", False),
+        ("portable: true or so", False),
+    ],
+)
+def test_portable_params_choose_the_kernels_before_libraries_are_loaded(tmp_path, line, portable):
+    (tmp_path / "params.yaml").write_text(f"names: [quick]\n{line}\n")
+    code = "from dεps.core import process as p; p.begin(); print(p.is_portable(), p.threads())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "MKL_CBWR": "AUTO"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout == ("True 1\n" if portable else "False 2\n"), done.stderr
+
+
+def test_it_is_too_late_for_portable_params_once_torch_is_loaded(tmp_path, monkeypatch):
+    for name in process.PORTABLE:
+        monkeypatch.setenv(name, "other")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("portable: true\n")
+    assert "torch" in sys.modules or __import__("torch")
+    with pytest.raises(SystemExit, match=r"^error: params\.yaml says portable: true only since this process began"):
+        settle()
+    assert os.environ["MKL_CBWR"] == "other"
+
+
+def test_the_kernels_of_portable_params_are_noted(monkeypatch):
+    for name, text in process.PORTABLE.items():
+        monkeypatch.setenv(name, text)
+    assert process.is_portable()
+    assert process.kernels() == {name: text for name, text in process.PORTABLE.items() if name in process.KERNELS}
+    monkeypatch.setenv("MKL_CBWR", "AUTO")
+    assert not process.is_portable()

@@ -221,6 +221,20 @@ def test_without_a_compiler_one_line_says_so(anew, monkeypatch):
         operators.build()
 
 
+def test_a_compiler_that_is_named_and_not_there_is_not_replaced_by_another(anew, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such")
+    with pytest.raises(UserError, match=r"and CXX is no-such, no command here; expected a C\+\+ compiler$"):
+        operators.build()
+
+
+def test_a_library_that_is_none_is_named(anew):
+    path = operators.build()
+    path.write_bytes(b"")
+    operators._library.cache_clear()
+    with pytest.raises(UserError, match=rf"{path.name} cannot be loaded \(.*\); remove it, or set train\.operators to"):
+        operators._library()
+
+
 def test_a_compiler_that_fails_is_quoted(anew, monkeypatch, tmp_path):
     compiler = tmp_path / "broken"
     compiler.write_text("#!/bin/sh\necho 'error: no such luck' >&2\nexit 1\n")

@@ -193,6 +193,16 @@ def test_wrong_overrides_write_nothing(tmp_path, override, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_portable_bits_are_those_of_torchs_operators(tmp_path):
+    assert compose(tmp_path, "portable=true")["portable"] is True
+    with pytest.raises(
+        UserError, match=r"quick\.train\.operators is native, built for .*; with portable: true expected torch$"
+    ):
+        compose(tmp_path, "portable=true", "experiments.quick.train.operators=native")
+    with pytest.raises(UserError, match=r"^portable is 'avx2'; expected true or false$"):
+        compose(tmp_path, "portable=avx2")
+
+
 def test_checking_reads_every_section():
     params = quick_params()
     check_params(params)

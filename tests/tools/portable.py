@@ -11,15 +11,8 @@ import subprocess
 import sys
 import time
 
-#: one set of instructions for all, which x86-64 servers have had since 2013; of MKL's modes COMPATIBLE alone is meant
-#: for processors of other makers too
-PORTABLE = {
-    "OMP_NUM_THREADS": "1",
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_CBWR": "COMPATIBLE",
-    "OPENBLAS_CORETYPE": "Haswell",
-}
+from dεps.core.process import PORTABLE
+
 #: of the weights after STEPS steps, by version of torch; made on an AMD EPYC with AVX-512
 HASHES = {"2.14.1": "5c33b705e00f"}
 STEPS = 40
