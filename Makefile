@@ -9,6 +9,8 @@ export PYTHONUTF8 := 1
 
 KILLS ?= 40
 SEED ?= 0
+# versions to install; requirements-cpu.lock where there is no GPU, see docs/install.md
+LOCK ?= requirements.lock
 # items of the pipeline at once, of one thread each; 1: dvc repro
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 
@@ -53,9 +55,11 @@ ui: $(VENV)/ready ## MLflow UI over the local store, on 127.0.0.1, and links to 
 clean: ## remove results and the store, but not the environment
 	rm -rf runs .state mlflow.db mlartifacts reports/tracked.json reports/checked
 
-# Exact versions from requirements.lock; the package itself is installed in place.
-$(VENV)/ready: requirements.lock pyproject.toml
+# Exact versions from the lock; the package itself is installed in place.
+$(VENV)/ready: $(LOCK) pyproject.toml
+	@echo "setting up $(VENV) from $(LOCK); downloading takes minutes" >&2
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --requirement $(LOCK) || \
+	{ $(if $(findstring cpu,$(LOCK)),echo "error: pip finds no torch for CPUs; tell it where PyTorch has them: docs/install.md" >&2;) exit 2; }
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

@@ -31,6 +31,11 @@ class _SameModules:
     def exec_module(self, module: Any) -> None:
         sys.modules[module.__name__] = import_module(f"dεps.{module.__name__.partition('.')[2]}")
 
+    def get_code(self, name: str) -> Any:
+        """Return what `python -m deps.x` runs: the code of `dεps.x`."""
+        spec = find_spec(f"dεps.{name.partition('.')[2]}")
+        return spec.loader.get_code(spec.name) if spec else None  # pyright: ignore
+
 
 # Before the finder that looks into folders, which would make a second copy of what is in a folder of dεps.
 sys.meta_path.insert(0, _SameModules())  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""Whether the environment is the locked one, and the code's imports are the declared dependencies.
+"""Whether the environment is the locked one, locks are complete, and imports are the declared dependencies.
 
     python -m tests.tools.audit
 
@@ -15,11 +15,9 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from importlib import metadata, util
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-#: what every virtual environment has, and the project itself
-UNLOCKED = {"pip", "setuptools", "wheel", "deps-workbench"}
+from tests.tools.locks import CPU_LOCK, LOCK, ROOT, SYSTEMS, UNLOCKED, for_cpus, gaps, needed
+
 #: dependencies that are called, not imported
 COMMANDS = {"dvc"}
 #: dependencies of which private or undocumented parts are used
@@ -37,14 +35,28 @@ def consistency() -> Iterator[str]:
     yield from (line for line in done.stdout.splitlines() if done.returncode)
 
 
-def lock_differences(lock: str, installed: dict[str, str]) -> Iterator[str]:
-    """Where requirements.lock and the installed packages differ, both ways."""
-    pinned = dict(line.split("==") for line in lock.split())
-    locked = {canonical(name): version for name, version in pinned.items()}
+def lock_differences(locked: dict[str, str], installed: dict[str, str], file: str = LOCK.name) -> Iterator[str]:
+    """Where a lock and the installed packages differ, both ways."""
     for name in sorted(locked.keys() | installed.keys() - UNLOCKED):
         if locked.get(name) != installed.get(name):
-            there = f"requirements.lock has {locked.get(name, 'none')}, installed is {installed.get(name, 'none')}"
-            yield f"{name}: {there}; install requirements.lock, or write it anew"
+            there = f"{file} has {locked.get(name, 'none')}, installed is {installed.get(name, 'none')}"
+            yield f"{name}: {there}; install {file}, or write it anew"
+
+
+def lock_problems(installed: dict[str, str], roots: list[str]) -> Iterator[str]:
+    """Where the lock differs from what is installed, and what it lacks for other systems."""
+    own = CPU_LOCK if installed.get("torch", "").endswith("+cpu") else LOCK
+    system = {"win32": "windows", "darwin": "macos"}.get(sys.platform, "linux")
+    yield from lock_differences(needed(own.read_text("utf-8"), system), installed, own.name)
+    lock = LOCK.read_text("utf-8")
+    if CPU_LOCK.read_text("utf-8") != for_cpus(lock):
+        yield f"{CPU_LOCK.name} is not made from {LOCK.name}; run: python -m tests.tools.locks"
+
+    def requires(name: str) -> list[str] | None:
+        return metadata.requires(name) if name in installed else None
+
+    for one in SYSTEMS:
+        yield from gaps(lock, roots, requires, one)
 
 
 def imported(folders: tuple[str, ...] = ("dεps", "deps", "pipelines")) -> set[str]:
@@ -82,7 +94,7 @@ def advisories() -> Iterator[str]:
     if util.find_spec("pip_audit") is None:
         print("audit: advisories were not checked (pip-audit is not installed)")
         return
-    command = [sys.executable, "-m", "pip_audit", "-r", str(ROOT / "requirements.lock"), "--no-deps", "--disable-pip"]
+    command = [sys.executable, "-m", "pip_audit", "-r", str(LOCK), "--no-deps", "--disable-pip"]
     try:
         done = subprocess.run([*command, "-f", "json"], capture_output=True, text=True, timeout=120, check=False)
         packages = json.loads(done.stdout)["dependencies"]
@@ -105,7 +117,8 @@ def main() -> None:
         for text in texts
     }
     installed = {canonical(found.name): found.version for found in metadata.distributions()}
-    problems = [*consistency(), *lock_differences((ROOT / "requirements.lock").read_text(), installed)]
+    asked = [*project["dependencies"], *(text for texts in project["optional-dependencies"].values() for text in texts)]
+    problems = [*consistency(), *lock_problems(installed, asked)]
     problems += unbounded(project["dependencies"])
     problems += [*declaration_differences(declared, imported(), extras), *advisories()]
     print("\n".join(f"audit: {problem}" for problem in problems) or "audit: environment and declarations agree")

@@ -1,10 +1,11 @@
 import pytest
 
 from tests.tools.audit import canonical, declaration_differences, imported, lock_differences, unbounded
+from tests.tools.locks import needed
 
 
 def test_locked_and_installed_versions_are_compared_both_ways():
-    lock = "A.b==1\nc==2\nd==3\n"
+    lock = needed('A.b==1\nc==2\nd==3\ne==5; sys_platform == "win32"\n', "linux")
     assert list(lock_differences(lock, {"a-b": "1", "c": "2", "d": "3", "pip": "1"})) == []
     (other,) = lock_differences(lock, {"a-b": "1", "c": "9", "d": "3"})
     assert other.startswith("c: requirements.lock has 2, installed is 9")
