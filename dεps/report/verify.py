@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
-from dεps.core.console import say, show_table
+from dεps.core.console import plural, say, show_table
 from dεps.core.errors import UserError
 from dεps.core.hashing import md5
 from dεps.core.tables import columns, matching
@@ -69,6 +69,8 @@ class Verification:
     code: list[str]
     #: empty where all bits are the same
     numbers: list[Number] = field(default_factory=list)
+    #: results that only the commit has, only this `dvc.lock`, or that are not here, as weights may not be
+    left: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
@@ -77,18 +79,26 @@ class Verification:
 
     def text(self) -> str:
         """The outcome in a sentence."""
+        count = plural(len(self.left), "file")
+        left = f"; not compared, since not here or not in the commit: {count}" if self.left else ""
         if not self.other:
-            return f"{self.experiment} reproduced: the same bits in all {len(self.same)} result files"
+            all_ = "" if self.left else "all "
+            return f"{self.experiment} reproduced: the same bits in {all_}{len(self.same)} result files{left}"
         held = sum(number.holds for number in self.numbers)
         word = "reproduced" if self.holds else "NOT reproduced"
         bits = f"{len(self.same)} of {len(self.same) + len(self.other)} result files are the same bits"
-        return f"{self.experiment} {word}: {held} of {len(self.numbers)} numbers within seed noise; {bits}"
+        return f"{self.experiment} {word}: {held} of {len(self.numbers)} numbers within seed noise; {bits}{left}"
 
 
-def verify(results: Results) -> Verification:
+def verify(results: Results, changed: Callable[[Collection[str]], set[str]] = lambda _: set()) -> Verification:
     """Compare an experiment's results with those of git's HEAD.
 
-    Raises `UserError` where there is nothing to compare with, or params are others than the commit's.
+    Args:
+        results: those here.
+        changed: those of some items of DVC's graph whose code, params or inputs are not what `dvc.lock` says.
+
+    Raises `UserError` where there is nothing to compare with, params are others than the commit's, or results are
+    older than the code or params here.
     """
     name = results.experiment
     here, committed = (_stages(text, name) for text in (_read(LOCK), _committed(LOCK)))
@@ -97,11 +107,15 @@ def verify(results: Results) -> Verification:
     if not committed:
         raise UserError(f"the commit has no results of {name} in {LOCK}; commit them, or check out one that has")
     _check_params(here, committed, name)
+    if stale := sorted(changed(list(here))):
+        more = f" and {len(stale) - 1} more" if len(stale) > 1 else ""
+        edited = f"code, params or data have changed since {stale[0]}{more} ran"
+        raise UserError(f"{edited}, so that results of {name} are not those of what is here; {CURE}")
     same, other = [], []
     mine, theirs = _outs(here, name), _outs(committed, name)
-    for path in sorted(set(mine) & set(theirs)):
-        if not Path(path).exists():
-            continue
+    both = sorted(path for path in mine.keys() & theirs.keys() if Path(path).exists())
+    left = sorted((mine.keys() | theirs.keys()) - set(both))
+    for path in both:
         if Path(path).is_file() and md5(Path(path)) != mine[path]:
             raise UserError(f"{path} is not what {LOCK} says; {CURE}")
         (same if mine[path] == theirs[path] else other).append(path)
@@ -109,8 +123,8 @@ def verify(results: Results) -> Verification:
         raise UserError(f"no result of {name} is in {LOCK} both here and in the commit; {CURE}")
     code = _other_code(here, committed)
     if not other:
-        return Verification(name, same, other, code)
-    return Verification(name, same, other, code, _compared(results))
+        return Verification(name, same, other, code, left=left)
+    return Verification(name, same, other, code, _compared(results), left)
 
 
 def _compared(results: Results) -> list[Number]:
@@ -241,6 +255,30 @@ def print_verifications(found: Sequence[Verification]) -> None:
         if one.code:
             say(f"code is not what the committed results were made with: {', '.join(one.code)}")
         say(one.text())
+
+
+def git_status(found: Sequence[Verification]) -> str:
+    """Sentence that says what `git status` shows of files that the pipeline writes, and why."""
+    try:
+        command = ["git", "status", "--porcelain", "-z", "--no-renames", "--", LOCK.as_posix(), "reports"]
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
+        return ""
+    paths = [entry[3:] for entry in done.stdout.decode("utf-8").split("\0") if entry]
+    if done.returncode or not paths:
+        return "" if done.returncode else f"git status: {LOCK} and reports/ are as committed"
+    others = len([path for path in paths if not path.endswith(LOCK.name)])
+    parts = [LOCK.name] * (others < len(paths)) + [f"{plural(others, 'path')} of reports/"] * (others > 0)
+    if any(one.code for one in found):
+        why = "the commit's were made with other code"
+    elif any(one.other for one in found):
+        why = "results differ, as they do on another kind of CPU or with other seeds (docs/reproducibility.md)"
+    elif found:
+        why = "the results are the same bits, but not the params, or the code of other stages"
+    else:
+        why = "code, params or the kind of CPU are not those of the commit"
+    cure = f"git checkout {LOCK} reports"
+    return f"git status shows {' and '.join(parts)}: {why}; to take the commit's back: {cure}"
 
 
 def _row(number: Number) -> list[str]:

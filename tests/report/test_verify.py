@@ -1,5 +1,6 @@
 import subprocess
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from dεps.core.hashing import md5
 from dεps.core.params import read_params
 from dεps.report.numbers import write_numbers
 from dεps.report.results import all_results
-from dεps.report.verify import Number, verify
+from dεps.report.verify import Number, git_status, verify
 
 FOLDER = Path("reports/experiments/quick")
 METRICS = Path("runs/quick/evaluate/{}/metrics.json")
@@ -165,17 +166,62 @@ def test_nothing_to_compare_with_is_one_line(committed, tmp_path):
         verify(now())
 
 
-def test_the_command_says_it_in_words_and_by_its_exit_code(committed):
+def test_results_older_than_the_code_are_not_compared(committed):
+    asked = []
+
+    def changed(names):
+        asked.extend(names)
+        return {"evaluate@quick-rss-0", "evaluate@quick-rss-1"}
+
+    expected = (
+        r"^code, params or data have changed since evaluate@quick-rss-0 and 1 more ran, so that results of quick are "
+        r"not those of what is here; 'dvc repro' makes it$"
+    )
+    with pytest.raises(UserError, match=expected):
+        verify(committed, changed)
+    assert sorted(asked) == [f"evaluate@quick-{name}" for name in ("deps-0", "deps-1", "rss-0", "rss-1")]
+
+
+def test_what_was_not_compared_is_counted(committed):
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    lock["stages"]["train@quick-rss-0"] = {"outs": [{"path": "runs/quick/train/rss-0/weights", "md5": "1"}]}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    git("commit", "-qam", "with weights")
+    expected = "the same bits in 4 result files; not compared, since not here or not in the commit: 1 file"
+    assert verify(committed).text() == f"quick reproduced: {expected}"
+
+
+def test_what_git_status_shows_is_said_with_the_reason(committed):
+    assert git_status([verify(now())]) == "git status: dvc.lock and reports/ are as committed"
+    change("rss-0", smallest=76.0)
+    write_lock()
+    (FOLDER / "results.md").write_text("new")
+    text = git_status([verify(now())])
+    assert text.startswith(
+        "git status shows dvc.lock and 1 path of reports/: results differ, as they do on another kind of CPU"
+    )
+    assert text.endswith("to take the commit's back: git checkout dvc.lock reports")
+    write_lock(**{"dεps/nets": "2"})
+    assert "the commit's were made with other code" in git_status([verify(now())])
+    git("checkout", "dvc.lock")
+    assert git_status([]).startswith("git status shows 1 path of reports/: code, params or the kind of CPU are not")
+
+
+def test_the_command_says_it_in_words_and_by_its_exit_code(committed, monkeypatch):
+    monkeypatch.setattr(import_module("dεps.cli.verify"), "_changed", lambda names: set())
+
     def run(*arguments: str):
         return CliRunner().invoke(main, ["verify", *arguments])
 
     done = run("quick")
-    assert (done.exit_code, done.output) == (0, "quick reproduced: the same bits in all 4 result files\n")
+    same = "quick reproduced: the same bits in all 4 result files\ngit status: dvc.lock and reports/ are as committed\n"
+    assert (done.exit_code, done.output) == (0, same)
     change("rss-0", smallest=25.0)
     write_lock()
     done = run()
     assert done.exit_code == 1
-    assert "NOT reproduced" in done.output.splitlines()[-1]
+    assert "NOT reproduced" in done.output.splitlines()[-2]
+    assert done.output.splitlines()[-1].startswith("git status shows dvc.lock: results differ, as they do on")
     assert "off" in done.output
     done = run("mine")
     assert done.exit_code == 2
