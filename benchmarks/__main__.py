@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import torch
+
 from benchmarks import batches, evaluation, growth, limit, pipeline, report, search, step, study
 from benchmarks.evaluation import QUICK, Images
 from benchmarks.growth import Growth
 from benchmarks.timing import Comparison
 from dεps.core.device import set_up
 from dεps.core.files import write_atomic
+from dεps.core.process import settle, threads
 
 Work = Callable[[], "Comparison | tuple[Comparison, ...] | list[Comparison] | None"]
 
@@ -37,7 +40,7 @@ def full() -> tuple[list[Work], list[Callable[[], Growth]]]:
         lambda: evaluation.against_each("mbv3_micro", 100, QUICK, "channels_last", 2),
         lambda: search.against_finder("mbv3_32", 50_000, 2),
         lambda: study.against_scratch(12, 8, 200, 2),
-        lambda: pipeline.tracking(2, 2),
+        lambda: pipeline.tracking(4, 2),
         lambda: pipeline.cheap_items([36, 76, 150, 300], with_dvc=76),
         lambda: pipeline.part_of_repro(2),
         pipeline.whole_repro,
@@ -85,6 +88,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="next to nothing, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("reports"), help="folder (default: %(default)s)")
     options = parser.parse_args()
+    settle()
+    torch.set_num_threads(threads())  # as our commands have it, and the other sides too
     set_up()
     began, comparisons, curves = time.time(), list[Comparison](), list[Growth]()
     options.out.mkdir(parents=True, exist_ok=True)

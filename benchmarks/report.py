@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.growth import LINEAR, Growth
 from benchmarks.timing import COST, GAIN, SPEEDUP, Comparison
+from dεps.core.console import plural
 
 HEAD = """\
 # Benchmarks
@@ -43,7 +44,8 @@ def machine() -> str:
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         cpu = names[0] if names else cpu
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cpu}, {cores} cores; Python {platform.python_version()}, torch {torch.__version__}."
+    each = plural(torch.get_num_threads(), "thread")
+    return f"{cpu}, {cores} cores, {each} a process; Python {platform.python_version()}, torch {torch.__version__}."
 
 
 def line(comparison: Comparison) -> str:
