@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ OTHERS = {
     "git",
     "pip",
     "curl",
+    "docker",
     "mlflow",
     "export",
     ".",
@@ -190,6 +192,40 @@ def test_blocks_of_yaml_and_python_can_be_read(page):
             assert yaml.safe_load(body)
         if language == "python":
             ast.parse(body)
+
+
+def readme_program() -> str:
+    return re.findall(r"^## A subnet in ten lines of Python\n\n```python\n(.*?)^```", text("README.md"), re.M | re.S)[0]
+
+
+def test_the_readme_cuts_a_subnet_in_about_ten_lines():
+    lines = [line for line in readme_program().splitlines() if line]
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.slow
+def test_the_program_of_the_readme_writes_a_subnet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(readme_program(), "README.md", "exec"), names)
+    records = names["trainer"].history
+    assert [record["phase"] for record in records] == ["full model", "full model", "shrinking", "shrinking"]
+    assert records[1]["val/smallest_top1"] < 40 < 60 < records[-1]["val/smallest_top1"]
+    assert records[-1]["val/largest_top1"] > 70
+    assert (tmp_path / "small.onnx").stat().st_size > 10_000
+
+
+def test_what_the_readme_says_of_python_and_the_licence_is_what_pyproject_says():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    (line,) = re.findall(r"^\[Python ≥ .*$", text("README.md"), re.MULTILINE)
+    assert line.startswith(f"[Python ≥ {project['requires-python'].removeprefix('>=')}]")
+    assert f"[{project['license']}](LICENSE)" in line
+
+
+def test_the_readme_s_first_sentence_names_the_methods():
+    first = re.sub(r"\s+", " ", text("README.md").removeprefix("# dεps\n\n")).split(". ")[0]
+    assert all(method in first for method in ("DεpS", "OFA", "CompOFA", "BigNAS", "RSS"))
 
 
 def test_the_readme_is_short_and_leads_to_every_page():
