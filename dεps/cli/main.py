@@ -76,7 +76,7 @@ class _Group(click.Group):
 def _exit_line(error: BaseException) -> tuple[str, int] | None:
     """Return what `exit_line` returns, for click's errors too."""
     if isinstance(error, click.Abort):  # in the place of KeyboardInterrupt
-        return "interrupted", 130
+        return "interrupted; the same command goes on from what is saved", 130
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return "", error.exit_code

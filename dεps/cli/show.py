@@ -1,4 +1,4 @@
-"""`deps show`: the results tables, and what the results say of the papers' claims."""
+"""`deps show`: the report as text."""
 
 from __future__ import annotations
 
@@ -12,33 +12,54 @@ from dεps.core.errors import UserError
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["results", "claims"]), default="results")
+@click.argument("what", type=click.Choice(["results", "claims", "archs", "study", "all"]), default="results")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON instead of tables.")
 @click.option("--into", type=FILE, help="Write the claims' table between the lines <!-- claims --> of this file too.")
 def show(what: str, as_json: bool, into: Path | None) -> None:
-    """Print the results tables and where the report is; or, with 'claims', what the results say of each claim."""
+    """Print the report as text, of what is published and what params.yaml selects.
+
+    'results': the tables, and where the report is. 'claims': what the results say of the papers' claims. 'archs': what
+    search has found. 'study': the tuning study. 'all': all of them.
+    """
+    from dεps.report import shown
+
     if into and what != "claims":
         raise UserError(f"--into is {into} without claims; expected deps show claims --into {into}")
-    if what == "claims":
-        from dεps.core.params import PARAMS, read_params
-        from dεps.planning.claims import training_cost
-        from dεps.report.claims import print_claims, rows, to_json, without_repeats, write_between
-        from dεps.report.publishing.results import published_results
-        from dεps.report.results import all_results
+    if as_json and what == "all":
+        raise UserError("--json prints one of results, claims, archs, study; expected one of them instead of all")
+    if what in ("results", "all"):
+        _results(as_json)
+    if what in ("claims", "all"):
+        _claims(as_json, into)
+    if what in ("archs", "all"):
+        say(shown.archs_json()) if as_json else shown.print_archs()
+    if what in ("study", "all"):
+        say(shown.study_json()) if as_json else shown.print_study()
 
-        selected = all_results(read_params()) if PARAMS.exists() else []
-        here = [results for results in selected if results.folder.exists()]
-        published = published_results()
-        found = rows([*published, *here], training_cost)
-        say(to_json(found)) if as_json else print_claims(found)
-        if into:
-            write_between(into, without_repeats(found, published))
-    elif as_json:
+
+def _results(as_json: bool) -> None:
+    if as_json:
         from dεps.core.params import read_params
         from dεps.report.results import to_json
 
         say(to_json(read_params()))
     else:
-        from dεps.report.tables import print_results
+        from dεps.report.shown import print_results
 
         print_results()
+
+
+def _claims(as_json: bool, into: Path | None) -> None:
+    from dεps.core.params import PARAMS, read_params
+    from dεps.planning.claims import training_cost
+    from dεps.report.claims import print_claims, rows, to_json, without_repeats, write_between
+    from dεps.report.publishing.results import published_results
+    from dεps.report.results import all_results
+
+    selected = all_results(read_params()) if PARAMS.exists() else []
+    here = [results for results in selected if results.folder.exists()]
+    published = published_results()
+    found = rows([*published, *here], training_cost)
+    say(to_json(found)) if as_json else print_claims(found)
+    if into:
+        write_between(into, without_repeats(found, published))

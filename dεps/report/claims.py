@@ -259,8 +259,8 @@ def caption() -> str:
         "Differences in points of top-1 on test, and ratios of training cost; paired by seed, in brackets the "
         f"{CONFIDENCE:.0%} interval (Student's t, from {DECIDING} seeds on BCa bootstrap over seeds). A verdict needs "
         f"that the interval and the exact sign-flip test (p ≤ {1 - CONFIDENCE:.2f}) agree, which takes {DECIDING} "
-        "seeds at the least. Test images: up to so many points, one standard error, come from the choice of test "
-        "images, which more seeds do not lessen"
+        "seeds at the least; verdicts are not corrected for the number of claims. Test images: up to so many points, "
+        "one standard error, come from the choice of test images, which more seeds do not lessen"
     )
 
 

@@ -101,6 +101,11 @@ class Results:
         return ""
 
     @property
+    def left_out(self) -> str:
+        """What there is of the experiment and is not shown, with what it lacks; empty where that is nothing."""
+        return ""
+
+    @property
     def notes(self) -> pd.DataFrame:
         """What trainings have noted of time and place, a row each; empty here, since results say nothing of either."""
         return pd.DataFrame()

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
-from dεps.core.console import say, show_table
-from dεps.core.params import read_params
 from dεps.core.tables import column, matching, records
 from dεps.deploy.export.config import macs_text
-from dεps.report.publishing.results import published_results
-from dεps.report.results import Results, all_results, training_cost
+from dεps.report.results import Results, training_cost
 from dεps.report.statistics import spread
 from dεps.report.style import label
 from dεps.tuning.verdict import verdict
@@ -142,6 +138,7 @@ def caption(results: Results) -> str:
         f"{results.title}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; "
         "τ ± its standard deviation over folds"
     )
+    text += f"; not shown: {results.left_out}" if results.left_out else ""
     return f"{text}; {MARK} {others}" if (others := other_archs(results)) else text
 
 
@@ -187,12 +184,3 @@ def latex(frame: pd.DataFrame, title: str) -> str:
     styled = frame.map(escape).rename(columns=escape).style.hide(axis="index")
     form = "l" + "r" * (len(frame.columns) - 1)
     return styled.to_latex(column_format=form, position_float="centering", caption=escape(title), hrules=True)
-
-
-def print_results() -> None:
-    """Print the table of every published and every selected experiment, and the path of the page."""
-    for results in chain(published_results(), all_results(read_params())):
-        frame = summary(results)
-        columns = {name: {"justify": "left" if name == "method" else "right"} for name in frame.columns}
-        show_table([list(map(str, row)) for row in frame.to_numpy().tolist()], columns, caption(results))
-    say(f"report: {PAGE}")

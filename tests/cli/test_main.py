@@ -153,7 +153,7 @@ def interrupted(process):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "interrupted"
+    assert errors.splitlines()[-1] == "interrupted; the same command goes on from what is saved"
     assert "Traceback" not in errors
 
 

@@ -101,6 +101,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def minutes(seconds: float) -> str:
+    """Return a time that is left in whole minutes, such as "12 min", or "2 h 05 min"; estimates are no better."""
+    if seconds < 45:
+        return "under a minute"
+    hours, rest = divmod(max(1, round(seconds / 60)), 60)
+    return f"{hours} h {rest:02} min" if hours else f"{rest} min"
+
+
 class Board:
     """Shows what runs. Use as a context; `show` is cheap enough to be called several times a second."""
 
@@ -174,8 +182,8 @@ class Board:
             ends[name] = known.get(name, 0.0) + before
         seconds = max(sum(known.values()) / jobs, *ends.values(), 0.0)
         if len(known) == len(expected):
-            return f", about {clock(seconds)} left"
-        return f", at least {clock(seconds)} left" if seconds >= 1 else ""
+            return f", about {minutes(seconds)} left".replace("about under", "under")
+        return f", at least {minutes(seconds)} left" if seconds >= 45 else ""
 
 
 def _table(head: str, rows: Iterable[tuple[str, float, float | None, str]]) -> Group:

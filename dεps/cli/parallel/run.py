@@ -92,6 +92,8 @@ class Run:
         """Run what is to do. Raises `UserError` if an item failed; on the way out, ends all that run."""
         began = time.monotonic()
         self.left, self.unsure = set(todo), set(todo)
+        some = f"{len(todo)} of {len(self.dag.upstream)} stages to run, {self.launcher.jobs} at once"
+        complain(f"{some}; Ctrl-C at any time: the same command goes on where it was")
         way = self.durations.longest_way(self.dag.upstream)
         with self.board:
             try:
@@ -136,7 +138,8 @@ class Run:
             seconds = time.monotonic() - self.running.pop(name)
             if well:
                 self.durations.known[name] = seconds
-                self.board.say(f"{name}: done in {clock(seconds)}")
+                done = len(self.dag.upstream) - len(self.left) - len(self.running) - len(self.failed)
+                self.board.say(f"{name}: done in {clock(seconds)}, stage {done} of {len(self.dag.upstream)}")
             else:
                 self.failed.append(name)
                 self.left -= self.dag.behind([name])
@@ -153,3 +156,4 @@ class Run:
         except BaseException:
             self.launcher.stop(kill=True)
             raise
+        complain("ended; the same command goes on where they were")

@@ -17,6 +17,7 @@ from dεps.core.console import plural
 from dεps.core.tables import column, matching, records, rows_where
 from dεps.report.publishing.seed import PUBLISHED, PublishedSeed, read_seeds
 from dεps.report.results import Results
+from dεps.report.style import label
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
 from dεps.workspace.outputs import TRAIN_COST
 
@@ -30,6 +31,12 @@ class PublishedResults(Results):
 
     folders: Path = PUBLISHED
     published: tuple[PublishedSeed, ...] = field(default=(), repr=False)
+    #: seeds that are published but not complete, and methods that some seeds lack, each with what is lacking
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> str:
+        return ", ".join(self.lacking)
 
     @property
     def folder(self) -> Path:
@@ -155,9 +162,22 @@ def published_results(folder: Path = PUBLISHED) -> list[PublishedResults]:
 
 def results_of(seeds: Sequence[PublishedSeed], folder: Path = PUBLISHED) -> PublishedResults | None:
     """Those of the seeds of an experiment that have everything; None where there are none."""
-    seeds = [one for one in seeds if FULL_MODEL in set(one.archs.kind)]
-    methods = [method for method in (seeds[0].methods if seeds else []) if all(method in one.methods for one in seeds)]
+    whole, lacking = [], []
+    for one in seeds:
+        if FULL_MODEL in set(one.archs.kind):
+            whole.append(one)
+        else:
+            lacking.append(f"seed {one.seed} (not yet with what was trained alone)")
+    named = dict.fromkeys(method for one in whole for method in one.methods)
+    without = {method: [one.seed for one in whole if method not in one.methods] for method in named}
+    methods = [method for method in (whole[0].methods if whole else []) if not without[method]]
     if not methods:
         return None
-    first = seeds[0]
-    return PublishedResults(first.experiment, methods, [one.seed for one in seeds], first.params, folder, tuple(seeds))
+    for method, numbers in without.items():
+        if numbers:
+            some = f"seed{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+            lacking.append(f"{label(method)} ({some} without it)")
+    first, numbers = whole[0], [one.seed for one in whole]
+    return PublishedResults(
+        first.experiment, methods, numbers, first.params, folder, tuple(whole), lacking=tuple(lacking)
+    )

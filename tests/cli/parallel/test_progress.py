@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dεps.cli.parallel import progress
-from dεps.cli.parallel.progress import Board, Durations, clock, last_line, steps, timing_path
+from dεps.cli.parallel.progress import Board, Durations, clock, last_line, minutes, steps, timing_path
 
 #: two chains, a → c → e and b → d → e
 UPSTREAM = {"a@x": (), "b@x": (), "c@x": ("a@x",), "d@x": ("b@x",), "e": ("c@x", "d@x")}
@@ -76,6 +76,11 @@ def test_clock():
     assert [clock(seconds) for seconds in (0.4, 59.6, 187, 3601)] == ["0:00", "1:00", "3:07", "1:00:01"]
 
 
+def test_what_is_left_is_told_in_minutes():
+    texts = [minutes(seconds) for seconds in (3, 44.9, 45, 89, 725, 26_611)]
+    assert texts == ["under a minute", "under a minute", "1 min", "1 min", "12 min", "7 h 24 min"]
+
+
 def test_without_a_terminal_there_is_a_line_a_minute_with_what_is_left(tmp_path, monkeypatch, capsys):
     now = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
@@ -87,7 +92,7 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_what_is_left(tmp_path,
         for now in (0.0, 30.0, 61.0, 90.0):  # noqa: B007 - read by monotonic
             board.show({"c@x": 20.0, "b@x": 41.0}, ["d@x", "e"], 0, 2)
     # a is done; c says itself what is left, b has taken 20 of 40 s, d and e follow: 20 + 30 + 5 < 70 + 5
-    line = "1 of 5 items done, about 1:15 left; running: c@x 0:41 (2/4), b@x 0:20"
+    line = "1 of 5 items done, about 1 min left; running: c@x 0:41 (2/4), b@x 0:20"
     assert capsys.readouterr().err.splitlines() == [line]
 
 
@@ -109,12 +114,12 @@ def test_where_durations_are_unknown_no_time_is_promised(tmp_path, monkeypatch, 
     with Board(upstream, durations, logs) as board:
         assert shown({"full_model@x-0": 100.0}) == "0 of 5 items done; running: full_model@x-0 0:00"
         # it says itself how long it lasts, which says nothing of the others
-        logs["full_model@x-0"].write_text("full_model x: 1/4, 30 s left\n")
-        assert shown({"full_model@x-0": 90.0}).startswith("0 of 5 items done, at least 0:30 left; ")
+        logs["full_model@x-0"].write_text("full_model x: 1/4, 130 s left\n")
+        assert shown({"full_model@x-0": 90.0}).startswith("0 of 5 items done, at least 2 min left; ")
         # a training of 100 s, and so the other one; a study tells of one of its trainings only
         logs["train@x-a-0"].write_text("train x: 2/4, 40 s left\n")
         logs["tune@x"].write_text("tune x: 2/4, 40 s left\n")
-        line = "1 of 5 items done, at least 1:40 left; running: train@x-a-0 1:00 (2/4), tune@x 0:40 (2/4)"
+        line = "1 of 5 items done, at least 2 min left; running: train@x-a-0 1:00 (2/4), tune@x 0:40 (2/4)"
         assert shown({"train@x-a-0": 40.0, "tune@x": 60.0}) == line
         durations.known |= {"tune@x": 100.0, "page": 5.0}
-        assert shown({"train@x-a-0": 40.0, "tune@x": 60.0}).startswith("1 of 5 items done, about 1:45 left; ")
+        assert shown({"train@x-a-0": 40.0, "tune@x": 60.0}).startswith("1 of 5 items done, about 2 min left; ")

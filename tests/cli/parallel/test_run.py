@@ -118,7 +118,7 @@ def test_a_second_one_is_refused(tmp_path):
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 130, errors
-    assert errors.splitlines()[-1] == "interrupted"
+    assert errors.splitlines()[-1] == "interrupted; the same command goes on from what is saved"
     assert toy.processes() == []
 
 

@@ -16,7 +16,8 @@ from dεps.report.publishing.results import published_results
 from dεps.report.publishing.seed import PUBLISHED
 from dεps.report.registry import figures, registered
 from dεps.report.results import all_results
-from dεps.report.tables import caption, print_results, summary
+from dεps.report.shown import print_results
+from dεps.report.tables import caption, summary
 from dεps.workspace.decides import sections_behind
 from tests.report.made_up import SEARCHED, write_report
 from tests.tools.published import write_lock, write_project
@@ -120,10 +121,12 @@ def test_methods_that_a_seed_lacks_and_seeds_that_are_not_measured_are_not_drawn
     list(publish(params | {"methods": ["deps"]}, "quick", [1], lambda names: set()))
     (results,) = published_results()
     assert (results.methods, results.seeds) == (["deps"], [0, 1])
+    assert caption(results).endswith("; not shown: RSS (seed 1 without it)")
     shutil.rmtree(PUBLISHED / "quick/seed-1")
     list(publish(params, "quick", [1], lambda names: {"reference@quick"}))
     (results,) = published_results()
     assert (results.methods, results.seeds) == (["deps", "rss"], [0])
+    assert caption(results).endswith("; not shown: seed 1 (not yet with what was trained alone)")
     assert results.reference["reference/full_model_top1_std"] == 0.0
     shutil.rmtree(PUBLISHED / "quick/seed-0")
     assert published_results() == []

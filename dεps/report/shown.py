@@ -1,0 +1,109 @@
+"""Prints the report as text: tables of results, searched archs and the study, each with what its words mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from dεps.core.console import say, show_table
+from dεps.core.params import read_params
+from dεps.core.tables import columns, rows_where
+from dεps.deploy.export.config import macs_text
+from dεps.report.publishing.results import published_results
+from dεps.report.results import Results, all_results
+from dεps.report.style import label
+from dεps.report.tables import PAGE, caption, study_caption, study_table, summary
+
+#: words that a reader may not know, in the order in which tables need them
+WORDS = {
+    "mean Pareto top-1": "mean of the Pareto points, the archs from smallest to largest by which methods are compared",
+    "TMACs": "10¹² multiply-accumulates, forward and backward, over the whole training",
+    "τ": "Kendall's rank correlation of predicted and measured accuracy; 1 is the same order, 0 no relation",
+    "k5e2-k3e3_k5e2_r28": "an arch written out: blocks of a stage joined by -, stages by _, then the image size",
+}
+
+
+def shown_results() -> list[Results]:
+    """Every published experiment, then every selected one that has run; all selected ones where none has."""
+    published, selected = published_results(), all_results(read_params())
+    here = [results for results in selected if results.folder.exists()]
+    return [*published, *here] if published or here else selected
+
+
+def print_results() -> None:
+    """Print the table of every experiment, and the path of the page."""
+    for results in shown_results():
+        frame = summary(results)
+        _print(frame, caption(results), left=("method",))
+    explain("mean Pareto top-1", "TMACs", "τ")
+    say(f"report: {PAGE}")
+
+
+def print_archs() -> None:
+    """Print the archs that search found for every experiment, by method and MACs."""
+    for results in shown_results():
+        found = searched(results)
+        found = found.assign(method=found.method.map(label), macs=found.macs.map(macs_text))
+        found = found.assign(**{name: found[name].map("{:.2f}".format) for name in ("predicted", "measured")})
+        found["params"] = found.params.map("{:,.0f}".format)
+        if len(results.seeds) == 1:
+            found = found.drop(columns="seed")
+        headings = {"macs": "MACs", "params": "parameters", "predicted": "predicted (%)", "measured": "measured (%)"}
+        text = (
+            f"{results.title}: archs on the front that search found and measured, top-1 on validation, by which they "
+            "were chosen: what is measured is a little too good"
+        )
+        _print(found.rename(columns=headings), text, left=("method", "arch"))
+    explain("k5e2-k3e3_k5e2_r28")
+
+
+def print_study() -> None:
+    """Print the default and the best trial of the study of every experiment that has one."""
+    studied = [results for results in shown_results() if results.has_study]
+    for results in studied:
+        frame = study_table(results)
+        sides = frame.set_index("").T.rename_axis("option or number").reset_index()  # narrower: a column a trial
+        _print(sides, study_caption(results), left=("option or number",))
+    if not studied:
+        say("no experiment that is selected has a study; 'dvc repro tune' makes it")
+        return
+    explain("mean Pareto top-1", "TMACs")
+
+
+def searched(results: Results) -> pd.DataFrame:
+    """One row a searched arch that was measured: method, seed, macs, params, predicted, measured (percent), arch."""
+    found = rows_where(results.searched, results.searched.measured.notna())
+    found = columns(found, "method", "seed", "macs", "params", "predicted", "measured", "arch")
+    place = {method: number for number, method in enumerate(results.methods)}
+    return found.sort_values(
+        ["method", "seed", "macs"], key=lambda own: own.map(place) if own.name == "method" else own
+    )
+
+
+def archs_json() -> str:
+    """What `print_archs` prints as a JSON object: a list of rows by experiment."""
+    return _json("archs", searched, shown_results())
+
+
+def study_json() -> str:
+    """The trials of every study as a JSON object: a list of rows by experiment."""
+    studied = [results for results in shown_results() if results.has_study]
+    return _json("study", lambda results: results.trials, studied)
+
+
+def _json(what: str, table: Callable[[Results], pd.DataFrame], found: Sequence[Results]) -> str:
+    rows = {one.title: json.loads(str(table(one).to_json(orient="records", double_precision=15))) for one in found}
+    return json.dumps({what: rows}, indent=1, ensure_ascii=False)
+
+
+def explain(*words: str) -> None:
+    """Print a line a word that says what it means."""
+    for word in words:
+        say(f"{word}: {WORDS[word]}")
+
+
+def _print(frame: pd.DataFrame, text: str, left: Sequence[str]) -> None:
+    options = {name: {"justify": "left" if name in left else "right", "overflow": "fold"} for name in frame.columns}
+    show_table([list(map(str, row)) for row in frame.to_numpy().tolist()], options, text)

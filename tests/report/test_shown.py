@@ -1,0 +1,71 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dεps.cli.main import main
+from dεps.core.errors import UserError
+from dεps.report import shown
+from dεps.report.shown import WORDS, print_archs, print_results, searched, shown_results
+from tests.conftest import ROOT
+
+
+def test_results_are_printed_with_what_their_words_mean(results, capsys):
+    print_results()
+    text = capsys.readouterr().out
+    assert "80.50 ± 0.71" in text  # mean Pareto top-1 of 80 and 81
+    for word in ("mean Pareto top-1", "TMACs", "τ"):
+        assert f"{word}: {WORDS[word]}\n" in text
+    assert text.endswith("report: reports/index.html\n")
+
+
+def test_searched_archs_are_those_that_were_measured(results):
+    found = searched(results)
+    assert found.groupby(["method", "seed"], sort=False).macs.apply(list).to_dict() == {
+        (method, seed): [1e6, 3e6] for method in ("deps", "rss") for seed in (0, 1)
+    }
+    assert found.measured.tolist() == [69, 71] * 4
+
+
+def test_searched_archs_are_printed_by_method_and_as_json(results, capsys):
+    print_archs()
+    text = capsys.readouterr().out
+    rows = [re.split(r"\s*│\s*", line.strip("│ ")) for line in text.splitlines() if line.startswith("│ ")]
+    assert rows[0] == ["DεpS", "0", "1 M", "9", "70.00", "69.00", "k3e2_k3e2_k3e2_r28"]
+    assert [row[0] for row in rows if row[0]] == ["DεpS"] * 4 + ["RSS"] * 4
+    (row, *_) = json.loads(shown.archs_json())["archs"]["quick"]
+    assert (row["method"], row["seed"], row["macs"], row["measured"]) == ("deps", 0, 1e6, 69.0)
+
+
+def test_without_a_study_one_line_says_so(results, capsys):
+    shown.print_study()
+    assert capsys.readouterr().out == "no experiment that is selected has a study; 'dvc repro tune' makes it\n"
+    assert json.loads(shown.study_json()) == {"study": {}}
+
+
+def test_what_has_not_run_is_an_error_only_where_nothing_is_published(results, monkeypatch, capsys):
+    Path("runs").rename("elsewhere")
+    with pytest.raises(UserError, match="runs/quick"):
+        print_results()
+    published = results
+    monkeypatch.setattr(shown, "published_results", lambda: [published])
+    assert shown_results() == [published]
+
+
+def test_the_command_takes_each_and_all(results, monkeypatch):
+    monkeypatch.setattr("dεps.planning.claims.training_cost", lambda name: {})  # which composes presets
+    for what in ("archs", "study", "all"):
+        done = CliRunner().invoke(main, ["show", what])
+        assert done.exit_code == 0, done.output
+    parts = ("report: reports/index.html", "The papers' claims", "archs on the front", "no experiment that is selected")
+    assert all(part in done.output for part in parts)
+    done = CliRunner().invoke(main, ["show", "all", "--json"])
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_the_readme_explains_words_as_the_tables_do():
+    text = re.sub(r"\s+", " ", re.sub(r"[*`]", "", (ROOT / "README.md").read_text("utf-8")))
+    for word in ("TMACs", "τ"):
+        assert f"- {word}: {WORDS[word]}" in text
