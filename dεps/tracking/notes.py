@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,12 +19,13 @@ from mlflow.entities import Run
 from dεps.core.params import section
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.deploy.export.config import macs_text
+from dεps.report.style import FULL, colours
 from dεps.tracking.changes import CHANGED_TAG
-from dεps.tracking.private import NOTE_TAG, SIDE, SIDE_TAG, image_link, run_link
+from dεps.tracking.private import COLOUR_TAG, NOTE_TAG, SIDE, SIDE_TAG, image_link, run_link
 from dεps.tracking.store import Store
 from dεps.tracking.views import KIND, METHOD_KIND, RANKING, VIEW_TAG, charts_link, table_link, view_tag
 from dεps.tuning.verdict import verdict
-from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, digest
+from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, digest, run_identity
 from dεps.workspace.outputs import FRONT, PARETO, POPULATION
 
 #: tag with the digest of the note in the store, which is rewritten only if it changes
@@ -49,11 +50,13 @@ class Note:
     #: what a `deps params +from=` file of the run's parameters holds, and its name
     params: str = ""
     params_name: str = ""
+    #: "#RRGGBB"; empty: as the UI chooses
+    colour: str = ""
 
     @property
     def content(self) -> str:
         """Return a digest of the note and of how runs are described."""
-        return digest([self.kind, self.paragraphs, self.params, self.params_name, CHANGED_TAG])
+        return digest([self.kind, self.paragraphs, self.params, self.params_name, CHANGED_TAG, self.colour])
 
     def text(self, experiment_id: str, run_id: str, commit: str) -> str:
         """Return the Markdown."""
@@ -75,7 +78,8 @@ def describe_run(store: Store, run: Run, note: Note, tags: Callable[[], Mapping[
             path.write_text(note.params, "utf-8")
             store.client.log_artifact(run_id, str(path), PARAMS_FOLDER)
     text = note.text(run.info.experiment_id, run_id, commit)
-    store.log(run_id, [], {NOTE_TAG: text, KIND: note.kind, PART_TAG: note.content, **tags()})
+    own = {COLOUR_TAG: note.colour} if note.colour else {}
+    store.log(run_id, [], {NOTE_TAG: text, KIND: note.kind, PART_TAG: note.content, **own, **tags()})
     return True
 
 
@@ -88,6 +92,31 @@ def describe_experiment(store: Store, params: Mapping[str, Any], name: str, run_
         for key, value in (tags | {WRITTEN_TAG: written}).items():
             if found.tags.get(key) != value:
                 store.client.set_experiment_tag(found.experiment_id, key, value)
+
+
+def give_view(store: Store, params: Mapping[str, Any], name: str) -> str:
+    """Give an experiment, which is created if absent, its saved view; returns the experiment's id."""
+    experiment = store.experiment_id(name)
+    tags = _view_tags(params, name, read_manifest(prepared_folder(name)))
+    known = store.client.get_experiment(experiment).tags
+    for key, value in tags.items():
+        if known.get(key) != value:
+            store.client.set_experiment_tag(experiment, key, value)
+    return experiment
+
+
+def _view_tags(params: Mapping[str, Any], name: str, manifest: Mapping[str, Any]) -> dict[str, str]:
+    methods, seed = params["methods"], params["seeds"][0]
+    own = [run_identity(dict(params), name, method, seed, manifest).params for method in methods]
+    varying = [key for key, value in own[0].items() if len({one.get(key) for one in own}) > 1]
+    common = [key for key in varying if all(key in one for one in own)]
+    return {VIEW_TAG: view_tag(common), SIDE_TAG: SIDE}
+
+
+def colour(identity: RunIdentity, methods: Sequence[str] = ()) -> str:
+    """Return a training's colour in the report's figures, where `methods` are compared."""
+    name = identity.method
+    return colours(sorted({*methods, name}))[name] if kind_of(identity) == METHOD_KIND else FULL
 
 
 def kind_of(identity: RunIdentity) -> str:
@@ -118,7 +147,8 @@ def run_note(
         _again(identity, f"dvc repro {target}"),
         f"**Files**: {', '.join(links)}. {_comparison(EXPERIMENT)}.",
     )
-    return Note(kind, tuple(filter(None, paragraphs)), _overrides(params, identity), f"{identity.name}.yaml")
+    paragraphs, own = tuple(filter(None, paragraphs)), colour(identity, params["methods"])
+    return Note(kind, paragraphs, _overrides(params, identity), f"{identity.name}.yaml", own)
 
 
 def study_note(params: Mapping[str, Any], identity: RunIdentity, summary: Mapping[str, float]) -> Note:
@@ -168,7 +198,7 @@ def experiment_tags(
         "Exact parameters of each run are among its artifacts, and how to make it again in its note.",
     )
     note = "\n\n".join(filter(None, paragraphs))
-    return {NOTE_TAG: note, VIEW_TAG: view_tag(), SIDE_TAG: SIDE, "dataset": data, "space": space}
+    return {NOTE_TAG: note, **_view_tags(params, name, manifest), "dataset": data, "space": space}
 
 
 def _method(identity: RunIdentity) -> str:

@@ -38,8 +38,6 @@ class _Model:
 
     context: Context
     budget: str
-    #: the budget's position among all
-    step: int
     path: Path
     card: ModelCard
     facts: dict[str, Any]
@@ -65,13 +63,13 @@ def _exported(context: Context) -> list[_Model]:
     if not (folder / MODELS).exists():
         return []
     models = []
-    for step, (budget, facts) in enumerate(read_json(folder / MODELS, "the stage 'export'").items()):
+    for budget, facts in read_json(folder / MODELS, "the stage 'export'").items():
         where, path = f"{folder / MODELS}: {budget}", folder / f"{budget}.onnx"
         if not isinstance(facts, dict) or not isinstance(facts.get("sha256"), str):
             raise UserError(f"{where} is no mapping with a sha256; run the stage 'export' again")
         if not path.exists():
             raise UserError(f"{path} does not exist, though {MODELS} names it; run the stage 'export' again")
-        models.append(_Model(context, budget, step, path, ModelCard.from_facts(facts, where), facts))
+        models.append(_Model(context, budget, path, ModelCard.from_facts(facts, where), facts))
     return models
 
 
@@ -120,14 +118,8 @@ def _register(store: Store, model: _Model, run_id: str, content: str) -> str:
     client.finalize_logged_model(logged.model_id, "READY")
     time = int(model.path.stat().st_mtime * 1000)
     numbers = {key: float(model.facts[key]) for key in NUMBERS if model.facts.get(key) is not None}
-    # With budgets as steps, the run shows these numbers side by side.
-    client.log_batch(
-        run_id,
-        [
-            Metric(f"{STAGE}/{key}", value, time, model.step, logged.model_id, run_id=run_id)
-            for key, value in numbers.items()
-        ],
-    )
+    keys = {key: f"{STAGE}/{model.budget}_{key}" for key in numbers}  # a budget's own: its numbers are no curve
+    client.log_batch(run_id, [Metric(keys[key], numbers[key], time, 0, logged.model_id, run_id=run_id) for key in keys])
     version = client.create_model_version(
         model.name, logged.artifact_location, run_id, tags, description=_describe(model), model_id=logged.model_id
     )

@@ -16,19 +16,24 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
 from dεps.core.files import read_json, read_numbers, read_records
 from dεps.core.hashing import SHORT, sha256
 from dεps.data.manifest import read_manifest
+from dεps.spaces.cost import arch_cost
+from dεps.spaces.space import SearchSpace
 from dεps.tracking import place
 from dεps.tracking.changes import changed
-from dεps.tracking.notes import describe_run, kind_of, run_note
+from dεps.tracking.notes import colour, describe_run, kind_of, run_note
 from dεps.tracking.place import HOST_TAG, WORK_TAG, Work
-from dεps.tracking.private import DATA_TAG
+from dεps.tracking.private import COLOUR_TAG, DATA_TAG
 from dεps.tracking.store import IDENTITY_TAG, Store, contradict, record_metrics
-from dεps.tracking.views import KIND
-from dεps.workspace.identity import FULL_MODEL, RunIdentity, run_identity, standalone_method
+from dεps.tracking.views import KIND, POINTS
+from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, run_identity, standalone_method
 from dεps.workspace.live import Origin, Training, read_live
-from dεps.workspace.outputs import HISTORY, METRICS, SUPERNET
+from dεps.workspace.outputs import HISTORY, METRICS, PARETO, SUPERNET
 from dεps.workspace.stage import Context
 
 TRAIN = "train"
+#: what each split of the data is to a run, by the part of its results that has seen it
+_TEST = {"test": "test"}
+_SPLITS = {TRAIN: {"train": "training", "validation": "validation"}, "evaluate": _TEST, "reference": _TEST}
 #: tag with the hash of a training's results
 TRAINED = f"deps.part.{TRAIN}"
 
@@ -49,7 +54,9 @@ def put(store: Store, training: Training, content: str = "", tags: Mapping[str, 
         run, known, points = None, "", {}
     new = run is None
     tags = tags or {}
-    run = run or store.create(identity, training.origin, {KIND: kind_of(identity), **tags})
+    run = run or store.create(
+        identity, training.origin, {KIND: kind_of(identity), COLOUR_TAG: colour(identity), **tags}
+    )
     if not tags.items() <= run.data.tags.items():
         store.log(run.info.run_id, [], dict(tags))
     store.complete(run, identity)
@@ -117,12 +124,22 @@ class Part:
     name: str
     metrics: Path | None
     artifacts: tuple[Path, ...]
+    #: (MACs, top-1 on test in percent) of Pareto points
+    points: tuple[tuple[int, float], ...] = ()
 
     def hash(self) -> str:
         """Return a hash of the whole content."""
         paths = filter(None, (self.metrics, *self.artifacts))
-        named = (path.name.encode() + bytes.fromhex(sha256(path.read_bytes())) for path in paths)
-        return sha256(b"".join(named))[:SHORT]
+        named = [path.name.encode() + bytes.fromhex(sha256(path.read_bytes())) for path in paths]
+        return sha256(b"".join(named) + (repr(self.points).encode() if self.points else b""))[:SHORT]
+
+    def values(self) -> list[Metric]:
+        """Return its metrics, of the time when they were written."""
+        if not self.metrics:
+            return []
+        written = int(self.metrics.stat().st_mtime * 1000)
+        metrics = [Metric(key, value, written, 0) for key, value in _numbers(read_json(self.metrics)).items()]
+        return metrics + [Metric(POINTS, top1, written, round(macs / 1000)) for macs, top1 in self.points]
 
 
 def sync_results(store: Store, context: Context) -> tuple[str, bool]:
@@ -146,12 +163,9 @@ def sync_results(store: Store, context: Context) -> tuple[str, bool]:
         return run_id, described
     store.log(run_id, _durations(context), _kernels(context))
     for part, content in new.items():
-        if part.name == TRAIN:
-            _log_dataset(store, run_id, identity, manifest)
-        if part.metrics:
-            written = int(part.metrics.stat().st_mtime * 1000)
-            values = _numbers(read_json(part.metrics))
-            store.log(run_id, [Metric(key, value, written, 0) for key, value in values.items()])
+        for split, context_name in _SPLITS.get(part.name, {}).items():
+            _log_dataset(store, run_id, manifest, split, context_name)
+        store.log(run_id, part.values())
         for path in part.artifacts:
             store.client.log_artifact(run_id, str(path), "supernet" if path.suffix == ".safetensors" else part.name)
         store.log(run_id, [], {_tag(part.name): content})
@@ -186,14 +200,31 @@ def _parts(context: Context) -> Iterator[Part]:
     yield Part(TRAIN, None, (folder / HISTORY, *([weights] if weights.exists() else [])))
     metrics = context.folder("reference", f"{context.stage}/{context.instance}.json")
     if metrics.exists():
-        yield Part("reference", metrics, ())
+        yield Part("reference", metrics, (), _alone(context, _numbers(read_json(metrics))))
     for stage in _stages(context)[1:]:
         results = context.folder(stage)
         if (results / METRICS).exists():
-            yield Part(stage, results / METRICS, tuple(sorted(results.glob("*.csv"))))
+            points = _points(results) if stage == PARETO.stage else ()
+            yield Part(stage, results / METRICS, tuple(sorted(results.glob("*.csv"))), points)
     figures = Path("reports") / "experiments" / context.experiment
     if images := tuple(sorted(figures.glob("*.png"))):
         yield Part("figures", None, images)
+
+
+def _points(folder: Path) -> tuple[tuple[int, float], ...]:
+    """Return (MACs, top-1 on test) of the Pareto points that stage `evaluate` has measured, in ascending order."""
+    table = PARETO.read(folder)
+    own = table[table.pareto.astype(bool)]
+    return tuple(sorted(zip(own.macs.astype(int).tolist(), own.test_top1.astype(float).tolist(), strict=True)))
+
+
+def _alone(context: Context, metrics: Mapping[str, float]) -> tuple[tuple[int, float], ...]:
+    """Return (MACs, top-1 on test) of what was trained alone: the full model, or an arch."""
+    manifest = read_manifest(context.data_folder())
+    space = context.section(SearchSpace, "space")
+    arch = space.named(context.arch, STANDALONE) if context.arch else space.largest()
+    macs = arch_cost(space, arch, len(manifest["classes"]), manifest["channels"]).macs
+    return tuple((macs, top1) for key, top1 in metrics.items() if key.endswith("_top1"))
 
 
 def _tag(part: str) -> str:
@@ -227,9 +258,9 @@ def _notes(context: Context) -> Iterator[tuple[str, dict[str, Any]]]:
             yield stage, read_numbers(path, "seconds", "started", alone=False)
 
 
-def _log_dataset(store: Store, run_id: str, identity: RunIdentity, manifest: dict[str, Any]) -> None:
+def _log_dataset(store: Store, run_id: str, manifest: dict[str, Any], split: str, purpose: str) -> None:
     source = json.dumps({"source": manifest["source"]})
     schema = json.dumps({"classes": len(manifest["classes"]), "size": manifest["size"]})
-    profile = json.dumps({key: manifest[key] for key in ("images", "mean", "std")})
-    dataset = Dataset(identity.tags["dataset"], identity.tags["data_hash"], "local", source, schema, profile)
-    store.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag(DATA_TAG, "training")])])
+    profile = json.dumps({"images": manifest["images"][split], "mean": manifest["mean"], "std": manifest["std"]})
+    dataset = Dataset(manifest["name"], manifest["sha256"][split][:SHORT], "local", source, schema, profile)
+    store.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag(DATA_TAG, purpose)])])

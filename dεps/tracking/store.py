@@ -129,6 +129,12 @@ class Store:
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
 
+    def drop_default(self) -> None:
+        """Delete the experiment that MLflow creates with a database, if it is empty and the database this project's."""
+        found = self.client.get_experiment_by_name("Default") if self.uri == local_uri() else None
+        if found and found.lifecycle_stage == "active" and not self.client.search_runs([found.experiment_id]):
+            self.client.delete_experiment(found.experiment_id)
+
     def find(self, identity: RunIdentity, unless: Callable[[Run], bool] = lambda run: False) -> Run | None:
         """Return the newest run of this identity for which `unless` is false."""
         runs = self.client.search_runs(

@@ -21,6 +21,7 @@ from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.tracking.notes import Note, describe_run, study_note, trial_note
 from dεps.tracking.private import PARENT_TAG
 from dεps.tracking.store import Store, record_metrics
+from dεps.tracking.views import KIND, STUDY_KIND, TRIAL_KIND
 from dεps.tuning.identity import STAGE, study_digest
 from dεps.workspace.identity import RunIdentity, digest, flatten, run_identity
 from dεps.workspace.live import Origin
@@ -65,7 +66,7 @@ def _study_identity(params: dict[str, Any], experiment: str, manifest: dict[str,
         method=STAGE,
         digest=study_digest(experiment, own, run.tags["data_hash"]),
         params=parameters | flatten({"tuning": tuning}),
-        tags={**run.tags, "method": STAGE, "kind": "study"},
+        tags={**run.tags, "method": STAGE, KIND: STUDY_KIND},
     )
 
 
@@ -80,7 +81,7 @@ def _trials(
         method = {key: row.get(key, value) for key, value in base.items()}
         own = {**params, "experiments": {study.experiment: {**experiment, "methods": {METHOD: method}}}}
         run = run_identity(own, study.experiment, METHOD, study.seed, manifest)
-        tags = {"kind": "trial", "trial": str(number), "study": study.digest, "state": row["state"]}
+        tags = {KIND: TRIAL_KIND, "trial": str(number), "study": study.digest, "state": row["state"]}
         tags |= {"point": row["point"] or "", "best": str(bool(row["best"])), "front": str(bool(row["front"]))}
         name, own_digest = f"trial-{number}", digest([study.digest, number])
         identity = replace(run, method=name, digest=own_digest, tags={**run.tags, **tags})

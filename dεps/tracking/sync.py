@@ -32,6 +32,7 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
         if (context.folder(context.stage) / HISTORY).exists():
             newest[context.experiment], new = sync_results(store, context)
             runs, changed = runs + 1, changed + new
+    store.drop_default()
     for name, run_id in newest.items():
         describe_experiment(store, params, name, run_id)
     studies, new = sync_studies(params, store)

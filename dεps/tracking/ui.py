@@ -11,11 +11,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dεps.core.console import say
 from dεps.core.errors import UserError
-from dεps.core.params import read_params
+from dεps.core.params import read_params, selected
+from dεps.data.manifest import prepared_folder
 from dεps.tracking.address import masked, reason, tracking_uri
-from dεps.tracking.private import compare_link
+from dεps.tracking.notes import give_view
+from dεps.tracking.private import EXPERIMENTS
+from dεps.tracking.server import HOME
 from dεps.tracking.store import FAILURES, Store
-from dεps.tracking.sync import TRAIN, instances
 from dεps.tracking.views import charts_link, table_link
 
 
@@ -26,34 +28,36 @@ def serve(host: str, port: int) -> None:
         print_links(_plain(uri), read_params(), uri)
         return
     _check_free(host, port)
-    print_links(f"http://{f'[{host}]' if ':' in host else host}:{port}", read_params(), uri)
-    _become_server(host, port, uri)
+    links = print_links(f"http://{f'[{host}]' if ':' in host else host}:{port}", read_params(), uri)
+    _become_server(host, port, uri, next((link for _, link in links.values()), EXPERIMENTS))
 
 
-def print_links(base: str, params: dict[str, Any], uri: str) -> None:
-    """Print the UI's address, and where methods of the selected experiments are compared. Raises `UserError`."""
+def print_links(base: str, params: dict[str, Any], uri: str) -> dict[str, tuple[str, str]]:
+    """Print where the selected experiments' methods are compared, and return what `comparison` does.
+
+    `base` is the UI's address; a server of this project opens the first experiment's charts there. Raises `UserError`.
+    """
     try:
         experiments = comparison(params, Store(uri))
     except FAILURES as error:
         raise UserError(f"MLflow at {masked(uri, uri)} cannot be used ({reason(error, uri)})") from None
     say(f"MLflow of {masked(uri, uri)}: {base}")
-    for name, links in experiments.items():
-        for what, link in links.items():
-            say(f"  {name}, {what}: {base}/{link}")
+    for name, (table, charts) in experiments.items():
+        say(f"  {name} in charts: {base}/{charts}")
+        say(f"  {name} in a table: {base}/{table}")
+    return experiments
 
 
-def comparison(params: dict[str, Any], store: Store) -> dict[str, dict[str, str]]:
-    """Return, by selected experiment that has runs, links to its methods in a table, in charts and by parameters."""
-    runs: dict[str, list[str]] = {}
-    for context in instances(params):
-        there = context.stage == TRAIN and (context.data_folder() / "manifest.json").exists()
-        if there and (run := store.run_of(context)):
-            runs.setdefault(context.experiment, []).append(run.info.run_id)
-    links: dict[str, dict[str, str]] = {}
-    for name, ids in runs.items():
-        experiment = store.experiment_id(name)
-        links[name] = {"methods in a table": table_link(experiment), "in charts": charts_link(experiment)}
-        links[name]["their parameters and metrics"] = compare_link(experiment, ids)
+def comparison(params: dict[str, Any], store: Store) -> dict[str, tuple[str, str]]:
+    """Return links to a table and to charts of each selected experiment whose data is prepared.
+
+    Experiments without results get their saved view here, so that trainings under way are in it.
+    """
+    links = {}
+    for name in selected(params, "names"):
+        if (prepared_folder(name) / "manifest.json").exists():
+            experiment = give_view(store, params, name)
+            links[name] = table_link(experiment), charts_link(experiment)
     return links
 
 
@@ -74,13 +78,17 @@ def _check_free(host: str, port: int) -> None:
             raise UserError(f"{host}:{port} cannot be listened on ({why}); choose with --host and --port") from None
 
 
-def _become_server(host: str, port: int, uri: str) -> NoReturn:
-    """Start a process that follows trainings, and replace this one by `mlflow ui`; both end on Ctrl-C."""
+def _become_server(host: str, port: int, uri: str, home: str) -> NoReturn:
+    """Start a process that follows trainings, and replace this one by MLflow's server; both end on Ctrl-C."""
     follower = [sys.executable, "-m", "dεps.tracking.follow", str(os.getpid())]
     subprocess.Popen(follower, stdin=subprocess.DEVNULL)
     # In the environment, because lists of processes must not show an address with a password.
-    environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        HOME: home,
+    }
     environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     sys.stdout.flush()
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "dεps.tracking.server", "--host", host, "--port", str(port), "--workers", "1"]
     os.execve(sys.executable, command, environment)  # noqa: S606 - a list, without a shell

@@ -14,6 +14,12 @@ from dεps.core.files import write_json
 from dεps.data.manifest import prepared_folder
 from tests.conftest import made_up_manifest
 
+#: two Pareto points, and the arch with the least of everything, which is none
+POINTS = """name,pareto,arch,macs,params,val_top1,test_top1
+D1E2K3,False,a,900400,9,60,60.0
+D1E2K5,True,b,1000400,10,70,{top1}
+D2E2K5,True,c,2000600,20,80,80.5
+"""
 SUMMARY = ("pareto/mean_top1", "pareto/smallest_top1", "pareto/largest_top1")
 
 
@@ -47,7 +53,7 @@ def write_results(methods: Sequence[str], experiment: str = "quick", seed: int =
             evaluated = runs / "evaluate" / f"{method}-{seed}"
             values = {name: 70.0 + number + place for place, name in enumerate(SUMMARY)}
             write_json(evaluated / "metrics.json", values)
-            (evaluated / "pareto.csv").write_text("name,macs,test_top1\nD1E2K5,1000,70\n")
+            (evaluated / "pareto.csv").write_text(POINTS.format(top1=70.0 + number))
     report = Path("reports", "experiments", experiment)
     report.mkdir(parents=True)
     ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))

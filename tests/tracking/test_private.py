@@ -1,11 +1,12 @@
 """What the private parts of MLflow must be, whatever version is installed."""
 
 import re
+from inspect import getsource, signature
 from pathlib import Path
 
 import mlflow
 import pytest
-from mlflow import environment_variables
+from mlflow import environment_variables, server
 from mlflow.store.db.base_sql_model import Base
 from mlflow.store.model_registry.dbmodels import models as registry
 from mlflow.store.tracking.dbmodels import models as tracking
@@ -39,12 +40,13 @@ def words(value: object) -> set[str]:
 
 def test_the_interface_knows_what_a_saved_view_is_made_of(interface):
     charts = [Chart("SCATTER", "o", ("o",), "o"), Chart("BAR", "o", ("o",)), Chart("LINE", "o", ("o",), "o")]
-    charts += [Chart("LINE", "o", ("o", "o"))]
-    used = {word for chart in charts for word in words(chart.state())} - {"o", "deps-o", "deps-o-o", "deps-o-scatter"}
+    charts += [Chart("LINE", "o", ("o", "o")), Chart("PARALLEL", "o", ("o",), params=("o",)), Chart("DIFFERENCE", "o")]
+    used = {word for chart in charts for word in words(chart.state())}
+    used = {word for word in used if word not in ("o", private.DIFFERENCES) and not word.startswith("deps-")}
     assert {"SCATTER", "xaxis", "METRIC", "metricKey", "step", "selectedXAxisMetricKey"} <= used
     source = Path(private.__file__).read_text("utf-8")
     state = source[source.index("    sections = [\n") : source.index("    packed = ")]
-    used |= set(re.findall(r'"(\w+)":', state)) | {"ALL", "Active", "All Runs", "Run Name", "FIRST_20_RUNS"}
+    used |= set(re.findall(r'"(\w+)":', state)) | {"ALL", "Active", "All Runs", "Run Name", "SHOW_ALL"}
     assert {"selectedColumns", "compareRunCharts", "isReordered"} <= used
     used |= {"createdAt", "updatedAt", "deflate;", private.view_tag("")}
     missing = sorted(word for word in used if word not in interface)
@@ -52,8 +54,9 @@ def test_the_interface_knows_what_a_saved_view_is_made_of(interface):
 
 
 def test_the_interface_has_the_pages_that_links_lead_to(interface):
-    used = {"viewStateShareKey", "compareRunsMode", "CHART", "workflowType", "machine_learning", "compare-runs"}
+    used = {"viewStateShareKey", "compareRunsMode", "CHART", "workflowType", "machine_learning"}
     used |= {"artifacts", "get-artifact", "run_uuid", private.SIDE_TAG, private.SIDE, private.NOTE_TAG}
+    used |= {private.COLOUR_TAG, *(key.removesuffix("_v1") for key in private.GREETINGS)}
     missing = sorted(word for word in used if word not in interface)
     assert missing == [], lacks("page or parameter", missing)
 
@@ -62,6 +65,16 @@ def test_tags_are_those_that_mlflow_reads():
     known = {text for text in vars(mlflow_tags).values() if isinstance(text, str)}
     own = {private.NOTE_TAG, private.SOURCE_TAG, private.PARENT_TAG, private.DATA_TAG}
     assert own <= known, lacks("tag", sorted(own - known))
+
+
+def test_the_server_is_started_by_the_function_that_is_replaced():
+    build = server._build_uvicorn_command
+    assert list(signature(build).parameters) == [
+        "uvicorn_opts", "host", "port", "workers", "app_name", "env_file", "is_factory",
+    ]  # fmt: skip
+    assert build(None, "h", 1, 1, "module:app", None, True)[-2:] == ["--factory", "module:app"]
+    assert "_build_uvicorn_command(\n" in getsource(server._run_server), lacks("call", ["_build_uvicorn_command"])
+    assert "<head>" in Path(str(server.app.static_folder), "index.html").read_text("utf-8"), lacks("page", ["head"])
 
 
 def test_a_database_has_addresses_where_they_are_mended():

@@ -123,9 +123,14 @@ def test_each_file_is_a_version_with_an_alias(workspace):
     (small, large) = sorted(store.client.search_logged_models([run.info.experiment_id]), key=lambda model: model.name)[
         ::-1
     ]
-    assert {metric.key: metric.value for metric in large.metrics}["export/val_top1"] == 90.0
-    assert {metric.key: metric.value for metric in small.metrics}["export/test_top1"] == 79.0
+    assert {metric.key: metric.value for metric in large.metrics}["export/large_val_top1"] == 90.0
+    assert {metric.key: metric.value for metric in small.metrics}["export/small_test_top1"] == 79.0
     assert large.params["space"] == "mbv3_micro"
+    assert {key for key in run.data.metrics if key.startswith("export/")} == {
+        f"export/{size}_{key}" for size in ("small", "large") for key in ("macs", "params", "val_top1", "test_top1")
+    }
+    history = store.client.get_metric_history(run.info.run_id, "export/large_macs")
+    assert [(point.step, point.value) for point in history] == [(0, 1000.0)]
 
 
 def test_once_more_changes_nothing(workspace):

@@ -9,15 +9,22 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from dεps.core.files import read_json, write_json
+from dεps.methods.registry import looks
+from dεps.report.style import FULL
+from dεps.spaces.cost import arch_cost
+from dεps.spaces.space import SearchSpace
 from dεps.tracking import place
 from dεps.tracking.place import Work
 from dεps.tracking.runs import pass_on
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync, track
+from dεps.tracking.views import POINTS
 from dεps.workspace.identity import run_identity
 from dεps.workspace.live import LiveFile, read_live
 from dεps.workspace.locks import exclusive
+from dεps.workspace.stage import Context
 from tests.conftest import made_up_manifest, quick_params
+from tests.tracking import results
 
 RECORDS = [
     {
@@ -48,7 +55,7 @@ def workspace(tmp_path, monkeypatch):
     write_json(
         Path("runs/quick/evaluate/deps-0/metrics.json"), {"pareto/mean_top1": 80.5, "pareto/smallest_top1": 78.0}
     )
-    Path("runs/quick/evaluate/deps-0/pareto.csv").write_text("name,macs\n")
+    Path("runs/quick/evaluate/deps-0/pareto.csv").write_text(results.POINTS.format(top1=72.0))
     Path("reports/experiments/quick").mkdir(parents=True)
     Path("reports/experiments/quick/pareto.png").write_bytes(b"png")
     return params
@@ -73,7 +80,30 @@ def test_the_store_is_rebuilt_from_files(workspace):
     assert [(point.step, point.value) for point in curve] == [(1, 51.0), (2, 52.0), (3, 53.0)]
     artifacts = {file.path for file in store.client.list_artifacts(run.info.run_id)}
     assert artifacts == {"supernet", "train", "evaluate", "figures", "params"}
-    assert run.inputs.dataset_inputs[0].dataset.name == "m"
+    assert run.data.tags["mlflow.runColor"] == looks()["deps"].colour
+    points = store.client.get_metric_history(run.info.run_id, POINTS)
+    assert [(point.step, point.value) for point in points] == [(1000, 72.0), (2001, 80.5)]  # kMACs, top-1 on test
+    inputs = {one.tags[0].value: one.dataset for one in run.inputs.dataset_inputs}
+    assert {use: json.loads(data.profile)["images"] for use, data in inputs.items()} == {
+        use: made_up_manifest()["images"][split]
+        for use, split in (("training", "train"), ("validation", "validation"), ("test", "test"))
+    }
+    assert {data.name for data in inputs.values()} == {"m"}
+
+
+def test_the_experiment_that_mlflow_creates_is_not_kept_empty(workspace):
+    store = Store()
+    assert [found.name for found in store.client.search_experiments()] == ["Default"]
+    sync(workspace, store)
+    sync(workspace, store)
+    assert [found.name for found in Store().client.search_experiments()] == ["quick"]
+
+
+def test_an_experiment_called_default_that_has_runs_stays(workspace):
+    store = Store()
+    store.client.create_run("0")
+    sync(workspace, store)
+    assert {found.name for found in store.client.search_experiments()} == {"Default", "quick"}
 
 
 def test_what_was_trained_alone_has_runs_of_its_own(workspace):
@@ -96,6 +126,13 @@ def test_what_was_trained_alone_has_runs_of_its_own(workspace):
     assert {"threads", "kernels"}.isdisjoint(found["full_model-0"].data.tags)
     assert (run.data.tags["method"], run.data.params["method.arch"]) == ("standalone-smallest", "smallest")
     assert found["full_model-0"].data.metrics["pareto/largest_top1"] == 84.0
+    points = {name: store.client.get_metric_history(found[name].info.run_id, POINTS) for name in found}
+    context = Context("train", "quick", "deps", 0, workspace)
+    space = context.section(SearchSpace, "space")
+    for name, arch, top1 in (("standalone-smallest-0", "smallest", 79.0), ("full_model-0", "largest", 84.0)):
+        macs = arch_cost(space, space.named(arch), 2, made_up_manifest()["channels"]).macs
+        assert [(point.step, point.value) for point in points[name]] == [(round(macs / 1000), top1)]
+        assert found[name].data.tags["mlflow.runColor"] == FULL
 
 
 def test_once_more_changes_nothing(workspace):

@@ -1,33 +1,44 @@
-import json
 import os
 import socket
-from urllib.parse import parse_qs
 
 import pytest
 
+from dεps.data.manifest import prepared_folder
 from dεps.tracking import ui
+from dεps.tracking.server import HOME
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
+from dεps.tracking.views import VIEW_TAG, charts_link, table_link, view_tag
 from tests.tools.refusals import refusal
 
 
-def test_links_lead_to_the_runs_of_the_selected_methods(workspace, capsys):
+def test_links_lead_to_the_saved_view_of_the_selected_experiments(workspace, capsys):
     store = Store()
     sync(workspace, store)
     experiment = store.experiment_id("quick")
-    links = ui.comparison(workspace, store)["quick"]
-    ids = json.loads(parse_qs(links["their parameters and metrics"].partition("?")[2])["runs"][0])
-    assert [store.client.get_run(run_id).info.run_name for run_id in ids] == ["deps-0", "rss-0"]
-    assert set(ui.comparison(workspace | {"methods": ["rss"]}, store)) == {"quick"}
-    ui.print_links("http://127.0.0.1:1", workspace, store.uri)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"MLflow of {store.uri}: http://127.0.0.1:1"
-    assert lines[1].startswith(f"  quick, methods in a table: http://127.0.0.1:1/#/experiments/{experiment}/runs?")
-    assert len(lines) == 4
+    links = ui.print_links("http://127.0.0.1:1", workspace, store.uri)
+    assert links == {"quick": (table_link(experiment), charts_link(experiment))}
+    assert capsys.readouterr().out.splitlines() == [
+        f"MLflow of {store.uri}: http://127.0.0.1:1",
+        f"  quick in charts: http://127.0.0.1:1/{charts_link(experiment)}",
+        f"  quick in a table: http://127.0.0.1:1/{table_link(experiment)}",
+    ]
 
 
-def test_a_store_without_runs_has_no_links(workspace, capsys):
-    ui.print_links("http://127.0.0.1:1", workspace, Store().uri)
+def test_an_experiment_that_has_no_results_yet_has_a_view_for_its_trainings(workspace):
+    store = Store()
+    experiment = store.experiment_id("quick")
+    assert VIEW_TAG not in store.client.get_experiment(experiment).tags
+    assert set(ui.comparison(workspace, store)) == {"quick"}
+    before = store.client.get_experiment(experiment).tags
+    assert before[VIEW_TAG] == view_tag(["method.method"])
+    sync(workspace, store)
+    assert store.client.get_experiment(experiment).tags.items() >= before.items()
+
+
+def test_without_prepared_data_there_is_no_link(workspace, capsys):
+    prepared_folder("quick").joinpath("manifest.json").unlink()
+    assert ui.print_links("http://127.0.0.1:1", workspace, Store().uri) == {}
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
@@ -51,9 +62,10 @@ def test_the_server_gets_the_address_by_the_environment(workspace, monkeypatch, 
     ui.serve("127.0.0.1", port)
     (follower, _), (command, environment) = started
     assert follower[1:] == ["-m", "dεps.tracking.follow", str(os.getpid())]
-    assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    assert command[1:] == ["-m", "dεps.tracking.server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     assert environment["MLFLOW_BACKEND_STORE_URI"] == Store().uri
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert environment[HOME] == charts_link(Store().experiment_id("quick"))
 
 
 def test_a_servers_address_is_shown_without_its_password():
