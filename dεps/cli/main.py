@@ -18,8 +18,8 @@ from dεps.core.process import guarded
 
 #: commands by section, in the order of the help; what is in none comes last
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Plan and run": ("init", "params", "plan", "repro"),
-    "Results": ("show", "verify", "publish", "table", "crate"),
+    "Plan and run": ("init", "params", "plan", "dag", "repro"),
+    "Results": ("show", "verify", "exp", "publish", "table", "crate"),
     "Models": ("evaluate", "export", "classify", "latency", "import", "export-checkpoint"),
     "Tuning": ("tune",),
     "MLflow": ("ui", "track"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dεps.core.files import read_numbers
+from dεps.core.files import read_numbers, write_json
 from dεps.core.tables import columns, matching, records, rows_where
 from dεps.report.results import Results, training_cost
 from dεps.report.statistics import Sample
@@ -20,6 +20,8 @@ from dεps.workspace.outputs import SHOWN, TRAIN_COST
 from dεps.workspace.tables import read_table
 
 NUMBERS = "numbers.csv"
+#: what DVC shows of an experiment: of each method the means over seeds of these
+METRICS, SUMMARY = "metrics.json", ("pareto/mean_top1", "pareto/smallest_top1", TRAIN_COST.key)
 #: standard deviation over seeds of each metric, pooled over methods, and its degrees of freedom
 _SPREAD = ("std", "freedom")
 #: what is trained alone, and what is no network, in the place of a method
@@ -75,8 +77,17 @@ def spreads(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_numbers(results: Results, folder: Path) -> None:
-    """Write `numbers.csv` into the folder of the experiment's figures."""
-    numbers(results).to_csv(folder / NUMBERS, index=False)
+    """Write `numbers.csv` and `metrics.json` into the folder of the experiment's figures."""
+    table = numbers(results)
+    table.to_csv(folder / NUMBERS, index=False)
+    means = {
+        method: {
+            key.rpartition("/")[2]: round(float(matching(table, of=method, metric=key).value.mean()), 4)
+            for key in SUMMARY
+        }
+        for method in results.methods
+    }
+    write_json(folder / METRICS, means)
 
 
 def read_recorded(path: Path) -> pd.DataFrame:

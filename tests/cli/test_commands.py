@@ -26,7 +26,7 @@ from tests.tools.spaces import PLAIN
     "command",
     [
         *("params", "plan", "tune", "import", "export-checkpoint", "evaluate", "show", "track", "publish", "table"),
-        *("export", "classify", "latency", "ui", "completion"),
+        *("export", "classify", "latency", "ui", "completion", "dag", "exp"),
     ],
 )
 def test_every_command_explains_itself(command):

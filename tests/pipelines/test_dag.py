@@ -12,7 +12,8 @@ import yaml
 from dεps.workspace import decides
 from tests.conftest import ROOT
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STAGES, METRICS = PIPELINE["stages"], PIPELINE["metrics"]
 
 
 def test_a_new_clone_tracks():
@@ -32,6 +33,14 @@ def test_the_lock_holds_no_experiment_that_is_not_here():
     stages = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
     presets = {path.stem for path in (ROOT / "params" / "experiment").glob("*.yaml")}
     assert {re.split("[@-]", name)[1] for name in stages if "@" in name} <= presets
+
+
+def test_dvc_shows_the_reports_numbers_and_not_those_of_each_run():
+    assert not any("metrics" in stage for stage in STAGES.values())
+    (file,) = METRICS
+    assert file.startswith(next(iter(STAGES["report"]["outs"][0])).replace("${item.experiment}", "${names[0]}") + "/")
+    there = file.replace("${names[0]}", "quick")
+    assert subprocess.run(["git", "check-ignore", "-q", there], cwd=ROOT, check=False).returncode == 1, "not in git"
 
 
 def imports(file: Path) -> set[Path]:

@@ -42,7 +42,11 @@ def test_nothing_is_left_to_do(clone):
 
 
 def test_dvc_shows_metrics_and_plots(clone):
-    assert "pareto/mean_top1" in clone.call("dvc", "metrics", "show")
+    shown = clone.call("dvc", "metrics", "show")
+    assert all(f"{method}.{key}" in shown for method in ("deps", "rss") for key in ("mean_top1", "train_tmacs"))
+    rows = clone.call("deps", "exp", "--csv").splitlines()
+    assert "rss.smallest_top1" in rows[0]
+    assert len(rows[0].split(",")) <= 20
     clone.call("dvc", "plots", "diff", "--show-vega", "--targets", "runs/quick/evaluate/deps-0/pareto.csv")
 
 

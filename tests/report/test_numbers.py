@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from dεps.report.numbers import numbers, of_methods, spreads
+from dεps.core.files import read_json
+from dεps.report.numbers import METRICS, numbers, of_methods, spreads, write_numbers
 
 
 def test_each_number_of_the_table_is_a_row_a_seed(results):
@@ -32,3 +33,14 @@ def test_methods_alone_are_what_published_seeds_have_too(results):
     both = methods.merge(own, on=["of", "seed", "metric"])
     assert len(both) == len(methods) == 20
     assert (both.value_x == both.value_y).all()
+
+
+def test_dvc_is_given_each_methods_means_over_seeds(results, tmp_path):
+    write_numbers(results, tmp_path)
+    means, table = read_json(tmp_path / METRICS), numbers(results)
+    assert set(means) == {"deps", "rss"}
+    assert all(set(own) == {"mean_top1", "smallest_top1", "train_tmacs"} for own in means.values())
+    smallest = table[(table.of == "rss") & (table.metric == "pareto/smallest_top1")].value
+    assert len(smallest) == 2
+    assert means["rss"]["smallest_top1"] == pytest.approx(smallest.sum() / 2)
+    assert means["deps"]["mean_top1"] == pytest.approx((80.0 + 81.0) / 2)
