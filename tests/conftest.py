@@ -24,7 +24,7 @@ from dεps.sources.prepare import prepare
 from dεps.spaces.space import SearchSpace
 
 settle()  # as programs do before anything else
-pytest_plugins = ["tests.tools.browser", "tests.tools.postgresql", "tests.tools.spaces"]
+pytest_plugins = ["tests.tools.browser", "tests.tools.axe", "tests.tools.postgresql", "tests.tools.spaces"]
 ROOT = Path(__file__).resolve().parent.parent
 #: every space that is not just another with more resolutions
 SPACES = sorted(path.stem for path in (ROOT / "params/space").glob("*.yaml") if not path.stem.endswith("_elastic"))

@@ -168,11 +168,18 @@ class Row:
         return ", ".join(texts).replace("-", "−") or "–"
 
 
+def files(folder: Path | None = None) -> dict[str, Path]:
+    """The file of each claim."""
+    return {file.stem: file for file in sorted((folder or groups() / "claims").glob("*.yaml"))}
+
+
 @cache
 def claims(folder: Path | None = None) -> Mapping[str, Claim]:
     """All claims by name, in the order of tables. Raises `UserError` naming the claim and the key that is wrong."""
-    files = sorted((folder or groups() / "claims").glob("*.yaml"))
-    found = {file.stem: structured(Claim, read_params(file, "it is a claim"), f"claims/{file.stem}") for file in files}
+    found = {
+        name: structured(Claim, read_params(file, "it is a claim"), f"claims/{name}")
+        for name, file in files(folder).items()
+    }
     return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
 
 

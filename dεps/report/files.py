@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from dεps.report import claims
+from dεps.report import claims, marks
 from dεps.report.checklist import caption as checklist_caption
 from dεps.report.checklist import checklist
 from dεps.report.registry import figures
@@ -28,14 +28,17 @@ FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Softwa
 
 
 def write_files(results: Results, out: Path) -> None:
-    """Write each figure as SVG, PDF and PNG, and the tables as Markdown and LaTeX."""
+    """Write each figure as SVG, PDF and PNG and its dots as CSV, and the tables as Markdown and LaTeX."""
     with plt.style.context(STYLE):
         for figure in figures(results):
             drawn = figure.draw(results)
+            marks.name_legends(drawn)
             drawn.draw_without_rendering()
             drawn.set_layout_engine("none")  # it is laid out, once for all formats
             for ending, metadata in FORMATS.items():
                 drawn.savefig(out / f"{figure.name}.{ending}", metadata=metadata)
+            if len(points := marks.table(drawn)):
+                points.to_csv(out / f"{figure.name}.csv", index=False)
     table, title = summary(results), caption(results)
     (out / "results.md").write_text(markdown(table, title), "utf-8")
     (out / "results.tex").write_text(latex(table, title), "utf-8")

@@ -16,7 +16,6 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from dεps.report.results import Results
-from dεps.workspace.decides import sections_behind
 
 FOLDER = Path(__file__).parent / "figures"
 
@@ -38,6 +37,8 @@ class About:
     alt: str = ""
     #: whether it compares methods' Pareto points; its note then names methods whose points are other archs
     compares_points: bool = False
+    #: fewest methods of which it says something
+    least_methods: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,6 @@ class FigureFile:
     file: Path
     about: About
     draw: Callable[[Results], Figure]
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Sections of the experiment's params that decide what it shows: those of the stages behind its sources."""
-        return sections_behind(source.split("/")[0] for source in self.about.sources)
 
     @property
     def needs_study(self) -> bool:
@@ -75,8 +71,9 @@ def _figure(file: Path) -> FigureFile:
 
 
 def figures(results: Results) -> list[FigureFile]:
-    """The figures of an experiment, in the page's order; figures of a study only where it has one."""
-    return [figure for figure in registered() if results.has_study or not figure.needs_study]
+    """The figures of an experiment, in the page's order, without those that it has no study or method for."""
+    own = [figure for figure in registered() if results.has_study or not figure.needs_study]
+    return [figure for figure in own if len(results.methods) >= figure.about.least_methods]
 
 
 def sections(results: Results) -> dict[str, list[FigureFile]]:

@@ -63,8 +63,7 @@ def print_study() -> None:
     """Print the default and the best trial of the study of every experiment that has one."""
     studied = [results for results in shown_results() if results.has_study]
     for results in studied:
-        frame = study_table(results)
-        sides = frame.set_index("").T.rename_axis("option or number").reset_index()  # narrower: a column a trial
+        sides = study_table(results).rename(columns={"": "option or number"})
         _print(sides, study_caption(results), left=("option or number",))
     if not studied:
         say("no experiment that is selected has a study; 'dvc repro tune' makes it")

@@ -17,10 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dεps.core.tables import columns, matching, records, rows_where
-from dεps.report.drawing import draw_points, pushed_apart, titled_axes, titled_panels
+from dεps.report.drawing import SMALL, draw_points, legend_below, pushed_apart, titled_axes, titled_panels
+from dεps.report.marks import dots
 from dεps.report.published import dataset_of, pareto_points
 from dεps.report.results import Results
-from dεps.report.style import SOFT, colours
+from dεps.report.style import SOFT, colours, label
 from dεps.workspace.identity import FULL_MODEL
 
 #: how figures call options
@@ -35,11 +36,13 @@ DEPS = colours(["deps"])["deps"]
 TOP1 = "top-1 on validation (%)"
 #: of the variants that one panel shows
 MARKERS = "os^Dv"
+#: series of what the paper reports of variants
+VARIANTS = "published (±0.05, test)"
 
 
 def study_title(results: Results, title: str) -> str:
-    """The title with the data's name and the number of trials."""
-    return f"{title} ({results.manifest['name']}, {len(results.trials)} trials, 1 seed)"
+    """The title, and below it the data's name and the number of trials."""
+    return f"{title}\n({results.manifest['name']}, {len(results.trials)} trials, 1 seed)"
 
 
 study_axes = partial(titled_axes, head=study_title)
@@ -47,7 +50,7 @@ study_axes = partial(titled_axes, head=study_title)
 
 def study_panels(results: Results, title: str) -> tuple[Figure, list[Axes]]:
     """Two panels below their `study_title`."""
-    return titled_panels(study_title(results, title), 1, 2, 7.6, 3.4)
+    return titled_panels(study_title(results, title), 2, 1, 5.6)
 
 
 def complete(results: Results, **values: object) -> pd.DataFrame:
@@ -58,6 +61,18 @@ def complete(results: Results, **values: object) -> pd.DataFrame:
 def front(results: Results, trial: dict[str, Any]) -> pd.DataFrame:
     """The Pareto points of a trial by ascending MACs: name, macs, val_top1."""
     return matching(results.trial_points, trial=trial["trial"]).sort_values("macs")
+
+
+def points_of(front: pd.DataFrame) -> pd.DataFrame:
+    """Pareto points as dots: what the page names."""
+    facts = front.rename(columns={"val_top1": "top1"}).assign(of="validation")
+    return columns(facts, *(name for name in ("name", "arch", "macs", "top1", "of") if name in facts))
+
+
+def trials_of(trials: pd.DataFrame, top1: str) -> pd.DataFrame:
+    """Trials as dots: their numbers and options, cost, and the accuracy in column `top1`."""
+    facts = trials.rename(columns={top1: "top1", "train_tmacs": "TMACs"}).assign(of="validation")
+    return columns(facts, "trial", "point", "TMACs", "top1", "of", *OPTIONS, "distill")
 
 
 class Variant(NamedTuple):
@@ -82,19 +97,19 @@ def draw_ablation(
     published: Sequence[str] = (),
     others: Sequence[Variant] = (),
 ) -> Figure:
-    """Two trials of the study that differ in one option only: curves over epochs on the left, fronts on the right.
+    """Two trials of the study that differ in one option only: curves over epochs above, fronts below.
 
     Args:
         option, off: the option's key, and its value that switches it off.
         what: the option, in "with …" and "without …".
-        column, curve: of the records that are drawn on the left, and what it is the accuracy of.
+        column, curve: of the records that are drawn above, and what it is the accuracy of.
         published: the paper's variants that are drawn with the fronts.
         others: variants beside these two.
     """
-    figure, (left, right) = study_panels(results, title)
+    figure, (upper, lower) = study_panels(results, title)
     pairs = _pairs(results, option, off)
     if not pairs:
-        for axes in (left, right):
+        for axes in (upper, lower):
             axes.text(0.5, 0.5, "the study has no such pair of trials", ha="center", transform=axes.transAxes)
         return figure
     # The pair of the earliest start: there is most to see.
@@ -105,19 +120,21 @@ def draw_ablation(
         *others,
     ]
     for one in variants:
-        left.plot(one.curve.epoch, one.curve[column], label=one.name, markersize=4, **one.style)
-        right.plot(one.front.macs / 1e6, one.front.val_top1, label=one.name, markersize=4, **one.style)
-    _name_gains(right, variants[0].front, variants[1].front)
+        look: dict[str, Any] = {"label": one.name, "markersize": 4, **one.style}
+        (curve_line,) = upper.plot(one.curve.epoch, one.curve[column], **look)
+        facts = {"arch": curve, "epoch": one.curve.epoch, "top1": one.curve[column], "of": "validation"}
+        dots(curve_line, one.name, pd.DataFrame(facts))
+        (line,) = lower.plot(one.front.macs / 1e6, one.front.val_top1, **look)
+        dots(line, one.name, points_of(one.front))
+    _name_gains(lower, variants[0].front, variants[1].front)
     start = round(with_it["shrink_start"] * results.params["train"]["epochs"])
-    left.axvline(start, color=SOFT, linewidth=0.8, linestyle=":")
-    label = f"epoch (dotted: shrink start, {with_it['shrink_start']:.0%})"
-    left.set(xlabel=label, ylabel=f"{curve}, validation (%)")
-    left.xaxis.set_major_locator(MaxNLocator(integer=True))
-    left.legend(fontsize=8)
-    handles = draw_published_variants(right, results, published)
-    if handles:
-        right.legend(handles=handles, fontsize=8)
-    right.set(xlabel="MACs (millions); numbers: gain in points", ylabel=TOP1)
+    upper.axvline(start, color=SOFT, linewidth=0.8, linestyle=":")
+    text = f"epoch (dotted: shrink start, {with_it['shrink_start']:.0%})"
+    upper.set(xlabel=text, ylabel=f"{curve}, validation (%)")
+    upper.xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles = draw_published_variants(lower, results, published)
+    legend_below(figure, [*upper.get_legend_handles_labels()[0], *handles], columns=2)
+    lower.set(xlabel="MACs (millions); numbers: gain in points", ylabel=TOP1)
     return figure
 
 
@@ -148,7 +165,7 @@ def _name_gains(axes: Axes, with_it: pd.DataFrame, without: pd.DataFrame) -> Non
     axes.set_ylim(low, high + 0.2 * (high - low))
     for right, gain in zip(pushed_apart(both.macs.tolist()), both.val_top1 - both.val_top1_off, strict=True):
         place = (right, axes.get_ylim()[1])
-        axes.annotate(f"{gain:+.1f}", place, rotation=90, fontsize=7, color=SOFT, ha="center", va="top")
+        axes.annotate(f"{gain:+.1f}", place, rotation=90, fontsize=SMALL, color=SOFT, ha="center", va="top")
 
 
 def draw_published_variants(axes: Axes, results: Results, names: Sequence[str]) -> list[Line2D]:
@@ -161,5 +178,5 @@ def draw_published_variants(axes: Axes, results: Results, names: Sequence[str]) 
     strengths = np.linspace(0.45, 1.0, len(there))
     for name, strength, marker in zip(there, strengths, MARKERS, strict=False):
         colour = SOFT if name.endswith("epsilon") else DEPS
-        draw_points(axes, points[name], color=colour, alpha=strength, marker=marker, **style)
-    return [Line2D([], [], color=SOFT, marker="o", label="published (±0.05, test)", **style)]
+        draw_points(axes, points[name], VARIANTS, label(name), color=colour, alpha=strength, marker=marker, **style)
+    return [Line2D([], [], color=SOFT, marker="o", label=VARIANTS, **style)]

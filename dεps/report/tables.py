@@ -20,6 +20,8 @@ PAGE = Path("reports/index.html")
 EXPERIMENTS = Path("reports/experiments")
 #: the same for each published experiment
 FIGURES = Path("reports/figures")
+#: of a trial, in the order of tables
+OPTIONS = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature")
 #: after the label of a method whose Pareto points are other archs than the whole space's
 MARK = "†"
 
@@ -45,21 +47,24 @@ def summary(results: Results) -> pd.DataFrame:
 
 
 def study_table(results: Results) -> pd.DataFrame:
-    """Two rows, the default and the best trial: accuracy on the seed that chose and on others, cost, options."""
+    """A column for the default and one for the best trial, or one for both in one; a row a measure and an option."""
     trials = results.trials
-    rows = []
-    for side, own in {"default": matching(trials, point="base"), "best": matching(trials, best=True)}.items():
-        others = column(results.confirmation, f"{side}_val_top1")
+    default, best = matching(trials, point="base"), matching(trials, best=True)
+    sides = {"default": default, "best of the study": best}
+    if len(best) and set(best.trial) <= set(default.trial):
+        sides = {"default, the best of the study": default}
+    found: dict[str, dict[str, str]] = {}
+    for name, own in sides.items():
+        others = results.confirmation
+        others = column(others, "best_val_top1" if own is best else "default_val_top1") if len(others) else others
         for trial in records(own):
-            row = {"": "best of the study" if side == "best" else side}
-            row["mean Pareto top-1, validation (%)"] = f"{trial['val_top1']:.2f}"
-            row["on other seeds (%)"] = spread(others) if len(others) else "–"
-            row |= {f"{size} (%)": f"{trial[f'val_{size}_top1']:.2f}" for size in ("smallest", "largest")}
-            row["training (TMACs)"] = f"{trial['train_tmacs']:.3f}"
-            for key in ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature", "distill"):
-                row[key] = f"{trial[key]:.4g}" if type(trial[key]) in (int, float) else str(trial[key])
-            rows.append(row)
-    return pd.DataFrame(rows)
+            top1 = {"mean Pareto top-1, validation (%)": f"{trial['val_top1']:.2f}"}
+            top1 |= {"on other seeds (%)": spread(others)} if len(others) else {}
+            top1 |= {f"{size} (%)": f"{trial[f'val_{size}_top1']:.2f}" for size in ("smallest", "largest")}
+            options = {key: trial[key] for key in (*OPTIONS, "distill")}
+            texts = {key: f"{it:.4g}" if type(it) in (int, float) else str(it) for key, it in options.items()}
+            found[name] = top1 | {"training (TMACs)": f"{trial['train_tmacs']:.3f}"} | texts
+    return pd.DataFrame(found).rename_axis("").reset_index()
 
 
 def models_table(results: Results) -> pd.DataFrame:

@@ -25,9 +25,9 @@ SEARCHED = [
 ]
 
 
-def write_results(root: Path) -> dict:
+def write_results(root: Path, seeds: tuple[int, ...] = (0, 1)) -> dict:
     """All of them below `root`; returns the params."""
-    params = quick_params() | {"methods": ["deps", "rss"], "seeds": [0, 1]}
+    params = quick_params() | {"methods": ["deps", "rss"], "seeds": [*seeds]}
     (root / "params.yaml").write_text(yaml.dump(params))
     rng = np.random.default_rng(0)
     write_json(root / "runs/quick/prepare/manifest.json", made_up_manifest())
@@ -40,14 +40,14 @@ def write_results(root: Path) -> dict:
             "reference/logistic_regression_top1": 81.25,
         },
     )
-    for seed in (0, 1):
+    for seed in seeds:
         write_json(runs / f"reference/full_model/{seed}.json", {"pareto/largest_top1": 83.5 + seed})
     alone = {"standalone": "smallest", "name": "smallest", "arch": "a", "macs": 1_000_000, "params": 9}
     (runs / "reference").mkdir(parents=True, exist_ok=True)
-    pd.DataFrame([{**alone, "seed": seed, "test_top1": 78.0 + seed} for seed in (0, 1)]).to_csv(
+    pd.DataFrame([{**alone, "seed": seed, "test_top1": 78.0 + seed} for seed in seeds]).to_csv(
         runs / "reference/standalone.csv", index=False
     )
-    for seed in (0, 1):
+    for seed in seeds:
         write_json(runs / f"standalone/smallest-{seed}/summary.json", {"cost/train_tmacs": 0.1})
         for number, method in enumerate(("full_model", "deps", "rss")):
             folder = runs / ("full_model/" + str(seed) if method == "full_model" else f"train/{method}-{seed}")

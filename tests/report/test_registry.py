@@ -1,15 +1,23 @@
 """Every registered figure, as it is drawn of made-up results; a new file in `figures` is tested by being there."""
 
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from dεps.core.params import read_params
+from dεps.report.drawing import WIDTH
 from dεps.report.registry import FOLDER, figures, registered, sections
 from dεps.report.results import all_results
+from dεps.report.style import STYLE
 from tests.report.conftest import PRUNED
 from tests.tuning.tables import write_study
 
+SVG = "{http://www.w3.org/2000/svg}"
 each = pytest.mark.parametrize("figure", registered(), ids=lambda figure: figure.name)
 
 
@@ -37,6 +45,40 @@ def test_it_names_its_seeds_and_says_how_to_read_it(whole, figure):
     assert not about.alt.endswith(".")
     assert about.alt
     assert about.title
+
+
+@each
+def test_its_dots_are_the_rows_of_its_table(whole, figure):
+    """In number: the page leads from the nth dot to the nth row."""
+    folder = Path("reports/experiments/quick")
+    svg = ElementTree.parse(folder / f"{figure.name}.svg")
+    groups = [one for one in svg.iter(f"{SVG}g") if one.get("id", "").startswith("dots-")]
+    count = sum(len(list(group.iter(f"{SVG}use"))) or 1 for group in groups)
+    table = folder / f"{figure.name}.csv"
+    rows = len(pd.read_csv(table)) if table.exists() else 0
+    assert count == rows
+    assert bool(rows) == (figure.name not in ("timeline", "strips", "tuning_importance"))
+
+
+@each
+def test_nothing_of_it_is_cut_off_or_too_small_to_read(whole, figure):
+    """At the width of a phone's page, 336 pixels: 7 points are 7.4 pixels there."""
+    with plt.style.context(STYLE):
+        drawn = figure.draw(whole)
+        drawn.draw_without_rendering()
+    assert drawn.get_figwidth() == WIDTH
+    box, height = drawn.get_tightbbox(), drawn.get_figheight()
+    assert min(box.x0, box.y0) > -0.03
+    assert box.x1 < WIDTH + 0.03
+    assert box.y1 < height + 0.03
+    assert all(text.get_fontsize() >= 6.5 for text in drawn.findobj(Text) if text.get_text())
+
+
+def test_figures_that_compare_methods_need_two(results):
+    left_out = {figure.name for figure in figures(results)} - {
+        figure.name for figure in figures(replace(results, methods=["deps"]))
+    }
+    assert left_out == {"differences"}
 
 
 @each

@@ -14,7 +14,7 @@ from dεps.methods.registry import looks
 from dεps.report.registry import registered
 from dεps.report.results import all_results, results_of
 from dεps.report.style import colours, label
-from dεps.report.tables import caption, latex, markdown, other_archs, summary
+from dεps.report.tables import caption, latex, markdown, other_archs, study_table, summary
 from pipelines.reference import mean_and_std
 from tests.conftest import ROOT, load_space
 from tests.report.made_up import SEARCHED, write_report
@@ -91,6 +91,15 @@ def test_other_methods_archs_are_compared_not_their_names(results):
     (part,) = all_results(read_params())
     assert other_archs(part).startswith("Pareto points of DεpS, RSS are other archs, of 500 k to 1.5 M MACs instead")
     assert summary(part).method.tolist()[:3] == ["DεpS †", "RSS †", "full model alone"]
+
+
+def test_the_table_of_the_study_has_a_column_a_trial_and_one_for_a_default_that_is_the_best(study):
+    both = study_table(study)
+    assert list(both.columns) == ["", "default", "best of the study"]
+    assert both.set_index("").loc["shrink_start", "default"] == "0.5"
+    trials = study.trials.assign(best=study.trials.point == "base")
+    study.__dict__["trials"] = trials
+    assert list(study_table(study).columns) == ["", "default, the best of the study"]
 
 
 def test_tables_in_markdown_and_latex(results):

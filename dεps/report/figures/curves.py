@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dεps.core.tables import matching
-from dεps.report.drawing import band, heading, titled_panels
+from dεps.report.drawing import band, heading, legend_below, titled_panels
+from dεps.report.marks import runs
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.statistics import mean_std
@@ -18,8 +19,9 @@ ABOUT = About(
     title="Training curves",
     section="Training",
     order=22,
-    note="The largest and the smallest arch of the table. Where a method begins with the full model the smallest is "
-    "untrained until shrinking starts.",
+    note="The largest and the smallest arch of the table; means over seeds, bands one standard deviation. Where a "
+    "method begins with the full model, the smallest is untrained until shrinking starts; the full model alone, in "
+    "grey, lies under the lines that begin with it, and has no smallest.",
     sources=("full_model/history.jsonl", "train/history.jsonl", "evaluate/pareto.csv"),
     compares_points=True,
 )
@@ -27,7 +29,7 @@ ABOUT = About(
 
 def draw(results: Results) -> Figure:
     """One line of means over seeds a method; the full model has no smallest arch."""
-    figure, panels = titled_panels(heading(results, "Training curves"), 1, 2, 7.2, 3.3)
+    figure, panels = titled_panels(heading(results, "Training curves"), 2, 1, 5.0, sharex=True)
     methods = [FULL_MODEL, *results.methods]
     palette = colours(methods)
     for axes, size in zip(panels, ("largest", "smallest"), strict=True):
@@ -35,9 +37,14 @@ def draw(results: Results) -> Figure:
         for method in methods if size == "largest" else results.methods:
             curve = matching(results.history, method=method).dropna(subset=[name])
             points = mean_std(curve, ["epoch"], name)
-            band(axes, points.epoch, points, color=palette[method], marker=".", markersize=4)
-        axes.set(xlabel="epoch", ylabel=f"{size} arch, top-1 on validation (%)")
+            facts = {"method": method, "arch": size, "epoch": points.epoch, "top1": points["mean"], "of": "validation"}
+            style = {"color": palette[method], "marker": ".", "markersize": 4, "linewidth": 1.3}
+            if method == FULL_MODEL:  # the methods that begin with it would hide it
+                style |= {"linewidth": 4.0, "alpha": 0.35, "zorder": 1}
+            frame = pd.DataFrame(facts).assign(runs=runs(method, results.seeds))
+            band(axes, points.epoch, points, label(method), frame, **style)
+        axes.set(ylabel=f"{size} arch, validation (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles = [Line2D([], [], color=palette[method], label=label(method)) for method in methods]
-    figure.legend(handles=handles, loc="outside right upper")
+    panels[-1].set_xlabel("epoch")
+    legend_below(figure)
     return figure

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from dεps.report.drawing import heading, titled_panels
+from dεps.report.marks import dots, part, runs
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.statistics import paired
@@ -20,9 +22,11 @@ ABOUT = About(
     section="Accuracy of subnets",
     order=12,
     note="Each method minus the first, paired by seed: faint dots are seeds, a dot with whiskers is the mean with its "
-    "95 % interval (Student's t, from six seeds on BCa bootstrap). Of one seed nothing is known of the spread.",
+    "95 % interval (Student's t, from six seeds on BCa bootstrap). An interval across the line leaves open which "
+    "method is better. Of one seed nothing is known of the spread.",
     sources=("evaluate/metrics.json",),
     compares_points=True,
+    least_methods=2,
 )
 
 
@@ -31,7 +35,8 @@ def draw(results: Results) -> Figure:
     base = BASE if BASE in results.methods else results.methods[0]
     others = [method for method in results.methods if method != base]
     title = heading(results, f"Top-1 on test, minus that of {label(base)}")
-    figure, panels = titled_panels(title, 1, len(PANELS), 7.2, 1.3 + 0.28 * max(1, len(others)), sharey=True)
+    height = 0.8 + len(PANELS) * (0.4 + 0.2 * max(1, len(others)))
+    figure, panels = titled_panels(title, len(PANELS), 1, height, sharex=True, sharey=True)
     for axes, (key, name) in zip(panels, PANELS.items(), strict=True):
         axes.axvline(0, color=FAINT, linewidth=0.9, zorder=0)
         for row, method in enumerate(others):
@@ -39,12 +44,21 @@ def draw(results: Results) -> Figure:
             if found is None:
                 continue
             colour = colours(results.methods)[method]
-            axes.plot(found.values, [row] * found.count, "o", color=colour, alpha=0.3, markersize=3)
+            series, facts = label(method), {"method": method, "against": base, "metric": name}
+            (seeds,) = axes.plot(found.values, [row] * found.count, "o", color=colour, alpha=0.35, markersize=3.5)
+            dots(seeds, series, pd.DataFrame({**facts, "difference": found.values}))
             ends = found.interval
             error = [[found.mean - ends.low], [ends.high - found.mean]] if ends else None
-            axes.errorbar([found.mean], [row], xerr=error, fmt="o", color=colour, markersize=5, capsize=2.5)
-        axes.set(xlabel=f"{name} (points)")
+            line, caps, bars = axes.errorbar(
+                [found.mean], [row], xerr=error, fmt="o", color=colour, markersize=5, capsize=2.5
+            )
+            facts |= {"difference": found.mean, "low": ends.low if ends else None, "high": ends.high if ends else None}
+            dots(line, series, pd.DataFrame([facts | {"runs": runs(method, results.seeds)}]))
+            for one in (*caps, *bars):
+                part(one, series)
+        axes.set_title(name, fontsize=8.5, fontweight="normal", loc="left", pad=3)
         axes.grid(axis="y", visible=False)
+    panels[-1].set_xlabel("difference in points of top-1")
     panels[0].set_yticks(range(len(others)), [label(method) for method in others])
     panels[0].set_ylim(len(others) - 0.4, -0.6)
     return figure

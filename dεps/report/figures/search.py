@@ -5,8 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dεps.core.tables import matching
-from dεps.report.drawing import BESIDE, titled_axes
+from dεps.core.tables import columns, matching
+from dεps.report.drawing import legend_below, titled_axes
+from dεps.report.marks import dots, part, runs
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import SOFT, colours, label
@@ -15,7 +16,9 @@ ABOUT = About(
     title="Fronts found by search",
     section="Prediction and search",
     order=31,
-    note="NSGA-II on predicted accuracy and MACs; dots were measured with the supernet's weights.",
+    note="NSGA-II on predicted accuracy and MACs, a line a seed; dots are archs of a line, measured with the "
+    "supernet's weights. Lines lie above most of their dots: of thousands of archs the search keeps those that "
+    "the predictor overrates most, so trust the dots.",
     sources=("search/front.csv",),
 )
 
@@ -27,12 +30,15 @@ def draw(results: Results) -> Figure:
     for method, colour in palette.items():
         for seed in sorted(results.seeds):
             front = matching(results.searched, method=method, seed=seed)
-            axes.plot(front.macs / 1e6, front.predicted, color=colour, linewidth=0.9, alpha=0.6)
+            (line,) = axes.plot(front.macs / 1e6, front.predicted, color=colour, linewidth=0.9, alpha=0.6)
+            part(line, label(method))
             measured = front.dropna(subset=["measured"])
-            axes.plot(measured.macs / 1e6, measured.measured, "o", color=colour)
+            (drawn,) = axes.plot(measured.macs / 1e6, measured.measured, "o", color=colour, markersize=4)
+            facts = columns(measured, "method", "arch", "macs", "predicted").assign(top1=measured.measured)
+            dots(drawn, label(method), facts.assign(of="validation", runs=runs(method, [seed])))
     handles = [Line2D([], [], color=colour, label=label(method)) for method, colour in palette.items()]
     handles += [Line2D([], [], color=SOFT, linewidth=0.9, label="predicted")]
     handles += [Line2D([], [], color=SOFT, marker="o", linestyle="", label="measured")]
-    axes.legend(handles=handles, **BESIDE)
+    legend_below(figure, handles)
     axes.set(xlabel="MACs (millions)", ylabel="top-1 on validation (%)")
     return figure

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from dεps.core.errors import UserError
 from dεps.core.tables import matching, records
-from dεps.report.drawing import three_digits
+from dεps.report.drawing import SMALL, WIDTH, name_figure, three_digits
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import FAINT, INK, SOFT, colours, label
@@ -72,9 +72,9 @@ def draw(results: Results) -> Figure:
     strips = {method: chosen(matching(searched, method=method)) for method in results.methods}
     count = sum(map(len, strips.values()))
     height = count + BETWEEN * (len(strips) - 1)
-    figure = Figure(figsize=(7.2, 1.2 + ROW * height))
+    figure = Figure(figsize=(WIDTH, 1.5 + ROW * height))
     axes = figure.subplots()
-    axes.set_title(f"Searched archs, layer by layer ({results.manifest['name']}, seed {seed})", loc="left", pad=20)
+    name_figure(figure, f"Searched archs, layer by layer\n({results.manifest['name']}, seed {seed})")
     slots = list(_slots(space))
     sizes = len(space.resolution) > 1
     end = slots[-1][-1] + (2.8 if sizes else 1)
@@ -87,15 +87,15 @@ def draw(results: Results) -> Figure:
             if sizes:
                 axes.text(end + 0.3, row, f"{strip.arch.resolution} px", ha="right", va="center", fontsize=8)
             axes.text(end + 2.6, row, three_digits(strip.macs), ha="right", va="center", fontsize=8)
-            axes.text(end + 5.2, row, f"{strip.top1:.1f}{mark}", ha="right", va="center", fontsize=8)
+            axes.text(end + 5.9, row, f"{strip.top1:.1f}{mark}", ha="right", va="center", fontsize=8)
             row += 1
         row += BETWEEN
     for number, places in enumerate(slots, 1):
         middle = (places[0] + places[-1] + 1) / 2
         axes.text(middle, -0.75, f"stage {number}", ha="center", va="bottom", fontsize=8, color=SOFT)
     axes.text(end + 2.6, -0.75, "M MACs", ha="right", va="bottom", fontsize=8, color=SOFT)
-    axes.text(end + 5.2, -0.75, "top-1 (%)", ha="right", va="bottom", fontsize=8, color=SOFT)
-    axes.set(xlim=(-1.0, end + 5.3), ylim=(height - 0.4, -0.8))
+    axes.text(end + 5.9, -0.75, "top-1 (%)", ha="right", va="bottom", fontsize=8, color=SOFT)
+    axes.set(xlim=(-1.0, end + 6.0), ylim=(height - 0.4, -0.8))
     axes.axis("off")
     _legend(figure, space)
     return figure
@@ -119,7 +119,9 @@ def _draw_strip(
         for place, block in zip(places, stage, strict=False):
             height, strength = FULL_HEIGHT * block.expand / widest, _strength(block.kernel, kernels)
             axes.bar(place + 0.46, -height, 0.92, bottom, color=colour, alpha=strength, linewidth=0)
-            axes.text(place + 0.46, bottom - 0.06, str(block.kernel), ha="center", va="bottom", fontsize=6, color=INK)
+            axes.text(
+                place + 0.46, bottom - 0.06, str(block.kernel), ha="center", va="bottom", fontsize=SMALL, color=INK
+            )
         for place in places[len(stage) :]:
             axes.plot([place + 0.1, place + 0.82], [bottom - 0.02] * 2, color=FAINT, linewidth=1.0)
 
@@ -140,4 +142,4 @@ def _legend(figure: Figure, space: SearchSpace) -> None:
     expands = ", ".join(f"{e:g}" for e in sorted({e for stage in space.stages for e in stage.expand}))
     texts = f"height: expand ratio ({expands})", "line: layer left out"
     handles += [Patch(alpha=0, label=text) for text in texts]
-    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), fontsize=8)
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, fontsize=7.5, columnspacing=1.0)

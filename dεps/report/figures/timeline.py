@@ -29,13 +29,14 @@ ABOUT = About(
     title="What is trained when",
     section="Training",
     order=21,
-    note="Bars are as high as the losses weigh: a rising wedge is the ε ramp. First seed; the others do the same.",
+    note="Bars are as high as the losses weigh: a rising wedge is the ε ramp. At the right the epochs. Names that do "
+    "not fit are left out. First seed; the others do the same.",
     sources=("full_model/history.jsonl", "train/history.jsonl"),
 )
 #: in rows: height of a bar, and the full model's part of it where subnets learn too
 HEIGHT, BAND = 0.56, 0.15
 #: inches per row, and inches for title, axis and legend
-ROW, FRAME = 0.5, 1.25
+ROW, FRAME = 0.48, 1.45
 _SMALL = 6.5
 #: width of a character of the default font, in units of its size
 _CHARACTER = 0.56
@@ -113,7 +114,7 @@ def draw_bars(figure: Figure, axes: Axes, bars: Sequence[Bar]) -> None:
     axes.set_xlabel("epoch" + (" (numbers in the bars: networks that a step trains)" if numbered else ""))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     below = -0.44 / (ROW * len(bars))
-    axes.legend(handles=_legend(bars), loc="upper center", bbox_to_anchor=(0.46, below), ncols=3, fontsize=8)
+    axes.legend(handles=_legend(bars), loc="upper center", bbox_to_anchor=(0.44, below), ncols=2, fontsize=8)
 
 
 def _draw_span(axes: Axes, row: int, span: Span, colour: str) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
-from dεps.core.tables import matching
-from dεps.report.drawing import BESIDE
+from dεps.core.tables import matching, rows_where
+from dεps.report.drawing import at_edge, hold, legend_below
+from dεps.report.marks import dots, runs
 from dεps.report.registry import About
 from dεps.report.results import Results
-from dεps.report.study import DEPS, TOP1, complete, study_axes
+from dεps.report.study import DEPS, TOP1, complete, study_axes, trials_of
 from dεps.report.style import FAINT, FULL, colours, label
 
 ABOUT = About(
     title="Accuracy and cost",
     section="Study",
     order=50,
-    note="The ring is the trial in best.yaml, the star DεpS as preset; diamonds are the other methods.",
+    note="The ring is the trial in best.yaml: the most accurate on validation, where cost is an objective among those "
+    "that cost no more than DεpS as preset, the star. So a cheaper trial on the front is not the best, since it is "
+    "less accurate, nor is a dearer one. Diamonds are the other methods. One seed: differences of a few tenths may be "
+    "chance. Arrows on the lower edge are trials far below it.",
     sources=("tune/trials.csv", "train/summary.json", "evaluate/metrics.json", "evaluate/pareto.csv"),
     compares_points=True,
 )
@@ -26,21 +31,35 @@ ABOUT = About(
 def draw(results: Results) -> Figure:
     """One dot a trial; methods of the study's seed."""
     figure, axes = study_axes(results, "Accuracy against training cost")
-    trials = complete(results)
-    axes.plot(trials.train_tmacs, trials.val_top1, "o", color=FAINT, label="trial", markersize=4.5)
+    trials, others = complete(results), [method for method in results.methods if method != "deps"]
+    methods = {
+        method: matching(results.metrics, method=method, seed=results.params["tuning"]["seed"]) for method in others
+    }
+    known = [own["pareto/mean_val_top1"] for own in methods.values() if "pareto/mean_val_top1" in own]
+    marked = rows_where(trials, trials.front | trials.best | (trials.point == "base"))
+    bottom = hold(axes, pd.concat([trials.val_top1, *known]), pd.concat([marked.val_top1, *known]))
+    kept = rows_where(trials, trials.val_top1 >= bottom)
+    (drawn,) = axes.plot(kept.train_tmacs, kept.val_top1, "o", color=FAINT, label="trial", markersize=4.5)
+    dots(drawn, "trial", trials_of(kept, "val_top1"))
+    for cost, value in zip(trials.train_tmacs, trials.val_top1, strict=True):
+        if value < bottom:
+            at_edge(axes, cost, value)
     best = matching(trials, front=True).sort_values("train_tmacs")
-    axes.plot(best.train_tmacs, best.val_top1, "o-", color=DEPS, label="front of the trials", linewidth=1.2)
+    (drawn,) = axes.plot(best.train_tmacs, best.val_top1, "o-", color=DEPS, label="front of the trials", linewidth=1.2)
+    dots(drawn, "front of the trials", trials_of(best, "val_top1"))
     default = complete(results, point="base")
     star: dict[str, Any] = {"linestyle": "", "marker": "*", "markersize": 12, "color": FULL}
     axes.plot(default.train_tmacs, default.val_top1, **star, label="DεpS as preset")
     chosen = matching(trials, best=True)
     ring: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 11, "markerfacecolor": "none", "color": DEPS}
     axes.plot(chosen.train_tmacs, chosen.val_top1, **ring, label="best.yaml")
-    for method in results.methods:
-        own = matching(results.metrics, method=method, seed=results.params["tuning"]["seed"])
-        if method != "deps" and len(own) and "pareto/mean_val_top1" in own:
+    for method, own in methods.items():
+        if len(own) and "pareto/mean_val_top1" in own:
             diamond: dict[str, Any] = {"color": colours(results.methods)[method], "label": label(method), "zorder": 3}
-            axes.plot(own["cost/train_tmacs"], own["pareto/mean_val_top1"], "D", **diamond)
+            cost, top1 = own["cost/train_tmacs"], own["pareto/mean_val_top1"]
+            (drawn,) = axes.plot(cost, top1, "D", **diamond)
+            facts = {"method": method, "TMACs": cost, "top1": top1, "of": "validation"}
+            dots(drawn, label(method), pd.DataFrame(facts).assign(runs=runs(method, own.seed.tolist())))
     axes.set(xlabel="training cost (10¹² MACs)", ylabel=f"mean Pareto {TOP1}")
-    axes.legend(**BESIDE)
+    legend_below(figure)
     return figure

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dεps.core.tables import column
+from dεps.report.drawing import legend_below
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.study import DEPS, OPTIONS, complete, study_axes
@@ -33,6 +34,6 @@ def draw(results: Results) -> Figure:
     axes.barh(places - 0.2, table.cost, 0.38, color=FAINT, label="training cost")
     axes.set_yticks(places, [OPTIONS[name] for name in column(table, "option")])
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"share of the variance (fANOVA; {len(complete(results))} complete trials)")
-    axes.legend(loc="lower right")
+    axes.set_xlabel(f"share of variance ({len(complete(results))} complete trials)")
+    legend_below(figure)
     return figure

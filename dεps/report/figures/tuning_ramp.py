@@ -12,7 +12,8 @@ ABOUT = About(
     title="ε ramp",
     section="Ablations",
     order=41,
-    note="Left, the full model around shrink start; right, the fronts, with the gain of each point above it.",
+    note="Above, the full model around shrink start; below, the fronts, with the gain of each point above it. One "
+    "seed: gains of a few tenths may be chance.",
     sources=("tune/trials.csv", "tune/points.csv", "tune/curves.csv", "full_model/history.jsonl"),
 )
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dεps.core.tables import column
-from dεps.report.drawing import titled_panels
+from dεps.core.tables import column, rows_where
+from dεps.report.drawing import at_edge, hold, titled_panels
+from dεps.report.marks import dots
 from dεps.report.registry import About
 from dεps.report.results import Results
-from dεps.report.study import OPTIONS, complete, study_axes, study_title
+from dεps.report.study import OPTIONS, complete, study_title, trials_of
 from dεps.report.style import INK
 
 ABOUT = About(
     title="Accuracy by option",
     section="Study",
     order=52,
-    note="One dot a trial, later ones brighter.",
+    note="One dot a trial, later ones brighter; arrows on the lower edge are trials far below it.",
     sources=("tune/trials.csv",),
 )
 #: first to last trial; without viridis' ends, one of which is lost on a dark ground and one on a light
@@ -31,20 +32,31 @@ def draw(results: Results) -> Figure:
     trials = complete(results)
     names = [name for name in OPTIONS if column(trials, name).nunique() > 1] or ["shrink_start"]
     title = "Accuracy by option"
-    if len(names) > 1:
-        width = max(3.4, 1.75 * len(names))
-        figure, panels = titled_panels(study_title(results, title), 1, len(names), width, 2.9, sharey=True)
-    else:
-        figure, axes = study_axes(results, title)
-        panels = [axes]
-    for axes, name in zip(panels, names, strict=True):
+    columns, lines = min(2, len(names)), -(-len(names) // 2)
+    figure, panels = titled_panels(study_title(results, title), lines, columns, 0.9 + 1.6 * lines, sharey=True)
+    order = Normalize(trials.trial.min(), trials.trial.max())
+    bottom = hold(panels[0], trials.val_top1, trials.val_top1[trials.best])
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    for axes, name in zip(panels, names, strict=False):
         values, ticks = column(trials, name), None
         if name == "ramp_shape":
             ticks = list(dict.fromkeys(values))
             values = values.map(ticks.index)
+        seen = trials.val_top1 >= bottom
         points = axes.scatter(
-            values, trials.val_top1, c=trials.trial, cmap=_ORDER, s=22, edgecolors=INK, linewidths=0.3
+            values[seen],
+            trials.val_top1[seen],
+            c=trials.trial[seen],
+            norm=order,
+            cmap=_ORDER,
+            s=22,
+            edgecolors=INK,
+            linewidths=0.3,
         )
+        dots(points, "trial", trials_of(rows_where(trials, seen), "val_top1"))
+        for place, value in zip(values[~seen], trials.val_top1[~seen], strict=True):
+            at_edge(axes, place, value)
         if ticks:
             axes.set_xticks(range(len(ticks)), ticks, rotation=35, ha="right", fontsize=7)
             axes.margins(x=0.15)
@@ -52,6 +64,6 @@ def draw(results: Results) -> Figure:
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel(OPTIONS[name])
-    panels[0].set_ylabel("mean Pareto top-1 (%)")
-    figure.colorbar(points, ax=panels, label="trial", pad=0.01, aspect=30).locator = MaxNLocator(integer=True)
+    figure.supylabel("mean Pareto top-1 on validation (%)", fontsize=9)
+    figure.colorbar(points, ax=panels, label="trial", pad=0.01, aspect=40).locator = MaxNLocator(integer=True)
     return figure

@@ -10,7 +10,7 @@ from dεps.core.console import plural
 from dεps.core.tables import column, matching
 from dεps.report.published import COST_DATASET, dataset_of, gpu_hours, pareto_points
 from dεps.report.results import Results
-from dεps.report.statistics import CONFIDENCE, DECIDING, Range, paired, sampling_error, spread
+from dεps.report.statistics import CONFIDENCE, DECIDING, Range, paired, paired_ratio, sampling_error, spread
 from dεps.report.style import label
 from dεps.tuning.verdict import verdict
 
@@ -29,29 +29,53 @@ class Highlight(NamedTuple):
 
 
 def highlights(results: Results) -> list[Highlight]:
-    """The numbers that a reader wants to see first."""
-    metrics = results.metrics
-    mean = {method: _of(metrics, method, "pareto/mean_top1") for method in results.methods}
-    best = max(mean, key=lambda method: mean[method].mean())
-    note = label(best)
-    if OURS in mean and best != OURS:
-        note += f"; {label(OURS)} {spread(mean[OURS])} %{_other(results, best, OURS)}"
-    found = [Highlight("highest mean Pareto top-1", f"{spread(mean[best])} %", note)]
+    """The numbers that a reader wants to see first; a difference is a headline only where the seeds decide."""
+    found = [_mean(results)]
     if {OURS, OTHER} <= set(results.methods):
         found += filter(None, (_difference(results, size) for size in ("smallest", "largest")))
         found.append(_cost_ratio(results))
-    taus = _by_method(metrics, "predictor/kendall_tau")
-    note = f"{taus.min():.2f} to {taus.max():.2f} over {plural(len(taus), 'method')}; medians of "
-    macs, ceiling = (_by_method(metrics, f"predictor/{name}_kendall_tau") for name in ("macs", "ceiling"))
-    note += f"MACs alone {macs.median():.2f}, of the ceiling {ceiling.median():.2f}"
-    found.append(Highlight("predictor, median τ", f"{taus.median():.2f}", note))
+    found.append(_predictor(results.metrics))
     if results.has_study and (text := verdict(results.study)):
-        value = text.partition(":")[0].removeprefix("the best trial is ")
-        found.append(Highlight("best of the study", "undecided" if text.startswith("undecided") else value, text))
+        found.append(_study(text))
     measured = len(results.pareto) + len(results.population) + int(results.searched.measured.notna().sum())
     trained = f"{plural(len(results.methods), 'method')} × {plural(len(results.seeds), 'seed')}"
     found.append(Highlight("archs measured", f"{measured:,}", f"Pareto points, random and searched archs; {trained}"))
     return found
+
+
+def _mean(results: Results) -> Highlight:
+    """Mean Pareto accuracy of the method that the project is about, and how far from the others' that is."""
+    key = "pareto/mean_top1"
+    mean = {method: _of(results.metrics, method, key) for method in results.methods}
+    ours = OURS if OURS in mean else results.methods[0]
+    name = f"{label(ours)}, mean Pareto top-1"
+    rivals = [method for method in results.methods if method != ours]
+    if not rivals:
+        return Highlight(name, f"{spread(mean[ours])} %", "the only method here")
+    best = max(rivals, key=lambda method: mean[method].mean())
+    note = f"{label(best)}, the highest of the others, {spread(mean[best])} %"
+    if found := paired(results.metrics, key, ours, best):
+        note += f"; difference {found.text()}, {found.words(BETTER)}"
+    return Highlight(name, f"{spread(mean[ours])} %", note + _other(results, ours, best))
+
+
+def _predictor(metrics: pd.DataFrame) -> Highlight:
+    taus, macs, ceiling = (_by_method(metrics, f"predictor/{name}kendall_tau") for name in ("", "macs_", "ceiling_"))
+    beside = f"MACs alone {macs.median():.2f}, the ceiling {ceiling.median():.2f}"
+    if len(taus) == 1:
+        return Highlight("predictor, τ", f"{taus.median():.2f}", beside)
+    note = f"{taus.min():.2f} to {taus.max():.2f} over {plural(len(taus), 'method')}; medians of {beside}"
+    return Highlight("predictor, median τ", f"{taus.median():.2f}", note)
+
+
+def _study(text: str) -> Highlight:
+    """The study's verdict: its first words as the headline, what is left of it below."""
+    head, _, rest = text.partition(": ")
+    if head.startswith("undecided "):
+        return Highlight("study", "undecided", text.removeprefix("undecided "))
+    if not rest:
+        return Highlight("study", "no better than the default", "no trial surpasses it at its cost or below")
+    return Highlight("study, best trial", head.removeprefix("the best trial is "), rest)
 
 
 def _difference(results: Results, size: str) -> Highlight | None:
@@ -62,12 +86,17 @@ def _difference(results: Results, size: str) -> Highlight | None:
         return None
     ours, other = (_of(results.metrics, method, key) for method in (OURS, OTHER))
     error = sampling_error(ours.mean(), results.manifest["images"]["test"], other.mean())
-    note = f"{spread(ours)} against {spread(other)} %{_other(results, OURS, OTHER)}; {found.words(BETTER)}"
+    sides = f"{spread(ours)} against {spread(other)} %{_other(results, OURS, OTHER)}"
+    value, note = f"{found.text()} points", f"{found.words(BETTER)}; {sides}"
+    if found.verdict(BETTER) == "undecided":
+        seeds = found.words(BETTER).removeprefix("undecided ").strip("()")
+        interval = "" if found.interval else ", without an interval"
+        value, note = "undecided", f"{value}{interval}; {seeds}; {sides}"
     note += f"; up to ± {error:.2f} for the choice of test images"
     if points := pareto_points(dataset_of(results.params) or ""):
         at = 0 if size == "smallest" else -1
         note += f"; published {points[OURS][at].top1 - points[OTHER][at].top1:+.2f}"
-    return Highlight(f"{label(OURS)} − {label(OTHER)}, {size}", f"{found.text()} points", note)
+    return Highlight(f"{label(OURS)} − {label(OTHER)}, {size}", value, note)
 
 
 def _other(results: Results, first: str, second: str) -> str:
@@ -79,6 +108,9 @@ def _other(results: Results, first: str, second: str) -> str:
 def _cost_ratio(results: Results) -> Highlight:
     ours, other = (_of(results.metrics, method, "cost/train_tmacs").mean() for method in (OURS, OTHER))
     note = f"{other:.3g} against {ours:.3g} TMACs"
+    ratio = paired_ratio(results.metrics, "cost/train_tmacs", OTHER, OURS)
+    if ratio and ratio.interval:
+        note += f"; {CONFIDENCE:.0%} interval {ratio.interval.low:.2f} to {ratio.interval.high:.2f}"
     if dataset_of(results.params) == COST_DATASET:
         note += f"; published {gpu_hours()[OTHER] / gpu_hours()[OURS]:.2f} × in GPU-hours"
     return Highlight(f"training cost, {label(OTHER)} ÷ {label(OURS)}", f"{other / ours:.2f} ×", note)

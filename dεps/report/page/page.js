@@ -30,22 +30,290 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 
-// The figure as it stands in its file: neutral colours instead of the page's theme, and a size of its own.
-for (const link of document.querySelectorAll("a[data-figure]")) {
-  link.addEventListener("click", (event) => {
-    event.preventDefault();
-    const svg = document.getElementById(link.dataset.figure).querySelector(".plot svg").cloneNode(true);
-    const { width, height } = svg.viewBox.baseVal;
-    svg.setAttribute("width", `${width}pt`);
-    svg.setAttribute("height", `${height}pt`);
-    const text = new XMLSerializer().serializeToString(svg).replace(/var\(--\w+, (#[0-9a-f]{6})\)/g, "$1");
-    const file = document.createElement("a");
-    file.href = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
-    file.download = link.download;
-    file.click();
-    setTimeout(() => URL.revokeObjectURL(file.href), 1000);
-  });
+// A table that goes on at the right says so by a shade on that edge.
+const shade = (one) => one.classList.toggle("more", one.scrollWidth - one.clientWidth - one.scrollLeft > 2);
+const scrolled = new ResizeObserver((changes) => changes.forEach((change) => shade(change.target)));
+for (const one of document.querySelectorAll(".scroll")) {
+  scrolled.observe(one);
+  one.addEventListener("scroll", () => shade(one), { passive: true });
 }
+
+// Figures. Ids in an SVG say what its dots are; their rows, in the order of the ids, stand in the link to its CSV.
+
+const tip = Object.assign(document.createElement("div"), { id: "tip", hidden: true });
+tip.setAttribute("role", "status");
+document.querySelector("main").append(tip);
+let closeTip = () => {}, placeTip = () => {}; // of the figure that it belongs to
+const add = (parent, name, text, attributes = {}) => {
+  const one = document.createElement(name);
+  one.textContent = text;
+  for (const key in attributes) one.setAttribute(key, attributes[key]);
+  parent.append(one);
+  return one;
+};
+
+function rowsOf(link) {
+  const lines = decodeURIComponent(link.href.slice(link.href.indexOf(",") + 1)).trim().split(/\r?\n/);
+  const cells = (line) => [...line.matchAll(/("(?:[^"]|"")*"|[^,]*)(?:,|$)/g)].map((cell) => cell[1].replace(/^"|"$/g, "").replace(/""/g, '"'));
+  const names = cells(lines[0]);
+  return lines.slice(1).map((line) => Object.fromEntries(cells(line).map((cell, at) => [names[at], cell]).filter(([name, cell]) => name && cell)));
+}
+
+const short = (text) => (/^-?\d+\.\d{3,}$/.test(text) ? Number(text).toFixed(2) : text);
+
+// What a dot is, in lines; the last may be the command that exports its arch.
+function describe(row, figure) {
+  const { series, method, name, arch, macs, top1, of, low, high, runs, ...rest } = row;
+  const words = [[name, arch].filter(Boolean).join(" · ")];
+  if (macs) words.push(`${(macs / 1e6).toFixed(2)} M MACs`);
+  const interval = low ? ` [${Number(low).toFixed(2)}, ${Number(high).toFixed(2)}], 95% interval over ${runs.split(" ").length} seeds` : "";
+  if (top1) words.push(`${Number(top1).toFixed(2)} %${interval} on ${of}`);
+  for (const key in rest) words.push(`${key}: ${short(rest[key])}${key === "difference" ? interval : ""}`);
+  const first = runs && runs.split(" ")[0];
+  const [, stem, seed] = (first && first.match(/^(.*)-(\d+)$/)) || [];
+  const whole = arch && /_r\d+$/.test(arch) && stem === method;
+  const command = whole && figure.dataset.experiment && `deps export ${figure.dataset.experiment} --method ${method} --seed ${seed} --arch ${arch}`;
+  return { series, words: words.filter(Boolean), runs: runs ? runs.split(" ") : [], command };
+}
+
+function prepareFigure(figure) {
+  const plot = figure.querySelector(".plot"), svg = plot.querySelector("svg"), link = figure.querySelector("a[download$='.csv']");
+  const named = (kind) => [...svg.querySelectorAll(`[id^="${figure.id}-${kind}-"]`)];
+  const numbers = (one) => one.id.slice(figure.id.length + 1).split("-");
+  const rows = link ? rowsOf(link) : [];
+  let next = 0;
+  const dots = named("dots").sort((a, b) => numbers(a)[2] - numbers(b)[2]).flatMap((group) => {
+    const uses = [...group.querySelectorAll("use")];
+    return (uses.length ? uses : [group]).map((one) => ({ one, bar: !uses.length, series: numbers(group)[1], row: rows[next++] }));
+  });
+  const box = svg.viewBox.baseVal, whole = { x: box.x, y: box.y, width: box.width, height: box.height };
+  for (const dot of dots) {
+    const at = dot.bar ? dot.one.getBBox() : null;
+    dot.x = at ? at.x + at.width / 2 : Number(dot.one.getAttribute("x"));
+    dot.y = at ? at.y + at.height / 2 : Number(dot.one.getAttribute("y"));
+    dot.box = at;
+  }
+  const hidden = new Set();
+  const shown = () => dots.filter((dot) => !hidden.has(dot.series));
+
+  // The drawn legend becomes buttons of the same marks, which switch series.
+  const legend = svg.querySelector(`[id="${figure.id}-legend"]`);
+  if (legend) {
+    const keys = document.createElement("div");
+    keys.className = "keys";
+    for (const key of named("key")) {
+      const [, series, ...label] = numbers(key), at = key.getBBox();
+      const one = document.createElement(series === "x" ? "span" : "button");
+      const mark = document.createElementNS(svg.namespaceURI, "svg"), use = document.createElementNS(svg.namespaceURI, "use");
+      mark.setAttribute("viewBox", `${at.x - 2} ${at.y - 3} ${at.width + 4} ${at.height + 6}`);
+      mark.setAttribute("aria-hidden", "true");
+      use.setAttribute("href", `#${encodeURIComponent(key.id)}`); // a label in it may hold what addresses decode
+      mark.append(use);
+      one.append(mark, decodeURIComponent(label.join("-")));
+      if (series !== "x") {
+        one.type = "button";
+        one.setAttribute("aria-pressed", "true");
+        one.addEventListener("click", () => {
+          const off = !hidden.delete(series);
+          if (off) hidden.add(series);
+          one.setAttribute("aria-pressed", String(!off));
+          for (const drawn of [...named("dots"), ...named("part")]) if (numbers(drawn)[1] === series) drawn.classList.toggle("off", off);
+          close();
+        });
+      }
+      keys.append(one);
+    }
+    const top = legend.getBBox().y;
+    if (top > whole.height / 2) whole.height = top - whole.y; // it stands below everything
+    legend.classList.add("off");
+    plot.after(keys);
+  }
+  const show = (view) => {
+    for (const key in view) box[key] = view[key];
+    plot.classList.toggle("zoomed", view.width < whole.width - 0.01);
+  };
+  show(whole);
+
+  let lit = null;
+  function close() {
+    if (tip.contains(document.activeElement)) plot.focus({ preventScroll: true });
+    tip.hidden = true;
+    tip.classList.remove("pinned");
+    if (lit) lit.one.classList.remove("lit");
+    lit = null;
+  }
+  function open(dot, pin) {
+    closeTip();
+    closeTip = close;
+    lit = dot;
+    dot.one.classList.add("lit");
+    const found = describe(dot.row, figure);
+    tip.replaceChildren();
+    add(tip, "b", found.series);
+    for (const words of found.words) add(tip, "p", words);
+    if (found.runs.length) {
+      const line = add(tip, "p", "run ");
+      for (const run of found.runs) {
+        const target = `${figure.dataset.section}-run-${run}`;
+        if (document.getElementById(target)) add(line, "a", run, { href: `#${target}` });
+        else line.append(run);
+        line.append(" ");
+      }
+    }
+    if (found.command) {
+      const line = add(tip, "p", "");
+      add(line, "code", found.command);
+      if (pin) add(line, "button", "copy", { type: "button" }).addEventListener("click", (event) => {
+        navigator.clipboard?.writeText(found.command);
+        event.target.textContent = "copied";
+      });
+    }
+    if (!pin && (found.command || found.runs.length)) add(tip, "p", "click or Enter: keep this open");
+    tip.classList.toggle("pinned", pin);
+    tip.hidden = false;
+    (placeTip = () => place(dot))();
+  }
+  function place(dot) {
+    const matrix = svg.getScreenCTM(), at = new DOMPoint(dot.x, dot.y).matrixTransform(matrix), size = tip.getBoundingClientRect();
+    const above = at.y - size.height - 14;
+    tip.style.left = `${Math.max(8, Math.min(at.x - size.width / 2, innerWidth - size.width - 8))}px`;
+    tip.style.top = `${above > 8 ? above : at.y + 14}px`;
+  }
+  function nearest(event) {
+    const matrix = svg.getScreenCTM(), at = new DOMPoint(event.clientX, event.clientY).matrixTransform(matrix.inverse());
+    let best = null, least = (event.pointerType === "touch" ? 24 : 12) / matrix.a;
+    for (const dot of shown()) {
+      const inside = dot.box && at.x >= dot.box.x && at.x <= dot.box.x + dot.box.width && at.y >= dot.box.y && at.y <= dot.box.y + dot.box.height;
+      const distance = inside ? 0 : dot.box ? Infinity : Math.hypot(dot.x - at.x, dot.y - at.y);
+      if (distance < least) [best, least] = [dot, distance];
+    }
+    return best;
+  }
+
+  let drag = null;
+  const zoom = (factor, x = box.x + box.width / 2, y = box.y + box.height / 2) => {
+    const width = Math.min(whole.width, Math.max(whole.width / 16, box.width / factor)), by = width / box.width;
+    const height = whole.height * (width / whole.width);
+    show(within({ x: x - (x - box.x) * by, y: y - (y - box.y) * by, width, height }));
+    close();
+  };
+  const within = (view) => ({
+    ...view,
+    x: Math.max(whole.x, Math.min(view.x, whole.x + whole.width - view.width)),
+    y: Math.max(whole.y, Math.min(view.y, whole.y + whole.height - view.height)),
+  });
+  svg.addEventListener("pointermove", (event) => {
+    if (drag) {
+      const scale = svg.getScreenCTM().a;
+      show(within({ ...drag.view, x: drag.view.x - (event.clientX - drag.x) / scale, y: drag.view.y - (event.clientY - drag.y) / scale }));
+      return;
+    }
+    if (tip.classList.contains("pinned") || event.pointerType === "touch") return;
+    const dot = nearest(event);
+    if (dot && dot !== lit) open(dot, false);
+    if (!dot) close();
+  });
+  svg.addEventListener("pointerdown", (event) => {
+    if (plot.classList.contains("zoomed") && !nearest(event)) drag = { x: event.clientX, y: event.clientY, view: { x: box.x, y: box.y, width: box.width, height: box.height } };
+  });
+  for (const kind of ["pointerup", "pointercancel"]) svg.addEventListener(kind, () => (drag = null));
+  svg.addEventListener("pointerleave", () => {
+    drag = null;
+    if (!tip.classList.contains("pinned")) close();
+  });
+  svg.addEventListener("click", (event) => {
+    const dot = nearest(event);
+    if (dot) open(dot, true);
+    else close();
+  });
+  svg.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey) return; // without it the page scrolls
+    event.preventDefault();
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    zoom(event.deltaY < 0 ? 1.25 : 0.8, at.x, at.y);
+  }, { passive: false });
+  plot.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key], there = shown();
+    if (event.key === "Escape") close();
+    else if (event.key === "Enter" && lit) {
+      open(lit, true);
+      tip.querySelector("a, button")?.focus();
+    } else if (event.key === "+") zoom(1.5);
+    else if (event.key === "-") zoom(1 / 1.5);
+    else if (step && there.length) {
+      let at = there.indexOf(lit) + step;
+      // Up and down lead to another series, left and right along one.
+      if (/Up|Down/.test(event.key) && lit) while (there[at] && there[at].series === lit.series) at += step;
+      open(there[(at + there.length) % there.length] || there[0], false);
+    } else return;
+    event.preventDefault();
+  });
+  plot.addEventListener("blur", () => { if (!tip.classList.contains("pinned")) close(); });
+  if (dots.length) {
+    plot.setAttribute("role", "group");
+    plot.setAttribute("aria-roledescription", "figure with dots");
+    plot.setAttribute("aria-label", `${plot.getAttribute("aria-label")}. Arrow keys go from dot to dot, Enter keeps one open, + and − zoom.`);
+  }
+  const tools = add(figure.querySelector(".files"), "span", "", { class: "tools" });
+  for (const [text, label, act] of [["+", "Zoom in", () => zoom(1.5)], ["−", "Zoom out", () => zoom(1 / 1.5)], ["⤢", "The whole figure", () => zoom(1 / 99)]]) {
+    add(tools, "button", text, { type: "button", "aria-label": label, title: label }).addEventListener("click", act);
+  }
+
+  // Downloads show what is shown, in neutral colours instead of the page's theme, with the drawn legend.
+  for (const link of figure.querySelectorAll("a[data-picture]")) {
+    link.addEventListener("click", async (event) => {
+      event.preventDefault();
+      const text = asFile(svg);
+      const source = new Blob([text], { type: "image/svg+xml" });
+      save(link.dataset.picture === "svg" ? source : await picture(source, svg), link.download);
+    });
+  }
+}
+
+function asFile(svg) {
+  const copy = svg.cloneNode(true), { x, y, width } = svg.viewBox.baseVal, [, , , all] = svg.dataset.box.split(" ").map(Number);
+  const zoomed = svg.parentElement.classList.contains("zoomed"), height = zoomed ? svg.viewBox.baseVal.height : all;
+  copy.setAttribute("viewBox", [x, y, width, height].join(" "));
+  copy.setAttribute("width", `${width}pt`);
+  copy.setAttribute("height", `${height}pt`);
+  const letters = document.createElementNS(svg.namespaceURI, "defs");
+  for (const id of new Set([...copy.querySelectorAll("use")].map((use) => use.getAttribute("href").slice(1)))) {
+    const letter = id.startsWith("DejaVu") && document.getElementById(id); // all figures share their shapes
+    if (letter && !copy.querySelector(`[id="${id}"]`)) letters.append(letter.cloneNode(true));
+  }
+  copy.prepend(letters);
+  for (const one of copy.querySelectorAll(".lit")) one.classList.remove("lit");
+  for (const one of copy.querySelectorAll(".off")) if (!one.id.endsWith("-legend")) one.remove();
+  return new XMLSerializer().serializeToString(copy).replace(/var\(--\w+, (#[0-9a-f]{6})\)/g, "$1");
+}
+
+async function picture(source, svg) {
+  const image = new Image(), address = URL.createObjectURL(source), canvas = document.createElement("canvas");
+  image.src = address;
+  await image.decode();
+  const scale = 1600 / image.width;
+  [canvas.width, canvas.height] = [1600, Math.round(image.height * scale)];
+  const paper = canvas.getContext("2d");
+  paper.fillStyle = "#ffffff";
+  paper.fillRect(0, 0, canvas.width, canvas.height);
+  paper.drawImage(image, 0, 0, canvas.width, canvas.height);
+  URL.revokeObjectURL(address);
+  return new Promise((done) => canvas.toBlob(done, "image/png"));
+}
+
+function save(blob, name) {
+  const file = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  file.click();
+  setTimeout(() => URL.revokeObjectURL(file.href), 1000);
+}
+
+for (const figure of document.querySelectorAll("figure")) {
+  const svg = figure.querySelector(".plot svg");
+  svg.dataset.box = svg.getAttribute("viewBox");
+  prepareFigure(figure);
+}
+addEventListener("keydown", (event) => { if (event.key === "Escape") closeTip(); });
+addEventListener("scroll", () => { if (!tip.hidden) placeTip(); }, { passive: true });
 
 // A phone begins with the page, not with its contents.
 if (matchMedia("(max-width: 60rem)").matches) document.querySelector("nav details").open = false;

@@ -13,11 +13,14 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dεps.core.console import plural
+from dεps.core.hashing import digest, md5
+from dεps.core.tables import column, columns
 from dεps.methods.registry import looks
 from dεps.report import checklist, claims
 from dεps.report.page import provenance
 from dεps.report.page.highlights import certainty, highlights
-from dεps.report.page.svg import inline
+from dεps.report.page.svg import inline, share_glyphs
 from dεps.report.registry import FigureFile, figures, sections
 from dεps.report.results import Results
 from dεps.report.style import colours, label
@@ -36,6 +39,12 @@ from dεps.report.tables import (
 )
 
 FOLDER = Path(__file__).parent
+#: characters that an address within quotation marks may hold as they are
+SAFE = "/:,;()[]=+*±.–−ετ°"
+#: most experiments whose figures' PDF files the page holds, and whose cards and contents are open from the start
+FEW = 3
+#: characters of a cell that make its column a wide one
+LONG = 32
 TEMPLATE, STYLE_SHEET, SCRIPT = (FOLDER / name for name in ("index.html.j2", "page.css", "page.js"))
 
 
@@ -58,27 +67,46 @@ def render(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     swatches = colours([*looks(), *(method for results in experiments for method in results.methods)])
-    return environment.get_template(TEMPLATE.name).render(
+    page = environment.get_template(TEMPLATE.name).render(
         sections=[
-            _section(results, place / results.experiment)
+            _section(results, place / results.experiment, len(experiments) + len(published) <= FEW)
             for place, kind in ((folder, experiments), (figures, published))
             for results in kind
         ],
-        claims=_table(claims.table(claims.rows([*published, *experiments], planned)), claims.caption(), "claims"),
+        claims=_claims([*published, *experiments], planned),
         others=[{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in sorted(others)],
         style=STYLE_SHEET.read_text("utf-8"),
         script=SCRIPT.read_text("utf-8"),
         swatches={name(method): colour for method, colour in swatches.items() for name in (label, marked)},
+        few=len(experiments) + len(published) <= FEW,
+        claims_digest=digest({name: md5(path) for name, path in claims.files().items()}),
     )
+    return share_glyphs(page)
 
 
-def _section(results: Results, folder: Path) -> dict[str, Any]:
-    name = results.slug
+def _claims(experiments: Sequence[Results], planned: claims.Planned) -> dict[str, Any]:
+    """The table of claims, verdict beside claim; what several experiments say alike is one row, as of published ones.
+
+    Commands open at a click: one is as long as all else in its row.
+    """
+    frame = claims.table(claims.rows(experiments, planned))
+    same = [name for name in frame.columns if name not in ("experiment", "tested by")]
+    grouped = frame.groupby(same, sort=False)
+    whole = grouped.agg({"experiment": "; ".join, "tested by": "first"}).reset_index()
+    order = ["claim", "verdict", "measured", "in the paper", "experiment", "test images", "paper", "tested by"]
+    return _table(columns(whole, *order), claims.caption(), "claims", folded=("tested by",))
+
+
+def _section(results: Results, folder: Path, whole: bool) -> dict[str, Any]:
+    name, hashed = results.slug, ["highlights", "results", *(["study"] if results.has_study else [])]
+    there = [*hashed, *(["models"] if len(results.models) else [])]  # which DVC hashes by folder
     return {
         "name": name,
+        "origins": {one: provenance.origin_of_table(results, one) for one in there},
         "title": results.title,
         "experiment": results.experiment,
         "origin": results.origin,
+        "facts": _facts(results),
         "highlights": highlights(results),
         "certainty": certainty(results),
         "results": _table(summary(results), caption(results), f"{name}-results"),
@@ -87,16 +115,23 @@ def _section(results: Results, folder: Path) -> dict[str, Any]:
         if len(results.models)
         else None,
         "checklist": _table(checklist.checklist(results), checklist.caption(results), f"{name}-checklist"),
-        "groups": [_group(results, heading, found, folder) for heading, found in sections(results).items()],
+        "groups": [_group(results, heading, found, folder, whole) for heading, found in sections(results).items()],
         "runs": provenance.runs(results),
-        "files": provenance.all_sources(results, figures(results)),
+        "files": provenance.all_sources(results, figures(results), hashed),
         "data": provenance.data_digest(results),
         "images": results.manifest["sha256"],
         "params": yaml.safe_dump(provenance.determinants(results), sort_keys=False, allow_unicode=True),
     }
 
 
-def _group(results: Results, heading: str, found: Sequence[FigureFile], folder: Path) -> dict[str, Any]:
+def _facts(results: Results) -> str:
+    """What a glance needs to know of the data, the space and the runs."""
+    data, space = results.manifest["name"], results.params["space"]["name"]
+    runs = f"{plural(len(results.methods), 'method')}, {plural(len(results.seeds), 'seed')}"
+    return f"{data}, {space}; {runs}; {results.manifest['images']['test']:,} test images"
+
+
+def _group(results: Results, heading: str, found: Sequence[FigureFile], folder: Path, whole: bool) -> dict[str, Any]:
     name, others = results.slug, other_archs(results)
     shown = [
         {
@@ -104,8 +139,9 @@ def _group(results: Results, heading: str, found: Sequence[FigureFile], folder: 
             "about": figure.about,
             "note": figure.about.note + (f" {others}." if figure.about.compares_points and others else ""),
             "svg": inline(folder / f"{figure.name}.svg", f"{name}-{figure.name}"),
-            "file": f"{folder.parent.name}/{results.experiment}/{figure.name}.svg",
-            "pdf": _data_uri("application/pdf", (folder / f"{figure.name}.pdf").read_bytes()),
+            "file": f"{folder.parent.name}/{results.experiment}/{figure.name}",
+            "points": _points(folder / f"{figure.name}.csv"),
+            "pdf": _data_uri("application/pdf", (folder / f"{figure.name}.pdf").read_bytes()) if whole else "",
             "origin": provenance.origin(results, figure),
         }
         for figure in found
@@ -113,8 +149,11 @@ def _group(results: Results, heading: str, found: Sequence[FigureFile], folder: 
     return {"id": f"{name}-{slug(heading)}", "heading": heading, "figures": shown}
 
 
-def _table(table: pd.DataFrame, title: str, name: str) -> dict[str, Any]:
-    """A table, its caption, and its downloads as CSV, LaTeX and Markdown, as links that hold their content."""
+def _table(table: pd.DataFrame, title: str, name: str, folded: Sequence[str] = ()) -> dict[str, Any]:
+    """A table, its caption, and its downloads as CSV, LaTeX and Markdown, as links that hold their content.
+
+    Cells of `folded` columns open at a click. Columns of words wrap and begin at the left; numbers end at the right.
+    """
     files = [
         ("CSV", "csv", "text/csv", table.to_csv(index=False)),
         ("LaTeX", "tex", "application/x-tex", latex(table, title)),
@@ -124,7 +163,22 @@ def _table(table: pd.DataFrame, title: str, name: str) -> dict[str, Any]:
         {"kind": kind, "name": f"{name}.{ending}", "uri": _data_uri(f"{media};charset=utf-8", text.encode())}
         for kind, ending, media, text in files
     ]
-    return {"table": table.rename(columns={"": "trial"}), "caption": title, "downloads": downloads}
+    shown = table.rename(columns={"": "option"})
+    kinds = ["folded" if one in folded else _kind(column(shown, one)) for one in shown.columns]
+    return {"table": shown, "kinds": kinds, "caption": title, "downloads": downloads}
+
+
+def _kind(values: pd.Series) -> str:
+    """How a column is set: `long` words wrap in a wide column, `words` in a narrow one, numbers not at all."""
+    texts = [str(value) for value in values]
+    if max(map(len, texts), default=0) > LONG:
+        return "long"
+    return "number" if all(re.match(r"[-+−±–\d]|$", text) for text in texts) else "words"
+
+
+def _points(path: Path) -> str:
+    """The table of a figure's dots as a link that holds it; empty where the figure has named none."""
+    return f"data:text/csv;charset=utf-8,{quote(path.read_text('utf-8'), safe=SAFE)}" if path.exists() else ""
 
 
 def _data_uri(media: str, content: bytes) -> str:

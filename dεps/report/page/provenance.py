@@ -1,4 +1,6 @@
-"""Says where a figure comes from: result files, params, data, code and runs, named by hashes of their content.
+"""Says where a figure, a table or the cards come from: result files, params, data, code and runs.
+
+All are named by hashes of their content.
 
 Nothing here depends on when or where it was made. A result file's MD5 stands in `dvc.lock` beside the hashes of the
 code, parameters and inputs that gave it, so it leads to a commit; a run's identity leads to its MLflow run.
@@ -6,21 +8,33 @@ code, parameters and inputs that gave it, so it leads to a commit; a run's ident
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dεps.core.hashing import digest, md5
+from dεps.report import tables
 from dεps.report.registry import FigureFile
 from dεps.report.results import Results
 from dεps.tuning.identity import STAGE, study_digest
+from dεps.workspace.decides import sections_behind
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, run_identity, standalone_method
 
 #: folder that paths of code are relative to
 ROOT = Path(__file__).resolve().parents[3]
 #: stages with one instance per method and seed
 _PER_RUN = ("train", "evaluate", "predict", "search")
+_METRICS = ("evaluate/metrics.json", "predict/metrics.json", "train/summary.json")
+#: files behind what is no figure
+TABLES: dict[str, tuple[str, ...]] = {
+    "highlights": (*_METRICS, "evaluate/pareto.csv", "evaluate/population.csv", "search/front.csv"),
+    "results": (*_METRICS, "full_model/history.jsonl", "reference/metrics.json", "reference/standalone.csv"),
+    "models": ("export/models.json",),
+    "study": ("tune/trials.csv", "tune/confirmation.csv", "tune/summary.json"),
+}
+#: files of code that make them
+_CODE = {"highlights": Path(__file__).with_name("highlights.py")}
 
 
 class Run(NamedTuple):
@@ -39,9 +53,9 @@ class Source(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """All that one figure was drawn from."""
+    """All that one figure, or table, was made from."""
 
-    #: file that draws it
+    #: file that makes it
     code: Source
     #: full keys of the params that decide it; `params` is the digest of their values
     keys: tuple[str, ...]
@@ -101,39 +115,52 @@ def sources(results: Results, source: str) -> list[Source]:
 
 def origin(results: Results, figure: FigureFile) -> Origin:
     """All that one figure of an experiment was drawn from."""
-    files = {source: sources(results, source) for source in figure.about.sources}
+    return _origin(results, code_of(figure.file), figure.about.sources)
+
+
+def origin_of_table(results: Results, name: str) -> Origin:
+    """All that one of `TABLES` was made from."""
+    return _origin(results, code_of(_CODE.get(name, Path(tables.__file__))), TABLES[name])
+
+
+def _origin(results: Results, code: Source, names: Sequence[str]) -> Origin:
+    files = {source: sources(results, source) for source in names}
+    keys = sections_behind(source.split("/")[0] for source in names)
     return Origin(
-        code=code_of(figure),
-        keys=tuple(f"experiments.{results.experiment}.{key}" for key in figure.keys),
-        params=digest(determinants(results, figure.keys)),
+        code=code,
+        keys=tuple(f"experiments.{results.experiment}.{key}" for key in keys),
+        params=digest(determinants(results, keys)),
         data=data_digest(results),
         results={source: digest([[file.path, file.md5] for file in found]) for source, found in files.items()},
-        runs=tuple(dict.fromkeys(name for source in figure.about.sources for name in _run_names(results, source))),
+        runs=tuple(dict.fromkeys(name for source in names for name in _run_names(results, source))),
     )
 
 
-def code_of(figure: FigureFile) -> Source:
-    """The file that draws a figure, as stage `report` depends on it."""
-    return Source("report", figure.file.resolve().relative_to(ROOT).as_posix(), md5(figure.file))
+def code_of(file: Path) -> Source:
+    """A file that draws a figure or makes a table, as stage `report` depends on it."""
+    return Source("report", file.resolve().relative_to(ROOT).as_posix(), md5(file))
 
 
-def all_sources(results: Results, figures: Iterable[FigureFile]) -> list[Source]:
-    """Files that any of the figures shows, each once, in the figures' order."""
-    names = dict.fromkeys(source for figure in figures for source in figure.about.sources)
-    return list({file.path: file for source in names for file in sources(results, source)}.values())
+def all_sources(results: Results, figures: Iterable[FigureFile], names: Iterable[str] = ()) -> list[Source]:
+    """Files that any of the figures or tables shows, each once, in the figures' order."""
+    shown = [figure.about.sources for figure in figures] + [TABLES[name] for name in names]
+    files = dict.fromkeys(source for own in shown for source in own)
+    return list({file.path: file for source in files for file in sources(results, source)}.values())
 
 
 def _instances(results: Results) -> dict[str, list[str]]:
     """Names of the instances of each stage that has several."""
     alone = [f"{arch}-{seed}" for arch, seed in product(archs_alone(results), results.seeds)]
     own = [f"{method}-{seed}" for method, seed in results.runs]
-    return {FULL_MODEL: list(map(str, results.seeds)), STANDALONE: alone, **dict.fromkeys(_PER_RUN, own)}
+    exported = [path.parent.name for path in results.model_files]
+    whole = {FULL_MODEL: list(map(str, results.seeds)), STANDALONE: alone, "export": exported}
+    return whole | dict.fromkeys(_PER_RUN, own)
 
 
 def _run_names(results: Results, source: str) -> list[str]:
     """Names of the runs that a source's files belong to."""
     stage, instances = source.split("/")[0], _instances(results)
-    if stage in _PER_RUN:
+    if stage in (*_PER_RUN, "export"):
         return instances[stage]
     if stage == STAGE:
         return [STAGE]

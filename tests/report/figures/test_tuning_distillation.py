@@ -6,9 +6,9 @@ from tests.report.figures.legends import line, texts
 
 
 def test_distillation_is_set_against_none_and_against_from_scratch(study):
-    curve, fronts = draw(study).axes
-    names = texts(curve.get_legend())
-    assert names == ["with distillation", "without distillation"]
+    drawn = draw(study)
+    curve, fronts = drawn.axes
+    assert texts(drawn.legends[0]) == ["with distillation", "without distillation"]
     assert [text.get_text() for text in fronts.texts] == ["+2.0"] * 3
     for source in ("train", "evaluate"):
         for path in Path("runs/quick", source).glob("rss-*"):

@@ -8,7 +8,7 @@ import pytest
 from dεps.core.hashing import md5
 from dεps.core.params import read_params
 from dεps.report.page.page import slug
-from dεps.report.page.provenance import runs
+from dεps.report.page.provenance import origin_of_table, runs
 from dεps.report.registry import figures, sections
 from dεps.report.results import Results, all_results
 from tests.conftest import ROOT
@@ -44,7 +44,7 @@ def test_the_page_needs_nothing_else(results, page):
 
 def test_every_figure_has_its_files_and_its_provenance(results, page):
     for figure in figures(results):
-        (text,) = re.findall(rf'<figure id="quick-{figure.name}">.*?</figure>', page, flags=re.DOTALL)
+        (text,) = re.findall(rf'<figure id="quick-{figure.name}"[^>]*>.*?</figure>', page, flags=re.DOTALL)
         assert f'aria-label="{figure.about.alt}"' in text.replace("&#39;", "'")
         assert figure.about.title in text
         (pdf,) = re.findall(r'href="data:application/pdf;base64,([^"]+)" download="[\w-]+\.pdf"', text)
@@ -52,10 +52,26 @@ def test_every_figure_has_its_files_and_its_provenance(results, page):
         assert base64.b64decode(pdf) == (folder / f"{figure.name}.pdf").read_bytes()
         (svg,) = re.findall(r'href="([^"]+\.svg)"', text)
         assert Path("reports", svg).exists()
-        assert all(f"<dt>{what}</dt>" in text for what in ("Parameters", "Data", "Results", "Runs", "Drawn by"))
-        ((path, digest),) = re.findall(r'<dt>Drawn by</dt><dd><code>([^<]+)</code> <code class="id">(\w+)</code>', text)
+        assert all(f"<dt>{what}</dt>" in text for what in ("Parameters", "Data", "Results", "Runs", "Made by"))
+        ((path, digest),) = re.findall(r'<dt>Made by</dt><dd><code>([^<]+)</code> <code class="id">(\w+)</code>', text)
         assert path == f"dεps/report/figures/{figure.name}.py"
         assert digest == md5(ROOT / path)
+
+
+def test_tables_and_cards_have_their_provenance_too(results, page):
+    for name, what, path in (
+        ("highlights", "these numbers", "dεps/report/page/highlights.py"),
+        ("results", "the table of results", "dεps/report/tables.py"),
+        ("study", "the table of the study", "dεps/report/tables.py"),
+    ):
+        (text,) = re.findall(rf"<summary>Provenance of {what}</summary>(.*?)</details>", page, flags=re.DOTALL)
+        assert f'<dt>Made by</dt><dd><code>{path}</code> <code class="id">{md5(ROOT / path)}</code>' in text
+        origin = origin_of_table(results, name)
+        assert origin.results
+        assert all(
+            f'<code>{source}</code> <code class="id">{found}</code>' in text for source, found in origin.results.items()
+        )
+    assert "Provenance of the claims" in page
 
 
 def test_sections_stand_in_the_order_of_their_figures_and_are_in_the_contents(results, page):
@@ -63,7 +79,7 @@ def test_sections_stand_in_the_order_of_their_figures_and_are_in_the_contents(re
     assert headings == list(sections(results))
     contents = page[: page.index("<main>")]
     assert all(f'<a href="#quick-{slug(heading)}">{heading}</a>' in contents for heading in headings)
-    figures = re.findall(r'<figure id="quick-(\w+)">', page)
+    figures = re.findall(r'<figure id="quick-(\w+)"', page)
     assert figures == [figure.name for found in sections(results).values() for figure in found]
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from dεps.report.registry import registered
+from tests.conftest import load_space
+from tests.tools.axe import findings
 from tests.tools.browser import DESKTOP, PHONE, screenshots, visit
 
 pytestmark = pytest.mark.slow
@@ -31,7 +33,7 @@ def there(request, browser, address):
 
 @pytest.fixture
 def page(browser, address):
-    with visit(browser, address) as found:
+    with visit(browser, address, reduced_motion="reduce") as found:  # it scrolls at once, instead of smoothly
         yield found.page
 
 
@@ -47,10 +49,41 @@ def test_every_figure_is_there_and_nothing_is_wider_than_the_window(there):
     )
     assert len(sizes) == len(registered())
     assert all(width > 300 and height > 100 for width, height in sizes)
+    inside = "one => [one.scrollWidth - one.clientWidth, one.querySelector('svg').getBoundingClientRect().right]"
+    for cut, right in there.page.locator(".plot").evaluate_all(f"all => all.map({inside})"):
+        assert cut <= 1
+        assert right <= there.page.viewport_size["width"]
     assert there.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     for text in there.page.locator("h1, h2, h3, p, dd, figcaption").all()[:40]:
         box = text.bounding_box()
         assert box is None or box["x"] + box["width"] <= there.page.viewport_size["width"]
+
+
+def test_nothing_keeps_people_out(there, axe):
+    for summary in there.page.locator("main details:not([open]) > summary").all()[:20]:
+        summary.evaluate("one => one.parentElement.open = true")
+    assert findings(there.page, axe) == []
+
+
+def test_a_claims_verdict_is_in_sight_on_a_phone(browser, address):
+    with visit(browser, address, PHONE) as found:
+        head = found.page.locator("#claims thead th").nth(1)
+        box = head.bounding_box()
+        assert head.inner_text().startswith("verdict")
+        assert box["x"] + box["width"] <= PHONE["width"]
+        command = found.page.locator("#claims td.folded").first
+        assert not command.locator("code").is_visible()
+        command.locator("summary").press("Enter")
+        assert command.locator("code").inner_text().startswith("deps p")
+
+
+def test_a_table_that_goes_on_says_so_until_its_end(browser, address):
+    with visit(browser, address, PHONE) as found:
+        table = found.page.locator("#claims .scroll")
+        assert "more" in table.get_attribute("class")
+        table.evaluate("one => one.scrollTo(one.scrollWidth, 0)")
+        found.page.wait_for_function("!document.querySelector('#claims .scroll').classList.contains('more')")
+        assert table.locator("tbody th").first.bounding_box()["x"] >= 0  # what a row is about stays in sight
 
 
 def test_text_and_lines_stand_out_from_their_ground(there):
@@ -103,20 +136,26 @@ def test_contents_lead_to_every_section(page):
     assert {"#summary", "#quick", "#quick-training", "#quick-provenance", "#check"} <= set(targets)
     for target in targets:
         assert page.locator(f"[id='{target[1:]}']").count() == 1
-    page.emulate_media(reduced_motion="reduce")  # at once, instead of smoothly
     links.filter(has_text="Ablations").click()
     assert abs(page.locator("#quick-ablations").bounding_box()["y"]) < 100
 
 
 def test_figures_and_tables_can_be_taken_away(page, address):
-    for ending in ("svg", "pdf"):
+    for ending in ("svg", "pdf", "png", "csv"):
         with page.expect_download() as waiting:
             page.locator(f"#quick-pareto a[download$='.{ending}']").click()
         assert waiting.value.suggested_filename == f"quick-pareto.{ending}"
         content = Path(waiting.value.path()).read_bytes()
         if ending == "pdf":
             assert content.startswith(b"%PDF")
+        elif ending == "png":
+            assert content.startswith(b"\x89PNG")
+            assert int.from_bytes(content[16:20], "big") == 1600
+        elif ending == "csv":
+            assert content == Path(address[7:]).with_name("experiments").joinpath("quick/pareto.csv").read_bytes()
         else:
+            uses = set(re.findall(rb'href="#([^"]+)"', content))
+            assert uses <= set(re.findall(rb' id="([^"]+)"', content))
             root = ElementTree.fromstring(content)
             assert root.get("width").endswith("pt")
             assert b"var(" not in content
@@ -124,6 +163,83 @@ def test_figures_and_tables_can_be_taken_away(page, address):
     with page.expect_download() as waiting:
         page.locator("#quick-results a[download$='.csv']").click()
     assert Path(waiting.value.path()).read_text().startswith("method,mean Pareto top-1 (%)")
+
+
+def _dot(page, series: str):
+    """The first dot of a series of the figure of Pareto points, and its place."""
+    dot = page.locator(f"#quick-pareto [id^='quick-pareto-dots-{series}-'] use").first
+    dot.scroll_into_view_if_needed()
+    box = dot.bounding_box()
+    return dot, (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def test_a_dot_says_what_it_is_and_how_to_take_it_away(page):
+    _, place = _dot(page, "0")
+    tip = page.locator("#tip")
+    page.mouse.move(*place)
+    text = tip.inner_text()
+    name, arch = next(iter(load_space("mbv3_micro").pareto_archs().items()))
+    assert text.startswith("DεpS")
+    assert f"{name} · {arch}" in text
+    assert "1.00 M MACs" in text
+    assert "72.50 % [66.15, 78.85], 95% interval over 2 seeds on test" in text  # 72 and 73: ± 12.706 × 0.5
+    assert "run deps-0 deps-1" in text
+    assert f"deps export quick --method deps --seed 0 --arch {arch}" in text
+    page.mouse.move(5, 5)
+    assert tip.is_hidden()
+    page.mouse.click(*place)
+    page.mouse.move(5, 5)
+    assert tip.get_by_role("button", name="copy").is_visible()  # it stays
+    tip.get_by_role("link", name="deps-1").click()
+    assert page.url.endswith("#quick-run-deps-1")
+
+
+def test_dots_are_reached_by_keyboard(page):
+    page.locator("#quick-pareto .plot").focus()
+    tip = page.locator("#tip")
+    seen = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+        seen.append(tip.inner_text().split("\n")[0:3:2])
+    assert [series for series, _ in seen] == ["DεpS", "DεpS", "RSS"]
+    assert "1.00 M MACs" in tip.inner_text()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.closest('#tip') !== null")
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+
+
+def test_the_legend_switches_methods_off_and_on(page):
+    dot, place = _dot(page, "0")
+    key = page.locator("#quick-pareto .keys").get_by_role("button", name="DεpS")
+    key.click()
+    assert key.get_attribute("aria-pressed") == "false"
+    assert not dot.is_visible()
+    page.mouse.move(*place)
+    assert "DεpS" not in page.locator("#tip").text_content()
+    assert _dot(page, "1")[0].is_visible()
+    key.press("Enter")
+    assert dot.is_visible()
+    marks = page.locator(".keys svg").evaluate_all("all => all.map(one => one.getBBox().width)")
+    assert all(width > 0 for width in marks)  # each entry shows its mark
+
+
+def test_a_figure_zooms_and_moves(page):
+    figure = page.locator("#quick-pareto")
+    svg = figure.locator(".plot svg")
+    dot, _ = _dot(page, "0")
+    width = dot.bounding_box()["width"]
+    figure.get_by_role("button", name="Zoom in").click()
+    assert dot.bounding_box()["width"] == pytest.approx(1.5 * width, rel=0.1)
+    before = svg.get_attribute("viewBox")
+    box = svg.bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 50)
+    page.mouse.up()
+    assert svg.get_attribute("viewBox") != before
+    figure.get_by_role("button", name="The whole figure").click()
+    assert dot.bounding_box()["width"] == pytest.approx(width, rel=0.01)
 
 
 def _column(table, number: int) -> list[str]:

@@ -8,6 +8,7 @@ import yaml
 from dεps.data.manifest import read_manifest
 from dεps.report.page import provenance
 from dεps.report.registry import figures, registered
+from dεps.workspace.decides import sections_behind
 from dεps.workspace.identity import run_identity
 from tests.conftest import ROOT
 from tests.tuning.tables import write_study
@@ -80,11 +81,11 @@ def test_every_source_is_an_output_that_dvc_hashes_by_file():
             outs = [out for kind in ("outs", "metrics", "plots") for out in stages[stage].get(kind, [])]
             paths = [out if isinstance(out, str) else next(iter(out)) for out in outs]
             assert any(path.endswith(f"/{file}") for path in paths), source
-        for key in figure.keys:
+        for key in sections_behind(source.split("/")[0] for source in figure.about.sources):
             assert key in yaml.safe_load((ROOT / "params.yaml").read_text())["experiments"]["quick"]
 
 
 def test_the_drawing_code_is_a_dependency_of_the_stage(pareto):
-    code = provenance.code_of(pareto)
+    code = provenance.code_of(pareto.file)
     assert code == provenance.Source("report", "dεps/report/figures/pareto.py", provenance.md5(ROOT / code.path))
     assert "dεps/report" in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["report"]["deps"]
