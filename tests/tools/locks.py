@@ -55,7 +55,7 @@ def needed(lock: str, system: str) -> dict[str, str]:
 def for_cpus(lock: str) -> str:
     """The lock without CUDA, with torch's builds for CPUs on Linux."""
     found = [HEAD]
-    for pin in pins(lock):
+    for pin in sorted(pins(lock), key=lambda pin: pin.name not in BUILDS):  # those first that may be lacking
         if pin.name in BUILDS:
             found.append(f'{pin}+cpu; sys_platform == "linux"\n{pin}; sys_platform != "linux"\n')
         elif not CUDA.match(pin.name):
