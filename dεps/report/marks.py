@@ -20,7 +20,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from dεps.core.tables import records
+from dεps.core.tables import column, records
 from dεps.report.statistics import Sample
 
 #: digits after the point of numbers that are means
@@ -97,7 +97,7 @@ def over_seeds(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
     """
     found = []
     for _, own in frame.groupby(by, sort=True):
-        first, sample = records(own)[0], Sample.of(own[value])
+        first, sample = records(own)[0], Sample.of(column(own, value))
         ends = sample.interval
         row = {key: first[key] for key in by} | {"mean": sample.mean, "std": sample.std or 0.0}
         row |= {"low": ends.low if ends else None, "high": ends.high if ends else None}

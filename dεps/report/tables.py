@@ -55,8 +55,8 @@ def study_table(results: Results) -> pd.DataFrame:
         sides = {"default, the best of the study": default}
     found: dict[str, dict[str, str]] = {}
     for name, own in sides.items():
-        others = results.confirmation
-        others = column(others, "best_val_top1" if own is best else "default_val_top1") if len(others) else others
+        confirmed = results.confirmation
+        others = list(confirmed["best_val_top1" if own is best else "default_val_top1"]) if len(confirmed) else []
         for trial in records(own):
             top1 = {"mean Pareto top-1, validation (%)": f"{trial['val_top1']:.2f}"}
             top1 |= {"on other seeds (%)": spread(others)} if len(others) else {}

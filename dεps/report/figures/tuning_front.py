@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dεps.core.tables import matching, rows_where
+from dεps.core.tables import column, matching, rows_where
 from dεps.report.drawing import at_edge, hold, legend_below
 from dεps.report.marks import dots, runs
 from dεps.report.registry import About
@@ -35,9 +35,10 @@ def draw(results: Results) -> Figure:
     methods = {
         method: matching(results.metrics, method=method, seed=results.params["tuning"]["seed"]) for method in others
     }
-    known = [own["pareto/mean_val_top1"] for own in methods.values() if "pareto/mean_val_top1" in own]
+    known = [column(own, "pareto/mean_val_top1") for own in methods.values() if "pareto/mean_val_top1" in own]
     marked = rows_where(trials, trials.front | trials.best | (trials.point == "base"))
-    bottom = hold(axes, pd.concat([trials.val_top1, *known]), pd.concat([marked.val_top1, *known]))
+    values, always = (pd.concat([column(own, "val_top1"), *known]) for own in (trials, marked))
+    bottom = hold(axes, values, always)
     kept = rows_where(trials, trials.val_top1 >= bottom)
     (drawn,) = axes.plot(kept.train_tmacs, kept.val_top1, "o", color=FAINT, label="trial", markersize=4.5)
     dots(drawn, "trial", trials_of(kept, "val_top1"))
