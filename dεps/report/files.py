@@ -33,7 +33,8 @@ def write_files(results: Results, out: Path) -> None:
         for figure in figures(results):
             drawn = figure.draw(results)
             marks.name_legends(drawn)
-            drawn.draw_without_rendering()
+            for _ in range(2):  # room for labels changes ticks, and ticks the room
+                drawn.draw_without_rendering()
             drawn.set_layout_engine("none")  # it is laid out, once for all formats
             for ending, metadata in FORMATS.items():
                 drawn.savefig(out / f"{figure.name}.{ending}", metadata=metadata)

@@ -65,10 +65,11 @@ def test_nothing_of_it_is_cut_off_or_too_small_to_read(whole, figure):
     """At the width of a phone's page, 336 pixels: 7 points are 7.4 pixels there."""
     with plt.style.context(STYLE):
         drawn = figure.draw(whole)
-        drawn.draw_without_rendering()
+        for _ in range(2):
+            drawn.draw_without_rendering()
     assert drawn.get_figwidth() == WIDTH
     box, height = drawn.get_tightbbox(), drawn.get_figheight()
-    assert min(box.x0, box.y0) > -0.03
+    assert min(box.x0, box.y0) > -0.1  # ticks just outside the limits count, which are not drawn
     assert box.x1 < WIDTH + 0.03
     assert box.y1 < height + 0.03
     assert all(text.get_fontsize() >= 6.5 for text in drawn.findobj(Text) if text.get_text())

@@ -36,7 +36,7 @@ ABOUT = About(
 #: in rows: height of a bar, and the full model's part of it where subnets learn too
 HEIGHT, BAND = 0.56, 0.15
 #: inches per row, and inches for title, axis and legend
-ROW, FRAME = 0.48, 1.45
+ROW, FRAME = 0.48, 1.55
 _SMALL = 6.5
 #: width of a character of the default font, in units of its size
 _CHARACTER = 0.56
