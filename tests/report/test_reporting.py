@@ -121,7 +121,7 @@ def test_standard_deviations_of_references_are_a_samples():
 def test_the_stage_writes_each_figure_in_three_formats(results):
     write_report()
     written = {path.suffix for path in Path("reports").rglob("*") if path.is_file()}
-    assert written == {".svg", ".pdf", ".png", ".md", ".tex", ".csv", ".html"}
+    assert written == {".svg", ".pdf", ".png", ".md", ".tex", ".csv", ".html", ".json"}
     folder = Path("reports/experiments/quick")
     assert {path.stem for path in folder.glob("*.pdf")} == set(EVERY)
     assert all(path.read_bytes().startswith(b"%PDF") for path in folder.glob("*.pdf"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -51,12 +52,17 @@ def _draw_method(axes: Axes, own: pd.DataFrame, name: str, colour: str) -> None:
     found = own.groupby("bucket").test_top1.quantile([0.25, 0.5, 0.75]).unstack().to_numpy()
     low, median, high = found.T
     place = own.groupby("bucket").place.first().to_numpy()
-    (line,) = axes.plot(place, median, "o-", color=colour, markersize=5, label=name)
+    lines, collections = len(axes.lines), len(axes.collections)
+    bars: dict[str, Any] = {"errorbar": ("pi", 50), "err_style": "bars", "err_kws": {"elinewidth": 1.1}}
+    look: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 5, "markeredgewidth": 0, "label": name}
+    sns.lineplot(own, x="place", y="test_top1", estimator="median", ax=axes, legend=False, **bars, **look)
+    line = axes.lines[lines]
+    for drawn in axes.collections[collections:]:
+        part(drawn, name)
     counts = own.groupby("bucket").size()
     facts: dict[str, Any] = {"method": own.method.iloc[0], "macs": own.groupby("bucket").macs.mean().round().to_numpy()}
     facts |= {"top1": median, "middle half from": low, "middle half to": high, "of": "test", "archs": counts.to_numpy()}
     dots(line, name, pd.DataFrame(facts))
-    part(axes.vlines(place, low, high, color=colour, linewidth=1.1), name)
     medians = pd.DataFrame({"median": own.groupby(["bucket", "seed"]).test_top1.median()}).reset_index()
     std = column(mean_std(medians, ["bucket"], "median"), "std").to_numpy()
     if np.nanmax(std, initial=0.0) > 0:

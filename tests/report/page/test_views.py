@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_many_experiments_fit_one_page_and_fold_their_cards(params):
     names = [f"e{number}" for number in range(8)]
     for name in names:
         shutil.copytree("runs/quick", f"runs/{name}")
-    experiments = dict.fromkeys(names, params["experiments"]["quick"])
+    experiments = {name: deepcopy(params["experiments"]["quick"]) for name in names}
     write(params | {"names": names, "experiments": experiments})
     text = page()
     assert len(text) < LIMIT
