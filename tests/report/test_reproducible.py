@@ -20,7 +20,7 @@ def test_every_file_of_the_report_has_the_same_bytes_again(tmp_path):
     write_study(tmp_path / "study", tmp_path / "runs/quick/tune", trials=10)
     first, second = [_report(tmp_path, seed) for seed in ("1", "2")]
     assert first == second
-    assert {path.suffix for path in first} == {".svg", ".pdf", ".png", ".md", ".tex", ".csv", ".html"}
+    assert {path.suffix for path in first} == {".svg", ".pdf", ".png", ".md", ".tex", ".csv", ".html", ".json"}
 
 
 def _report(folder: Path, seed: str) -> dict[Path, bytes]:
