@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from importlib import import_module
 
 import click
 import pytest
@@ -184,7 +185,7 @@ def test_it_is_too_late_for_portable_params_once_torch_is_loaded(tmp_path, monke
         monkeypatch.setenv(name, "other")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("portable: true\n")
-    assert "torch" in sys.modules or __import__("torch")
+    import_module("torch")
     with pytest.raises(SystemExit, match=r"^error: params\.yaml says portable: true only since this process began"):
         settle()
     assert os.environ["MKL_CBWR"] == "other"
