@@ -54,7 +54,7 @@ def test_an_experiment_can_say_only_what_differs(tmp_path):
     assert mine["train"] == {**quick["train"], "epochs": 30}
 
 
-VARIANTS = dict.fromkeys(("deps_early", "deps_late", "deps_no_ramp", "deps_labels", "deps_scratch"), 20)
+VARIANTS = dict.fromkeys(("deps_early", "deps_late", "deps_no_ramp", "deps_labels", "deps_scratch"), 8)
 PUBLISHED = {
     "cifar10": {"deps": 200, "rss_short": 200, "bignas": 200, "rss": 656, "ofa": 673, "compofa": 367},
     "cifar100": {"deps": 200, "rss_short": 200, "bignas": 200, "rss": 656, "ofa": 673, "compofa": 367},
@@ -62,8 +62,8 @@ PUBLISHED = {
     "imagenet1k": {"deps": 270, "rss_short": 180, "bignas": 400, "rss": 590, "ofa": 605, "compofa": 330},
     "cifar10_cpu": {"deps": 20, "rss_short": 20, "bignas": 20, "rss": 66, "ofa": 68, "compofa": 37},
     "imagenet100_cpu": {"deps": 20, "rss_short": 20, "bignas": 20, "rss": 66, "ofa": 68, "compofa": 37},
-    "cifar10_small": {"deps": 20, "rss_short": 20, "bignas": 20, "rss": 66, "ofa": 54, "compofa": 37, **VARIANTS},
-    "imagenet100_small": {"deps": 20, "rss_short": 20, "bignas": 20, "rss": 66, "ofa": 54, "compofa": 37, **VARIANTS},
+    "cifar10_small": {"deps": 8, "rss_short": 5, "bignas": 12, "rss": 17, "ofa": 18, "compofa": 13, **VARIANTS},
+    "imagenet100_small": {"deps": 8, "rss_short": 5, "bignas": 12, "rss": 17, "ofa": 18, "compofa": 13, **VARIANTS},
 }
 
 
