@@ -16,6 +16,7 @@ from dεps.core.console import say
 @click.option("--method", help="Default: the first in params.yaml.")
 @click.option("--seed", type=click.IntRange(0), help="Default: the first in params.yaml.")
 @click.option("--max-macs", help="Such as 3M, 3.5e6 or 1G.")
+@click.option("--max-params", help="Such as 200k; with --max-macs or alone.")
 @click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Milliseconds a call on this machine.")
 @click.option("--arch", help="This very arch: smallest, D2E3K7, k3e4-k5e3_…")
 @click.option("--out", type=FILE, help="Default: EXPERIMENT-METHOD-MACS.onnx.")

@@ -29,6 +29,8 @@ def measure_each(
     images: Recalibration,
     archs: Iterable[Arch],
     measure: Callable[[Sequence[Arch]], list[dict[str, Any]]],
+    *,
+    last: bool = True,
 ) -> dict[Arch, dict[str, Any]]:
     """The row (plain data) that `measure` returns for each arch, in a dict by arch.
 
@@ -42,6 +44,7 @@ def measure_each(
         archs: duplicates are measured once.
         measure: returns one row for each of a few archs, which are neighbours in their layers; a row must depend on
             nothing but its arch and the arguments above.
+        last: whether the job's processes have nothing else to do together after this.
     """
     part = parallel.part()
     data, seen = digest(manifest["sha256"]), (len(images.indices), repr(images.augment))
@@ -67,7 +70,8 @@ def measure_each(
         finished[name] = row
     parallel.wait()
     finished |= journal.read()  # of the other processes
-    parallel.leave()
+    if last:
+        parallel.leave()
     if lost := distinct.keys() - finished.keys():
         raise UserError(f"{journal.folder} has lost what was measured of {len(lost)} archs; run the stage again")
     return {arch: finished[name] for name, arch in distinct.items()}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from dεps.core.errors import UserError
-from dεps.core.randomness import derive, python_rng
+from dεps.core.randomness import python_rng
 from dεps.data.splits import PreparedData
 from dεps.evaluation.accuracy import Recalibration, accuracies, named_archs
 from dεps.evaluation.population import PopulationConfig, sample_population
 from dεps.nets.supernet import Supernet
 from dεps.search.crossvalidation import cross_validate
-from dεps.search.nsga2 import SearchConfig, search, spread
-from dεps.search.predictor import PredictConfig, fit, predict
-from dεps.spaces.cost import arch_cost, macs_counter
-from dεps.spaces.encoding import encode_genomes, macs_of_genomes, translate
+from dεps.search.nsga2 import SearchConfig
+from dεps.search.predictor import PredictConfig, fit
+from dεps.search.rounds import search_in_rounds
+from dεps.spaces.cost import macs_counter
+from dεps.spaces.encoding import encode_genomes
 from dεps.spaces.space import Arch
 
 BUCKETS = 5
@@ -47,17 +49,18 @@ def search_archs(
 
     About `population` random archs over the whole range of MACs, and the named ones, are measured on validation. The
     predictor that orders them best in cross-validation is fitted to them and scores what NSGA-II proposes
-    (`dεps.search.nsga2`); of the front that it finds, `count` archs, both ends among them, are measured in turn.
+    (`dεps.search.nsga2`); of the front that it finds, `count` archs, both ends among them, are measured in turn. With
+    `config.rounds` the predictor then learns from these too, and the search goes on (`dεps.search.rounds`).
 
     Args:
         net: a trained supernet; archs are from `net.choices`, what its method has trained.
         data: its validation split decides; test data is not read.
         population: number of random archs to learn from.
-        count: largest number of archs to return.
+        count: largest number of archs to measure in each round, and so to return of it.
         seed: decides the population, the folds and the search.
         images: training images for BN, as in `accuracies`.
         predictor: default: the two quick candidates, ridge and Gaussian process.
-        config: of the search.
+        config: of the search; `count` takes the place of its `measured`.
 
     Raises `UserError` where too few archs can be measured for the folds of the cross-validation.
     """
@@ -74,18 +77,20 @@ def search_archs(
     measured = np.array([top1 for (top1,) in accuracies(net, archs, data, [data.validation], images)])
     codes = encode_genomes(space, np.array([space.to_genome(arch) for arch in archs]))
     chosen = cross_validate(codes, measured / 100, predictor, seed).chosen
-    model = fit(chosen, codes, measured / 100, predictor, seed)
-    whole, costs = translate(net.choices, space), macs_of_genomes(space, classes, net.channels)
-    front = search(
+    found = search_in_rounds(
         net.choices,
-        lambda genomes: predict(model, encode_genomes(space, whole(genomes))),
-        lambda genomes: costs(whole(genomes)),
-        config or SearchConfig(),
-        derive(seed, "search") % 2**31,
+        space,
+        fit(chosen, codes, measured / 100, predictor, seed),
+        dict(zip(archs, measured / 100, strict=True)),
+        lambda some: [top1 / 100 for (top1,) in accuracies(net, some, data, [data.validation], images)],
+        replace(config or SearchConfig(), measured=count),
+        predictor,
+        classes=classes,
+        channels=net.channels,
+        seed=seed,
     )
-    front = spread(front, count)
-    rows = accuracies(net, [arch for arch, _, _ in front], data, [data.validation], images)
     return [
-        FoundArch(arch, *arch_cost(space, arch, classes, net.channels), round(100 * predicted, 4), round(top1, 4))
-        for (arch, predicted, _), (top1,) in zip(front, rows, strict=True)
+        FoundArch(one.arch, one.macs, one.params, round(100 * one.predicted, 4), round(100 * one.measured, 4))
+        for one in found
+        if one.measured is not None
     ]

@@ -27,23 +27,35 @@ class SearchConfig:
     generations: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     #: archs of the front that are measured on validation, evenly spread over its MACs
     measured: Annotated[int, Field(ge=1, le=100_000)] = 8
+    #: rounds of search, measuring and fitting the predictor anew; each measures so many
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 1
+    #: parameters that an arch may have; None: any number
+    max_params: Annotated[int, Field(ge=1, le=10**15)] | None = None
     #: training images for BN recalibration
     recalibration_images: Images = 2000
 
 
 #: function from genomes int (n, genes) to one number each (n,)
 Judge = Callable[[np.ndarray], np.ndarray]
+#: draws of so many times a generation, until a limit leaves enough for the first one
+DRAWS = 50
 
 
 @computing()
 def search(
-    space: SearchSpace, score: Judge, cost_of: Judge, config: SearchConfig, seed: int
+    space: SearchSpace,
+    score: Judge,
+    cost_of: Judge,
+    config: SearchConfig,
+    seed: int,
+    allowed: Judge | None = None,
 ) -> list[tuple[Arch, float, float]]:
     """The front of all archs that were seen, as (arch, score, cost) by ascending cost.
 
     Args:
         score: predicted accuracy; higher is better.
         cost_of: MACs, whole numbers, or milliseconds; lower is better.
+        allowed: bool (n,), which archs there may be; None: all. The smallest must be among them.
     """
     rng, genes, size = np.random.default_rng(seed), np.array(space.genes), config.population
     canonical, seen, small = translate(space, space), set[bytes](), np.min_scalar_type(int(genes.max()))
@@ -55,11 +67,16 @@ def search(
         places = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))  # of equal ones the first
         candidates = candidates[sorted(map(places.__getitem__, set(places) - seen))]
         seen.update(places)
+        if allowed is not None:
+            candidates = candidates[allowed(candidates)]
         return _Candidates(candidates, score(candidates), cost_of(candidates))
 
     first = rng.integers(0, genes, (size, len(genes)))
     first[:2] = np.zeros_like(genes), genes - 1  # both ends of the front, which random draws hardly reach
     population = judged(first)
+    for _ in range(DRAWS if allowed is not None else 0):
+        if len(population) < size:
+            population = population + judged(rng.integers(0, genes, (size, len(genes))))
     population = population[population.order(size)]
     best = population.front()
     for _ in range(config.generations - 1):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from dεps.spaces.space import Arch, SearchSpace
+from dεps.spaces.space import Arch, Layer, SearchSpace
 
 #: cost of forward and backward, which takes twice as much, in forward passes
 FORWARD_BACKWARD = 3
@@ -28,8 +28,13 @@ def arch_cost(space: SearchSpace, arch: Arch, classes: int, channels: int = 3) -
     macs = params = 0
     for layer in space.layers(arch, classes, channels):
         macs += layer.macs
-        params += layer.weights + layer.outputs * (2 * layer.bn + layer.bias)
+        params += params_of(layer)
     return Cost(macs, params)
+
+
+def params_of(layer: Layer) -> int:
+    """Trainable parameters of a layer with its BN."""
+    return layer.weights + layer.outputs * (2 * layer.bn + layer.bias)
 
 
 def macs_counter(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[Arch], int]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from dεps.spaces.space import Arch, SearchSpace, Stage
+from dεps.spaces.cost import params_of
+from dεps.spaces.space import Arch, Layer, SearchSpace, Stage
 
 
 def _stage_genes(space: SearchSpace) -> Iterator[tuple[Stage, int, list[tuple[int, int]]]]:
@@ -64,7 +65,19 @@ def alike(space: SearchSpace, choice: Sequence[int], deepest: bool = True) -> Ar
 
 
 def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[np.ndarray], np.ndarray]:
-    """Function from genomes (n, genes) to MACs int64 (n,). Raises `ValueError` for a coupled space: `translate` first.
+    """Function from genomes (n, genes) to MACs int64 (n,). Raises `ValueError` for coupled spaces; see `translate`."""
+    return _sums_of_layers(space, classes, channels, lambda layer: layer.macs)
+
+
+def params_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Callable[[np.ndarray], np.ndarray]:
+    """Function from genomes (n, genes) to parameters int64 (n,), those of `arch_cost`. Errors as `macs_of_genomes`."""
+    return _sums_of_layers(space, classes, channels, params_of)
+
+
+def _sums_of_layers(
+    space: SearchSpace, classes: int, channels: int, cost: Callable[[Layer], int]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Function from genomes (n, genes) to the sum int64 (n,) of `cost` over an arch's layers.
 
     A block's cost depends only on its own choices, the resolution and the widths, so the archs that choose the same
     everywhere give a table that covers all archs.
@@ -79,10 +92,10 @@ def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Call
     table = np.zeros((*shared, kernels, expands, slots + 1), np.int64)
     for choice in itertools.product(*map(range, table.shape[:-1])):
         for layer in space.layers(alike(space, choice), classes, channels):
-            table[(*choice, slots if layer.slot is None else layer.slot)] += layer.macs
+            table[(*choice, slots if layer.slot is None else layer.slot)] += cost(layer)
     every = table.reshape(-1, kernels, expands, slots + 1)
 
-    def macs(genomes: np.ndarray) -> np.ndarray:
+    def sums(genomes: np.ndarray) -> np.ndarray:
         row = np.ravel_multi_index(tuple(genomes[:, : len(shared)].T), shared)
         total, slot = every[row, 0, 0, slots].copy(), 0
         for stage, depth_gene, blocks in stages:
@@ -92,7 +105,7 @@ def macs_of_genomes(space: SearchSpace, classes: int, channels: int = 3) -> Call
                 slot += 1
         return total
 
-    return macs
+    return sums
 
 
 def translate(source: SearchSpace, target: SearchSpace) -> Callable[[np.ndarray], np.ndarray]:

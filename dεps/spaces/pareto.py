@@ -20,6 +20,18 @@ def mean_pareto_accuracy(macs: Sequence[float], accuracy: Sequence[float]) -> fl
     return area / width
 
 
+def hypervolume(cost: Sequence[float], accuracy: Sequence[float], most: float) -> float:
+    """Area that the points dominate up to cost `most` and down to accuracy 0, divided by `most`.
+
+    In units of accuracy: that of the best arch within a budget, averaged over all budgets up to `most`; a budget below
+    the cheapest point counts as 0. Points beyond `most` add nothing.
+    """
+    best = front(cost, accuracy)
+    ends = [*(cost[index] for index in best[1:]), most]
+    widths = [max(0.0, min(end, most) - cost[index]) for index, end in zip(best, ends, strict=True)]
+    return sum(width * accuracy[index] for width, index in zip(widths, best, strict=True)) / most
+
+
 def front(cost: Sequence[float], accuracy: Sequence[float]) -> list[int]:
     """Indices, by ascending cost, of the points to which no other is both cheaper and at least as accurate."""
     best, chosen = float("-inf"), []

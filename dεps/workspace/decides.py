@@ -90,7 +90,12 @@ STAGES: dict[str, Decides] = {
         (*_MODELS, "evaluation", "search"),
         ("predict", *_RECALIBRATION, "search"),
         _KERNELS,
-        inputs=("prepare", _SUPERNET, f"predict/{_INSTANCE}/predictor.safetensors"),
+        inputs=(
+            "prepare",
+            _SUPERNET,
+            f"predict/{_INSTANCE}/predictor.safetensors",
+            f"predict/{_INSTANCE}/predictions.csv",
+        ),
     ),
     "export": Decides(
         (*_MODELS, "evaluation", "search", "deploy"),

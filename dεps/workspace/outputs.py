@@ -62,7 +62,8 @@ PARETO = Table("evaluate", "pareto.csv", ("pareto", *_MEASURED), ("name", "arch"
 POPULATION = Table("evaluate", "population.csv", ("bucket", *_MEASURED), ("arch",))
 #: each measured arch, predicted by what has not seen it; percent
 PREDICTIONS = Table("predict", "predictions.csv", ("macs", "measured", "predicted"), ("arch",), format="%.4f")
-#: archs found by search; `measured` in percent, empty where not measured
+#: archs found by search; `measured` in percent, with the `round` that measured it, empty where not measured; not
+#: `on_front` are archs of an earlier round
 FRONT = Table("search", "front.csv", ("macs", "params", "predicted"), ("arch",))
 #: archs trained alone, one row an arch and seed
 _ALONE = ("seed", "macs", "params", "test_top1")

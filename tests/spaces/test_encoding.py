@@ -3,8 +3,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from dεps.spaces.cost import macs_counter
-from dεps.spaces.encoding import encode_genomes, macs_of_genomes, translate
+from dεps.spaces.cost import arch_cost, macs_counter
+from dεps.spaces.encoding import encode_genomes, macs_of_genomes, params_of_genomes, translate
 from dεps.spaces.space import SearchSpace
 from tests.conftest import SPACES
 from tests.tools.spaces import PLAIN
@@ -51,6 +51,13 @@ def test_macs_of_many_are_the_macs_of_each(space):
     archs = drawn(space)
     macs, macs_of = macs_of_genomes(space, 100)(genomes_of(space, archs)), macs_counter(space, 100)
     assert macs.tolist() == [macs_of(arch) for arch in archs]
+
+
+@pytest.mark.parametrize("space", [*SPACES, PLAIN], indirect=True)
+def test_parameters_of_many_are_those_of_each(space):
+    archs = drawn(space)
+    params = params_of_genomes(space, 100)(genomes_of(space, archs))
+    assert params.tolist() == [arch_cost(space, arch, 100).params for arch in archs]
 
 
 def test_genes_of_inactive_blocks_cost_nothing(micro):

@@ -29,6 +29,15 @@ def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
     return front
 
 
+def within_params(front: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """Rows of archs of at most `limit` parameters. Raises `UserError` naming the least where there is none."""
+    under = rows_where(front, front.params <= limit)
+    if under.empty:
+        least = int(front.params.min())
+        raise UserError(f"--max-params is {limit:,}; the smallest arch that search found has {least:,} parameters")
+    return under
+
+
 def candidates(front: pd.DataFrame, limit: float, count: int, where: str) -> list[str]:
     """Archs of at most `limit` MACs: the `count` best predicted, and all measured ones. Raises `UserError` if none."""
     under, least = rows_where(front, front.macs <= limit), int(front.macs.min())

@@ -16,7 +16,7 @@ from dεps.core.errors import UserError, check_choice
 from dεps.core.params import section, selected
 from dεps.data.splits import PreparedData
 from dεps.deploy.export.card import ModelCard
-from dεps.deploy.export.choice import candidates, known_test_top1, most_accurate, read_front
+from dεps.deploy.export.choice import candidates, known_test_top1, most_accurate, read_front, within_params
 from dεps.deploy.export.config import ExportConfig, macs_text, parse_macs
 from dεps.deploy.export.fast import Fast, fastest_enough
 from dεps.deploy.export.formats import SUFFIXES, save_model
@@ -36,9 +36,11 @@ from dεps.workspace.stage import Context
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for; at most one of the three limits."""
+    """What is asked for; at most one of MACs, latency and arch."""
 
     max_macs: str | None = None
+    #: beside MACs or alone
+    max_params: str | None = None
     max_latency_ms: float | None = None
     arch: str | None = None
     conditions: Conditions = field(default_factory=Conditions)
@@ -85,6 +87,9 @@ def export(
     if sum(limit is not None for limit in (wish.max_macs, wish.max_latency_ms, wish.arch)) > 1:
         raise UserError("--max-macs, --max-latency-ms and --arch are alternatives; expected at most one")
     limit = float("inf") if wish.max_macs is None else parse_macs(wish.max_macs, "--max-macs")
+    if wish.max_params is not None and (wish.max_latency_ms, wish.arch) != (None, None):
+        raise UserError("--max-params goes with --max-macs or alone; for latencies set search.max_params")
+    params_limit = None if wish.max_params is None else parse_macs(wish.max_params, "--max-params", "parameters")
     if out is not None and out.suffix != SUFFIXES[format]:
         raise UserError(f"--out is {out}; expected a file name that ends in {SUFFIXES[format]}")
     method = selected(params, "methods")[0] if method is None else method
@@ -102,6 +107,8 @@ def export(
         arch = fast.arch
     else:
         front = read_front(context, net.space)
+        if params_limit is not None:
+            front = within_params(front, params_limit)
         names = candidates(front, limit, context.section(ExportConfig, "export").candidates, "--max-macs")
         arch = Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names])))
     val_top1 = measure([arch])[str(arch)]

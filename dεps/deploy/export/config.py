@@ -60,12 +60,12 @@ class ExportConfig:
     check_images: Annotated[int, Field(ge=1, le=10**9)] = 2000
 
 
-def parse_macs(text: str, where: str) -> int:
-    """MACs from text such as 3M, 3.5m, 1G, 3e6 or 3000000. Raises `UserError` naming the option `where`."""
+def parse_macs(text: str, where: str, what: str = "MACs") -> int:
+    """MACs, or `what`, from text such as 3M, 3.5m, 1G, 3e6 or 3000000. Raises `UserError` naming the option `where`."""
     match = re.fullmatch(r"\s*(\d+\.?\d*(?:[eE][+-]?\d{1,3})?|\.\d+)\s*([kKmMgGtT]?)\s*", text, re.ASCII)
     value = float(match[1]) * _UNITS[match[2].lower()] if match else math.nan
     if not 1 <= value <= MOST_MACS:
-        raise UserError(f"{where} is {text!r}; expected a number of MACs such as 3M, 3.5e6 or 1G")
+        raise UserError(f"{where} is {text!r}; expected a number of {what} such as 3M, 3.5e6 or 1G")
     return round(value)
 
 

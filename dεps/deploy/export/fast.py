@@ -19,6 +19,7 @@ from dεps.deploy.latency.timing import Conditions
 from dεps.nets.supernet import Supernet
 from dεps.search.nsga2 import SearchConfig, search
 from dεps.search.predictor import PredictConfig, load_predictor, predict
+from dεps.search.rounds import allowed
 from dεps.spaces.encoding import encode_genomes, translate
 from dεps.spaces.space import Arch
 from dεps.workspace.outputs import PREDICTOR, SUPERNET
@@ -68,12 +69,14 @@ def fastest_enough(
     def latency_of(genomes: np.ndarray) -> np.ndarray:
         return np.array([known.predict(layers, net.space.from_genome(genome)) for genome in whole(genomes).tolist()])
 
+    config = context.section(SearchConfig, "search")
     found = search(
         net.choices,
         lambda genomes: predict(model, encode_genomes(net.space, whole(genomes))),
         latency_of,
-        context.section(SearchConfig, "search"),
+        config,
         derive(context.the_seed, "search/latency") % 2**31,
+        allowed(net.choices, net.space, net.classes, net.channels, config.max_params),
     )
     within = [item for item in found if item[2] <= limit]
     if not within:

@@ -11,6 +11,7 @@ from dεps.report.marks import dots, part, runs
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import SOFT, colours, label
+from dεps.spaces.pareto import front as pareto
 
 ABOUT = About(
     title="Fronts found by search",
@@ -30,7 +31,8 @@ def draw(results: Results) -> Figure:
     for method, colour in palette.items():
         for seed in sorted(results.seeds):
             front = matching(results.searched, method=method, seed=seed)
-            (line,) = axes.plot(front.macs / 1e6, front.predicted, color=colour, linewidth=0.9, alpha=0.6)
+            best = front.iloc[pareto(front.macs.tolist(), front.predicted.tolist())]
+            (line,) = axes.plot(best.macs / 1e6, best.predicted, color=colour, linewidth=0.9, alpha=0.6)
             part(line, label(method))
             measured = front.dropna(subset=["measured"])
             (drawn,) = axes.plot(measured.macs / 1e6, measured.measured, "o", color=colour, markersize=4)

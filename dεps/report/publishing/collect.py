@@ -187,7 +187,9 @@ class _Collector:
         predicted = PREDICTIONS.read(folders["predict"]).set_index("arch").predicted
         measured["predicted"] = column(measured, "arch").map(predicted.to_dict())
         table = pd.concat([measured, front.assign(kind="front")], ignore_index=True)
-        return table.drop(columns=["weights"], errors="ignore").assign(method=method, seed=self.seed)
+        return table.drop(columns=["weights", "round", "on_front"], errors="ignore").assign(
+            method=method, seed=self.seed
+        )
 
     def _full_model(self, manifest: Mapping[str, Any]) -> pd.DataFrame:
         """The row of the full model trained alone."""

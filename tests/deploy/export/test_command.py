@@ -90,6 +90,19 @@ def test_a_latency_limit(project, net, monkeypatch):
     assert "the fastest arch is predicted to take " in message
 
 
+def test_a_limit_of_parameters(project):
+    front = pd.read_csv("runs/quick/search/deps-0/front.csv").sort_values("params")
+    middle = front.params.iloc[len(front) // 2]
+    found = exported("--max-params", middle)
+    assert found["params"] <= middle
+    assert found["arch"] in set(front.arch[front.params <= middle])
+    assert exported("--max-params", middle, "--max-macs", found["macs"])["macs"] <= found["macs"]
+    least = f"{front.params.iloc[0]:,}"
+    assert f"the smallest arch that search found has {least} parameters" in refused("--max-params", "1")
+    assert "--max-params goes with --max-macs or alone" in refused("--max-params", "1M", "--max-latency-ms", "1")
+    assert "--max-params is 'many'; expected a number of parameters such as 3M" in refused("--max-params", "many")
+
+
 def test_refusals(project):
     assert "the cheapest arch that search found has 357 k" in refused("--max-macs", "100k")
     assert "allowed: bignas, compofa, deps" in refused("--method", "nope")
