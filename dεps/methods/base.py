@@ -123,6 +123,8 @@ class Phase:
     new_optimizer: bool = False
     #: on entry γ of the last BN in each residual block becomes 0, so that the block is the identity
     zero_gamma: bool = False
+    #: largest absolute value of an element of the summed gradients; beyond it they are cut off. None: no limit
+    gradient_clip: float | None = None
     #: nothing but the full model is trained: kernel transformations rest, and validation is that of the trunk
     alone: bool = False
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from dεps.core.schema import checked
 from dεps.methods.base import Look, Method, Multiple, Phase, Restricted, Setup, SubnetCount, Temperature, Term
-from dεps.methods.losses import InPlaceDistillation
+from dεps.methods.losses import Divergence, InPlaceDistillation
 from dεps.methods.schedule import Schedule
 
 LOOK = Look("BigNAS (cosine)", "#009E73", 40)
@@ -33,25 +33,34 @@ class Options(Restricted):
     random_subnets: SubnetCount = 2
     #: of in-place distillation
     temperature: Temperature = 1.0
+    #: what in-place distillation lessens: forward (soft cross-entropy, the paper's), reverse, symmetric, js, alpha
+    divergence: Divergence = "forward"
     #: which subnets have dropout
     regularise: Literal["full_model", "all"] = "full_model"
 
 
 @dataclass(frozen=True)
 class Sandwich(Method):
-    """The sandwich for the whole horizon, under `schedule`, perhaps begun with identities (`Phase.zero_gamma`)."""
+    """The sandwich for the whole horizon, under `schedule`.
+
+    Perhaps begun with identities (`Phase.zero_gamma`), with clipped gradients (`Phase.gradient_clip`), or distilled
+    otherwise than by the options' temperature and divergence.
+    """
 
     options: Options
     schedule: Schedule
     zero_gamma: bool = False
+    gradient_clip: float | None = None
+    distillation: InPlaceDistillation | None = None
 
     def phases(self) -> Sequence[Phase]:
-        return [Phase("shrinking", 0, self.setup.end, self.schedule, zero_gamma=self.zero_gamma)]
+        more = {"zero_gamma": self.zero_gamma, "gradient_clip": self.gradient_clip}
+        return [Phase("shrinking", 0, self.setup.end, self.schedule, **more)]
 
     def terms(self, step: int, rng: Random) -> Sequence[Term]:
         """The full model, the smallest and random subnets."""
         space, options = self.space, self.options
-        loss = InPlaceDistillation(options.temperature)
+        loss = self.distillation or InPlaceDistillation(options.temperature, options.divergence)
         dropout = self.setup.dropout if options.regularise == "all" else 0.0
         subnets = [space.smallest(), *(space.sample(rng) for _ in range(options.random_subnets))]
         return [self.full_model_term(), *(Term(arch, loss, dropout=dropout) for arch in subnets)]

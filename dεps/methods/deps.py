@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from dεps.core.schema import Probability, checked
 from dεps.methods.base import LARGEST, Look, Method, Phase, Restricted, SubnetCount, Temperature, Term
-from dεps.methods.losses import CrossEntropy, InPlaceDistillation
+from dεps.methods.losses import CrossEntropy, Divergence, InPlaceDistillation
 from dεps.methods.schedule import EpsilonRamp, Shape
 
 LOOK = Look("DεpS", "#D55E00", 10)
@@ -40,6 +40,8 @@ class Options(Restricted):
     distill: bool = True
     #: of in-place distillation
     temperature: Temperature = 1.0
+    #: what in-place distillation lessens: forward (soft cross-entropy, the paper's), reverse, symmetric, js, alpha
+    divergence: Divergence = "forward"
     #: sort channels by importance at shrink start
     sort_channels: bool = True
 
@@ -80,7 +82,8 @@ class DelayedShrinking(Method):
         if step < self.trunk_steps:
             return [full]
         space, options = self.space, self.options
-        loss = InPlaceDistillation(options.temperature) if options.distill else CrossEntropy(self.setup.label_smoothing)
+        distillation = InPlaceDistillation(options.temperature, options.divergence)
+        loss = distillation if options.distill else CrossEntropy(self.setup.label_smoothing)
         subnets = [space.smallest(), *(space.sample(rng) for _ in range(options.random_subnets))]
         beta = self.ramp(step)
         return [full, *(Term(arch, loss, beta) for arch in subnets)]

@@ -196,6 +196,8 @@ class Trainer:
         # A GPU would be waited for: there `check_finite` finds it, before anything is saved.
         if self.device.type == "cpu" and not all(math.isfinite(loss) for loss in losses):
             raise self._diverged("the loss is", f"in step {self.step + 1}")
+        if phase.gradient_clip is not None:
+            self.precision.clip(self.optimizer, phase.gradient_clip)
         self.precision.step(self.optimizer)
         for term, loss in zip(terms, losses, strict=True):
             self.sums.add(term, loss)

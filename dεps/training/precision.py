@@ -37,6 +37,12 @@ class Precision:
         """Add the gradients of `loss`, scaled where fp16 needs it."""
         self.scaler.scale(loss).backward()
 
+    def clip(self, optimizer: torch.optim.Optimizer, largest: float) -> None:
+        """Cut off each element of all gradients beyond ±`largest`; after every `backward`, before `step`."""
+        self.scaler.unscale_(optimizer)  # notes overflows, which are finite once they are cut off
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grad_value_(parameters, largest)
+
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Update the weights; fp16 skips a step whose gradients overflowed, and lowers the scale."""
         self.scaler.step(optimizer)

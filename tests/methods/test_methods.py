@@ -6,13 +6,14 @@ from random import Random
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from dεps.core.errors import UserError
 from dεps.core.schema import structured
 from dεps.methods import full_model, registry
 from dεps.methods.base import Setup
-from dεps.methods.losses import CrossEntropy, Distillation, InPlaceDistillation
+from dεps.methods.losses import AdaptiveAlpha, CrossEntropy, Distillation, InPlaceDistillation, Targets
 from dεps.methods.schedule import CosineSchedule, LinearSchedule
 from dεps.planning.check import composed
 from dεps.spaces.encoding import translate
@@ -127,7 +128,42 @@ def test_bignas_is_a_sandwich_from_the_first_step(setup):
     assert {term.loss for term in (smallest, *rest)} == {InPlaceDistillation(1.0)}
 
 
-@pytest.mark.parametrize("method", ["bignas", "bignas_paper", "rss"])
+@pytest.mark.parametrize("divergence", ["reverse", "symmetric", "js", "alpha"])
+@pytest.mark.parametrize("method", ["deps", "bignas", "bignas_paper", "alphanet"])
+def test_all_that_distil_in_place_have_a_choice_of_divergence(setup, method, divergence):
+    terms = build(setup, method=method, divergence=divergence, temperature=2.0).terms(60, Random(0))
+    assert {term.loss for term in terms[1:]} == {InPlaceDistillation(2.0, divergence)}
+    assert terms[0].loss == CrossEntropy(0.1)
+
+
+def test_alphanet_is_bignas_with_another_loss_and_clipped_gradients(setup):
+    ours, bignas = (build(setup, method=name, epochs_ratio=1.5) for name in ("alphanet", "bignas"))
+    assert ours.phases() == [replace(bignas.phases()[0], gradient_clip=1.0)]
+    alpha = InPlaceDistillation(1.0, "alpha", AdaptiveAlpha(-1.0, 1.0, 5.0))
+    expected = [term._replace(loss=term.loss if term.full else alpha) for term in bignas.terms(3, Random(5))]
+    assert ours.terms(3, Random(5)) == expected
+    other = build(setup, method="alphanet", alpha_min=-2.0, alpha_max=0.5, importance_clip=9.0, gradient_clip=None)
+    assert other.terms(0, Random(0))[1].loss == InPlaceDistillation(1.0, "alpha", AdaptiveAlpha(-2.0, 0.5, 9.0))
+    assert other.phases()[0].gradient_clip is None
+    baseline = build(setup, method="alphanet", divergence="forward").terms(3, Random(5))
+    assert [term.arch for term in baseline] == [term.arch for term in expected]
+    assert [term.loss(torch.ones(1, 2), Targets(torch.tensor([0]), torch.zeros(1, 2))) for term in baseline] == [
+        term.loss(torch.ones(1, 2), Targets(torch.tensor([0]), torch.zeros(1, 2)))
+        for term in bignas.terms(3, Random(5))
+    ]
+
+
+def test_alphanets_params_follow_the_experiments_bignas():
+    params, _ = composed(["experiment=[imagenet1k]", "methods=[bignas,alphanet]"])
+    own = params["experiments"]["imagenet1k"]["methods"]
+    shared = own["bignas"].keys() - {"method", "divergence"}
+    assert {key: own["alphanet"][key] for key in shared} == {key: own["bignas"][key] for key in shared}
+    assert own["alphanet"]["kernels"] == [7]
+    published = {"divergence": "alpha", "alpha_min": -1.0, "alpha_max": 1.0, "importance_clip": 5.0}
+    assert own["alphanet"].items() >= {**published, "gradient_clip": 1.0}.items()
+
+
+@pytest.mark.parametrize("method", ["bignas", "bignas_paper", "alphanet", "rss"])
 def test_a_training_that_would_be_all_warm_up_is_refused(setup, method):
     with pytest.raises(UserError, match=r"ratio 0\.1 of train\.epochs 10 makes epochs 1; .* train\.warmup_epochs, 1$"):
         build(setup, method=method, epochs_ratio=0.1)
@@ -391,6 +427,12 @@ def test_compofa_has_243_archs_in_the_papers_space():
         ({"method": "bignas", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio is 0; expected above 0"),
         ({"method": "rss_short", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio is 0; expected above 0"),
         ({"method": "bignas_paper", "temperature": 0}, r"methods\.m\.temperature is 0; expected 0\.0001"),
+        ({"method": "deps", "divergence": "kl"}, r"methods\.m\.divergence is 'kl'; allowed: forward, reverse, symm"),
+        ({"method": "ofa", "divergence": "js"}, r"methods\.m\.divergence is no known key"),
+        ({"method": "alphanet", "alpha_min": 0.0}, r"methods\.m\.alpha_min is 0\.0; expected -10 up to below 0$"),
+        ({"method": "alphanet", "alpha_max": 1.5}, r"methods\.m\.alpha_max is 1\.5; expected above 0 up to 1$"),
+        ({"method": "alphanet", "importance_clip": 1.0}, r"methods\.m\.importance_clip is 1\.0; expected above 1 up"),
+        ({"method": "alphanet", "gradient_clip": 0}, r"methods\.m\.gradient_clip is 0; expected above 0 up to 10,000"),
         ({"method": "deps", "kernels": [7, 5]}, r"methods\.m\.kernels is \[7, 5\]; expected ascending values$"),
         ({"method": "rss", "epochs_ratio": 0}, r"methods\.m\.epochs_ratio is 0; expected above 0"),
         ({"method": "standalone", "arch": "D7"}, r"standalone\.arch is 'D7'; allowed: smallest, largest, D1E2K5"),
@@ -406,7 +448,7 @@ def test_impossible_options_are_refused(setup, params, message):
 
 
 def test_every_method_file_is_found():
-    assert {"bignas", "bignas_paper", "compofa", "deps", "full_model", "ofa", "rss", "rss_short"} <= set(
+    assert {"alphanet", "bignas", "bignas_paper", "compofa", "deps", "full_model", "ofa", "rss", "rss_short"} <= set(
         registry.names()
     )
     assert [look.label for look in registry.looks().values()][:3] == ["DεpS", "OFA", "CompOFA"]

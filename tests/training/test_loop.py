@@ -80,6 +80,7 @@ METHODS = {
     "deps": DEPS,
     "ofa": {"method": "ofa", "epochs_ratio": 0.5},
     "rss": {"method": "rss", "epochs_ratio": 0.5},
+    "alphanet": {"method": "alphanet"},
 }
 
 
@@ -105,6 +106,21 @@ def test_a_run_resumed_at_any_step_is_the_undisturbed_one(micro, data, tmp_path,
         resumed = trainer(micro, data, config, **METHODS[method])
         resumed.restore(load_snapshot(tmp_path / f"{step}.safetensors"))
         assert same(finish(resumed), whole), step
+
+
+def test_a_phases_limit_cuts_off_the_summed_gradients(micro, data):
+    """In the first step momentum is the gradient: the sum over all subnets, cut off once, with decay added after."""
+    config = replace(CONFIG, weight_decay=0.0)
+    free, cut = (trainer(micro, data, config, method="alphanet", gradient_clip=clip) for clip in (None, 1e-3))
+    for run in (free, cut):
+        batches = training_batches(data.train, run.normalise, config.augment, batch_size=32, seed=0, epoch=0)
+        images, labels = next(iter(batches))
+        run._step(images.to(memory_format=run.memory_format), labels, run.phases[0])
+    limited = 0
+    for (name, one), other in zip(free.net.named_parameters(), cut.net.parameters(), strict=True):
+        assert torch.equal(cut._momentum(other), free._momentum(one).clamp(-1e-3, 1e-3)), name
+        limited += int((free._momentum(one).abs() > 1e-3).sum())
+    assert limited > 100
 
 
 def entered(micro, data, **params) -> tuple[Trainer, Trainer]:

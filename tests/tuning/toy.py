@@ -17,6 +17,7 @@ BASE = {
     "random_subnets": 2,
     "distill": True,
     "temperature": 1.0,
+    "divergence": "forward",
     "sort_channels": True,
     "kernels": None,
     "depths": None,
