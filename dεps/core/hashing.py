@@ -23,8 +23,13 @@ def sha256(data: bytes) -> str:
 
 def file_hash(path: Path) -> str:
     """Return a short SHA-256 of a file's content."""
+    return file_sha256(path)[:SHORT]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content in 64 hexadecimal digits."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:SHORT]
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def md5(path: Path) -> str:

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
+from omegaconf import OmegaConf
 from pydantic import AfterValidator, PlainValidator, ValidationInfo, WithJsonSchema
 
 from dεps.core.errors import UserError
@@ -29,7 +30,7 @@ from dεps.search.predictor import PredictConfig
 from dεps.sources.registry import source_of
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
-from dεps.training.config import LONGEST, FullModelConfig, TrainConfig
+from dεps.training.config import LONGEST, FullModelConfig, TrainConfig, init_hash
 from dεps.tuning.config import TuningConfig
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
 from dεps.workspace.presets import check_selection, unchecked
@@ -89,11 +90,28 @@ def compose_params(overrides: Sequence[str], config_dir: Path | None = None, out
 def composed(overrides: Sequence[str], config_dir: Path | None = None) -> tuple[dict[str, Any], str]:
     """Compose and check in memory: the params, and the text of their file. Raises `UserError`.
 
+    Where an experiment begins from a file, that file's hash is filled in: results are of its content, not of its name.
     `+from=FILE` stands for the values in a YAML file, such as a study's `best.yaml`; other overrides take precedence.
     """
     params, text = unchecked(overrides, config_dir)
+    if _name_initial_weights(params):
+        text = OmegaConf.to_yaml(OmegaConf.create(params))
     check_params(params)
     return params, text
+
+
+def _name_initial_weights(params: dict[str, Any]) -> bool:
+    """Fill in `train.init_sha256` of each experiment that begins from a file; whether there was any to fill in.
+
+    Raises `UserError` where the file can't be read.
+    """
+    found = False
+    for name in params["names"]:
+        where, train = f"experiments.{name}.train", section(params, "experiments", name).get("train")
+        init = train.get("init") if isinstance(train, dict) else None
+        if isinstance(init, str) and init != "???" and train.get("init_sha256") is None:
+            train["init_sha256"], found = init_hash(init, where), True
+    return found
 
 
 def check_params(params: dict[str, Any]) -> None:
@@ -129,6 +147,8 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         raise UserError(
             f"{where}.train.operators is native, built for this processor; with portable: true expected torch"
         )
+    if own.train.init_file(f"{where}.train") and own.train.init_sha256 is None:
+        raise UserError(f"{where}.train.init_sha256 is null, where init is a file; 'deps params' fills it in")
     own.train.augment.check_images(f"{where}.train.augment", size, own.dataset.channels)
     archs: dict[Arch, str] = {}
     for text in params["standalone"]:

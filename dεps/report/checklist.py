@@ -19,6 +19,7 @@ from dεps.report import claims
 from dεps.report.results import Results
 from dεps.report.statistics import CONFIDENCE, DECIDING
 from dεps.report.style import label
+from dεps.workspace.decides import deciding
 from dεps.workspace.identity import flatten
 from dεps.workspace.outputs import TRAIN_COST
 
@@ -78,7 +79,7 @@ def _hashes(results: Results) -> str:
 
 def _values(results: Results) -> str:
     """Numbers of training, the longest list; methods' own stand in the params beneath."""
-    own = {key: value for key, value in results.params["train"].items() if key != "augment"}
+    own = {key: value for key, value in deciding(results.params)["train"].items() if key != "augment"}
     return f"{_listed(own)}; of methods, evaluation and search: all in the params"
 
 

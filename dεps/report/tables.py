@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dεps.core.hashing import SHORT
 from dεps.core.tables import column, matching, records
 from dεps.deploy.export.config import macs_text
 from dεps.report.results import Results, training_cost
@@ -143,6 +144,10 @@ def caption(results: Results) -> str:
         f"{results.title}: {data}, {space}, {seeds}; top-1 on {images:,} test images, BN recalibrated; "
         "τ ± its standard deviation over folds"
     )
+    if init := results.params["train"].get("init"):
+        own = results.params["train"].get("init_sha256") or ""
+        text += f"; trainings begin with the weights of {Path(init).name} (SHA-256 {own[:SHORT]}), whose cost is not "
+        text += "counted"
     text += f"; not shown: {results.left_out}" if results.left_out else ""
     return f"{text}; {MARK} {others}" if (others := other_archs(results)) else text
 

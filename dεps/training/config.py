@@ -5,13 +5,17 @@ Nothing of torch is imported here until a `Setup` is asked for.
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from dεps.core.errors import UserError
-from dεps.core.schema import Images, Share, checked
+from dεps.core.hashing import SHORT, file_sha256
+from dεps.core.schema import Images, Share, checked, rule
 from dεps.data.config import AugmentConfig
 from dεps.methods.schedule import Decay
 from dεps.spaces.space import SearchSpace
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 #: epochs of a training; what is longer is a slip of the pen
 LONGEST = 100_000
+#: SHA-256 of a file
+Hash = Annotated[str, rule(re.compile("[0-9a-f]{64}").fullmatch, "expected a SHA-256, 64 hexadecimal digits")]
 
 
 @checked
@@ -46,6 +52,10 @@ class TrainConfig:
     label_smoothing: Share = 0.1
     #: before the classifier, in the terms that a method gives it to
     dropout: Share = 0.1
+    #: file whose weights every training begins with, a supernet's or a public checkpoint; null: the seed draws them
+    init: str | None = None
+    #: of that file, by which results know it; `deps params` fills it in
+    init_sha256: Hash | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     #: epochs between two validations of the smallest and the largest arch
     validate_every: Annotated[int, Field(ge=1, le=10**9)] = 1
@@ -70,12 +80,28 @@ class TrainConfig:
     def _fits(self) -> TrainConfig:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}; expected 0 up to below epochs, {self.epochs}")
+        if self.init is None and self.init_sha256 is not None:
+            raise ValueError("init_sha256 is set; expected init too, the file that has it")
         if self.operators == "native":
             needed = {"precision": "float32", "channels_last": True, "compile": False}
             if wrong := next((key for key, value in needed.items() if getattr(self, key) != value), None):
                 needs = f"which needs {wrong} {str(needed[wrong]).lower()}"
                 raise ValueError(f"operators is 'native', {needs}; set operators to torch, or that")
         return self
+
+    def init_file(self, where: str = "train") -> Path | None:
+        """Path of `init`, from the workspace on, which DVC_ROOT names in the copies of DVC's queue.
+
+        Raises `UserError` naming the key below `where` if it can't be read, or its content has not `init_sha256`.
+        """
+        if self.init is None:
+            return None
+        found, path = init_hash(self.init, where), _place(self.init)
+        if self.init_sha256 not in (None, found):
+            there = f"{where}.init: {self.init} is another file than init_sha256 names"
+            cure = "'deps params' takes it, and what it decides is trained anew"
+            raise UserError(f"{there} (SHA-256 {found[:SHORT]}…, expected {str(self.init_sha256)[:SHORT]}…); {cure}")
+        return path
 
     def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
         """What a method is built from."""
@@ -100,6 +126,22 @@ class TrainConfig:
         rate, warmup = self.learning_rate, self.warmup_epochs
         smoothing, dropout = self.label_smoothing, self.dropout
         return Setup(space, self.epochs, steps, rate, warmup, smoothing, dropout, self.batch_size, self.decay)
+
+
+def init_hash(init: str, where: str = "train") -> str:
+    """SHA-256 of the file `init`. Raises `UserError` naming the key below `where` if it can't be read."""
+    path = _place(init)
+    expected = "expected a supernet file, or a public checkpoint"
+    if path.exists() and not path.is_file():
+        raise UserError(f"{where}.init: {init} is no file; {expected}")
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise UserError(f"{where}.init: {init} cannot be read ({error.strerror}); {expected}") from None
+
+
+def _place(init: str) -> Path:
+    return Path(os.environ.get("DVC_ROOT") or "") / init
 
 
 @checked

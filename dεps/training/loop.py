@@ -1,8 +1,9 @@
 """The one optimisation loop, for all methods.
 
 A method declares a step as data: the subnets to train, their losses and weights (`Method.terms`). The loop runs them,
-sums their gradients and makes one SGD step. It starts from nothing, or goes on from a `Snapshot`: an interrupted run's
-checkpoint, or a state of the trunk, which is the full model's training that methods begin with and share:
+sums their gradients and makes one SGD step. It starts from nothing or from a file of weights (`train.init`), or goes on
+from a `Snapshot`: an interrupted run's checkpoint, or a state of the trunk, which is the full model's training that
+methods begin with and share:
 
     epochs   0             25 %            50 %            75 %           100 %
     trunk    full model ────●───────────────●───────────────●───────────────●   (evaluated as the full model alone)
@@ -38,6 +39,7 @@ from dεps.evaluation.accuracy import AUGMENTED, Recalibration, accuracies, reca
 from dεps.methods.base import Method, Phase, Setup, Term
 from dεps.methods.losses import Targets
 from dεps.nets.extract import extract
+from dεps.nets.initial import begin_from
 from dεps.nets.sorting import sort_channels
 from dεps.nets.supernet import Supernet
 from dεps.spaces.cost import FORWARD_BACKWARD, macs_counter
@@ -90,6 +92,10 @@ class Trainer:
         self.macs_of = macs_counter(space, len(data.classes), data.channels)
         self.net = Supernet(space, len(data.classes), data.channels, method.kernel_transform, derive(seed, "weights"))
         self.net.choices = method.space
+        #: what was taken over from the file that the weights come from; empty where the seed has drawn them
+        self.begins = ""
+        if path := config.init_file():
+            self.begins = begin_from(self.net, path)
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.net.to(self.device).to(memory_format=self.memory_format)
         if config.operators == "native":

@@ -84,6 +84,8 @@ def train(
         parallel.wait()  # until the first process has sorted an interrupted run's states
         resume(saver)
         parallel.wait()
+        if leads() and trainer.begins and not trainer.step:
+            say(f"{context.label}: {trainer.begins}")
         if leads():
             _train(saver, listener)
         else:

@@ -133,8 +133,23 @@ def sections_behind(stages: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names, *(["methods"] if any(STAGES[stage].method for stage in own) else [])]))
 
 
+def deciding(own: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's params `own` without where the file lies that training begins with: its hash stands for it.
+
+    Nothing is said of a file where there is none, so results of before there was the choice stay what they are.
+    """
+    train = own.get("train")
+    if not isinstance(train, Mapping):
+        return dict(own)
+    left = {key: value for key, value in train.items() if key != "init"}
+    if left.get("init_sha256") is None:
+        left.pop("init_sha256", None)
+    return {**own, "train": left}
+
+
 def values(stage: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a stage's sections in an experiment's params `own`; None for what is not there."""
+    """The values of a stage's sections in an experiment's params `own`, `deciding`; None for what is not there."""
+    own = deciding(own)
 
     def value(found: Any, key: str) -> Any:
         return found.get(key) if isinstance(found, Mapping) else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from dεps.core.hashing import digest
 from dεps.core.params import section
-from dεps.workspace.decides import STAGES, run_sections
+from dεps.workspace.decides import STAGES, deciding, run_sections
 
 #: the trunk appears beside the methods, as the full model trained on its own
 FULL_MODEL = "full_model"
@@ -40,7 +40,7 @@ def run_identity(
     params: dict[str, Any], experiment: str, method: str, seed: int, manifest: Mapping[str, Any]
 ) -> RunIdentity:
     """Identity of a run from the whole of `params.yaml` and the data's manifest."""
-    own = section(params, "experiments", experiment)
+    own = deciding(section(params, "experiments", experiment))
     sections: dict[str, Any] = {name: own[name] for name in run_sections() if name in own}
     if method.startswith(f"{STANDALONE}-"):
         sections["method"] = {"method": STANDALONE, "arch": method.removeprefix(f"{STANDALONE}-")}
@@ -60,7 +60,7 @@ def training_facts(
     params: dict[str, Any], experiment: str, method: str, seed: int, manifest: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What the weights of a training depend on beside space and code: hashes by the name of the section of params."""
-    own = section(params, "experiments", experiment)
+    own = deciding(section(params, "experiments", experiment))
     return {
         "dataset": digest(manifest["sha256"]),
         **{name: digest(own[name]) for name in STAGES["train"].sections if name != "space"},

@@ -13,6 +13,7 @@ from dεps.report.claims import ALONE, DIP, MEDIANS, Claim, Row, rows, short_tab
 from dεps.report.publishing.results import PublishedResults
 from dεps.report.results import Results, all_results
 from dεps.report.statistics import Sample
+from dεps.report.tables import caption
 from dεps.spaces.pareto import mean_pareto_accuracy
 from tests.conftest import ROOT
 from tests.report import made_up
@@ -350,3 +351,18 @@ def test_a_table_goes_between_two_lines_of_a_file(tmp_path):
         claims.write_between(path, [])
     with pytest.raises(UserError, match=r"absent\.md cannot be read"):
         claims.write_between(tmp_path / "absent.md", [])
+
+
+def test_what_began_from_a_checkpoint_tests_no_claim_and_its_table_says_so(results):
+    """The claims are about training from the beginning, at a cost that is counted."""
+    for path in [*Path("runs/quick").glob("*/rss-*")]:
+        path.rename(path.with_name(path.name.replace("rss", "ofa")))
+    own = replace(again(), methods=["deps", "ofa"])
+    train = {**own.params["train"], "init": "somewhere/ofa.pth", "init_sha256": "0123456789abcdef" * 4}
+    begun = replace(own, params={**own.params, "train": train})
+    assert len(claims.tested(own)) == 2
+    assert claims.tested(begun) == []
+    said = "trainings begin with the weights of ofa.pth (SHA-256 0123456789abcdef), whose cost is not counted"
+    assert said in caption(begun)
+    assert "trainings begin" not in caption(own)
+    assert "somewhere" not in caption(begun)

@@ -18,7 +18,7 @@ from dεps.report import tables
 from dεps.report.registry import FigureFile
 from dεps.report.results import Results
 from dεps.tuning.identity import STAGE, study_digest
-from dεps.workspace.decides import sections_behind
+from dεps.workspace.decides import deciding, sections_behind
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, run_identity, standalone_method
 
 #: folder that paths of code are relative to
@@ -69,9 +69,10 @@ class Origin(NamedTuple):
 def determinants(results: Results, keys: Iterable[str] | None = None) -> dict[str, Any]:
     """Sections of the experiment's params that decide its results, restricted to the selected methods.
 
-    Where the images lie is left out, as in a run's identity: the data's own hash stands for them.
+    Where images and initial weights lie is left out, as in a run's identity: their own hashes stand for them.
     """
-    own = {key: results.params[key] for key in (keys or results.params) if key in results.params}
+    params = deciding(results.params)
+    own = {key: params[key] for key in (keys or params) if key in params}
     if "dataset" in own:
         own["dataset"] = {key: value for key, value in own["dataset"].items() if key not in ("root", "workers")}
     if "methods" in own:

@@ -29,6 +29,7 @@ from dεps.core.hashing import sha256
 from dεps.core.params import read_params
 from dεps.core.tables import column, rows_where
 from dεps.methods.registry import looks
+from dεps.workspace.decides import deciding
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, flatten
 
 PUBLISHED = Path("reports/published")
@@ -148,7 +149,7 @@ class PublishedSeed:
 
 def _deciding(params: Mapping[str, Any], methods: Sequence[str]) -> dict[str, str]:
     """The values that decide results, by dotted keys; the data's own hash stands for the data set."""
-    own = {key: value for key, value in params.items() if key != "dataset"}
+    own = {key: value for key, value in deciding(params).items() if key != "dataset"}
     return flatten(own | {"methods": {name: params["methods"][name] for name in methods}})
 
 
