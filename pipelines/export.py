@@ -6,19 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from dεps.core.console import say
 from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
 from dεps.core.hashing import sha256
 from dεps.deploy.export.choice import candidates, known_accuracies, most_accurate, read_front, worse_than
+from dεps.deploy.export.classes import Answers, write_classes
 from dεps.deploy.export.config import ExportConfig
 from dεps.deploy.export.subnet import card_of, comparison_batches
 from dεps.deploy.onnx.file import save_onnx
-from dεps.evaluation.accuracy import accuracies, correct, recalibrated
+from dεps.evaluation.accuracy import accuracies, observe, recalibrated
 from dεps.evaluation.inputs import load_data, load_net, recalibration
 from dεps.evaluation.measure import measure_each
 from dεps.evaluation.noise import difference
+from dεps.evaluation.prefix_tree import likeliest
 from dεps.search.nsga2 import SearchConfig
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
@@ -28,7 +31,7 @@ from dεps.workspace.tables import weights_stamp
 
 
 def work(context: Context, out: Path) -> None:
-    """Write `<budget>.onnx` for each budget, and `models.json`."""
+    """Write `<budget>.onnx` for each budget, `models.json`, and what they get right and wrong by class."""
     set_up()
     config, space = context.section(ExportConfig, "export"), context.section(SearchSpace, "space")
     count, data = context.section(SearchConfig, "search").recalibration_images, load_data(context)
@@ -57,8 +60,13 @@ def work(context: Context, out: Path) -> None:
 
     # Nothing is chosen from here on.
     final = sorted(dict.fromkeys(chosen.values()), key=lambda arch: macs[str(arch)])
-    rows = correct(net, final, data, [data.validation, data.test], images)
-    right = {arch: [some.numpy() for some in row] for arch, row in zip(final, rows, strict=True)}
+    splits = [data.validation, data.test]
+    rows = observe(net, final, data, splits, images, likeliest)
+    answers = {arch: [Answers(*_answers(some)) for some in row] for arch, row in zip(final, rows, strict=True)}
+    right = {
+        arch: [own.classes == split.labels.numpy() for own, split in zip(both, splits, strict=True)]
+        for arch, both in answers.items()
+    }
     models, of = {}, {"experiment": context.experiment, "method": context.method, "seed": context.seed}
     for name, arch in chosen.items():
         file = out / f"{name}.onnx"
@@ -75,7 +83,13 @@ def work(context: Context, out: Path) -> None:
         for line in worse_than(models[name]):
             say(f"{context.label}: {name} {line}")
     write_json(out / MODELS, models)
+    write_classes(data, {name: answers[arch] for name, arch in chosen.items()}, out)
     say(f"{context.label}: ONNX Runtime agrees with PyTorch")
+
+
+def _answers(found: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    classes, probabilities = found.numpy()
+    return classes.astype(np.int64), probabilities
 
 
 def _against(larger: list[np.ndarray], smaller: list[np.ndarray]) -> dict[str, dict[str, float | bool]]:

@@ -24,7 +24,7 @@ from dεps.data.config import AugmentConfig
 from dεps.data.splits import PreparedData, Split
 from dεps.evaluation import parallel
 from dεps.evaluation.population import PopulationConfig
-from dεps.evaluation.prefix_tree import PrefixTree, image_bytes
+from dεps.evaluation.prefix_tree import Observer, PrefixTree, image_bytes, rank_of
 from dεps.nets.batchnorm import recalibrate
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
@@ -97,6 +97,7 @@ def accuracies(
     splits: Sequence[Split],
     images: Recalibration | None = None,
     part: Part = WHOLE,
+    top: int = 1,
 ) -> list[list[float]]:
     """Top-1 accuracy in percent of each arch (rows) on each split (columns), BN recalibrated once per arch.
 
@@ -109,19 +110,26 @@ def accuracies(
         splits: the images to measure on.
         images: training images for BN; default: `RECALIBRATION_IMAGES` random ones.
         part: this process's share of the images to measure on; every process gets the result over all of them.
+        top: 5 for top-5: the label is among the five likeliest classes.
 
     Raises `UserError` where net, archs and data do not fit together.
     """
     images = images or Recalibration.of(data.train, RECALIBRATION_IMAGES, 0)
 
-    def percent(right: Tensor, split: Split) -> float:
-        return 100.0 * parallel.total(int(right.sum()), part) / len(split)
+    def percent(own: Tensor, split: Split) -> float:
+        return 100.0 * parallel.total(int((own < top).sum()), part) / len(split)
 
-    return [[*map(percent, row, splits)] for row in correct(net, archs, data, splits, images, part)]
+    return [[*map(percent, row, splits)] for row in ranks(net, archs, data, splits, images, part)]
 
 
-@computing()
 def correct(
+    net: Supernet, archs: Sequence[Arch], data: PreparedData, splits: Sequence[Split], images: Recalibration
+) -> list[list[Tensor]]:
+    """Whether each arch (rows) classifies each image of each split (columns) correctly: bool (images,) on the CPU."""
+    return [[own == 0 for own in row] for row in ranks(net, archs, data, splits, images)]
+
+
+def ranks(
     net: Supernet,
     archs: Sequence[Arch],
     data: PreparedData,
@@ -129,10 +137,24 @@ def correct(
     images: Recalibration,
     part: Part = WHOLE,
 ) -> list[list[Tensor]]:
-    """Whether each arch (rows) classifies each image of each split (columns) correctly: bool (images,) on the CPU.
+    """How many classes each arch (rows) puts before an image's label, by split (columns): int16 (images,) on the CPU.
 
     With `part` only this process's share of the images, in their order. For the rest see `accuracies`.
     """
+    return observe(net, archs, data, splits, images, rank_of, part)
+
+
+@computing()
+def observe(
+    net: Supernet,
+    archs: Sequence[Arch],
+    data: PreparedData,
+    splits: Sequence[Split],
+    images: Recalibration,
+    of: Observer,
+    part: Part = WHOLE,
+) -> list[list[Tensor]]:
+    """What `of` says of the logits of each arch (rows) on each split (columns): (…, images) on the CPU; see `ranks`."""
     check_fit(net, data)
     for arch in archs:
         net.check_arch(arch)
@@ -143,7 +165,7 @@ def correct(
         own = list(dict.fromkeys(arch for arch in archs if arch.resolution == size))
         tree = PrefixTree(net, own)
         tree.recalibrate(images.batches(data, size, device), RECALIBRATION_BATCH)
-        rights = []
+        by_split = []
         for split in splits:
             batches = plain_batches(
                 split,
@@ -153,8 +175,8 @@ def correct(
                 workers=data.workers,
                 size=size,
             )
-            rights.append(tree.correct(batches, batch))
-        found |= {arch: list(row) for arch, row in zip(own, zip(*rights, strict=True), strict=True)}
+            by_split.append(tree.observe(batches, batch, of))
+        found |= {arch: list(row) for arch, row in zip(own, zip(*by_split, strict=True), strict=True)}
     return [found[arch] for arch in archs]
 
 
@@ -191,12 +213,18 @@ def named_archs(choices: SearchSpace) -> dict[str, Arch]:
 def measured(
     net: Supernet, archs: Sequence[Arch], data: PreparedData, splits: dict[str, Split], images: Recalibration
 ) -> list[dict[str, Any]]:
-    """One table row per arch: arch (text), macs, params, and `<split>_top1` in percent for each split."""
-    rows = []
-    for arch, top1s in zip(archs, accuracies(net, archs, data, list(splits.values()), images), strict=True):
+    """One table row per arch: arch (text), macs, params, `<split>_top1` and `<split>_top5` in percent for each split.
+
+    There is no top-5 of five classes or fewer.
+    """
+    tops, rows = ([1, 5] if net.classes > 5 else [1]), []
+    for arch, found in zip(archs, ranks(net, archs, data, list(splits.values()), images), strict=True):
         cost = arch_cost(net.space, arch, net.classes, net.channels)
         row = {"arch": str(arch), "macs": cost.macs, "params": cost.params}
-        rows.append(row | {f"{name}_top1": round(value, 4) for name, value in zip(splits, top1s, strict=True)})
+        for top in tops:
+            shares = [100.0 * int((own < top).sum()) / len(own) for own in found]
+            row |= {f"{name}_top{top}": round(share, 4) for name, share in zip(splits, shares, strict=True)}
+        rows.append(row)
     return rows
 
 

@@ -12,7 +12,7 @@ and normalised once for all archs. On a CPU each thread takes whole batches.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,10 @@ from dεps.spaces.space import Arch, SearchSpace
 
 #: bytes that the largest activations of all batches in progress may take, roughly
 ACTIVATION_BYTES = 2**32
+
+
+#: function from logits (batch, classes) and labels int64 (batch,) to one number an image, or several: (…, batch)
+Observer = Callable[[Tensor, Tensor], Tensor]
 
 
 class Node:
@@ -57,7 +61,7 @@ class Node:
 
 
 class PrefixTree:
-    """The layers of several subnets: call `recalibrate` first, then `correct`.
+    """The layers of several subnets: call `recalibrate` first, then `observe`.
 
     Args:
         net: the supernet, whose weights are copied.
@@ -87,31 +91,50 @@ class PrefixTree:
         for node in self.nodes:
             fold(node.layers)
 
-    def correct(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int) -> Tensor:
-        """Whether each arch classifies each image correctly: bool (archs, images) on the CPU.
+    def observe(self, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int, of: Observer) -> Tensor:
+        """What `of` says of each arch's logits of each image: (archs, …, images) on the CPU.
 
-        Raises `DivergenceError` where a logit is not finite, since its argmax would mean nothing.
+        Raises `DivergenceError` where a logit is not finite, since no order of classes would mean anything.
         """
 
-        def compare(batch: tuple[Tensor, Tensor]) -> Tensor:
+        def look(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             (images, labels), found = batch, dict[int, Tensor]()
             self.root.walk(images.to(self.device), found)
             labels, logits = labels.to(self.device, non_blocking=True), [found[number] for number in range(self.archs)]
             finite = torch.stack([one.isfinite().all(1) for one in logits]).all(0)
-            return torch.stack([*(one.argmax(1) == labels for one in logits), finite])
+            return torch.stack([of(one, labels) for one in logits]), finite
 
-        none = torch.zeros(self.archs + 1, 0, dtype=torch.bool, device=self.device)
-        rows = torch.cat([none, *in_order(compare, batches, self._threads(batch_size))], 1).cpu()
-        if odd := int((~rows[-1]).sum()):
+        found = list(in_order(look, batches, self._threads(batch_size)))
+        if not found:  # this process has no share of the images
+            nothing = of(torch.zeros(0, 2, device=self.device), torch.zeros(0, dtype=torch.int64, device=self.device))
+            return nothing.expand(self.archs, *nothing.shape).cpu()
+        if odd := sum(int((~finite).sum()) for _, finite in found):
             what = f"logits of {odd} images are not finite"
             raise DivergenceError(f"{what}, so no accuracy can be measured; train with a lower rate")
-        return rows[:-1]
+        return torch.cat([one for one, _ in found], -1).cpu()
 
     def _threads(self, batch_size: int) -> int:
         """Number of batches to work on at once: one per core, as far as memory allows."""
         if self.device.type != "cpu":
             return 1
         return max(1, min(torch.get_num_threads(), ACTIVATION_BYTES // (batch_size * self.image_bytes)))
+
+
+def rank_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Number int16 (batch,) of classes that `logits` put before the label; below k, the image counts for top-k.
+
+    Of equal logits the class with the lower number is first, as for argmax.
+    """
+    own = logits.gather(1, labels[:, None])
+    before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    return ((logits > own) | ((logits == own) & before)).sum(1, dtype=torch.int16)
+
+
+def likeliest(logits: Tensor, labels: Tensor) -> Tensor:
+    """The likeliest class and its probability: float64 (2, batch)."""
+    classes = logits.argmax(1)
+    probabilities = logits.double().softmax(1).gather(1, classes[:, None])[:, 0]
+    return torch.stack([classes.double(), probabilities])
 
 
 def image_bytes(space: SearchSpace, archs: Iterable[Arch], channels: int) -> int:

@@ -31,7 +31,8 @@ class About:
     order: int
     #: how to read it
     note: str
-    #: result files that it shows, as `<stage>/<file>`; a file of stage `tune` makes it a figure of studies only
+    #: result files that it shows, as `<stage>/<file>`; a file of stage `tune` makes it a figure of studies only,
+    #: one of `export` of experiments whose files are here
     sources: tuple[str, ...]
     #: description for readers who cannot see it; empty: the first line of its file's docstring
     alt: str = ""
@@ -56,6 +57,11 @@ class FigureFile:
         """Whether it shows a study, so that an experiment without one does not have it."""
         return any(source.startswith("tune/") for source in self.about.sources)
 
+    @property
+    def needs_exports(self) -> bool:
+        """Whether it shows what exported subnets get right, so that other experiments do not have it."""
+        return any(source.startswith("export/") for source in self.about.sources)
+
 
 @cache
 def registered() -> tuple[FigureFile, ...]:
@@ -73,6 +79,7 @@ def _figure(file: Path) -> FigureFile:
 def figures(results: Results) -> list[FigureFile]:
     """The figures of an experiment, in the page's order, without those that it has no study or method for."""
     own = [figure for figure in registered() if results.has_study or not figure.needs_study]
+    own = [figure for figure in own if results.has_exports or not figure.needs_exports]
     return [figure for figure in own if len(results.methods) >= figure.about.least_methods]
 
 

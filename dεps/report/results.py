@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dεps.core.errors import UserError
@@ -16,6 +17,7 @@ from dεps.core.files import read_json, read_numbers, read_records
 from dεps.core.params import section, selected
 from dεps.core.schema import check_plain, structured
 from dεps.core.tables import records, rows_where
+from dεps.core.tensors import read_tensors
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import remarks
@@ -23,14 +25,18 @@ from dεps.spaces.cost import macs_counter
 from dεps.spaces.space import SearchSpace
 from dεps.workspace.identity import FULL_MODEL
 from dεps.workspace.outputs import (
+    CLASSES,
     CONFIRMATION,
+    CONFUSION,
     EVALUATED,
+    EXAMPLES,
     FRONT,
     HISTORY,
     IMPORTANCE,
     METRICS,
     MODELS,
     PARETO,
+    PICTURES,
     POPULATION,
     PREDICTIONS,
     STANDALONE,
@@ -41,6 +47,7 @@ from dεps.workspace.outputs import (
     TRIALS,
     Table,
 )
+from dεps.workspace.tables import CURE
 
 RUNS = Path("runs")
 #: keys that each stage's file of metrics must hold
@@ -205,6 +212,39 @@ class Results:
         """Files that describe exported models, one per method and seed for which stage `export` has run."""
         paths = (self.folder / "export" / f"{method}-{seed}" / MODELS for method, seed in self.runs)
         return [path for path in paths if path.exists()]
+
+    @property
+    def has_exports(self) -> bool:
+        """Whether stage `export` has run for the first method and seed, and says what is right and wrong by class."""
+        return (self._exported / CLASSES.file).exists()
+
+    @property
+    def _exported(self) -> Path:
+        method, seed = self.runs[0]
+        return self.folder / CLASSES.stage / f"{method}-{seed}"
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """Classes under the first method's exported subnets: budget, class, images by split, val_top1, test_top1."""
+        return CLASSES.read(self._exported)
+
+    @cached_property
+    def confusion(self) -> pd.DataFrame:
+        """How often each class was taken for which by these, on test: budget, label, answer, images."""
+        return CONFUSION.read(self._exported)
+
+    @cached_property
+    def examples(self) -> pd.DataFrame:
+        """Validation images that the largest of these gets wrong, or just right: label, answer, probability, right."""
+        return EXAMPLES.read(self._exported)
+
+    @cached_property
+    def pictures(self) -> np.ndarray:
+        """The same images: uint8 (images, height, width, channels)."""
+        found = read_tensors(self._exported / PICTURES, "file of pictures", CURE).get("pictures")
+        if found is None or found.ndim != 4 or len(found) != len(self.examples):
+            raise UserError(f"{self._exported / PICTURES} has no pictures of {EXAMPLES.file}; {CURE}")
+        return found.numpy()
 
     @property
     def has_study(self) -> bool:

@@ -65,6 +65,13 @@ PREDICTIONS = Table("predict", "predictions.csv", ("macs", "measured", "predicte
 #: archs found by search; `measured` in percent, with the `round` that measured it, empty where not measured; not
 #: `on_front` are archs of an earlier round
 FRONT = Table("search", "front.csv", ("macs", "params", "predicted"), ("arch",))
+#: of exported subnets: each class's images by split, and accuracy (percent; empty without images) …
+CLASSES = Table("export", "classes.csv", ("train", "validation", "test"), ("budget", "class"), format="%.4f")
+#: … how often each class was taken for which, on test …
+CONFUSION = Table("export", "confusion.csv", ("images",), ("budget", "label", "answer"))
+#: … and validation images that were wrong, or just right, with `PICTURES`, uint8 (images, height, width, channels)
+EXAMPLES = Table("export", "examples.csv", ("image", "probability", "right"), ("label", "answer"))
+PICTURES = "examples.safetensors"
 #: archs trained alone, one row an arch and seed
 _ALONE = ("seed", "macs", "params", "test_top1")
 STANDALONE = Table("reference", "standalone.csv", _ALONE, ("standalone", "name", "arch"), format="%.4f")
@@ -98,6 +105,8 @@ class Metric:
     shown: bool = False
     #: its sample standard deviation over folds is another metric of that key
     std: str | None = None
+    #: column of the Pareto points without which there is no such metric: top-5 needs more than five classes
+    needs: str = "test_top1"
 
     @property
     def heading(self) -> str:
@@ -116,6 +125,8 @@ EVALUATED = (
     Metric("pareto/largest_top1", "largest", lambda points, _: points.test_top1.iloc[-1], shown=True),
     Metric("pareto/smallest_macs", "smallest", lambda points, _: points.macs.iloc[0], "MACs", 0, "lower"),
     Metric("pareto/largest_macs", "largest", lambda points, _: points.macs.iloc[-1], "MACs", 0, "lower"),
+    Metric("pareto/smallest_top5", "smallest, top-5", lambda points, _: points.test_top5.iloc[0], needs="test_top5"),
+    Metric("pareto/largest_top5", "largest, top-5", lambda points, _: points.test_top5.iloc[-1], needs="test_top5"),
     Metric("population/median_top1", "median of the population", lambda _, archs: archs.test_top1.median()),
 )
 TRAIN_COST = Metric("cost/train_tmacs", "training", None, "TMACs", 3, "lower", shown=True)
@@ -126,5 +137,5 @@ SHOWN = (*(metric for metric in EVALUATED if metric.shown), TRAIN_COST, TAU)
 
 def evaluated(points: pd.DataFrame, population: pd.DataFrame) -> dict[str, float | int]:
     """The metrics of stage `evaluate` (MACs whole, others to four decimals), from its Pareto points and population."""
-    found = {metric: metric.of(points, population) for metric in EVALUATED if metric.of}
+    found = {metric: metric.of(points, population) for metric in EVALUATED if metric.of and metric.needs in points}
     return {one.key: int(value) if one.unit == "MACs" else round(float(value), 4) for one, value in found.items()}

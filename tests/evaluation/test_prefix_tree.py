@@ -1,3 +1,4 @@
+import math
 from random import Random
 
 import pytest
@@ -6,7 +7,7 @@ from torch import Generator, nn
 
 from dεps.core.errors import DivergenceError
 from dεps.evaluation.accuracy import Recalibration, accuracies, recalibrated
-from dεps.evaluation.prefix_tree import PrefixTree
+from dεps.evaluation.prefix_tree import PrefixTree, likeliest, rank_of
 from dεps.nets.batchnorm import batch_norms, in_order, recalibrate
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
@@ -127,4 +128,16 @@ def test_logits_that_are_not_finite_are_no_accuracy(micro):
     tree, batches = PrefixTree(net, [micro.smallest().at(SIZE), micro.largest().at(SIZE)]), images(2)
     tree.recalibrate(batches, 8)
     with pytest.raises(DivergenceError, match="images are not finite, so no accuracy can be measured"):
-        tree.correct([(batch, torch.ones(8, dtype=torch.int64)) for batch in batches], 8)
+        tree.observe([(batch, torch.ones(8, dtype=torch.int64)) for batch in batches], 8, rank_of)
+
+
+def test_ranks_by_hand():
+    logits = torch.tensor([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0], [3.0, 1.0, 2.0], [1.0, 1.0, 1.0], [0.0, 5.0, 5.0]])
+    labels = torch.tensor([0, 1, 2, 2, 2])
+    assert rank_of(logits, labels).tolist() == [0, 2, 1, 2, 1]
+    assert ((rank_of(logits, labels) == 0) == (logits.argmax(1) == labels)).all()
+
+
+def test_the_likeliest_class_with_its_probability():
+    logits = torch.tensor([[0.0, 0.0], [0.0, math.log(3)]], dtype=torch.float64)
+    assert likeliest(logits, torch.tensor([1, 1])).tolist() == [[0.0, 1.0], [0.5, pytest.approx(0.75)]]

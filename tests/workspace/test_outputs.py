@@ -25,6 +25,12 @@ def test_metrics_of_the_evaluation_by_value():
     }
 
 
+def test_top_5_where_it_was_measured():
+    with_top5 = POINTS.assign(test_top5=[90.0 + number for number in range(len(POINTS))])
+    found = evaluated(with_top5, ARCHS)
+    assert (found["pareto/smallest_top5"], found["pareto/largest_top5"]) == (90.0, 89.0 + len(POINTS))
+
+
 def test_a_new_metric_is_one_entry(monkeypatch):
     """The stage writes it, and where it is shown it has a column of its own."""
     spread = Metric("pareto/spread", "spread", lambda points, _: points.test_top1.max() - points.test_top1.min())

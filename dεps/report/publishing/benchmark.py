@@ -1,6 +1,6 @@
 """A published experiment as a table to ask: what an arch reaches under a method, with its spread over seeds.
 
-For predictors and searches that are studied without training anything. Accuracies are top-1 in percent.
+For predictors and searches that are studied without training anything. Accuracies are top-1, or top-5, in percent.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from dεps.spaces.space import Arch, SearchSpace
 from dεps.workspace.project import template
 
 _MEASURED = ("val_top1", "test_top1")
+#: where there are more than five classes
+_TOP5 = ("val_top5", "test_top5")
 
 
 class Benchmark:
@@ -97,12 +99,13 @@ class Benchmark:
         that were predicted only do not count.
         """
         rows = rows.dropna(subset=[*_MEASURED], how="all")
+        measured = [*_MEASURED, *(name for name in _TOP5 if name in rows)]
         order = {kind: place for place, kind in enumerate(KINDS)}
         ordered = rows.iloc[column(rows, "kind").map(order).argsort(kind="stable")]
-        once = ordered.groupby(["method", "arch", "seed"], sort=False)[["name", "macs", "params", *_MEASURED]].first()
+        once = ordered.groupby(["method", "arch", "seed"], sort=False)[["name", "macs", "params", *measured]].first()
         grouped = once.groupby(level=["method", "arch"], sort=False)
         table = grouped[["name", "macs", "params"]].first()
-        for name in _MEASURED:
+        for name in measured:
             table[name], table[f"{name}_std"] = grouped[name].mean(), grouped[name].std()
         table["seeds"] = grouped.size()
         return table.reset_index().sort_values(["macs", "method"], kind="stable", ignore_index=True)

@@ -125,6 +125,10 @@ class PublishedResults(Results):
         return []
 
     @property
+    def has_exports(self) -> bool:
+        return False
+
+    @property
     def has_study(self) -> bool:
         return False
 
