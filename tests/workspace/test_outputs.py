@@ -49,7 +49,8 @@ def test_each_table_is_an_output_of_its_stage(table):
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][table.stage]
     outs = [out for key in ("outs", "plots") for out in stage.get(key, [])]
     named = [next(iter(out)) if isinstance(out, dict) else out for out in outs]
-    assert any(out.endswith(f"/{table.file}") for out in named)
+    folder = f"/{table.stage}/${{item.method}}-${{item.seed}}"
+    assert any(out.endswith((f"/{table.file}", folder)) for out in named)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
