@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dεps.data.config import AugmentConfig
     from dεps.data.splits import PreparedData
     from dεps.deploy.export.subnet import save_subnet
+    from dεps.deploy.serve import Server
     from dεps.evaluation.accuracy import accuracies, recalibrated
     from dεps.methods.registry import method
     from dεps.nets.extract import extract
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from dεps.training.loop import Trainer
     from dεps.workspace.presets import load_space
 
-__all__ = ["Arch", "AugmentConfig", "PreparedData", "SearchSpace", "Supernet", "TrainConfig", "Trainer", "UserError"]
+__all__ = ["Arch", "AugmentConfig", "PreparedData", "SearchSpace", "Server", "Supernet", "TrainConfig"]
+__all__ += ["Trainer", "UserError"]
 __all__ += ["accuracies", "extract", "load_space", "load_supernet", "method", "published", "recalibrated"]
 __all__ += ["save_subnet", "save_supernet", "search_archs"]
 _MODULES = {
@@ -34,6 +36,7 @@ _MODULES = {
     "AugmentConfig": "data.config",
     "PreparedData": "data.splits",
     "SearchSpace": "spaces.space",
+    "Server": "deploy.serve",
     "Supernet": "nets.supernet",
     "TrainConfig": "training.config",
     "Trainer": "training.loop",

@@ -32,7 +32,7 @@ def checked(
         if pair is not None:
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise UserError(f"{split} is a {type(pair).__name__}; expected a pair (images, labels)")
-            images = _images(pair[0], f"{split} images")
+            images = pixels_of(pair[0], f"{split} images")
             arrays[split] = images, _labels(pair[1], len(images), f"{split} labels")
     train, labels = arrays["train"]
     for split, (images, _) in arrays.items():
@@ -66,7 +66,7 @@ def _numpy(value: Any, where: str) -> np.ndarray:
         raise UserError(f"{where} are no array ({error}); expected one of NumPy or torch") from None
 
 
-def _images(value: Any, where: str) -> np.ndarray:
+def pixels_of(value: Any, where: str) -> np.ndarray:
     """Check and copy images to uint8 (n, size, size, channels)."""
     array = _numpy(value, where)
     if array.dtype != np.uint8:

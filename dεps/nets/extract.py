@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dεps.nets.family import Graph, Stretch
-from dεps.nets.layers import filled
+from dεps.nets.layers import filled, shared_weights
 from dεps.nets.supernet import Supernet
 from dεps.spaces.space import Arch
 
@@ -40,6 +40,19 @@ def extract(net: Supernet, arch: Arch) -> PlainNet:
     *body, classifier = (stretch.build() for stretch in stretches(net, arch))
     plain = PlainNet(nn.Sequential(*body), classifier)
     return plain.train(net.training).to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def view(net: Supernet, arch: Arch) -> PlainNet:
+    """The subnet `arch` in eval mode as `extract` gives it, but on the supernet's own weights, of which it has no copy.
+
+    It computes the same bits. Only its BN statistics, and kernels that a transformation has made, are its own; what is
+    written into the supernet's weights is written into it. Raises `UserError` where the supernet has no such arch.
+    """
+    net.check_arch(arch)
+    with shared_weights():
+        *body, classifier = (stretch.build() for stretch in stretches(net, arch))
+    return PlainNet(nn.Sequential(*body), classifier).eval().requires_grad_(False)
 
 
 def stretches(net: Supernet, arch: Arch) -> list[Stretch]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
+from torch import Tensor
 
 from dεps.core.errors import UserError
 from dεps.core.files import replace_atomic
@@ -41,15 +42,19 @@ def save_supernet(
     `choices` is the part of the space whose archs were trained, by default `net.choices`; `trained` is what the
     training depended on, for `trained_with`.
     """
-    description = {
+    description = describe(net, choices) | ({"trained": trained} if trained else {})
+    replace_atomic(Path(path), lambda temporary: save_tensors(net.state_dict(), temporary, ("supernet", description)))
+
+
+def describe(net: Supernet, choices: SearchSpace | None = None) -> dict[str, Any]:
+    """What `supernet_of` needs beside the weights, as plain data; `choices` as in `save_supernet`."""
+    return {
         "choices": dataclasses.asdict(choices or net.choices),
         "space": dataclasses.asdict(net.space),
         "classes": net.classes,
         "channels": net.channels,
         "kernel_transform": net.kernel_transform,
     }
-    description |= {"trained": trained} if trained else {}
-    replace_atomic(Path(path), lambda temporary: save_tensors(net.state_dict(), temporary, ("supernet", description)))
 
 
 def load_supernet(path: Path | str) -> Supernet:
@@ -57,6 +62,11 @@ def load_supernet(path: Path | str) -> Supernet:
     cure = "run the stage that writes it"
     path = Path(path)
     tensors, described = read_tensors(path, "supernet", cure), read_description(path, "supernet", "supernet", cure)
+    return supernet_of(tensors, described, path, cure)
+
+
+def supernet_of(tensors: dict[str, Tensor], described: dict[str, Any], path: Path, cure: str) -> Supernet:
+    """The supernet of these weights that `describe` has described. Raises `UserError` naming the file they are from."""
     description = structured(_Description, described, str(path))
     space = structured(SearchSpace, description.space, f"{path}: space")
     choices = structured(SearchSpace, description.choices, f"{path}: choices")

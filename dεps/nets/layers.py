@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import NamedTuple, TypeVar
 
@@ -226,7 +228,11 @@ class ElasticBatchNorm(nn.Module):
         like = {"device": self.weight.device, "dtype": self.weight.dtype}
         layer = BatchNorm(channels, eps=self.eps, momentum=BN_MOMENTUM, **like)
         for name in BN_TENSORS:
-            getattr(layer, name).copy_(getattr(self, name)[:channels])
+            own = getattr(self, name)[:channels]
+            if _SHARED.get() and isinstance(getattr(layer, name), nn.Parameter):
+                setattr(layer, name, nn.Parameter(own.detach(), requires_grad=False))
+            else:
+                getattr(layer, name).copy_(own)
         return layer
 
     def by_channel(self) -> list[Axis]:
@@ -288,6 +294,22 @@ class ElasticSqueezeExcite(nn.Module):
         yield SortableAxis(self.expand_weight, [], hidden)
 
 
+_SHARED: ContextVar[bool] = ContextVar("shared", default=False)
+
+
+@contextmanager
+def shared_weights() -> Iterator[None]:
+    """Plain layers that are made inside hold views of the supernet's weights: no copies, and nothing to train.
+
+    BN statistics stay each layer's own, and so do kernels that a transformation has made.
+    """
+    token = _SHARED.set(True)
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
 # --- plain layers -----------------------------------------------------------------------------------------------
 
 
@@ -300,6 +322,11 @@ def plain_conv(weight: Tensor, bias: Tensor | None = None, stride: int = 1, grou
 
 def filled(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
     """The layer with copies of `weight` and `bias`; made on the device "meta", where nothing is drawn at random."""
+    if _SHARED.get():
+        layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        if bias is not None:
+            layer.bias = nn.Parameter(bias.detach(), requires_grad=False)
+        return layer
     layer.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone())

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,13 @@ class Conditions:
     def runtime(self) -> str:
         """Engine, its version, device and threads in words; a table holds for these only."""
         version = onnxruntime.__version__ if self.engine == "onnxruntime" else torch.__version__
-        name = torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name()
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else cpu_name()
         return f"{self.engine} {version} on {name}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
-def _cpu_name() -> str:
+@cache
+def cpu_name() -> str:
+    """What the processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
