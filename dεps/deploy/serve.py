@@ -302,13 +302,13 @@ class Server:
         for number, one in enumerate(about.subnets):
             arch = net.space.named(one.arch, f"{path}: subnets[{number}].arch")
             count = sum(name.startswith(f"subnet.{number}.") for name in tensors) // 2
-            pairs = [[tensors.get(_name(number, place, kind)) for kind in ("mean", "var")] for place in range(count)]
-            if any(tensor is None for pair in pairs for tensor in pair):
+            names = [[_name(number, place, kind) for kind in ("mean", "var")] for place in range(count)]
+            if any(name not in tensors for pair in names for name in pair):
                 raise UserError(f"{path} lacks BN statistics of {one.arch}; {_CURE}")
             subnets[arch] = one
-            statistics[arch] = [(mean.to(device), variance.to(device)) for mean, variance in pairs]
-        timed, names = about.latencies, {one.arch for one in about.subnets} if about.latencies.batches else set()
-        if timed.ms.keys() != names or any(len(row) != len(timed.batches) for row in timed.ms.values()):
+            statistics[arch] = [(tensors[mean].to(device), tensors[variance].to(device)) for mean, variance in names]
+        timed, known = about.latencies, {one.arch for one in about.subnets} if about.latencies.batches else set()
+        if timed.ms.keys() != known or any(len(row) != len(timed.batches) for row in timed.ms.values()):
             raise UserError(f"{path} does not fit its own description: its latencies are of other subnets; {_CURE}")
         form = _Images(about.size, about.mean, about.std, about.data)
         try:

@@ -108,7 +108,9 @@ def _name_initial_weights(params: dict[str, Any]) -> bool:
     found = False
     for name in params["names"]:
         where, train = f"experiments.{name}.train", section(params, "experiments", name).get("train")
-        init = train.get("init") if isinstance(train, dict) else None
+        if not isinstance(train, dict):
+            continue
+        init = train.get("init")
         if isinstance(init, str) and init != "???" and train.get("init_sha256") is None:
             train["init_sha256"], found = init_hash(init, where), True
     return found
