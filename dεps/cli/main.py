@@ -20,7 +20,7 @@ from dεps.core.process import guarded
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Plan and run": ("init", "params", "plan", "dag", "repro"),
     "Results": ("show", "verify", "exp", "publish", "table", "crate"),
-    "Models": ("evaluate", "export", "classify", "latency", "import", "export-checkpoint"),
+    "Models": ("evaluate", "export", "finetune", "classify", "latency", "import", "export-checkpoint"),
     "Tuning": ("tune",),
     "MLflow": ("ui", "track"),
     "Shell": ("completion",),

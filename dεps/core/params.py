@@ -19,9 +19,18 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Names = Annotated[list[str], Field(min_length=1, examples=["[quick]"]), DISTINCT]
 Methods = Annotated[list[str], Field(min_length=1, examples=["[deps, rss]"]), DISTINCT]
 Archs = Annotated[list[str], Field(min_length=1, examples=["[smallest]", "[smallest, largest]"]), DISTINCT]
+#: names of budgets of stage `export`
+Budgets = Annotated[list[str], Field(examples=["[small]", "[]"]), DISTINCT]
 Seeds = Annotated[list[Seed], Field(min_length=1, examples=["[0, 1]"]), DISTINCT]
-#: the keys that choose what the pipeline runs: experiments, methods, archs to train alone, seeds
-SELECTION: dict[str, Any] = {"names": Names, "methods": Methods, "standalone": Archs, "seeds": Seeds}
+#: the keys that choose what the pipeline runs: experiments, methods, archs to train alone, exported subnets to
+#: fine-tune, seeds
+SELECTION: dict[str, Any] = {
+    "names": Names,
+    "methods": Methods,
+    "standalone": Archs,
+    "finetuned": Budgets,
+    "seeds": Seeds,
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,7 +57,7 @@ def read_params(path: Path = PARAMS, cure: str = "'deps params' composes it") ->
 
 
 def selected(params: dict[str, Any], key: str) -> list[Any]:
-    """The list `key` of SELECTION. Raises `UserError` where it is empty, or of other items."""
+    """The list `key` of SELECTION. Raises `UserError` where it is empty, but for `finetuned`, or of other items."""
     return structured(SELECTION[key], params.get(key), key, as_written=True)
 
 

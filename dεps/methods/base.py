@@ -158,6 +158,11 @@ class Method(ABC):
         return self.setup.space
 
     @property
+    def resolution(self) -> Sequence[int]:
+        """Sides of images that steps draw from, in pixels; by default all of the space's."""
+        return self.setup.space.resolution
+
+    @property
     def trunk_steps(self) -> int:
         """Number of leading steps that train only the full model; the method branches from the trunk after them."""
         return 0

@@ -16,15 +16,16 @@ from typing import Annotated, Any
 from omegaconf import OmegaConf
 from pydantic import AfterValidator, PlainValidator, ValidationInfo, WithJsonSchema
 
-from dεps.core.errors import UserError
+from dεps.core.errors import UserError, check_choice
 from dεps.core.files import write_atomic
-from dεps.core.params import PARAMS, Archs, Methods, Names, Seeds, check_names, section
+from dεps.core.params import PARAMS, Archs, Budgets, Methods, Names, Seeds, check_names, section
 from dεps.core.schema import check_plain, checked, structured
 from dεps.data.config import DatasetConfig
 from dεps.deploy.export.config import ExportConfig
 from dεps.evaluation.accuracy import EvaluateConfig
 from dεps.evaluation.baseline import ReferenceConfig
 from dεps.methods import registry
+from dεps.methods.finetune import FineTuneConfig
 from dεps.search.nsga2 import SearchConfig
 from dεps.search.predictor import PredictConfig
 from dεps.sources.registry import source_of
@@ -53,6 +54,7 @@ class Experiment:
     predict: PredictConfig
     search: SearchConfig
     export: ExportConfig
+    finetune: FineTuneConfig
     reference: ReferenceConfig
     methods: dict[str, dict[str, Any]]
     tuning: dict[str, Any]
@@ -73,6 +75,7 @@ class Selection:
     names: Names
     methods: Methods
     standalone: Archs
+    finetuned: Budgets
     seeds: Seeds
     #: of a stage: command that its module is run with
     launch: Annotated[str, AfterValidator(_command)]
@@ -135,6 +138,9 @@ def _check_instances(params: dict[str, Any]) -> None:
         joined = Counter("-".join(pair) for pair in product(params["names"], params[key]))
         if both := [name for name, count in joined.items() if count > 1]:
             raise UserError(f"names and {key} make '{both[0]}' in two ways; rename an experiment, or one of {key}")
+    runs = list(product(params["names"], params["methods"], params["finetuned"]))
+    if both := [name for name, count in Counter(map("-".join, runs)).items() if count > 1]:
+        raise UserError(f"names, methods and finetuned make '{both[0]}' in two ways; rename one of them")
 
 
 def _check_experiment(params: dict[str, Any], name: str) -> None:
@@ -157,6 +163,9 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         arch = own.space.named(text, f"standalone, in experiment {name},")
         if archs.setdefault(arch, text) != text:
             raise UserError(f"standalone holds {archs[arch]} and {text}, the same arch in experiment {name}; keep one")
+    budgets = [budget.name for budget in own.export.budgets]
+    for budget in params["finetuned"]:
+        check_choice(budget, budgets, f"finetuned, in experiment {name},")
     check_names(own.methods, f"{where}.methods")
     if FULL_MODEL in own.methods:
         raise UserError(f"{where}.methods.{FULL_MODEL}: the name is taken by the trunk; choose another")

@@ -80,5 +80,6 @@ def _all_before(name: str, before: Mapping[str, set[str]]) -> set[str]:
 def _items(stage: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of values of each of the stage's dimensions, which are lists of params: "${seeds}"."""
     return {
-        key: len(params[value.removeprefix("${").removesuffix("}")]) for key, value in stage.get("matrix", {}).items()
+        key: len(params.get(value.removeprefix("${").removesuffix("}"), []))
+        for key, value in stage.get("matrix", {}).items()
     }

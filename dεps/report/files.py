@@ -14,6 +14,8 @@ from dεps.report.results import Results
 from dεps.report.style import STYLE
 from dεps.report.tables import (
     caption,
+    finetuned_caption,
+    finetuned_table,
     latex,
     markdown,
     models_caption,
@@ -48,5 +50,7 @@ def write_files(results: Results, out: Path) -> None:
     (out / "checklist.md").write_text(markdown(checklist(results), f"{checklist_caption(results)}."), "utf-8")
     if len(results.models):
         (out / "models.md").write_text(markdown(models_table(results), models_caption(results)), "utf-8")
+    if len(results.finetuned):
+        (out / "finetuned.md").write_text(markdown(finetuned_table(results), finetuned_caption(results)), "utf-8")
     if results.has_study:
         (out / "study.md").write_text(markdown(study_table(results), study_caption(results)), "utf-8")

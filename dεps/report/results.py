@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import model_validator
 
 from dεps.core.errors import UserError
 from dεps.core.files import read_json, read_numbers, read_records
 from dεps.core.params import section, selected
-from dεps.core.schema import check_plain, structured
+from dεps.core.schema import check_plain, checked, structured
 from dεps.core.tables import records, rows_where
 from dεps.core.tensors import read_tensors
 from dεps.data.manifest import prepared_folder, read_manifest
@@ -23,18 +24,20 @@ from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import remarks
 from dεps.spaces.cost import macs_counter
 from dεps.spaces.space import SearchSpace
-from dεps.workspace.identity import FULL_MODEL
+from dεps.workspace.identity import FINETUNE, FULL_MODEL
 from dεps.workspace.outputs import (
     CLASSES,
     CONFIRMATION,
     CONFUSION,
     EVALUATED,
     EXAMPLES,
+    FINETUNED,
     FRONT,
     HISTORY,
     IMPORTANCE,
     METRICS,
     MODELS,
+    OWN_COST,
     PARETO,
     PICTURES,
     POPULATION,
@@ -78,6 +81,28 @@ def _of_study(kind: Table) -> cached_property[pd.DataFrame]:
     return cached_property(lambda results: kind.read(results.folder / "tune"))
 
 
+@checked
+class _FineTuned:
+    """What `models.json` of stage `finetune` says beside the card."""
+
+    gain: dict[Literal["validation", "test"], dict[str, float | bool]]
+    cost: dict[str, float]
+
+    @model_validator(mode="after")
+    def _whole(self) -> _FineTuned:
+        needed = {"cost": (OWN_COST, TRAIN_COST.key)}
+        needed |= {f"gain.{split}": ("before", "after", "points", "error") for split in ("validation", "test")}
+        there = {"cost": self.cost, **{f"gain.{split}": own for split, own in self.gain.items()}}
+        for where, keys in needed.items():
+            if missing := [key for key in keys if key not in there.get(where, {})]:
+                raise ValueError(f"{where} has no {missing[0]}; run the stage 'finetune' again")
+        return self
+
+
+def _of(facts: Any) -> dict[str, Any]:
+    return {key: facts[key] for key in ("gain", "cost") if isinstance(facts, dict) and key in facts}
+
+
 @dataclass(frozen=True)
 class Results:
     """One experiment: its name, selected methods and seeds, and its section of params."""
@@ -86,6 +111,8 @@ class Results:
     methods: list[str]
     seeds: list[int]
     params: dict[str, Any]
+    #: budgets whose exported subnets are fine-tuned
+    budgets: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -213,6 +240,36 @@ class Results:
         paths = (self.folder / "export" / f"{method}-{seed}" / MODELS for method, seed in self.runs)
         return [path for path in paths if path.exists()]
 
+    @cached_property
+    def finetuned(self) -> pd.DataFrame:
+        """Fine-tuned subnets, a row a method, budget and seed; empty without any.
+
+        Columns: method, budget, seed, arch, macs, how (in words), `<split>_before`, `_top1` (percent), `_points` and
+        `_error` (points) of validation and test, own_tmacs, train_tmacs.
+        """
+        rows = []
+        for path in self.finetuned_files:
+            for name, facts in read_json(path, "the stage 'finetune'").items():
+                check_plain(facts, where := f"{path}: {name}")
+                card, found = ModelCard.from_facts(facts, where), structured(_FineTuned, _of(facts), where)
+                row = {"method": card.method, "budget": name.removesuffix(FINETUNED), "seed": card.seed}
+                row |= {"arch": card.arch, "macs": card.macs, "how": card.finetuned or ""}
+                for split, gain in found.gain.items():
+                    row |= {f"{split}_before": gain["before"], f"{split}_top1": gain["after"]}
+                    row |= {f"{split}_{key}": gain[key] for key in ("points", "error")}
+                cost = found.cost
+                rows.append(row | {"own_tmacs": cost[OWN_COST], "train_tmacs": cost[TRAIN_COST.key]})
+        return pd.DataFrame(rows)
+
+    @property
+    def finetuned_files(self) -> list[Path]:
+        """Files that describe fine-tuned models, one per method, selected budget and seed that have run."""
+        paths = (
+            self.folder / FINETUNE / f"{method}-{budget}-{seed}" / MODELS
+            for method, budget, seed in product(self.methods, self.budgets, self.seeds)
+        )
+        return [path for path in paths if path.exists()]
+
     @property
     def has_exports(self) -> bool:
         """Whether stage `export` has run for the first method and seed, and says what is right and wrong by class."""
@@ -291,12 +348,12 @@ def all_results(params: dict[str, Any]) -> list[Results]:
 
 def results_of(params: dict[str, Any], name: str) -> Results:
     """One experiment with the selected methods and seeds. Raises `UserError` naming a key that params lack."""
-    methods, seeds = (selected(params, key) for key in ("methods", "seeds"))
+    methods, budgets, seeds = (selected(params, key) for key in ("methods", "finetuned", "seeds"))
     for key, *inner in ("dataset",), ("space", "name"), ("train", "epochs"), ("methods",), ("tuning", "seed"):
         own = section(params, "experiments", name, key)
         if missing := [one for one in inner if one not in own]:
             raise UserError(f"params.yaml has no 'experiments.{name}.{key}.{missing[0]}'; 'deps params' composes it")
-    return Results(name, methods, seeds, section(params, "experiments", name))
+    return Results(name, methods, seeds, section(params, "experiments", name), tuple(budgets))
 
 
 def to_json(params: dict[str, Any]) -> str:

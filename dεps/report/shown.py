@@ -14,7 +14,15 @@ from dεps.deploy.export.config import macs_text
 from dεps.report.publishing.results import published_results
 from dεps.report.results import Results, all_results
 from dεps.report.style import label
-from dεps.report.tables import PAGE, caption, study_caption, study_table, summary
+from dεps.report.tables import (
+    PAGE,
+    caption,
+    finetuned_caption,
+    finetuned_table,
+    study_caption,
+    study_table,
+    summary,
+)
 
 #: words that a reader may not know, in the order in which tables need them
 WORDS = {
@@ -37,6 +45,8 @@ def print_results() -> None:
     for results in shown_results():
         frame = summary(results)
         _print(frame, caption(results), left=("method",))
+        if len(results.finetuned):
+            _print(finetuned_table(results), finetuned_caption(results), left=("method", "budget"))
     explain("mean Pareto top-1", "TMACs", "τ")
     say(f"report: {PAGE}")
 

@@ -10,7 +10,7 @@ from dεps.core.hashing import SHORT
 from dεps.core.tables import column, matching, records
 from dεps.deploy.export.config import macs_text
 from dεps.report.results import Results, training_cost
-from dεps.report.statistics import spread
+from dεps.report.statistics import Sample, spread
 from dεps.report.style import label
 from dεps.tuning.verdict import verdict
 from dεps.workspace.identity import FULL_MODEL
@@ -84,6 +84,40 @@ def models_table(results: Results) -> pd.DataFrame:
                 row |= {"validation (%)": model["validation"] or "–", "test (%)": model["test"] or "–"}
             rows.append(row | {"remark": model["remark"] if model else "no arch as small"})
     return pd.DataFrame(rows)
+
+
+def finetuned_table(results: Results) -> pd.DataFrame:
+    """One row per method and budget: MACs, accuracy before and after on each split, gain, cost; over seeds."""
+    rows, found = [], results.finetuned
+    for method, budget in dict.fromkeys(zip(found.method, found.budget, strict=True)):
+        own = matching(found, method=method, budget=budget)
+        row = {"method": label(method), "budget": budget, "MACs (k)": spread(own.macs / 1000, 0)}
+        for split in ("validation", "test"):
+            row[f"{split} before (%)"] = spread(column(own, f"{split}_before"))
+            row[f"after (%), {split}"] = spread(column(own, f"{split}_top1"))
+            row[f"gain, {split} (points)"] = _gain(own, split)
+        row["fine-tuning (TMACs)"] = f"{own.own_tmacs.mean():.{TRAIN_COST.decimals}f}"
+        rows.append(row | {TRAIN_COST.heading: f"{own.train_tmacs.mean():.{TRAIN_COST.decimals}f}"})
+    return pd.DataFrame(rows)
+
+
+def _gain(own: pd.DataFrame, split: str) -> str:
+    """Paired by seed with its interval; of one seed paired by image, with its standard error."""
+    points = Sample.of(column(own, f"{split}_points"))
+    return (
+        points.text() if points.count > 1 else f"{points.text()} ± {float(column(own, f'{split}_error').iloc[0]):.2f}"
+    )
+
+
+def finetuned_caption(results: Results) -> str:
+    """Caption that says how subnets were fine-tuned, and what intervals and costs mean."""
+    ways = "; ".join(dict.fromkeys(results.finetuned.how))
+    several = results.finetuned.seed.nunique() > 1
+    interval = "paired by seed, in brackets the 95 % interval" if several else "± standard error on the same images"
+    return (
+        f"{results.experiment}: exported subnets trained on, {ways}; top-1 before and after, BN recalibrated alike; "
+        f"gains are {interval}; {TRAIN_COST.title} includes the supernet's, which all its subnets share"
+    )
 
 
 def models_caption(results: Results) -> str:

@@ -7,7 +7,7 @@ from functools import cache
 
 from dεps.core.errors import UserError
 from dεps.workspace.decides import run_sections
-from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, flatten
+from dεps.workspace.identity import FINETUNE, FULL_MODEL, STANDALONE, RunIdentity, finetuned_of, flatten
 
 #: tags of a run: its name in `dvc exp show`, and its params that are not the preset's
 EXPERIMENT_TAG, CHANGED_TAG = "dvc_experiment", "changed"
@@ -20,7 +20,9 @@ def changed(identity: RunIdentity) -> dict[str, str]:
     if preset is None:
         return {}
     sections = {key: preset[key] for key in run_sections()}
-    if identity.method != FULL_MODEL and not identity.method.startswith(f"{STANDALONE}-"):
+    if finetuned_of(identity.method):
+        sections[FINETUNE] = preset[FINETUNE]
+    elif identity.method != FULL_MODEL and not identity.method.startswith(f"{STANDALONE}-"):
         sections["method"] = preset["methods"].get(identity.method, {})
     usual = flatten(sections)
     own = {key: value for key, value in identity.params.items() if key.split(".")[0] in sections}

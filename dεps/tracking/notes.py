@@ -23,9 +23,17 @@ from dεps.report.style import FULL, colours
 from dεps.tracking.changes import CHANGED_TAG
 from dεps.tracking.private import COLOUR_TAG, NOTE_TAG, SIDE, SIDE_TAG, image_link, run_link
 from dεps.tracking.store import Store
-from dεps.tracking.views import KIND, METHOD_KIND, RANKING, VIEW_TAG, charts_link, table_link, view_tag
+from dεps.tracking.views import FINETUNED_KIND, KIND, METHOD_KIND, RANKING, VIEW_TAG, charts_link, table_link, view_tag
 from dεps.tuning.verdict import verdict
-from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, digest, run_identity
+from dεps.workspace.identity import (
+    FINETUNE,
+    FULL_MODEL,
+    STANDALONE,
+    RunIdentity,
+    digest,
+    finetuned_of,
+    run_identity,
+)
 from dεps.workspace.outputs import FRONT, PARETO, POPULATION
 
 #: tag with the digest of the note in the store, which is rewritten only if it changes
@@ -115,19 +123,22 @@ def _view_tags(params: Mapping[str, Any], name: str, manifest: Mapping[str, Any]
 
 def colour(identity: RunIdentity, methods: Sequence[str] = ()) -> str:
     """Return a training's colour in the report's figures, where `methods` are compared."""
-    name = identity.method
-    return colours(sorted({*methods, name}))[name] if kind_of(identity) == METHOD_KIND else FULL
+    found = finetuned_of(identity.method)
+    name = found[0] if found else identity.method
+    kinds = (METHOD_KIND, FINETUNED_KIND)
+    return colours(sorted({*methods, name}))[name] if kind_of(identity) in kinds else FULL
 
 
 def kind_of(identity: RunIdentity) -> str:
     """Return what kind of run a training is, for the saved view."""
-    return {FULL_MODEL: "full model", STANDALONE: "alone"}.get(_method(identity), METHOD_KIND)
+    kinds = {FULL_MODEL: "full model", STANDALONE: "alone", FINETUNE: FINETUNED_KIND}
+    return kinds.get(_method(identity), METHOD_KIND)
 
 
 def run_note(
     params: Mapping[str, Any], identity: RunIdentity, stages: Iterable[str], metrics: Mapping[str, float], figures: bool
 ) -> Note:
-    """Return the note of a training: of the full model, of one arch alone, or of a method.
+    """Return the note of a training: of the full model, of one arch alone, of a method, or of its subnet trained on.
 
     The stages are those that made the run's results, training first; `figures` says whether it has the experiment's.
     """
@@ -136,6 +147,8 @@ def run_note(
     # One instance of stage `reference` measures everything that is trained alone.
     instance = f"{stages[-1]}@{identity.experiment}-{identity.name}"
     target = instance if kind == METHOD_KIND else f"reference@{identity.experiment}"
+    if found := finetuned_of(identity.method):
+        target = f"{FINETUNE}@{identity.experiment}-{'-'.join(found)}-{identity.seed}"
     files = {"supernet/supernet.safetensors": "weights", "train/history.jsonl": "training records"}
     files |= {one.name: one.file.removesuffix(".csv") for one in (PARETO, POPULATION, FRONT) if one.stage in stages}
     files |= {PARETO_FIGURE: "figures"} if figures else {}
@@ -223,11 +236,14 @@ def _overrides(params: Mapping[str, Any], identity: RunIdentity) -> str:
     methods = own.pop("methods")
     # The preset takes it from the list of seeds.
     own["tuning"] = {key: value for key, value in own.get("tuning", {}).items() if key != "seed"}
-    known = {identity.method: methods[identity.method]} if identity.method in methods else {}
+    found = finetuned_of(identity.method)
+    own_method = found[0] if found else identity.method
+    known = {own_method: methods[own_method]} if own_method in methods else {}
     # ++: the preset may have other keys, as that of another data set.
     data: dict[str, Any] = {"++experiments": {identity.experiment: own | ({"methods": known} if known else {})}}
     data |= {"methods": list(known)} if known else {}
     data |= {"standalone": [identity.params["method.arch"]]} if "method.arch" in identity.params else {}
+    data |= {"finetuned": [found[1]]} if found else {}
     return yaml.safe_dump(data | {"seeds": [identity.seed]}, sort_keys=False, allow_unicode=True)
 
 

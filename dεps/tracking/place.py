@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dεps.core.files import write_atomic
 from dεps.tracking.address import root
+from dεps.workspace.identity import FINETUNE
 from dεps.workspace.live import Training
 from dεps.workspace.locks import is_held, locked
 from dεps.workspace.stage import STATE
@@ -43,6 +44,12 @@ class Work:
         """Tell whether a process on this machine runs it."""
         lock = root() / self.copy / STATE / "locks" / f"{self.name}.lock"
         return lock.with_suffix(".pid").exists() and is_held(lock)  # does not touch a lock that nobody holds
+
+    @property
+    def is_of_command(self) -> bool:
+        """Tell whether `deps finetune` ran it, which is over: a stage leaves results, from which its run is made."""
+        results = root() / self.copy / "runs" / self.name
+        return self.name.split("/")[1] == FINETUNE and not self.is_running and not results.exists()
 
     def tags(self, training: Training) -> dict[str, str]:
         """Return the tags of its run while that is RUNNING."""

@@ -1,6 +1,7 @@
 """Exported subnets in MLflow's model registry: one registered model per experiment and method.
 
-Each file of stage `export` is a version that MLflow loads as ONNX; its alias is its budget: `models:/quick-deps@small`.
+Each file of the stages `export` and `finetune` is a version that MLflow loads as ONNX; its alias is its budget:
+`models:/quick-deps@small`, and fine-tuned `models:/quick-deps@small-finetuned`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dεps.core.params import section, selected
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import worse_than
 from dεps.tracking.store import Store
-from dεps.workspace.identity import digest
+from dεps.workspace.identity import FINETUNE, digest
 from dεps.workspace.outputs import MODELS
 from dεps.workspace.stage import Context
 
@@ -46,38 +47,49 @@ class _Model:
     def name(self) -> str:
         return f"{self.context.experiment}-{self.context.method}"
 
+    @property
+    def training(self) -> tuple[str, int]:
+        """Name and seed of the training that its weights are from."""
+        return self.context.training, self.context.the_seed
+
 
 def sync_models(params: dict[str, Any], store: Store) -> int:
-    """Register the files of stage `export`, the best seed's on validation as aliases; returns how many changed."""
+    """Register exported and fine-tuned models, the best seed's on validation as aliases; returns how many changed."""
     changed = 0
     for experiment in selected(params, "names"):
         for method in selected(params, "methods"):
-            contexts = [Context(STAGE, experiment, method, seed, params) for seed in selected(params, "seeds")]
+            own = [(STAGE, None), *((FINETUNE, budget) for budget in selected(params, "finetuned"))]
+            contexts = [
+                Context(stage, experiment, method, seed, params, budget=budget)
+                for stage, budget in own
+                for seed in selected(params, "seeds")
+            ]
             if models := [model for context in contexts for model in _exported(context)]:
                 changed += _sync_registered(store, models)
     return changed
 
 
 def _exported(context: Context) -> list[_Model]:
-    folder = context.folder(STAGE)
+    folder = context.folder(context.stage)
     if not (folder / MODELS).exists():
         return []
     models = []
-    for budget, facts in read_json(folder / MODELS, "the stage 'export'").items():
+    stage = f"the stage '{context.stage}'"
+    for budget, facts in read_json(folder / MODELS, stage).items():
         where, path = f"{folder / MODELS}: {budget}", folder / f"{budget}.onnx"
         if not isinstance(facts, dict) or not isinstance(facts.get("sha256"), str):
-            raise UserError(f"{where} is no mapping with a sha256; run the stage 'export' again")
+            raise UserError(f"{where} is no mapping with a sha256; run {stage} again")
         if not path.exists():
-            raise UserError(f"{path} does not exist, though {MODELS} names it; run the stage 'export' again")
+            raise UserError(f"{path} does not exist, though {MODELS} names it; run {stage} again")
         models.append(_Model(context, budget, path, ModelCard.from_facts(facts, where), facts))
     return models
 
 
 def _sync_registered(store: Store, models: list[_Model]) -> int:
     client, first = store.client, models[0]
-    found = {model.context.the_seed: store.run_of(model.context) for model in models}
-    runs = {seed: run.info.run_id for seed, run in found.items() if run}
-    models = [model for model in models if model.context.seed in runs]  # else nothing says where they are from
+    found = {model.training: store.run_of(model.context) for model in models}
+    runs = {training: run.info.run_id for training, run in found.items() if run}
+    models = [model for model in models if model.training in runs]  # else nothing says where they are from
     if not models:
         return 0
     registered = next(iter(client.search_registered_models(f"name = '{first.name}'")), None)
@@ -88,7 +100,7 @@ def _sync_registered(store: Store, models: list[_Model]) -> int:
     aliases, changed = registered.aliases if registered else {}, 0
     best: dict[str, tuple[float, str]] = {}
     for model in models:
-        run_id = runs[model.context.the_seed]
+        run_id = runs[model.training]
         content = digest([model.facts, run_id])
         if content not in versions:
             versions[content], changed = _register(store, model, run_id, content), changed + 1
@@ -172,4 +184,5 @@ def _describe(model: _Model) -> str:
     worse = "".join(f" It {line}." for line in worse_than(model.facts))
     cost = f"at most {model.facts['max_macs']:,} MACs; {card.macs:,} MACs, {card.params:,} parameters"
     classes = ", ".join([*card.classes[:20], *(["…"] if len(card.classes) > 20 else [])])
-    return f"`{card.arch}`: {cost}, top-1 {accuracies}.{worse} Classes: {classes}."
+    tuned = f" Fine-tuned: {card.finetuned}." if card.finetuned else ""
+    return f"`{card.arch}`: {cost}, top-1 {accuracies}.{worse}{tuned} Classes: {classes}."

@@ -25,15 +25,16 @@ from dεps.tracking.place import HOST_TAG, WORK_TAG, Work
 from dεps.tracking.private import COLOUR_TAG, DATA_TAG
 from dεps.tracking.store import IDENTITY_TAG, Store, contradict, record_metrics
 from dεps.tracking.views import KIND, POINTS
-from dεps.workspace.identity import FULL_MODEL, STANDALONE, RunIdentity, run_identity, standalone_method
+from dεps.workspace.identity import FINETUNE, STANDALONE, RunIdentity, run_identity
 from dεps.workspace.live import Origin, Training, read_live
-from dεps.workspace.outputs import HISTORY, METRICS, PARETO, SUPERNET
+from dεps.workspace.outputs import HISTORY, METRICS, MODELS, PARETO, SUPERNET
 from dεps.workspace.stage import Context
 
 TRAIN = "train"
 #: what each split of the data is to a run, by the part of its results that has seen it
 _TEST = {"test": "test"}
-_SPLITS = {TRAIN: {"train": "training", "validation": "validation"}, "evaluate": _TEST, "reference": _TEST}
+_SPLITS = {TRAIN: {"train": "training", "validation": "validation"}}
+_SPLITS |= {"evaluate": _TEST, "reference": _TEST, FINETUNE: _TEST}
 #: tag with the hash of a training's results
 TRAINED = f"deps.part.{TRAIN}"
 
@@ -68,7 +69,7 @@ def put(store: Store, training: Training, content: str = "", tags: Mapping[str, 
 
 
 def pass_on(store: Store, works: Iterable[Work], experiments: Iterable[str] = ()) -> int:
-    """Bring the runs of running trainings up to date; returns how many runs changed.
+    """Bring the runs of running trainings, and those of `deps finetune`, up to date; returns how many runs changed.
 
     Runs in their experiments, and in `experiments`, whose training on this machine is over, are marked as what it is.
     """
@@ -80,7 +81,17 @@ def pass_on(store: Store, works: Iterable[Work], experiments: Iterable[str] = ()
             if run.info.status != "RUNNING":
                 store.client.update_run(run.info.run_id, status="RUNNING")
             changed += new
+        elif training and training.ended and work.is_of_command:
+            changed += _finish(store, training)
     return changed + _end(store, names)
+
+
+def _finish(store: Store, training: Training) -> bool:
+    """Bring a training of `deps finetune` that has come to its end, and left no results, into the store."""
+    run, new = put(store, training)
+    if run.info.status != "FINISHED":
+        _terminate(store, run, "FINISHED", training)
+    return new
 
 
 def _end(store: Store, experiments: Iterable[str]) -> int:
@@ -145,8 +156,7 @@ class Part:
 def sync_results(store: Store, context: Context) -> tuple[str, bool]:
     """Bring a run up to date with the results of its stages; returns its id, and whether anything was new."""
     manifest = read_manifest(context.data_folder())
-    name = context.method or (standalone_method(context.arch) if context.arch else FULL_MODEL)
-    identity = run_identity(context.params, context.experiment, name, context.the_seed, manifest)
+    identity = run_identity(context.params, context.experiment, context.training, context.the_seed, manifest)
     training = _trained(context, identity)
     parts = {part: part.hash() for part in _parts(context)}
     run, _ = put(store, training, next(iter(parts.values())))
@@ -201,6 +211,8 @@ def _parts(context: Context) -> Iterator[Part]:
     metrics = context.folder("reference", f"{context.stage}/{context.instance}.json")
     if metrics.exists():
         yield Part("reference", metrics, (), _alone(context, _numbers(read_json(metrics))))
+    if context.stage == FINETUNE:
+        yield Part(FINETUNE, folder / METRICS, (folder / MODELS,), _finetuned(folder))
     for stage in _stages(context)[1:]:
         results = context.folder(stage)
         if (results / METRICS).exists():
@@ -216,6 +228,12 @@ def _points(folder: Path) -> tuple[tuple[int, float], ...]:
     table = PARETO.read(folder)
     own = table[table.pareto.astype(bool)]
     return tuple(sorted(zip(own.macs.astype(int).tolist(), own.test_top1.astype(float).tolist(), strict=True)))
+
+
+def _finetuned(folder: Path) -> tuple[tuple[int, float], ...]:
+    """Return (MACs, top-1 on test) of a fine-tuned subnet, from the folder of its stage."""
+    models = read_json(folder / MODELS, "the stage 'finetune'").values()
+    return tuple((int(model["macs"]), float(model["test_top1"])) for model in models)
 
 
 def _alone(context: Context, metrics: Mapping[str, float]) -> tuple[tuple[int, float], ...]:

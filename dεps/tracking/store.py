@@ -146,11 +146,9 @@ class Store:
         return next((run for run in runs if not unless(run)), None)
 
     def run_of(self, context: Context) -> Run | None:
-        """Return the newest run of a method's training that `context` names."""
+        """Return the newest run of the training that `context` names."""
         manifest = read_manifest(context.data_folder())
-        return self.find(
-            run_identity(context.params, context.experiment, context.the_method, context.the_seed, manifest)
-        )
+        return self.find(run_identity(context.params, context.experiment, context.training, context.the_seed, manifest))
 
     def create(self, identity: RunIdentity, origin: Origin, tags: Mapping[str, str] | None = None) -> Run:
         """Create a run with its parameters and tags."""

@@ -15,7 +15,7 @@ from dεps.tracking.registry import sync_models
 from dεps.tracking.runs import TRAIN, pass_on, sync_results
 from dεps.tracking.store import FAILURES, Session, Store
 from dεps.tracking.studies import sync_studies
-from dεps.workspace.identity import FULL_MODEL, STANDALONE
+from dεps.workspace.identity import FINETUNE, FULL_MODEL, STANDALONE
 from dεps.workspace.outputs import HISTORY
 from dεps.workspace.stage import Context
 
@@ -41,12 +41,14 @@ def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
 
 
 def instances(params: dict[str, Any]) -> Iterator[Context]:
-    """Yield every training that `params` selects: the full model, single archs, and methods, for each seed."""
-    names, methods, alone, seeds = (selected(params, key) for key in ("names", "methods", "standalone", "seeds"))
-    kinds = [(FULL_MODEL, None, None), *((STANDALONE, None, arch) for arch in alone)]
-    kinds += [(TRAIN, method, None) for method in methods]
-    for experiment, (stage, method, arch), seed in itertools.product(names, kinds, seeds):
-        yield Context(stage, experiment, method, seed, params, arch)
+    """Yield every training that `params` selects: full model, archs alone, methods and fine-tuned subnets, by seed."""
+    keys = ("names", "methods", "standalone", "finetuned", "seeds")
+    names, methods, alone, budgets, seeds = (selected(params, key) for key in keys)
+    kinds = [(FULL_MODEL, None, None, None), *((STANDALONE, None, arch, None) for arch in alone)]
+    kinds += [(TRAIN, method, None, None) for method in methods]
+    kinds += [(FINETUNE, method, None, budget) for method in methods for budget in budgets]
+    for experiment, (stage, method, arch, budget), seed in itertools.product(names, kinds, seeds):
+        yield Context(stage, experiment, method, seed, params, arch, budget)
 
 
 def track(params: dict[str, Any], uri: str | None = None) -> bool:

@@ -14,6 +14,7 @@ RANKING = tuple(metric for metric in SHOWN if metric.std is None)
 SUMMARY = tuple(metric.key for metric in RANKING)
 #: tag of a run, and its values; the comparison shows all but studies and their trials, which are many
 KIND, METHOD_KIND, STUDY_KIND, TRIAL_KIND = "kind", "method", "study", "trial"
+FINETUNED_KIND = "fine-tuned"
 _ROWS = f"tags.{KIND} != '{STUDY_KIND}' AND tags.{KIND} != '{TRIAL_KIND}'"
 #: metric with a value for each Pareto point, whose step is the point's MACs in thousands, since steps are whole numbers
 POINTS = "pareto/test_top1_by_kmacs"

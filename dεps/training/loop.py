@@ -1,9 +1,9 @@
 """The one optimisation loop, for all methods.
 
 A method declares a step as data: the subnets to train, their losses and weights (`Method.terms`). The loop runs them,
-sums their gradients and makes one SGD step. It starts from nothing or from a file of weights (`train.init`), or goes on
-from a `Snapshot`: an interrupted run's checkpoint, or a state of the trunk, which is the full model's training that
-methods begin with and share:
+sums their gradients and makes one SGD step. It starts from nothing, from a file of weights (`train.init`) or from a
+trained supernet (`Trainer.begin_at`), or goes on from a `Snapshot`: an interrupted run's checkpoint, or a state of the
+trunk, which is the full model's training that methods begin with and share:
 
     epochs   0             25 %            50 %            75 %           100 %
     trunk    full model ────●───────────────●───────────────●───────────────●   (evaluated as the full model alone)
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -106,6 +106,8 @@ class Trainer:
         self.optimizer = sgd(self.net, config)
         self.teacher: nn.Module | None = None
         self.step, self.macs, self.history, self.sums = 0, 0, list[Record](), Sums()
+        #: weights of a trained supernet that it begins at, and the MACs that these have cost; none: at random ones
+        self.beginning: tuple[Mapping[str, Tensor], int] | None = None
         #: called after every step
         self.on_step: Callable[[], None] = lambda: None
         #: name of this training in errors
@@ -210,8 +212,8 @@ class Trainer:
         self.step += 1
 
     def _resolution(self, step: int) -> int:
-        """Side, in pixels, of the images of a global step: one of the space's, drawn anew for each batch."""
-        choices = self.space.resolution
+        """Side, in pixels, of the images of a global step: one of the method's, drawn anew for each batch."""
+        choices = self.method.resolution
         return choices[0] if len(choices) == 1 else python_rng(self.seed, "resolution", step).choice(choices)
 
     def _dropout_generator(self, term: Term, number: int) -> Generator | None:
@@ -284,9 +286,16 @@ class Trainer:
 
     # --- state -------------------------------------------------------------------------------------------------
 
+    def begin_at(self, weights: Mapping[str, Tensor], macs: int) -> None:
+        """Begin at the weights of a trained supernet, whose training cost, `macs`, counts on."""
+        self.net.load_state_dict(weights)
+        self.macs, self.beginning = macs, (weights, macs)
+
     def anew(self) -> Trainer:
         """The same run at its beginning."""
         other = Trainer(self.space, self.data, self.config, self.method, self.seed, self.validated)
+        if self.beginning:
+            other.begin_at(*self.beginning)
         other.label = self.label
         return other
 

@@ -51,7 +51,13 @@ class Listener(Protocol):
 
 
 def train(
-    context: Context, method: str, trainer: Trainer, out: Path, listener: Listener, keep: Collection[int] = ()
+    context: Context,
+    method: str,
+    trainer: Trainer,
+    out: Path,
+    listener: Listener,
+    keep: Collection[int] = (),
+    begins_at: Sequence[str] = (),
 ) -> None:
     """Train to the end and write the results to `out`.
 
@@ -67,13 +73,14 @@ def train(
         listener: hears of each epoch.
         keep: epochs whose states are written to `out/trunk/epoch-<n>.safetensors`, for methods to branch from; one that
             is lost or damaged before the end is trained again.
+        begins_at: what the training begins at, where that is neither random weights nor the trunk: hashes and names.
     """
     trainer.label = context.label
     identity = run_identity(context.params, context.experiment, method, trainer.seed, trainer.data.manifest)
     made_with = [torch.__version__, trainer.device.type]
     if trainer.config.operators == "native":
         made_with.append(operators.build().stem)
-    key = context.work_key(identity.tags["data_hash"], sorted(keep), *made_with)
+    key = context.work_key(identity.tags["data_hash"], sorted(keep), *made_with, *begins_at)
     folder = context.state("resume") / key
     if leads():
         work_folder(folder.parent, key, context.label)

@@ -103,6 +103,13 @@ STAGES: dict[str, Decides] = {
         _KERNELS,
         inputs=("prepare", _SUPERNET, f"search/{_INSTANCE}/front.csv"),
     ),
+    "finetune": Decides(
+        (*_TRAINING, "search", "deploy"),
+        ("space", "train", "search.recalibration_images", "export.check_images", "finetune"),
+        _KERNELS,
+        methods=("finetune",),
+        inputs=("prepare", _SUPERNET, f"train/{_INSTANCE}/summary.json", f"export/{_INSTANCE}/models.json"),
+    ),
     "tune": Decides(
         (*_TRAINING, "tuning"),
         ("space", "train", "full_model", "evaluate.recalibration_images", "tuning"),

@@ -16,6 +16,8 @@ from dεps.workspace.decides import STAGES, deciding, run_sections
 FULL_MODEL = "full_model"
 #: and so does each arch that is trained alone, as `standalone-<arch>`
 STANDALONE = "standalone"
+#: and each exported subnet that is trained on, as `finetune-<method>@<budget>`
+FINETUNE = "finetune"
 MAX_VALUE = 6000  # MLflow refuses longer parameters
 
 
@@ -44,6 +46,11 @@ def run_identity(
     sections: dict[str, Any] = {name: own[name] for name in run_sections() if name in own}
     if method.startswith(f"{STANDALONE}-"):
         sections["method"] = {"method": STANDALONE, "arch": method.removeprefix(f"{STANDALONE}-")}
+    elif found := finetuned_of(method):
+        of, target = found
+        sections |= {name: own[name] for name in ("export", FINETUNE) if name in own}
+        begun = section(params, "experiments", experiment, "methods", of)
+        sections["method"] = {"method": FINETUNE, "of": of, "subnet": target, "supernet": begun}
     elif method != FULL_MODEL:
         sections["method"] = section(params, "experiments", experiment, "methods", method)
     sections |= _kernels(params)
@@ -61,10 +68,14 @@ def training_facts(
 ) -> dict[str, Any]:
     """What the weights of a training depend on beside space and code: hashes by the name of the section of params."""
     own = deciding(section(params, "experiments", experiment))
+    found = finetuned_of(method)
+    more = {FINETUNE: digest([found, own.get(FINETUNE)])} if found else {}
+    method = found[0] if found else method
     return {
         "dataset": digest(manifest["sha256"]),
         **{name: digest(own[name]) for name in STAGES["train"].sections if name != "space"},
         f"methods.{method}": digest(own["methods"].get(method)),
+        **more,
         "seed": seed,
         **_kernels(params),
     }
@@ -78,6 +89,17 @@ def _kernels(params: Mapping[str, Any]) -> dict[str, bool]:
 def standalone_method(arch: str) -> str:
     """What stands in the place of a method's name for an arch that is trained alone."""
     return f"{STANDALONE}-{arch}"
+
+
+def finetuned_method(method: str, subnet: str) -> str:
+    """What stands in the place of a method's name for its subnet, a budget's or an arch, that is trained on."""
+    return f"{FINETUNE}-{method}@{subnet}"
+
+
+def finetuned_of(name: str) -> tuple[str, str] | None:
+    """The method and the subnet of a name that `finetuned_method` has made; None for other names."""
+    method, at, subnet = name.removeprefix(f"{FINETUNE}-").partition("@")
+    return (method, subnet) if at else None
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:

@@ -22,6 +22,10 @@ SUPERNET, HISTORY, SUMMARY = "supernet.safetensors", "history.jsonl", "summary.j
 METRICS = "metrics.json"
 PREDICTOR = "predictor.safetensors"
 MODELS = "models.json"
+#: after a budget's name: its subnet that was trained on, as a file and as an alias in MLflow
+FINETUNED = "-finetuned"
+#: what fine-tuning alone has cost, in 10¹² MACs
+OWN_COST = "finetune/own_tmacs"
 BEST = "best.yaml"
 
 

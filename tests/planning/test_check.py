@@ -136,6 +136,13 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
             "+experiments.quick.methods.standalone-smallest={method: rss}",
             r"methods\.standalone-smallest: such names are taken by archs trained alone; choose another",
         ),
+        ("finetuned=[tiny]", r"finetuned, in experiment quick, is 'tiny'; allowed: small, medium, large"),
+        ("finetuned=[small,small]", r"finetuned is \['small', 'small'\]; expected different values$"),
+        ("experiments.quick.finetune.epochs=0", r"experiments\.quick\.finetune\.epochs is 0; expected 1 to 100,000$"),
+        (
+            "experiments.quick.export.budgets=[{name: a-finetuned, max_macs: 1.0}]",
+            r"budgets\[0\]\.name is 'a-finetuned'; expected another end than -finetuned, which fine-tuned models have",
+        ),
         ("checkpoint.seconds=-1", r"checkpoint\.seconds is -1; expected 0 to 1,000,000,000$"),
         ("checkpoint.hours=1", r"checkpoint\.hours is no known key; allowed: epochs, seconds"),
         ("launch=''", r"launch is ''; expected a command"),

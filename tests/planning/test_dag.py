@@ -5,7 +5,13 @@ from dεps.core.errors import UserError
 from dεps.planning.dag import Stage, read_stages
 from tests.conftest import ROOT
 
-PARAMS = {"names": ["quick"], "methods": ["deps", "rss"], "standalone": ["smallest"], "seeds": [0, 1, 2]}
+PARAMS = {
+    "names": ["quick"],
+    "methods": ["deps", "rss"],
+    "standalone": ["smallest"],
+    "finetuned": [],
+    "seeds": [0, 1, 2],
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,8 @@ def test_only_the_nearest_stages_are_named(stages):
     assert after["train"] == {"full_model"}  # and so after prepare, whose images it reads
     assert after["reference"] == {"full_model", "standalone"}
     assert after["search"] == {"predict"}
-    assert after["report"] == {"reference", "export", "tune"}
+    assert after["finetune"] == {"export"}
+    assert after["report"] == {"reference", "finetune", "tune"}
     assert after["page"] == {"report"}
 
 

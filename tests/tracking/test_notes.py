@@ -7,7 +7,7 @@ from dεps.core.params import section
 from dεps.planning.check import composed
 from dεps.tracking.notes import experiment_tags, run_note, trial_note
 from dεps.tracking.views import VIEW_TAG
-from dεps.workspace.identity import run_identity
+from dεps.workspace.identity import finetuned_method, run_identity
 from tests.conftest import ROOT, made_up_manifest, quick_params
 
 RESULTS = {"pareto/mean_top1": 80.5, "pareto/smallest_top1": 78.25, "pareto/largest_top1": 83.0, "cost/train_tmacs": 3}
@@ -65,6 +65,15 @@ def test_notes_of_what_is_no_method():
     assert alone.paragraphs[0].startswith("**standalone-smallest**, seed 0, ")
     assert all("dvc repro reference@quick\n" in note.text("7", RUN, "unknown") for note in (full, alone))
     assert yaml.safe_load(alone.params)["standalone"] == ["smallest"]
+
+
+def test_the_note_of_a_fine_tuned_subnet_makes_it_again():
+    note = note_of(quick_params(), finetuned_method("deps", "small"), ["finetune"])
+    assert note.kind == "fine-tuned"
+    assert note.paragraphs[0].startswith("**finetune-deps@small**, seed 0, on m with mbv3_micro: Fine-tuning: ")
+    assert "dvc repro finetune@quick-deps-small-0\n" in note.text("7", RUN, "unknown")
+    again = yaml.safe_load(note.params)
+    assert (again["finetuned"], again["methods"], again["seeds"]) == (["small"], ["deps"], [0])
 
 
 def test_a_runs_params_file_composes_to_the_same_run(tmp_path):

@@ -15,10 +15,12 @@ from dεps.core.files import write_json
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.onnx.file import save_onnx
 from dεps.deploy.onnx.session import open_session
+from dεps.methods.registry import looks
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync
+from dεps.tracking.views import POINTS
 from tests.conftest import made_up_manifest, quick_params
 from tests.tracking.faults import mlflow_server
 
@@ -167,6 +169,36 @@ def test_a_version_that_was_begun_is_begun_again(workspace, monkeypatch):
     sync(workspace, store)
     assert aliases(store) == {"small": "1", "large": "2"}
     assert len(store.client.search_logged_models([store.experiment_id("quick")])) == 2
+
+
+def test_a_fine_tuned_model_is_a_version_of_its_own(workspace, net):
+    params = workspace | {"finetuned": ["small"]}
+    folder, source = Path("runs/quick/finetune/deps-small-0"), Path("runs/quick/export/deps-0")
+    folder.mkdir(parents=True)
+    model = json.loads((source / "models.json").read_text())["small"]
+    model |= {"val_top1": 84.0, "finetuned": "2 epochs on labels", "sha256": "other"}
+    write_json(folder / "models.json", {"small-finetuned": model})
+    (folder / "small-finetuned.onnx").write_bytes((source / "small.onnx").read_bytes())
+    (folder / "history.jsonl").write_text(json.dumps({"epoch": 1, "train/loss_subnets": 1.0}) + "\n")
+    write_json(folder / "metrics.json", {"finetune/val_top1": 84.0, "cost/train_tmacs": 0.5})
+    store = Store()
+    sync(params, store)
+    found = aliases(store)
+    assert set(found) == {"small", "large", "small-finetuned"}
+    version = store.client.get_model_version("quick-deps", found["small-finetuned"])
+    assert (version.tags["val_top1"], version.tags["budget"]) == ("84.0", "small-finetuned")
+    assert "Fine-tuned: 2 epochs on labels." in version.description
+    run = store.client.get_run(version.run_id)
+    assert (run.info.run_name, run.data.tags["kind"]) == ("finetune-deps@small-0", "fine-tuned")
+    assert run.data.metrics["finetune/val_top1"] == 84.0 and run.data.metrics["cost/train_tmacs"] == 0.5
+    assert (run.data.params["finetune.epochs"], run.data.params["method.of"]) == ("25", "deps")
+    assert run.data.params["method.supernet.shrink_start"] == "0.5"
+    (point,) = store.client.get_metric_history(run.info.run_id, POINTS)
+    assert (point.step, point.value) == (1, 79.0)  # kMACs, top-1 on test
+    assert "dvc repro finetune@quick-deps-small-0" in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["mlflow.runColor"] == looks()["deps"].colour
+    assert sync(params, store)[1] == 0
+    assert sync(workspace, store)[1] == 0  # what is not selected any more stays as it is
 
 
 def test_damaged_results_are_named(workspace):

@@ -19,7 +19,7 @@ from dεps.tracking.runs import pass_on
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync, track
 from dεps.tracking.views import POINTS
-from dεps.workspace.identity import run_identity
+from dεps.workspace.identity import finetuned_method, run_identity
 from dεps.workspace.live import LiveFile, read_live
 from dεps.workspace.locks import exclusive
 from dεps.workspace.stage import Context
@@ -133,6 +133,25 @@ def test_what_was_trained_alone_has_runs_of_its_own(workspace):
         macs = arch_cost(space, space.named(arch), 2, made_up_manifest()["channels"]).macs
         assert [(point.step, point.value) for point in points[name]] == [(round(macs / 1000), top1)]
         assert found[name].data.tags["mlflow.runColor"] == FULL
+
+
+def test_a_training_of_deps_finetune_is_finished_without_results(workspace):
+    """The command leaves nothing in runs/: its live file is what MLflow has of it."""
+    name = finetuned_method("deps", "k3e2_k3e2_k3e2_r28")
+    context = Context("finetune", "quick", "deps", 0, workspace, "k3e2_k3e2_k3e2_r28")
+    assert context.training == name
+    live = LiveFile.of(context, name, made_up_manifest())
+    live.start([])
+    live.log(RECORDS[0])
+    store = Store()
+    sync(workspace, store)
+    assert f"{name}-0" not in runs(store)  # it was killed, and may go on
+    live.finish()
+    assert sync(workspace, store)[1] == 1
+    run = runs(store)[f"{name}-0"]
+    assert (run.info.status, run.data.metrics["cost/train_tmacs"]) == ("FINISHED", 1)
+    assert (run.data.params["method.subnet"], run.data.tags["kind"]) == ("k3e2_k3e2_k3e2_r28", "fine-tuned")
+    assert sync(workspace, store)[1] == 0
 
 
 def test_once_more_changes_nothing(workspace):

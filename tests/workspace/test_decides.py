@@ -40,8 +40,8 @@ def test_the_key_of_work_depends_on_what_decides_its_stage():
     ("file", "stages"),
     [
         ("core/hashing.py", set(decides.STAGES)),
-        ("training/loop.py", {"full_model", "standalone", "train", "tune"}),
-        ("search/nsga2.py", {"predict", "search", "export"}),
+        ("training/loop.py", {"full_model", "standalone", "train", "finetune", "tune"}),
+        ("search/nsga2.py", {"predict", "search", "export", "finetune"}),
         ("nets/operators.cpp", set(decides.STAGES) - {"prepare"}),
         ("sources/prepare.py", {"prepare"}),
         ("methods/rss.py", {"train"}),

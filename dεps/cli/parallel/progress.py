@@ -24,7 +24,7 @@ LINE_EVERY = 60.0
 #: bytes at the end of an item's log that are searched for how far it is
 TAIL = 4096
 #: how many times as long as an item of another stage one is taken to last, as long as no duration of its stage is known
-LONG = {"full_model": 5, "standalone": 5, "train": 5, "tune": 50}
+LONG = {"full_model": 5, "standalone": 5, "train": 5, "finetune": 5, "tune": 50}
 #: as `ProgressBar` prints where there is no terminal
 _STEPS = re.compile(r"(\d+)/(\d+), (\d+) s left$", re.MULTILINE)
 

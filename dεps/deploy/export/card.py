@@ -55,6 +55,8 @@ class ModelCard:
     test_images: int | None = None
     #: the centre crop's share of the resized shorter side
     crop: Annotated[float, Field(ge=0.5, le=1)] = 1.0
+    #: how its weights were trained on after they were cut from the supernet, in words; none: not at all
+    finetuned: str | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> ModelCard:
@@ -107,7 +109,9 @@ class ModelCard:
             raise UserError(f"{path} says nothing about classes and images; expected a model that 'deps export' wrote")
         kinds = {key: kind for key, kind in cls.__annotations__.items() if key in texts}
         try:
-            data = {key: texts[key] if kind == "str" else json.loads(texts[key]) for key, kind in kinds.items()}
+            data = {
+                key: texts[key] if kind.startswith("str") else json.loads(texts[key]) for key, kind in kinds.items()
+            }
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({error}); export it again") from None
         return structured(cls, data, f"{path}: metadata")

@@ -83,43 +83,71 @@ def export(
     is missing, wrong or impossible.
     """
     set_up()
-    check_choice(format, tuple(SUFFIXES), "--format")
-    if sum(limit is not None for limit in (wish.max_macs, wish.max_latency_ms, wish.arch)) > 1:
-        raise UserError("--max-macs, --max-latency-ms and --arch are alternatives; expected at most one")
-    limit = float("inf") if wish.max_macs is None else parse_macs(wish.max_macs, "--max-macs")
-    if wish.max_params is not None and (wish.max_latency_ms, wish.arch) != (None, None):
-        raise UserError("--max-params goes with --max-macs or alone; for latencies set search.max_params")
-    params_limit = None if wish.max_params is None else parse_macs(wish.max_params, "--max-params", "parameters")
-    if out is not None and out.suffix != SUFFIXES[format]:
-        raise UserError(f"--out is {out}; expected a file name that ends in {SUFFIXES[format]}")
-    method = selected(params, "methods")[0] if method is None else method
-    seed = selected(params, "seeds")[0] if seed is None else seed
-    context = Context("export", experiment, method, seed, params)
-    check_choice(method, tuple(section(params, *context.keys("methods"))), "--method")
-    weights, data = context.needed("train", SUPERNET), load_data(context)
-    net = load_net(weights, data, context).to(best_device())
+    limit = check_wish(wish, format, out)
+    context, _, data, net = source(params, experiment, method, seed, "export")
     images = recalibration(context, data, context.section(SearchConfig, "search").recalibration_images)
-    measure, fast = Validation(net, data, images), None
-    if wish.arch is not None:
-        arch = net.choices.named(wish.arch, "--arch")
-    elif wish.max_latency_ms is not None:
-        fast = fastest_enough(context, net, wish.max_latency_ms, wish.conditions, wish.table, measure)
-        arch = fast.arch
-    else:
-        front = read_front(context, net.space)
-        if params_limit is not None:
-            front = within_params(front, params_limit)
-        names = candidates(front, limit, context.section(ExportConfig, "export").candidates, "--max-macs")
-        arch = Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names])))
+    measure = Validation(net, data, images)
+    arch, fast = chosen(context, net, wish, limit, measure)
     val_top1 = measure([arch])[str(arch)]
     test_top1 = known_test_top1(context, str(arch), val_top1)
     method, seed = context.the_method, context.the_seed
     card = card_of(net, data, arch, val_top1, test_top1, experiment=experiment, method=method, seed=seed)
-    path = out or Path(f"{experiment}-{method}-{macs_text(card.macs).replace(' ', '')}{SUFFIXES[format]}")
+    path = out or default_path(card, format)
     batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
     plain = recalibrated(net, arch, data, images)
     comparison = save_model(format, plain, net.space, card, path, batches)
     return Exported(path, format, card, comparison, fast, measure.smaller(arch))
+
+
+def check_wish(wish: Wish, format: str, out: Path | None) -> float:
+    """The limit of MACs, infinite where there is none. Raises `UserError` naming the option that is wrong."""
+    check_choice(format, tuple(SUFFIXES), "--format")
+    if sum(limit is not None for limit in (wish.max_macs, wish.max_latency_ms, wish.arch)) > 1:
+        raise UserError("--max-macs, --max-latency-ms and --arch are alternatives; expected at most one")
+    if wish.max_params is not None and (wish.max_latency_ms, wish.arch) != (None, None):
+        raise UserError("--max-params goes with --max-macs or alone; for latencies set search.max_params")
+    _params_limit(wish)
+    if out is not None and out.suffix != SUFFIXES[format]:
+        raise UserError(f"--out is {out}; expected a file name that ends in {SUFFIXES[format]}")
+    return float("inf") if wish.max_macs is None else parse_macs(wish.max_macs, "--max-macs")
+
+
+def _params_limit(wish: Wish) -> int | None:
+    return None if wish.max_params is None else parse_macs(wish.max_params, "--max-params", "parameters")
+
+
+def source(
+    params: dict[str, Any], experiment: str, method: str | None, seed: int | None, stage: str
+) -> tuple[Context, Path, PreparedData, Supernet]:
+    """The context of a command like that `stage`, and the supernet to cut from: its file, its data and itself."""
+    method = selected(params, "methods")[0] if method is None else method
+    seed = selected(params, "seeds")[0] if seed is None else seed
+    context = Context(stage, experiment, method, seed, params)
+    check_choice(method, tuple(section(params, *context.keys("methods"))), "--method")
+    weights, data = context.needed("train", SUPERNET), load_data(context)
+    return context, weights, data, load_net(weights, data, context).to(best_device())
+
+
+def chosen(context: Context, net: Supernet, wish: Wish, limit: float, measure: Validation) -> tuple[Arch, Fast | None]:
+    """The arch that is wished for, the most accurate on validation where several are; and how fast, where that counts.
+
+    Raises `UserError` where there is none.
+    """
+    if wish.arch is not None:
+        return net.choices.named(wish.arch, "--arch"), None
+    if wish.max_latency_ms is not None:
+        fast = fastest_enough(context, net, wish.max_latency_ms, wish.conditions, wish.table, measure)
+        return fast.arch, fast
+    front = read_front(context, net.space)
+    if (most := _params_limit(wish)) is not None:
+        front = within_params(front, most)
+    names = candidates(front, limit, context.section(ExportConfig, "export").candidates, "--max-macs")
+    return Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names]))), None
+
+
+def default_path(card: ModelCard, format: str, more: str = "") -> Path:
+    """`<experiment>-<method>-<MACs><more><suffix>`, in the working folder."""
+    return Path(f"{card.experiment}-{card.method}-{macs_text(card.macs).replace(' ', '')}{more}{SUFFIXES[format]}")
 
 
 @dataclass(frozen=True)

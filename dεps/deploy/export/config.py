@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from dεps.core.errors import UserError
 from dεps.core.schema import checked
+from dεps.workspace.outputs import FINETUNED
 
 #: what a budget can be called: part of a file's name, and an alias in MLflow
 BUDGET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -23,6 +24,8 @@ MOST_MACS = 1e15
 def _name(text: str) -> str:
     if not BUDGET_NAME.fullmatch(text) or TAKEN.fullmatch(text):
         raise ValueError("expected a word of small letters, digits, _ and -, but not latest or v1")
+    if text.endswith(FINETUNED):
+        raise ValueError(f"expected another end than {FINETUNED}, which fine-tuned models have")
     return text
 
 

@@ -59,6 +59,7 @@ def card_of(
     experiment: str,
     method: str,
     seed: int,
+    finetuned: str | None = None,
 ) -> ModelCard:
     """What the exported `arch` of a supernet says of itself; accuracies in percent."""
     manifest, cost = data.manifest, arch_cost(net.space, arch, net.classes, net.channels)
@@ -80,6 +81,7 @@ def card_of(
         test_top1=test_top1,
         **_certainty("val", val_top1, len(data.validation)),
         **_certainty("test", test_top1, manifest["images"]["test"]),
+        finetuned=finetuned,
     )
 
 

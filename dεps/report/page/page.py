@@ -27,6 +27,8 @@ from dεps.report.style import colours, label
 from dεps.report.tables import (
     FIGURES,
     caption,
+    finetuned_caption,
+    finetuned_table,
     latex,
     markdown,
     marked,
@@ -99,7 +101,8 @@ def _claims(experiments: Sequence[Results], planned: claims.Planned) -> dict[str
 
 def _section(results: Results, folder: Path, whole: bool) -> dict[str, Any]:
     name, hashed = results.slug, ["highlights", "results", *(["study"] if results.has_study else [])]
-    there = [*hashed, *(["models"] if len(results.models) else [])]  # which DVC hashes by folder
+    # Which DVC hashes by folder.
+    there = [*hashed, *(one for one in ("models", "finetuned") if len(getattr(results, one)))]
     return {
         "name": name,
         "origins": {one: provenance.origin_of_table(results, one) for one in there},
@@ -113,6 +116,9 @@ def _section(results: Results, folder: Path, whole: bool) -> dict[str, Any]:
         "study": _table(study_table(results), study_caption(results), f"{name}-study") if results.has_study else None,
         "models": _table(models_table(results), models_caption(results), f"{name}-models")
         if len(results.models)
+        else None,
+        "finetuned": _table(finetuned_table(results), finetuned_caption(results), f"{name}-finetuned")
+        if len(results.finetuned)
         else None,
         "checklist": _table(checklist.checklist(results), checklist.caption(results), f"{name}-checklist"),
         "groups": [_group(results, heading, found, folder, whole) for heading, found in sections(results).items()],

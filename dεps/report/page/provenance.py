@@ -19,7 +19,7 @@ from dεps.report.registry import FigureFile
 from dεps.report.results import Results
 from dεps.tuning.identity import STAGE, study_digest
 from dεps.workspace.decides import deciding, sections_behind
-from dεps.workspace.identity import FULL_MODEL, STANDALONE, run_identity, standalone_method
+from dεps.workspace.identity import FINETUNE, FULL_MODEL, STANDALONE, finetuned_method, run_identity, standalone_method
 
 #: folder that paths of code are relative to
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,6 +31,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "highlights": (*_METRICS, "evaluate/pareto.csv", "evaluate/population.csv", "search/front.csv"),
     "results": (*_METRICS, "full_model/history.jsonl", "reference/metrics.json", "reference/standalone.csv"),
     "models": ("export/models.json",),
+    "finetuned": ("finetune/models.json",),
     "study": ("tune/trials.csv", "tune/confirmation.csv", "tune/summary.json"),
 }
 #: files of code that make them
@@ -90,9 +91,16 @@ def archs_alone(results: Results) -> list[str]:
     return list(dict.fromkeys(results.standalone.standalone))
 
 
+def finetuned_pairs(results: Results) -> list[tuple[str, str]]:
+    """Methods and budgets of fine-tuned subnets, each once."""
+    found = results.finetuned
+    return list(dict.fromkeys(zip(found.method, found.budget, strict=True))) if len(found) else []
+
+
 def runs(results: Results) -> list[Run]:
-    """All runs of the experiment: full model, archs alone, methods, and the study where there is one."""
-    methods = [FULL_MODEL, *map(standalone_method, archs_alone(results)), *results.methods]
+    """All runs: full model, archs alone, methods, fine-tuned subnets, and the study where there is one."""
+    tuned = [finetuned_method(*pair) for pair in finetuned_pairs(results)]
+    methods = [FULL_MODEL, *map(standalone_method, archs_alone(results)), *results.methods, *tuned]
     params = {"experiments": {results.experiment: results.params}}
     identities = [
         run_identity(params, results.experiment, *one, results.manifest) for one in product(methods, results.seeds)
@@ -154,7 +162,8 @@ def _instances(results: Results) -> dict[str, list[str]]:
     alone = [f"{arch}-{seed}" for arch, seed in product(archs_alone(results), results.seeds)]
     own = [f"{method}-{seed}" for method, seed in results.runs]
     exported = [path.parent.name for path in results.model_files]
-    whole = {FULL_MODEL: list(map(str, results.seeds)), STANDALONE: alone, "export": exported}
+    tuned = [path.parent.name for path in results.finetuned_files]
+    whole = {FULL_MODEL: list(map(str, results.seeds)), STANDALONE: alone, "export": exported, FINETUNE: tuned}
     return whole | dict.fromkeys(_PER_RUN, own)
 
 
@@ -165,5 +174,8 @@ def _run_names(results: Results, source: str) -> list[str]:
         return instances[stage]
     if stage == STAGE:
         return [STAGE]
+    if stage == FINETUNE:
+        pairs = product(finetuned_pairs(results), results.seeds)
+        return [f"{finetuned_method(*pair)}-{seed}" for pair, seed in pairs]
     stages = (FULL_MODEL, STANDALONE) if stage == "reference" else (stage,)
     return [f"{name}-{instance}" for name in stages for instance in instances[name]]

@@ -129,6 +129,10 @@ class PublishedResults(Results):
         return False
 
     @property
+    def finetuned_files(self) -> list[Path]:
+        return []
+
+    @property
     def has_study(self) -> bool:
         return False
 
