@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from dεps.core.files import output_folder, write_json
 from dεps.core.params import read_params
+from dεps.core.tensors import save_tensors
 from dεps.evaluation.accuracy import named_archs
 from dεps.report.results import Results, all_results
 from dεps.report.tables import EXPERIMENTS
+from dεps.workspace.outputs import CLASSES, CONFUSION, EXAMPLES, PICTURES
 from dεps.workspace.stage import Context
 from pipelines import page, report
 from tests.conftest import load_space, made_up_manifest, quick_params
@@ -109,7 +112,27 @@ def write_results(root: Path, seeds: tuple[int, ...] = (0, 1)) -> dict:
             taus |= {f"{key}_std": 0.1 for key in taus}
             write_json(runs / "predict" / name / "metrics.json", taus)
             write_json(runs / "search" / name / "metrics.json", {"search/front_size": 3})
+    write_exports(runs / "export/deps-0", made_up_manifest()["classes"])
     return params
+
+
+def write_exports(folder: Path, names: list[str]) -> None:
+    """What stage `export` says of what its subnets get right, of as many classes as there are names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"train": 70, "validation": 10, "test": 25, "val_top1": 50.0}
+    rows = [
+        {"budget": budget, "class": name, **facts, "test_top1": top1}
+        for budget, least in (("small", 20.0), ("large", 60.0))
+        for name, top1 in zip(names, np.linspace(least, least + 30, len(names)).round(4), strict=True)
+    ]
+    CLASSES.write(pd.DataFrame(rows), folder)
+    pairs = [(name, name, 20) for name in names]
+    pairs += [(name, other, 5) for name, other in zip(names, [*names[1:], names[0]], strict=True)]
+    confused = pd.DataFrame(pairs, columns=["label", "answer", "images"])
+    CONFUSION.write(confused.assign(budget="large"), folder)
+    shown = {"image": [3, 4, 5], "probability": [0.9, 0.8, 0.2], "right": [False, False, True]}
+    EXAMPLES.write(pd.DataFrame(shown | {"label": names[0], "answer": [names[1], names[1], names[0]]}), folder)
+    save_tensors({"pictures": torch.zeros(3, 28, 28, 1, dtype=torch.uint8)}, folder / PICTURES)
 
 
 def write_report() -> None:

@@ -10,9 +10,9 @@ from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import INK, SOFT
 
-COLUMNS = 6
+COLUMNS = 4
 #: characters of a class's name that fit below a picture
-LETTERS = 13
+LETTERS = 15
 
 ABOUT = About(
     title="Images, right and wrong",
@@ -31,7 +31,7 @@ def draw(results: Results) -> Figure:
     groups = [("wrong: class → answer", False), ("just right", True)]
     rows = [[row for row in range(len(table)) if bool(table.right.iloc[row]) == right] for _, right in groups]
     lines = [-(-len(own) // COLUMNS) for own in rows]
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.95 * sum(lines)))
+    figure = Figure(figsize=(WIDTH, 0.9 + 1.25 * sum(lines)))
     name_figure(figure, heading(results, "Images, right and wrong"))
     panels = figure.subplots(max(1, sum(lines)), COLUMNS, squeeze=False)
     for axes in panels.ravel():
@@ -50,7 +50,7 @@ def draw(results: Results) -> Figure:
                 transform=axes.transAxes,
                 ha="center",
                 va="top",
-                fontsize=5.5,
+                fontsize=6.5,
                 color=SOFT,
             )
             if place == 0:

@@ -1,7 +1,6 @@
 from pathlib import Path
+from shutil import rmtree
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -10,35 +9,10 @@ from dεps.core.tensors import save_tensors
 from dεps.report.figures import classes, confusion, examples
 from dεps.report.marks import table
 from dεps.report.registry import figures, registered
-from dεps.workspace.outputs import CLASSES, CONFUSION, EXAMPLES, PICTURES
+from dεps.workspace.outputs import PICTURES
+from tests.report.made_up import write_exports
 
-
-def write(results, names):
-    """What stage `export` would have written, of as many classes as there are names."""
-    folder = Path("runs/quick/export/{}-{}".format(*results.runs[0]))
-    folder.mkdir(parents=True)
-    rows = [
-        {
-            "budget": budget,
-            "class": name,
-            "train": 70,
-            "validation": 10,
-            "test": 25,
-            "val_top1": 50.0,
-            "test_top1": top1,
-        }
-        for budget, least in (("small", 20.0), ("large", 60.0))
-        for name, top1 in zip(names, np.linspace(least, least + 30, len(names)).round(4), strict=True)
-    ]
-    CLASSES.write(pd.DataFrame(rows), folder)
-    pairs = [(a, b, 20 if a == b else 5) for a, b in zip(names, [*names[1:], names[0]], strict=True)]
-    pairs += [(name, name, 20) for name in names]
-    confused = pd.DataFrame(pairs, columns=["label", "answer", "images"])
-    CONFUSION.write(confused.assign(budget="large"), folder)
-    shown = {"image": [3, 4, 5], "probability": [0.9, 0.8, 0.2], "right": [False, False, True]}
-    EXAMPLES.write(pd.DataFrame(shown | {"label": names[0], "answer": [names[1], names[1], names[0]]}), folder)
-    save_tensors({"pictures": torch.zeros(3, 28, 28, 1, dtype=torch.uint8)}, folder / PICTURES)
-    return folder
+FOLDER = Path("runs/quick/export/deps-0")
 
 
 @pytest.fixture
@@ -46,16 +20,16 @@ def named(results):
     return results.manifest["classes"]
 
 
-def test_they_are_drawn_where_there_are_exports(results, named):
+def test_they_are_drawn_where_there_are_exports(results):
     own = {figure.name for figure in registered() if figure.needs_exports}
     assert own == {"classes", "confusion", "examples"}
-    assert not own & {figure.name for figure in figures(results)}
-    write(results, named)
     assert own <= {figure.name for figure in figures(results)}
+    rmtree(FOLDER)
+    assert not own & {figure.name for figure in figures(results)}
 
 
 def test_classes_are_in_the_order_of_the_largest_subnet(results, named):
-    write(results, named[::-1])
+    write_exports(FOLDER, named[::-1])
     figure = classes.draw(results)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == [f"{name} (70)" for name in named[::-1]]
@@ -65,20 +39,20 @@ def test_classes_are_in_the_order_of_the_largest_subnet(results, named):
 
 
 def test_of_many_classes_the_worst_and_the_best(results):
-    write(results, [f"class {number:02d}" for number in range(60)])
+    write_exports(FOLDER, [f"class {number:02d}" for number in range(60)])
     labels = [text.get_text() for text in classes.draw(results).axes[0].get_yticklabels()]
     assert labels == [f"class {number:02d} (70)" for number in [*range(20), *range(55, 60)]]
 
 
 def test_confusion_is_in_percent_of_the_class(results, named):
-    write(results, named)
+    write_exports(FOLDER, named)
     (axes,) = confusion.draw(results).axes
     shown = [text.get_text() for text in axes.texts if text.get_text()]
     assert sorted(shown) == sorted(["80", "20"] * len(named))
 
 
 def test_the_most_confused_pairs_of_many_classes(results, monkeypatch, named):
-    write(results, named)
+    write_exports(FOLDER, named)
     monkeypatch.setattr(confusion, "MOST", 1)
     (axes,) = confusion.draw(results).axes
     assert [round(bar.get_width(), 6) for bar in axes.patches] == [20.0] * len(named)
@@ -87,10 +61,10 @@ def test_the_most_confused_pairs_of_many_classes(results, monkeypatch, named):
 
 
 def test_pictures_with_what_was_answered(results, named):
-    folder = write(results, named)
+    write_exports(FOLDER, named)
     texts = [text.get_text() for axes in examples.draw(results).axes for text in axes.texts]
     assert texts == [f"{named[0]}\n→ {named[1]} 90 %", f"{named[0]}\n→ {named[1]} 80 %", f"{named[0]} 20 %"]
-    save_tensors({"pictures": torch.zeros(2, 28, 28, 1, dtype=torch.uint8)}, folder / PICTURES)
+    save_tensors({"pictures": torch.zeros(2, 28, 28, 1, dtype=torch.uint8)}, FOLDER / PICTURES)
     del results.__dict__["pictures"]
     with pytest.raises(UserError, match=r"examples\.safetensors has no pictures of examples\.csv; run 'dvc repro'"):
         examples.draw(results)
