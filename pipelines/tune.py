@@ -7,8 +7,9 @@ from pathlib import Path
 from dεps.core.console import say
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
+from dεps.tuning.dashboard import show_best
 from dεps.tuning.objective import STAGE, ShrinkPhase, clean
-from dεps.tuning.outputs import write
+from dεps.tuning.outputs import finished_trials, trials_table, write
 from dεps.tuning.storage import open_storage, storage_url, watched
 from dεps.tuning.study import open_study
 from dεps.tuning.study import work as run_trials
@@ -32,6 +33,9 @@ def work(context: Context, out: Path) -> None:
             confirm(plan, study, phase.again, trials)
         confirmation = confirmation_table(plan, study, trials)
         summary = write(plan, study, context.experiment, phase.full_model_tmacs(), confirmation, out)
+        if study is not None:
+            table = trials_table(plan, finished_trials(study, trials))
+            show_best(plan, study, context.experiment, table, summary)
     clean(plan)
     if "tune/best_val_top1" in summary:
         text = verdict(summary)

@@ -17,6 +17,8 @@ from dεps.training.config import FullModelConfig
 
 #: trials of a study
 MOST = 1_000_000
+#: what draws a trial: TPE, a Gaussian process, one of the two by the search, NSGA-II, or nothing but chance
+Sampler = Literal["tpe", "gp", "auto", "nsga2", "random"]
 #: the only method that has a shrink start and an ε ramp
 METHOD = "deps"
 
@@ -107,7 +109,10 @@ class TuningConfig:
     pruner_from: Annotated[float, Field(gt=0, lt=1)] = 0.25
     #: one trial in so many passes each decision
     pruner_reduction: Annotated[int, Field(ge=2, le=1000)] = 2
-    #: finished trials, the given points included, before TPE takes over from random draws
+    #: how trials are drawn (`dεps.tuning.samplers`); gp and nsga2 without a pruner, nsga2 with both objectives
+    sampler: Sampler = "tpe"
+    #: finished trials, the given points included, before the sampler takes over from random draws; with nsga2 also the
+    #: size of a generation
     startup_trials: Annotated[int, Field(ge=1, le=MOST)] = 10
     #: decides what is drawn
     sampler_seed: Seed = 0
@@ -152,6 +157,11 @@ class TuningConfig:
             raise ValueError(f"objectives is {self.objectives}; allowed: [accuracy], [accuracy, cost]")
         if self.pruner != "none" and len(self.objectives) > 1:
             raise ValueError(f"pruner is {self.pruner!r}, which needs objectives [accuracy]; or set it to none")
+        if self.pruner != "none" and self.sampler in ("gp", "nsga2"):
+            learns = f"sampler is {self.sampler!r}, which learns nothing of pruned trials"
+            raise ValueError(f"{learns}; expected tpe, auto or random, or pruner none")
+        if self.sampler == "nsga2" and len(self.objectives) < 2:
+            raise ValueError("sampler is 'nsga2', which needs objectives [accuracy, cost]; or set it to gp or tpe")
         return self
 
     def check_trunk(self, where: str, epochs: int, keep: FullModelConfig) -> None:

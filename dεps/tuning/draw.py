@@ -50,13 +50,13 @@ def given(config: TuningConfig, point: dict[str, Any]) -> dict[str, Any]:
     return found | extra
 
 
-def draw(trial: Trial, config: TuningConfig, reseed: Callable[[str], None]) -> dict[str, Any]:
-    """The method's options in this trial. `reseed` is told the name of each parameter before it is drawn."""
+def draw(trial: Trial, config: TuningConfig, prepare: Callable[[str], None]) -> dict[str, Any]:
+    """The method's options in this trial. `prepare` is told the name of each parameter before it is drawn."""
     name = trial.user_attrs.get(POINT)
     if name is None:
         options = dict(config.base)
         for parameter in parameters(config, options):
-            reseed(parameter.name)
+            prepare(parameter.name)
             options[parameter.option] = _ask(trial, parameter)
         return options
     point = config.all_points()[name]

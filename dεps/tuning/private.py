@@ -6,6 +6,7 @@ from typing import cast
 
 import optuna
 from optuna.distributions import FloatDistribution
+from optuna.samplers import NSGAIISampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
@@ -38,3 +39,8 @@ def is_reported(study: optuna.Study, trial: optuna.Trial, step: int) -> bool:
 def contains(distribution: FloatDistribution, value: float) -> bool:
     """Whether the value can be drawn; a grid holds no values between its steps."""
     return distribution._contains(value)
+
+
+def in_generation(number: int) -> dict[str, int]:
+    """System attributes of a trial that belongs to that generation of NSGA-II, from 0 on."""
+    return {NSGAIISampler._get_generation_key(): number}

@@ -24,16 +24,15 @@ import optuna
 from filelock import BaseFileLock
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from dεps.core.console import warn
 from dεps.core.errors import DivergenceError, UserError
-from dεps.core.randomness import derive
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.draw import POINT, draw, given
 from dεps.tuning.private import heartbeat, is_reported, resumed, storage_of, url_of
+from dεps.tuning.samplers import drawing
 from dεps.tuning.storage import DAMAGED, GRACE, HEARTBEAT, masked
 from dεps.workspace.locks import is_held, locked
 
@@ -181,12 +180,7 @@ def _begin(plan: Plan, study: optuna.Study, worker: str, target: int) -> _Run | 
         return None
     config, failed = plan.config, _diverged(study, trial.number)
     others = [failed] if failed else []  # or the same options would be drawn again
-
-    def reseed(parameter: str) -> None:
-        seed = derive(config.sampler_seed, f"tuning/{parameter}", at, *others) % 2**32
-        study.sampler = TPESampler(n_startup_trials=config.startup_trials, seed=seed, multivariate=False)
-
-    options = draw(trial, config, reseed)
+    options = draw(trial, config, drawing(study, config, trial.number, at, others))
     trial.set_user_attr(OPTIONS, options)
     return _Run(plan, study, trial, at, options)
 

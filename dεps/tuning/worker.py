@@ -15,6 +15,7 @@ from dεps.core.process import begin, guarded
 from dεps.core.schema import structured
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
+from dεps.tuning.dashboard import INSTALL, artifacts, show_best
 from dεps.tuning.objective import STAGE, ShrinkPhase
 from dεps.tuning.outputs import finished_trials, summarise, trials_table
 from dεps.tuning.storage import VARIABLE, masked, open_storage, storage_url, watched
@@ -60,6 +61,11 @@ def _tune(context: Context, phase: ShrinkPhase, workers: int, trials: int, url: 
     summary = summarise(phase.config, table, phase.full_model_tmacs(), confirmation_table(plan, study, trials))
     say("\n".join(f"{key.removeprefix('tune/').replace('_', ' ')}: {value:g}" for key, value in summary.items()))
     say(verdict(summary))
+    noted = show_best(plan, study, context.experiment, table, summary)
+    say(
+        f"to look at it: optuna-dashboard {masked(url)} --artifact-dir {artifacts(plan)}"
+        + ("" if noted else f"; notes of the best trial need it installed: {INSTALL}")
+    )
     if phase.config.trials:
         say(f"'dvc repro' writes runs/{context.experiment}/{STAGE}/ from the first {phase.config.trials} trials")
     else:

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from dεps.core.errors import UserError
@@ -31,6 +33,15 @@ WHERE = r"experiments\.quick\.tuning\."
         ("objectives=[cost]", r"objectives is \['cost'\]; allowed"),
         ("pruner=asha", r"pruner is 'asha', which needs objectives \[accuracy\]"),
         ("pruner=median", r"pruner is 'median'; allowed: none, asha, hyperband"),
+        ("sampler=cmaes", r"sampler is 'cmaes'; allowed: tpe, gp, auto, nsga2, random$"),
+        (
+            "objectives=[accuracy] experiments.quick.tuning.sampler=nsga2",
+            r"sampler is 'nsga2', which needs objectives \[accuracy, cost\]; or set it to gp or tpe$",
+        ),
+        (
+            "objectives=[accuracy] experiments.quick.tuning.pruner=asha experiments.quick.tuning.sampler=gp",
+            r"sampler is 'gp', which learns nothing of pruned trials; expected tpe, auto or random, or pruner none$",
+        ),
         ("cost_limit=0", r"cost_limit is 0; expected above 0, or null$"),
         ("cost_unit=hours", r"cost_unit is 'hours'; allowed: full_model, tmacs"),
         ("confirm_seeds=[1, 1]", r"confirm_seeds is \[1, 1\]; expected different values$"),
@@ -41,7 +52,8 @@ WHERE = r"experiments\.quick\.tuning\."
 )
 def test_wrong_values_write_nothing(tmp_path, override, message):
     with pytest.raises(UserError, match=WHERE + message) as caught:
-        compose_params([f"experiments.quick.tuning.{override}"], ROOT / "params", tmp_path / "params.yaml")
+        overrides = re.split(r" (?=experiments)", f"experiments.quick.tuning.{override}")
+        compose_params(overrides, ROOT / "params", tmp_path / "params.yaml")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,7 @@ from optuna.distributions import FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from dεps.tuning.private import contains, heartbeat, is_reported, resumed, storage_of, url_of
+from dεps.tuning.private import contains, heartbeat, in_generation, is_reported, resumed, storage_of, url_of
 from dεps.tuning.storage import open_storage
 
 
@@ -53,3 +53,20 @@ def test_a_grid_holds_its_steps_only():
     assert [contains(grid, value) for value in (0.0, 0.25, 1.0, 0.3, 1.25, -0.25)] == [True] * 3 + [False] * 3
     assert contains(FloatDistribution(0.5, 4.0, log=True), 0.7)
     assert not contains(FloatDistribution(0.5, 4.0, log=True), 0.4)
+
+
+def test_a_generation_is_the_one_that_nsga2_reads():
+    """Of two parents, chosen among four of generation 0, all children without mutation are made."""
+    space = {"x": FloatDistribution(0.0, 1.0), "y": FloatDistribution(0.0, 1.0)}
+    sampler = optuna.samplers.NSGAIISampler(population_size=2, seed=0, mutation_prob=0.0, crossover_prob=0.0)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    for number, place in enumerate((0.125, 0.25)):
+        attributes = in_generation(0)
+        params = {"x": place, "y": place}
+        study.add_trial(
+            optuna.create_trial(
+                params=params, distributions=space, values=[place, float(number)], system_attrs=attributes
+            )
+        )
+    drawn = [study.ask(space).params["x"] for _ in range(8)]
+    assert set(drawn) <= {0.125, 0.25}

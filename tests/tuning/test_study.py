@@ -139,7 +139,8 @@ def run_all(folder, kill_after=None, pause=0.0, **changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"cost_limit": 1.5}]
+    [{}, {"cost_limit": 1.5}, {"sampler": "nsga2", "startup_trials": 3}]
+    + [{"sampler": "gp", "startup_trials": 3, "cost_limit": 1.5}]
     + [{"objectives": ["accuracy"], "pruner": name, "pruner_from": 0.125} for name in ("none", "asha", "hyperband")],
 )
 def test_an_interrupted_study_is_the_undisturbed_one(tmp_path, changes):
