@@ -44,11 +44,15 @@ def _follow(uri: str, is_over: Callable[[], bool]) -> None:
             return
         time.sleep(POLL)
     # MLflow takes a quarter of a gigabyte: import it only when there is something to do.
-    from dεps.tracking.runs import pass_on
+    from dεps.tracking.runs import log_system, pass_on
     from dεps.tracking.store import FAILURES, BusyError, Session
+    from dεps.tracking.system import SystemMetrics
 
     session, passed, pause, warned = Session(uri), dict[Work, object](), PAUSE, False
+    system = SystemMetrics()
     while not is_over():
+        running = [work for work in works() if work.is_running]
+        system.look(bool(running))
         now, started = {work: _state(work) for work in works()}, time.monotonic()
         news = [work for work, state in now.items() if passed.get(work) != state]
         rest = POLL
@@ -57,6 +61,9 @@ def _follow(uri: str, is_over: Callable[[], bool]) -> None:
                 session.do(partial(pass_on, works=news), POLL)
                 passed, pause, warned = now, PAUSE, False
                 rest = max(POLL, min(LONGEST_REST, REST * (time.monotonic() - started)))
+            if values := system.due():
+                at = int(time.time() * 1000)
+                session.do(partial(log_system, works=running, values=values, now=at), POLL)
         except BusyError:
             pass
         except FAILURES as error:

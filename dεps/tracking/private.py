@@ -6,6 +6,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -34,6 +35,23 @@ GREETINGS = {
     "mlflow.telemetry.info.alert.dismissed_v1": "true",
     "mlflow.workflowType_v1": json.dumps(_PAGE["workflowType"]),
 }
+
+
+def monitors() -> list[Any]:
+    """Return MLflow's monitors of processor, memory, disk and network, and of GPUs where nvidia-ml-py is installed.
+
+    Each has `collect_metrics()`, `aggregate_metrics()`, means by name since the last `clear_metrics()`.
+    """
+    found = []
+    try:
+        from mlflow.system_metrics.metrics import cpu_monitor, disk_monitor, gpu_monitor, network_monitor
+    except ImportError:  # psutil
+        return found
+    kinds = (cpu_monitor.CPUMonitor, disk_monitor.DiskMonitor, network_monitor.NetworkMonitor, gpu_monitor.GPUMonitor)
+    for kind in kinds:
+        with suppress(ImportError, RuntimeError, OSError):  # no NVML, no GPU, or nothing to read in this container
+            found.append(kind())
+    return found
 
 
 def run_ui(factory: str) -> None:

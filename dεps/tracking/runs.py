@@ -6,6 +6,7 @@ The hash of each part's content (training, evaluation, …) is a tag of the run;
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from dεps.tracking.changes import changed
 from dεps.tracking.notes import colour, describe_run, kind_of, run_note
 from dεps.tracking.place import HOST_TAG, WORK_TAG, Work
 from dεps.tracking.private import COLOUR_TAG, DATA_TAG
-from dεps.tracking.store import IDENTITY_TAG, Store, contradict, record_metrics
+from dεps.tracking.store import IDENTITY_TAG, SYSTEM, Store, contradict, record_metrics
 from dεps.tracking.views import KIND, POINTS
 from dεps.workspace.identity import FINETUNE, STANDALONE, RunIdentity, run_identity
 from dεps.workspace.live import Origin, Training, read_live
@@ -92,6 +93,21 @@ def _finish(store: Store, training: Training) -> bool:
     if run.info.status != "FINISHED":
         _terminate(store, run, "FINISHED", training)
     return new
+
+
+def log_system(store: Store, works: Iterable[Work], values: Mapping[str, float], now: int) -> None:
+    """Log what the machine does as metrics of the trainings that run on it, by seconds since their beginning.
+
+    `now` is in milliseconds since 1970. No file holds these numbers: what is not logged now never is.
+    """
+    for work in works:
+        training = read_live(work.live)
+        if training is None or training.ended or not work.is_running:
+            continue
+        run = store.find(training.identity, lambda run: place.is_elsewhere(run.data.tags))
+        if run is not None and run.info.status == "RUNNING":
+            step = max(0, now - training.origin.started) // 1000
+            store.log(run.info.run_id, [Metric(f"{SYSTEM}/{key}", value, now, step) for key, value in values.items()])
 
 
 def _end(store: Store, experiments: Iterable[str]) -> int:
@@ -171,7 +187,7 @@ def sync_results(store: Store, context: Context) -> tuple[str, bool]:
     if not new and run.info.status == "FINISHED":
         _free(store, run)
         return run_id, described
-    store.log(run_id, _durations(context), _kernels(context))
+    store.log(run_id, [*_durations(context), *_energy(context)], _kernels(context))
     for part, content in new.items():
         for split, context_name in _SPLITS.get(part.name, {}).items():
             _log_dataset(store, run_id, manifest, split, context_name)
@@ -259,6 +275,15 @@ def _durations(context: Context) -> list[Metric]:
         Metric(f"time/{stage}_seconds", float(note["seconds"]), int(note["started"] * 1000), 0)
         for stage, note in _notes(context)
     ]
+
+
+def _energy(context: Context) -> Iterator[Metric]:
+    """Yield how much energy each stage of the run took, in kJ by kind, where its machine told."""
+    for stage, note in _notes(context):
+        joules = note.get("joules")
+        for kind, value in joules.items() if isinstance(joules, dict) else ():
+            if isinstance(value, int | float) and math.isfinite(value):
+                yield Metric(f"energy/{stage}_{kind}_kilojoules", value / 1000, int(note["started"] * 1000), 0)
 
 
 def _kernels(context: Context) -> dict[str, str]:

@@ -31,6 +31,8 @@ from dεps.workspace.locks import attempt, locked
 from dεps.workspace.stage import STATE, Context
 
 IDENTITY_TAG = "deps.identity"
+#: before the names of what the machine does, where MLflow has a page for it
+SYSTEM = "system"
 #: exceptions of a store that cannot be used
 FAILURES = (MlflowException, OSError, SQLAlchemyError)
 T = TypeVar("T")
@@ -166,8 +168,9 @@ class Store:
             self.client.log_batch(run.info.run_id, params=params[start : start + 100])
 
     def points(self, run: Run) -> Points:
-        """Return all metrics of the run."""
-        histories = (self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics)
+        """Return all metrics of the run but those of its machine."""
+        keys = [key for key in run.data.metrics if not key.startswith(f"{SYSTEM}/")]
+        histories = (self.client.get_metric_history(run.info.run_id, key) for key in keys)
         return {(point.key, point.step): point.value for history in histories for point in history}
 
     def log(self, run_id: str, metrics: list[Metric], tags: dict[str, str] | None = None) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from dεps.core.console import say
+from dεps.core.energy import EnergyMeter
 from dεps.core.errors import UserError
 from dεps.core.files import output_folder, write_json
 from dεps.core.hashing import digest
@@ -157,10 +158,11 @@ def run(
         with exclusive(context.state("locks", ".lock"), "runs this stage"):
             started, scratch = time.time(), context.state("scratch")
             shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-            with output_folder(out(context), scratch) as folder:
-                work(context, folder)
-            shutil.rmtree(context.state("resume"), ignore_errors=True)
-            _note_duration(context, started)
+            with EnergyMeter() as meter:
+                with output_folder(out(context), scratch) as folder:
+                    work(context, folder)
+                shutil.rmtree(context.state("resume"), ignore_errors=True)
+                _note_duration(context, started, meter.joules())
 
     guarded(instance)
 
@@ -204,8 +206,8 @@ def leads() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _note_duration(context: Context, started: float) -> None:
-    """Write wall-clock time, pure computing time, peak memory, and what else than inputs decides the last bits.
+def _note_duration(context: Context, started: float, joules: dict[str, float]) -> None:
+    """Write wall-clock time, pure computing time, peak memory, energy, and what decides the last bits beside inputs.
 
     It lies outside DVC's outputs.
     """
@@ -214,4 +216,5 @@ def _note_duration(context: Context, started: float) -> None:
     note = {"started": started, "seconds": round(time.time() - started, 3), "computing": round(seconds, 3)}
     note |= {"computing_cores": round(cores, 3)}
     note |= {"peak_mib": round(peak / 1024, 1), "threads": threads(), "kernels": kernels()}
+    note |= {"joules": joules} if joules else {}
     write_json(context.state("timing", ".json"), note)

@@ -1,5 +1,6 @@
 """The loop of `deps track --follow`, and that it goes with the process that started it."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 
 from dεps.cli.main import main
 from dεps.tracking import follow as module
-from dεps.tracking import runs
+from dεps.tracking import private, runs, system
 from dεps.tracking.follow import follow
 from dεps.tracking.store import MlflowException, Session
 from dεps.workspace.identity import run_identity
@@ -27,6 +28,7 @@ def looks(tmp_path, monkeypatch):
     """A working copy, and how often the loop looks at it before it is over: quickly, one event after each look."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
     waited = []
     monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(module, "_wait", lambda seconds, is_over: waited.append(seconds))
@@ -113,6 +115,55 @@ def test_a_failing_store_is_one_warning_and_longer_and_longer_pauses(looks, pass
     assert capsys.readouterr().err.splitlines() == [
         f"warning: MLflow is not followed ({why}); 'deps track' completes its store" for why in ("no answer", "again")
     ]
+
+
+def test_what_the_machine_does_is_logged_while_a_training_runs(looks, passed, training, monkeypatch):
+    """Once in EVERY seconds, as means of one sample a look, for what runs; each look takes ten seconds here."""
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    clock = itertools.count(0, 10)
+    monkeypatch.setattr(system.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(system, "EVERY", 30.0)
+    samples, logged = itertools.count(1), []
+
+    class Monitor:
+        def __init__(self):
+            self.values = []
+
+        def collect_metrics(self):
+            self.values.append(next(samples))
+
+        def aggregate_metrics(self):
+            return {"load": sum(self.values) / len(self.values)}
+
+        def clear_metrics(self):
+            self.values.clear()
+
+    monkeypatch.setattr(private, "monitors", lambda: [Monitor()])
+    monkeypatch.setattr(runs, "log_system", lambda store, works, values, now: logged.append((works[0].name, values)))
+    training("deps-0")
+    looks(*[nothing] * 5)
+    assert logged
+    assert {name for name, _ in logged} == {"quick/train/deps-0"}
+    first = logged[0][1]["load"]
+    assert first == sum(range(1, int(2 * first))) / (2 * first - 1)  # the mean of 1 to n, each once
+    if len(logged) > 1:
+        assert logged[1][1]["load"] > 2 * first - 1  # later samples only
+    logged.clear()
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+    looks(*[nothing] * 5)
+    assert logged == []
+
+
+def test_mlflows_monitors_say_what_this_machine_does():
+    monitors = private.monitors()
+    for monitor in monitors:
+        monitor.collect_metrics()
+    values = {key: value for monitor in monitors for key, value in monitor.aggregate_metrics().items()}
+    assert 0 < values["system_memory_usage_percentage"] < 100
+    assert values["cpu_utilization_percentage"] >= 0
+    for monitor in monitors:
+        monitor.clear_metrics()
+        monitor.collect_metrics()
 
 
 def test_an_error_of_the_program_is_not_hidden(looks, passed, training):

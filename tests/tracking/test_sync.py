@@ -15,7 +15,7 @@ from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import SearchSpace
 from dεps.tracking import place
 from dεps.tracking.place import Work
-from dεps.tracking.runs import pass_on
+from dεps.tracking.runs import log_system, pass_on
 from dεps.tracking.store import Store
 from dεps.tracking.sync import sync, track
 from dεps.tracking.views import POINTS
@@ -285,6 +285,32 @@ def test_what_was_followed_is_what_the_files_say(workspace):
     live_times = [time for time, _ in read_live(WORK.live).epochs]
     assert [time for _, time, _ in content(store)["deps-0"][2]["val/largest_top1"]] == live_times
     assert {"deps.host", "deps.work"}.isdisjoint(runs(store)["deps-0"].data.tags)
+
+
+def test_what_the_machine_does_is_the_runs_while_its_training_runs_here(workspace):
+    store = Store()
+    run = followed(workspace, store, RECORDS[0])
+    began = run.info.start_time
+    log_system(store, [WORK], {"cpu_utilization_percentage": 12.5}, began + 5000)  # it was killed
+    assert curve(store, run, "system/cpu_utilization_percentage") == []
+    with running():
+        log_system(store, [WORK], {"cpu_utilization_percentage": 12.5}, began + 5000)
+        log_system(store, [WORK], {"cpu_utilization_percentage": 50.0}, began + 35_999)
+        assert curve(store, run, "system/cpu_utilization_percentage") == [(5, 12.5), (35, 50.0)]
+        assert ("system/cpu_utilization_percentage", 5) not in store.points(store.client.get_run(run.info.run_id))
+        assert pass_on(store, [WORK]) == 0
+
+
+def test_energy_is_logged_where_a_stage_has_noted_it(workspace):
+    store = Store()
+    note = {"seconds": 7.5, "started": 1.0, "joules": {"cpu": 1500.0, "gpu": None}}
+    write_json(Path(".state/timing/quick/train/deps-0.json"), note)
+    write_json(Path(".state/timing/quick/full_model/0.json"), {"seconds": 7.5, "started": 1.0})
+    sync(workspace, store)
+    found = {name: run.data.metrics for name, run in runs(store).items()}
+    energy = {key: value for metrics in found.values() for key, value in metrics.items() if key.startswith("energy/")}
+    assert energy == {"energy/train_cpu_kilojoules": 1.5}
+    assert found["deps-0"]["time/train_seconds"] == 7.5
 
 
 def test_a_running_training_says_where_it_is(workspace):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from dεps.core.energy import EnergyMeter
 from dεps.core.errors import OUT_OF_MEMORY, UserError
 from dεps.workspace.locks import exclusive
 from dεps.workspace.stage import Context, run
@@ -33,8 +34,19 @@ def test_results_go_to_the_stages_folder(workspace, monkeypatch):
     assert Path("runs/quick/train/deps-0/file").read_text() == "train quick deps-0"
     note = json.loads(Path(".state/timing/quick/train/deps-0.json").read_text())
     assert (note["threads"], note["kernels"]) == (3, {"OPENBLAS_CORETYPE": "Haswell"})
+    note.pop("joules", None)  # where the machine tells
     assert list(note) == ["started", "seconds", "computing", "computing_cores", "peak_mib", "threads", "kernels"]
     assert not [path for path in Path(".state/scratch").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("joules", [{}, {"cpu": 1.5}])
+def test_energy_is_noted_where_it_is_known_and_lies_outside_the_results(workspace, monkeypatch, joules):
+    monkeypatch.setattr(EnergyMeter, "joules", lambda meter: joules)
+    call(lambda context, out: (out / "file").write_text(context.label))
+    note = json.loads(Path(".state/timing/quick/train/deps-0.json").read_text())
+    assert note.get("joules", {}) == joules
+    assert ("joules" in note) == bool(joules)
+    assert [path.name for path in Path("runs").rglob("*") if path.is_file()] == ["file"]
 
 
 @pytest.mark.parametrize("path", ["", "locks", "scratch/quick", "resume/quick/train", "live/quick", "timing", "tune"])
