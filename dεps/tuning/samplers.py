@@ -76,7 +76,7 @@ def drawing(
                 sampler = GPSampler(seed=own, n_startup_trials=startup, warn_independent_sampling=False)
             else:
                 sampler = NSGAIISampler(population_size=max(2, startup), seed=own)
-            told.append(_copy(study, config, number, sampler).ask(_whole_space(config)).params)
+            told.append(_copy(study, config, number, sampler).ask({**_whole_space(config)}).params)
         _use(study, _Told(told[0]))
 
     return use
@@ -138,7 +138,7 @@ def _copy(study: optuna.Study, config: TuningConfig, number: int, sampler: BaseS
         made = optuna.create_trial(
             state=trial.state,
             params=params,
-            distributions=space,
+            distributions={**space},
             values=None if running else trial.values,
             constraints=dict(trial.constraints),
             system_attrs={} if running else in_generation(finished // max(2, config.startup_trials)),
