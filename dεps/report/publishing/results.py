@@ -187,5 +187,5 @@ def results_of(seeds: Sequence[PublishedSeed], folder: Path = PUBLISHED) -> Publ
             lacking.append(f"{label(method)} ({some} without it)")
     first, numbers = whole[0], [one.seed for one in whole]
     return PublishedResults(
-        first.experiment, methods, numbers, first.params, folder, tuple(whole), lacking=tuple(lacking)
+        first.experiment, methods, numbers, first.params, folders=folder, published=tuple(whole), lacking=tuple(lacking)
     )
