@@ -17,7 +17,7 @@ WORST, BEST = 20, 5
 
 ABOUT = About(
     title="Accuracy by class",
-    section="Classes",
+    section="Right and wrong",
     order=45,
     note="Test accuracy of each class, of the smallest and the largest exported subnet of the first method and seed: "
     "which classes a small budget costs most. Lines through the large dots are one standard error, by the number of "

@@ -18,7 +18,7 @@ MOST, PAIRS = 20, 20
 
 ABOUT = About(
     title="Confused classes",
-    section="Classes",
+    section="Right and wrong",
     order=46,
     note="Of the largest exported subnet of the first method and seed, on test: of 100 images of a row's class, how "
     "many were taken for each column's. Of more than 20 classes the pairs that are confused most often are shown.",

@@ -16,7 +16,7 @@ LETTERS = 15
 
 ABOUT = About(
     title="Images, right and wrong",
-    section="Classes",
+    section="Right and wrong",
     order=47,
     note="Of the largest exported subnet of the first method and seed: images that it got wrong though it was surest, "
     "and those that it only just got right. They are of validation, since test images are for final numbers alone. "
@@ -41,7 +41,10 @@ def draw(results: Results) -> Figure:
         for place, number in enumerate(own):
             axes, row = panels[start + place // COLUMNS][place % COLUMNS], facts[number]
             picture = pictures[number]
-            axes.imshow(picture.squeeze(), cmap="gray" if picture.shape[-1] == 1 else None, interpolation="nearest")
+            shown = axes.imshow(
+                picture.squeeze(), cmap="gray" if picture.shape[-1] == 1 else None, interpolation="nearest"
+            )
+            shown.set_gid(f"picture-{number}")  # else named by its content, which two may share
             below = _short(row["label"]) if right else f"{_short(row['label'])}\n→ {_short(row['answer'])}"
             axes.text(
                 0.5,
