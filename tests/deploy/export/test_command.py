@@ -126,7 +126,8 @@ def test_the_stage_writes_models_under_each_budget(project, net, data, monkeypat
         stage.work(context, Path(name))
         contents.append({path.name: path.read_bytes() for path in Path(name).iterdir()})
     assert contents[0] == contents[1]
-    assert set(contents[0]) == {"small.onnx", "medium.onnx", "large.onnx", "models.json"}
+    classes = {"classes.csv", "confusion.csv", "examples.csv", "examples.safetensors"}
+    assert set(contents[0]) == {"small.onnx", "medium.onnx", "large.onnx", "models.json", *classes}
     models = json.loads(contents[0]["models.json"])
     indices = Recalibration.of(data.train, 48, 0)
     for model in models.values():
