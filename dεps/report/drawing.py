@@ -34,6 +34,12 @@ def heading(results: Results, title: str) -> str:
     return f"{title}\n({results.manifest['name']}, {plural(len(results.seeds), 'seed')})"
 
 
+def heading_of_first(results: Results, title: str) -> str:
+    """The title, and below it the data's name, of a figure of the first method and seed alone."""
+    method, seed = results.runs[0]
+    return f"{title}\n({results.manifest['name']}, {label(method)}, seed {seed})"
+
+
 def titled_axes(results: Results, title: str, head: Callable[[Results, str], str] = heading) -> tuple[Figure, Axes]:
     """A figure of one panel below its title, and the panel."""
     figure = Figure()

@@ -40,6 +40,8 @@ class Table(NamedTuple):
     may_be_empty: bool = False
     #: how numbers with a point are written; None: to the last bit
     format: str | None = None
+    #: texts are names that somebody gave, such as 7 or NA
+    verbatim: bool = False
 
     @property
     def name(self) -> str:
@@ -54,7 +56,7 @@ class Table(NamedTuple):
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The table in a stage's folder. Raises `UserError` naming the file where it is missing or damaged."""
-        return read_table(folder / self.file, self.numbers, self.texts, self.may_be_empty)
+        return read_table(folder / self.file, self.numbers, self.texts, self.may_be_empty, self.verbatim)
 
 
 #: of a training: one row an epoch, for `dvc plots`
@@ -70,11 +72,13 @@ PREDICTIONS = Table("predict", "predictions.csv", ("macs", "measured", "predicte
 #: `on_front` are archs of an earlier round
 FRONT = Table("search", "front.csv", ("macs", "params", "predicted"), ("arch",))
 #: of exported subnets: each class's images by split, and accuracy (percent; empty without images) …
-CLASSES = Table("export", "classes.csv", ("train", "validation", "test"), ("budget", "class"), format="%.4f")
+CLASSES = Table(
+    "export", "classes.csv", ("train", "validation", "test"), ("budget", "class"), format="%.4f", verbatim=True
+)
 #: … how often each class was taken for which, on test …
-CONFUSION = Table("export", "confusion.csv", ("images",), ("budget", "label", "answer"))
+CONFUSION = Table("export", "confusion.csv", ("images",), ("budget", "label", "answer"), verbatim=True)
 #: … and validation images that were wrong, or just right, with `PICTURES`, uint8 (images, height, width, channels)
-EXAMPLES = Table("export", "examples.csv", ("image", "probability", "right"), ("label", "answer"))
+EXAMPLES = Table("export", "examples.csv", ("image", "probability", "right"), ("label", "answer"), verbatim=True)
 PICTURES = "examples.safetensors"
 #: archs trained alone, one row an arch and seed
 _ALONE = ("seed", "macs", "params", "test_top1")

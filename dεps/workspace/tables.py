@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,10 +13,20 @@ from dεps.core.hashing import file_hash
 from dεps.core.tables import column
 
 
-def read_table(path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False) -> pd.DataFrame:
-    """Read a CSV file: finite `numbers`, `texts`, rows unless it may be `empty`. Raises `UserError` naming the file."""
+def read_table(
+    path: Path, numbers: Sequence[str] = (), texts: Sequence[str] = (), empty: bool = False, verbatim: bool = False
+) -> pd.DataFrame:
+    """Read a CSV file: finite `numbers`, `texts`, rows unless it may be `empty`. Raises `UserError` naming the file.
+
+    With `verbatim` texts stay what they are, though they look like numbers or like pandas' NA: names of classes do.
+    """
     try:
-        table = pd.read_csv(path)
+        options: dict[str, Any] = {}
+        if verbatim:
+            others = set(pd.read_csv(path, nrows=0).columns) - set(texts)
+            options = {"dtype": dict.fromkeys(texts, str), "keep_default_na": False}
+            options["na_values"] = dict.fromkeys(others, "")
+        table = pd.read_csv(path, **options)
     except (OSError, ValueError) as error:  # pandas' own errors, and those of decoding, are ValueErrors
         raise UserError(f"{path} cannot be read ({error}); {CURE}") from None
     if missing := [name for name in (*numbers, *texts) if name not in table]:

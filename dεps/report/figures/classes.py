@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dεps.core.tables import column, matching
-from dεps.report.drawing import SMALL, WIDTH, heading, legend_below, name_figure
+from dεps.report.drawing import SMALL, WIDTH, heading_of_first, legend_below, name_figure
 from dεps.report.marks import dots, runs
 from dεps.report.registry import About
 from dεps.report.results import Results
@@ -38,7 +38,7 @@ def draw(results: Results) -> Figure:
     small, large, places = small.loc[ordered], large.loc[ordered], np.arange(len(ordered))
     figure = Figure(figsize=(WIDTH, 1.5 + 0.19 * len(ordered)))
     axes = figure.subplots()
-    name_figure(figure, heading(results, "Accuracy by class"))
+    name_figure(figure, heading_of_first(results, "Accuracy by class"))
     colour = colours(results.methods)[method]
     axes.hlines(places, small.test_top1, large.test_top1, color=FAINT, linewidth=1.2, zorder=1)
     share = large.test_top1 / 100

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from dεps.core.tables import records, rows_where
-from dεps.report.drawing import SMALL, WIDTH, heading, name_figure
+from dεps.report.drawing import SMALL, WIDTH, heading_of_first, name_figure
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import PAPER, SOFT, colours
@@ -35,7 +35,7 @@ def draw(results: Results) -> Figure:
         counts[place[row["label"]], place[row["answer"]]] = row["images"]
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = np.nan_to_num(100 * counts / counts.sum(1, keepdims=True))
-    title = heading(results, "Confused classes")
+    title = heading_of_first(results, "Confused classes")
     colour = colours(results.methods)[results.methods[0]]
     return _square(title, names, shares, colour) if len(names) <= MOST else _pairs(title, names, shares, colour)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from dεps.core.tables import records
-from dεps.report.drawing import WIDTH, heading, name_figure
+from dεps.report.drawing import WIDTH, heading_of_first, name_figure
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import INK, SOFT
@@ -32,7 +32,7 @@ def draw(results: Results) -> Figure:
     rows = [[row for row in range(len(table)) if bool(table.right.iloc[row]) == right] for _, right in groups]
     lines = [-(-len(own) // COLUMNS) for own in rows]
     figure = Figure(figsize=(WIDTH, 0.9 + 1.25 * sum(lines)))
-    name_figure(figure, heading(results, "Images, right and wrong"))
+    name_figure(figure, heading_of_first(results, "Images, right and wrong"))
     panels = figure.subplots(max(1, sum(lines)), COLUMNS, squeeze=False)
     for axes in panels.ravel():
         axes.axis("off")

@@ -68,3 +68,17 @@ def test_pictures_with_what_was_answered(results, named):
     del results.__dict__["pictures"]
     with pytest.raises(UserError, match=r"examples\.safetensors has no pictures of examples\.csv; run 'dvc repro'"):
         examples.draw(results)
+
+
+@pytest.mark.parametrize("names", [["0", "1", "10"], ["NA", "None", "null"]])
+def test_classes_may_be_called_like_numbers_or_like_nothing(results, names):
+    write_exports(FOLDER, names)
+    assert list(dict.fromkeys(results.classes["class"])) == names
+    assert set(results.confusion.label) == set(names)
+    labels = [text.get_text() for text in classes.draw(results).axes[0].get_yticklabels()]
+    assert labels == [f"{name} (70)" for name in names]
+
+
+def test_they_say_that_they_are_of_one_method_and_seed(results):
+    for module in (classes, confusion, examples):
+        assert module.draw(results).get_suptitle().endswith(", DεpS, seed 0)")
