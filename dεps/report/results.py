@@ -273,7 +273,7 @@ class Results:
     @property
     def has_exports(self) -> bool:
         """Whether stage `export` has run for the first method and seed, and says what is right and wrong by class."""
-        return (self._exported / CLASSES.file).exists()
+        return any((self._exported / table.file).exists() for table in (CLASSES, CONFUSION, EXAMPLES))
 
     @property
     def _exported(self) -> Path:

@@ -5,7 +5,6 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from random import Random
-from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -278,15 +277,15 @@ def test_nothing_to_offer_is_refused(net, data):
         Server.build(net, [load_space("resnet_28").smallest()], data)
 
 
-def test_the_lines_of_the_readme_serve(net, data, monkeypatch, tmp_path):
+def test_the_lines_of_the_docs_serve(net, data, monkeypatch, tmp_path):
     """After its program, of which nets that are not trained stand here; in as much time as the machine needs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("dεps.deploy.latency.timing.ROUNDS", 3)
     monkeypatch.setattr("dεps.deploy.latency.timing.FEWEST_ROUNDS", 3)
-    (block,) = re.findall(r"^```python\n(server = .*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
-    assert "max_ms=20" in block
-    names = {"deps": deps, "trainer": SimpleNamespace(net=net), "data": data, "arch": net.space.sample(Random(5))}
-    exec(block.replace("max_ms=20", "max_ms=60_000"), names)
-    assert names["logits"].shape == (8, 4)
-    assert names["used"] in names["server"].archs
+    (block,) = re.findall(r"^```python\n(server = .*?)^```", (ROOT / "docs/serve.md").read_text("utf-8"), re.M | re.S)
+    assert "max_ms=2.0" in block
+    names = {"deps": deps, "net": net, "data": data, "images": data.validation.images[:8]}
+    exec(block.replace("max_ms=2.0", "max_ms=60_000.0"), names)
+    assert names["answer"].logits.shape == (8, 4)
+    assert names["answer"].arch in names["server"].archs
     assert names["server"].latencies.batches == [1, 8, 32]

@@ -44,6 +44,9 @@ def use(results: Results) -> None:
     assert caption(again)
     for table in (again.pareto, again.population, again.predictions, again.searched, again.metrics, again.history):
         assert len(table)
+    assert again.has_exports
+    for table in (again.classes, again.confusion, again.examples, again.pictures):
+        assert len(table)
 
 
 def contents(*folders: str) -> Iterator[Path]:
