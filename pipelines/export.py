@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,10 @@ from dεps.core.hashing import sha256
 from dεps.deploy.export.choice import candidates, known_accuracies, most_accurate, read_front, worse_than
 from dεps.deploy.export.classes import Answers, write_classes
 from dεps.deploy.export.config import ExportConfig
+from dεps.deploy.export.int8 import quantise, ranking, save_int8
 from dεps.deploy.export.subnet import card_of, comparison_batches
 from dεps.deploy.onnx.file import save_onnx
-from dεps.evaluation.accuracy import accuracies, observe, recalibrated
+from dεps.evaluation.accuracy import correct, observe, recalibrated
 from dεps.evaluation.inputs import load_data, load_net, recalibration
 from dεps.evaluation.measure import measure_each
 from dεps.evaluation.noise import difference
@@ -25,13 +28,15 @@ from dεps.evaluation.prefix_tree import likeliest
 from dεps.search.nsga2 import SearchConfig
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
-from dεps.workspace.outputs import MODELS, SUPERNET
+from dεps.workspace.outputs import INT8, MODELS, SUPERNET
 from dεps.workspace.stage import Context, run
 from dεps.workspace.tables import weights_stamp
 
+SPLITS = ("validation", "test")
+
 
 def work(context: Context, out: Path) -> None:
-    """Write `<budget>.onnx` for each budget, `models.json`, and what they get right and wrong by class."""
+    """Write `<budget>.onnx` for each budget, in int8 too where asked, `models.json`, and what is right by class."""
     set_up()
     config, space = context.section(ExportConfig, "export"), context.section(SearchSpace, "space")
     count, data = context.section(SearchConfig, "search").recalibration_images, load_data(context)
@@ -43,16 +48,22 @@ def work(context: Context, out: Path) -> None:
 
     images = recalibration(context, data, count)
     known = known_accuracies(front)
-    unknown = dict.fromkeys(Arch.parse(arch) for archs in asked.values() for arch in archs if arch not in known)
-    measured = measure_each(
-        context,
-        weights,
-        data.manifest,
-        images,
-        unknown,
-        lambda some: [{"top1": round(top1, 4)} for (top1,) in accuracies(net, some, data, [data.validation], images)],
+    unknown = dict.fromkeys(
+        Arch.parse(arch) for archs in asked.values() for arch in archs if config.int8 or arch not in known
     )
+
+    def measure(some: Sequence[Arch]) -> list[dict[str, float]]:
+        rows = []
+        for arch, (right,) in zip(some, correct(net, some, data, [data.validation], images), strict=True):
+            rows.append({"top1": round(100.0 * float(right.float().mean()), 4)})
+            if config.int8:
+                plain = recalibrated(net, arch, data, images)
+                (rows[-1]["int8"],) = quantise(plain, net, arch, data, [data.validation], images).top1
+        return rows
+
+    measured = measure_each(context, weights, data.manifest, images, unknown, measure)
     known |= {str(arch): row["top1"] for arch, row in measured.items()}
+    in_int8 = {str(arch): row["int8"] for arch, row in measured.items() if config.int8}
     # What was measured for a smaller budget is under a larger one too, so more MACs never cost accuracy on validation.
     macs = dict(zip(front.arch, front.macs, strict=True))
     under = {name: [arch for arch in known if macs[arch] <= limits[name]] for name in asked}
@@ -73,18 +84,30 @@ def work(context: Context, out: Path) -> None:
         test_top1 = round(100.0 * float(right[arch][1].mean()), 4)
         card = card_of(net, data, arch, known[str(arch)], test_top1, **of)
         batches = comparison_batches(net, data, data.test, arch, config.check_images)
-        comparison = save_onnx(recalibrated(net, arch, data, images), card, file, batches)
-        content = sha256(file.read_bytes())
-        facts = {"file": file.name, "sha256": content, "max_macs": limits[name], "weights": weights_stamp(weights)}
+        plain = recalibrated(net, arch, data, images)
+        comparison = save_onnx(plain, card, file, batches)
+        facts = {**_file(file), "max_macs": limits[name], "weights": weights_stamp(weights)}
         smaller = [other for other in chosen if macs[str(chosen[other])] < card.macs]
         worse = {other: found for other in smaller if (found := _against(right[arch], right[chosen[other]]))}
         models[name] = {**facts, **vars(card), "worse_than": worse, "onnx": comparison.to_json()}
         say(f"{context.label}: {name} {', '.join(map(card.accuracy, ('val', 'test')))}")
         for line in worse_than(models[name]):
             say(f"{context.label}: {name} {line}")
+        if config.int8:
+            file, own = out / f"{name}{INT8}.onnx", quantise(plain, net, arch, data, splits, images)
+            card8 = save_int8(own, card, file)
+            lost = {split: one._asdict() for split, one in zip(SPLITS, own.against(right[arch]), strict=True)}
+            among = {arch: top1 for arch, top1 in in_int8.items() if macs[arch] <= limits[name]}
+            models[name + INT8] = facts | _file(file) | vars(card8) | {"int8": lost | ranking(known, among, macs)}
+            say(f"{context.label}: {name}{INT8} {', '.join(map(card8.accuracy, ('val', 'test')))}")
     write_json(out / MODELS, models)
     write_classes(data, {name: answers[arch] for name, arch in chosen.items()}, out)
     say(f"{context.label}: ONNX Runtime agrees with PyTorch")
+
+
+def _file(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"file": path.name, "sha256": sha256(content), "bytes": len(content)}
 
 
 def _answers(found: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +117,7 @@ def _answers(found: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def _against(larger: list[np.ndarray], smaller: list[np.ndarray]) -> dict[str, dict[str, float | bool]]:
     """On which split a larger model is worse than a smaller one, and whether by more than noise."""
-    found = zip(("validation", "test"), map(difference, larger, smaller), strict=True)
+    found = zip(SPLITS, map(difference, larger, smaller), strict=True)
     return {split: {**one._asdict(), "is_noise": one.is_noise} for split, one in found if one.points < 0}
 
 

@@ -21,13 +21,21 @@ from dεps.core.console import say
 @click.option("--arch", help="This very arch: smallest, D2E3K7, k3e4-k5e3_…")
 @click.option("--out", type=FILE, help="Default: EXPERIMENT-METHOD-MACS.onnx.")
 @click.option("--format", default="onnx", show_default=True, help="onnx, torch (torch.export) or safetensors.")
+@click.option("--int8", is_flag=True, help="Also in int8, as …-int8.onnx: accuracy, size and latency of both.")
 @click.option("--engine", default="onnxruntime", show_default=True, help="Whose latency: onnxruntime (CPU) or torch.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="That it may use.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1, 65536), help="Images of a call.")
 @click.option("--table", type=FILE, help="Latency table; default: as deps latency.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def export(
-    experiment: str, method: str | None, seed: int | None, out: Path | None, format: str, as_json: bool, **wish: Any
+    experiment: str,
+    method: str | None,
+    seed: int | None,
+    out: Path | None,
+    format: str,
+    int8: bool,
+    as_json: bool,
+    **wish: Any,
 ) -> None:
     """Write the most accurate subnet under a budget as ONNX, torch.export or safetensors.
 
@@ -40,5 +48,5 @@ def export(
     from dεps.deploy.latency.timing import Conditions
 
     conditions = Conditions(*(wish.pop(name) for name in ("engine", "threads", "batch")))
-    result = write(read_params(), experiment, method, seed, Wish(conditions=conditions, **wish), format, out)
+    result = write(read_params(), experiment, method, seed, Wish(conditions=conditions, **wish), format, out, int8)
     say(result.to_json()) if as_json else print_exported(result)

@@ -14,7 +14,7 @@ from dεps.report.statistics import Sample, spread
 from dεps.report.style import label
 from dεps.tuning.verdict import verdict
 from dεps.workspace.identity import FULL_MODEL
-from dεps.workspace.outputs import SHOWN, TRAIN_COST, Metric
+from dεps.workspace.outputs import INT8, SHOWN, TRAIN_COST, Metric
 
 PAGE = Path("reports/index.html")
 #: folder with a folder of figures and tables for each experiment
@@ -127,6 +127,16 @@ def models_caption(results: Results) -> str:
         f"{results.experiment}: exported models, under each budget of MACs the best arch on validation; top-1 ± "
         f"binomial standard error on {images['validation']:,} validation and {images['test']:,} test images; a "
         "remark gives the difference in points where a model is worse than a smaller one, on the same images"
+        f"{_int8_words(results)}"
+    )
+
+
+def _int8_words(results: Results) -> str:
+    if not results.models.budget.str.endswith(INT8).any():
+        return ""
+    return (
+        f"; …{INT8} are the same archs with 8-bit weights and activations, and their remarks say what that costs and "
+        "whether it would rank the archs measured under the budget otherwise"
     )
 
 

@@ -1,7 +1,7 @@
 """Exported subnets in MLflow's model registry: one registered model per experiment and method.
 
 Each file of the stages `export` and `finetune` is a version that MLflow loads as ONNX; its alias is its budget:
-`models:/quick-deps@small`, and fine-tuned `models:/quick-deps@small-finetuned`.
+`models:/quick-deps@small`, fine-tuned `models:/quick-deps@small-finetuned`, quantised `models:/quick-deps@small-int8`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dεps.core.errors import UserError
 from dεps.core.files import read_json
 from dεps.core.params import section, selected
 from dεps.deploy.export.card import ModelCard
-from dεps.deploy.export.choice import worse_than
+from dεps.deploy.export.choice import int8_remarks, worse_than
 from dεps.tracking.store import Store
 from dεps.workspace.identity import FINETUNE, digest
 from dεps.workspace.outputs import MODELS
@@ -185,4 +185,5 @@ def _describe(model: _Model) -> str:
     cost = f"at most {model.facts['max_macs']:,} MACs; {card.macs:,} MACs, {card.params:,} parameters"
     classes = ", ".join([*card.classes[:20], *(["…"] if len(card.classes) > 20 else [])])
     tuned = f" Fine-tuned: {card.finetuned}." if card.finetuned else ""
-    return f"`{card.arch}`: {cost}, top-1 {accuracies}.{worse}{tuned} Classes: {classes}."
+    quantised = f" {card.quantised}: {'; '.join(int8_remarks(model.facts))}." if card.quantised else ""
+    return f"`{card.arch}`: {cost}, top-1 {accuracies}.{worse}{tuned}{quantised} Classes: {classes}."

@@ -24,6 +24,8 @@ PREDICTOR = "predictor.safetensors"
 MODELS = "models.json"
 #: after a budget's name: its subnet that was trained on, as a file and as an alias in MLflow
 FINETUNED = "-finetuned"
+#: … and that of quantised models
+INT8 = "-int8"
 #: what fine-tuning alone has cost, in 10¹² MACs
 OWN_COST = "finetune/own_tmacs"
 BEST = "best.yaml"

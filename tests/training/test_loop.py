@@ -311,7 +311,9 @@ def test_gradients_are_the_weighted_sum_of_each_subnets_masked_ones(micro, data)
 def test_unused_weights_still_decay_and_keep_their_momentum(micro, data):
     config = TrainConfig(epochs=1, batch_size=32, learning_rate=0.1, weight_decay=0.1, validate_every=9)
     run = trainer(micro, data, config, method="rss", epochs_ratio=1.0)
-    run.method = SimpleNamespace(terms=lambda step, rng: _smallest(micro), trunk_steps=0, space=micro, resolution=micro.resolution)
+    run.method = SimpleNamespace(
+        terms=lambda step, rng: _smallest(micro), trunk_steps=0, space=micro, resolution=micro.resolution
+    )
     before = run.net.body.blocks[3].project.weight.detach().clone()  # inactive in the smallest arch
     next(run.run())
     after = run.net.body.blocks[3].project.weight.detach()

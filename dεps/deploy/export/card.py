@@ -57,6 +57,8 @@ class ModelCard:
     crop: Annotated[float, Field(ge=0.5, le=1)] = 1.0
     #: how its weights were trained on after they were cut from the supernet, in words; none: not at all
     finetuned: str | None = None
+    #: how weights and activations were quantised, in words; none: they are float32
+    quantised: str | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> ModelCard:

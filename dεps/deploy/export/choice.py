@@ -55,12 +55,35 @@ def most_accurate(front: pd.DataFrame, archs: Iterable[str], measured: dict[str,
 
 
 def remarks(facts: dict[str, Any]) -> list[str]:
-    """`worse_than`, short enough for a table."""
+    """`worse_than`, or what int8 costs, short enough for a table."""
+    if "int8" in facts:
+        return int8_remarks(facts)
     return [
         f"{found['points']:+.2f} ± {found['error']:.2f} to {budget} on {split}{', within noise' * found['is_noise']}"
         for budget, splits in facts.get("worse_than", {}).items()
         for split, found in splits.items()
     ]
+
+
+def int8_remarks(facts: dict[str, Any]) -> list[str]:
+    """In words, what a model in `models.json` that is in int8 loses, and whether int8 would choose another arch."""
+    int8 = facts.get("int8")
+    return [] if int8 is None else [*_lost(int8), *_ranking(int8, facts["arch"])]
+
+
+def _lost(int8: dict[str, Any]) -> list[str]:
+    return [
+        f"{int8[split]['points']:+.2f} ± {int8[split]['error']:.2f} to float on {split}"
+        for split in ("validation", "test")
+        if split in int8
+    ]
+
+
+def _ranking(int8: dict[str, Any], arch: str) -> list[str]:
+    tau = int8["kendall_tau"]
+    alike = f"{int8['archs']} archs ranked as by float with τ {'–' if tau is None else f'{tau:.2f}'}"
+    best = f"int8 would choose {int8['best']} ({int8['best_val_top1']:.2f} % on validation)"
+    return [alike, *([best] if int8["best"] != arch else [])]
 
 
 def worse_than(facts: dict[str, Any]) -> list[str]:
@@ -90,7 +113,7 @@ def known_test_top1(context: Context, arch: str, val_top1: float) -> float | Non
     if path.exists():
         for model in read_json(path, "the stage 'export'").values():
             own = isinstance(model, dict) and (model.get("arch"), model.get("val_top1")) == (arch, val_top1)
-            own = own and model.get("weights", stamp) == stamp
+            own = own and model.get("weights", stamp) == stamp and model.get("quantised") is None
             if own and isinstance(model.get("test_top1"), float):
                 return model["test_top1"]
     folder = context.folder("evaluate")

@@ -20,17 +20,18 @@ from dεps.deploy.export.choice import candidates, known_test_top1, most_accurat
 from dεps.deploy.export.config import ExportConfig, macs_text, parse_macs
 from dεps.deploy.export.fast import Fast, fastest_enough
 from dεps.deploy.export.formats import SUFFIXES, save_model
+from dεps.deploy.export.int8 import quantise, save_int8
 from dεps.deploy.export.subnet import card_of, comparison_batches
-from dεps.deploy.latency.timing import Conditions
+from dεps.deploy.latency.timing import Conditions, latencies, session_runner
 from dεps.deploy.onnx.file import Comparison
 from dεps.evaluation.accuracy import Recalibration, correct, recalibrated
 from dεps.evaluation.inputs import load_data, load_net, recalibration
-from dεps.evaluation.noise import difference
+from dεps.evaluation.noise import Difference, difference
 from dεps.nets.supernet import Supernet
 from dεps.search.nsga2 import SearchConfig
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch
-from dεps.workspace.outputs import SUPERNET
+from dεps.workspace.outputs import INT8, SUPERNET
 from dεps.workspace.stage import Context
 
 
@@ -58,13 +59,33 @@ class Exported:
     comparison: Comparison
     latency: Fast | None
     smaller: Smaller | None
+    int8: Int8 | None = None
 
     def to_json(self) -> str:
         data = {"file": str(self.path), "format": self.format, **vars(self.card)}
         latency = self.latency and {**asdict(self.latency), "arch": str(self.latency.arch)}
         smaller = self.smaller and asdict(self.smaller)
         data |= {"smaller_within_noise": smaller, "check": asdict(self.comparison), "latency": latency}
+        data["int8"] = self.int8 and self.int8.to_json()
         return json.dumps(data, indent=1, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Int8:
+    """The same subnet in int8, in a file of its own."""
+
+    path: Path
+    card: ModelCard
+    #: int8 minus float on validation, on the same images
+    lost: Difference
+    #: milliseconds a call, measured in turn, under these conditions
+    float_ms: float
+    int8_ms: float
+    conditions: Conditions
+
+    def to_json(self) -> dict[str, Any]:
+        data = {"file": str(self.path), **vars(self.card), "lost": self.lost._asdict()}
+        return data | {"float_ms": self.float_ms, "int8_ms": self.int8_ms, "conditions": asdict(self.conditions)}
 
 
 def export(
@@ -75,15 +96,18 @@ def export(
     wish: Wish,
     format: str = "onnx",
     out: Path | None = None,
+    int8: bool = False,
 ) -> Exported:
     """Choose, recalibrate, extract, write, and compare what was written with PyTorch on validation images.
 
     The method and seed are by default the first that `params`, the content of `params.yaml`, selects; the format is one
-    of `SUFFIXES`; `out` is by default `<experiment>-<method>-<MACs><suffix>` here. Raises `UserError` where something
-    is missing, wrong or impossible.
+    of `SUFFIXES`; `out` is by default `<experiment>-<method>-<MACs><suffix>` here. With `int8` the quantised subnet is
+    written beside it, `-int8` before the suffix. Raises `UserError` where something is missing, wrong or impossible.
     """
     set_up()
     limit = check_wish(wish, format, out)
+    if int8 and (format != "onnx" or wish.conditions.engine != "onnxruntime"):
+        raise UserError("--int8 goes with --format onnx and --engine onnxruntime, which runs it")
     context, _, data, net = source(params, experiment, method, seed, "export")
     images = recalibration(context, data, context.section(SearchConfig, "search").recalibration_images)
     measure = Validation(net, data, images)
@@ -96,7 +120,20 @@ def export(
     batches = comparison_batches(net, data, data.validation, arch, len(data.validation))
     plain = recalibrated(net, arch, data, images)
     comparison = save_model(format, plain, net.space, card, path, batches)
-    return Exported(path, format, card, comparison, fast, measure.smaller(arch))
+    quantised = _in_int8(measure, arch, card, path, wish.conditions) if int8 else None
+    return Exported(path, format, card, comparison, fast, measure.smaller(arch), quantised)
+
+
+def _in_int8(measure: Validation, arch: Arch, card: ModelCard, path: Path, conditions: Conditions) -> Int8:
+    """Write the quantised subnet beside the float one at `path`."""
+    net, data, images = measure.net, measure.data, measure.images
+    own = quantise(recalibrated(net, arch, data, images), net, arch, data, [data.validation], images)
+    (lost,) = own.against([measure.right[str(arch)]])
+    beside = path.with_name(f"{path.stem}{INT8}{path.suffix}")
+    quantised = save_int8(own, card, beside)
+    runners = [session_runner(file.read_bytes(), card.shape, conditions) for file in (path, beside)]
+    float_ms, int8_ms = latencies(runners, conditions, "latency of float and int8").tolist()
+    return Int8(beside, quantised, lost, float_ms, int8_ms, conditions)
 
 
 def check_wish(wish: Wish, format: str, out: Path | None) -> float:
@@ -207,3 +244,10 @@ def print_exported(result: Exported) -> None:
         say(f"  latency     {latency.measured_ms:.3f} ms, predicted {latency.predicted_ms:.3f} ms ({latency.of})")
     within = f"logits within {check.max_logit_difference:.1e}"
     say(f"  checked     {check.images:,} validation images: same top-1 as PyTorch, {within}")
+    if (int8 := result.int8) is not None:
+        noise = ", within noise" if int8.lost.is_noise else ""
+        sizes = (f"{path.stat().st_size / 1000:,.0f} kB" for path in (int8.path, result.path))
+        say(f"{int8.path}: {int8.card.quantised}")
+        say(f"  size        {' in the place of '.join(sizes)}")
+        say(f"  accuracy    {int8.card.accuracy('val')}: {int8.lost} to float, paired{noise}")
+        say(f"  latency     {int8.int8_ms:.3f} ms, float {int8.float_ms:.3f} ms ({int8.conditions.runtime})")

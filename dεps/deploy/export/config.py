@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from dεps.core.errors import UserError
 from dεps.core.schema import checked
-from dεps.workspace.outputs import FINETUNED
+from dεps.workspace.outputs import FINETUNED, INT8
 
 #: what a budget can be called: part of a file's name, and an alias in MLflow
 BUDGET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -24,8 +24,9 @@ MOST_MACS = 1e15
 def _name(text: str) -> str:
     if not BUDGET_NAME.fullmatch(text) or TAKEN.fullmatch(text):
         raise ValueError("expected a word of small letters, digits, _ and -, but not latest or v1")
-    if text.endswith(FINETUNED):
-        raise ValueError(f"expected another end than {FINETUNED}, which fine-tuned models have")
+    for end, which in ((FINETUNED, "fine-tuned"), (INT8, "quantised")):
+        if text.endswith(end):
+            raise ValueError(f"expected another end than {end}, which {which} models have")
     return text
 
 
@@ -61,6 +62,8 @@ class ExportConfig:
     candidates: Annotated[int, Field(ge=1, le=100_000)] = 3
     #: test images that tell whether an ONNX file computes what PyTorch does, at most
     check_images: Annotated[int, Field(ge=1, le=10**9)] = 2000
+    #: whether each subnet is quantised too, and all archs to choose from are measured in int8 as well
+    int8: bool = False
 
 
 def parse_macs(text: str, where: str, what: str = "MACs") -> int:

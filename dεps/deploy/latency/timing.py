@@ -65,11 +65,9 @@ def cpu_name() -> str:
 
 def runner(net: nn.Module, shape: tuple[int, ...], conditions: Conditions) -> Callable[[], object]:
     """Function that runs a plain network once, on a random batch of inputs of that shape."""
-    images = torch.rand(conditions.batch, *shape, generator=torch.Generator().manual_seed(0))
+    images = _images(shape, conditions)
     if conditions.engine == "onnxruntime":
-        session = open_session(to_onnx(net, shape).SerializeToString(), conditions.threads, spinning=False)
-        array = images.numpy()
-        return lambda: session.run(None, {INPUT: array})
+        return session_runner(to_onnx(net, shape).SerializeToString(), shape, conditions)
     device = conditions.device
     net, images = net.eval().to(device), images.to(device)
     if images.dim() == 4:
@@ -80,6 +78,16 @@ def runner(net: nn.Module, shape: tuple[int, ...], conditions: Conditions) -> Ca
             net(images)
 
     return run
+
+
+def session_runner(model: bytes, shape: tuple[int, ...], conditions: Conditions) -> Callable[[], object]:
+    """The same for a model of `dεps.deploy.onnx`, in ONNX Runtime."""
+    session, array = open_session(model, conditions.threads, spinning=False), _images(shape, conditions).numpy()
+    return lambda: session.run(None, {INPUT: array})
+
+
+def _images(shape: tuple[int, ...], conditions: Conditions) -> torch.Tensor:
+    return torch.rand(conditions.batch, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def latencies(runners: Sequence[Callable[[], object]], conditions: Conditions, label: str) -> np.ndarray:
