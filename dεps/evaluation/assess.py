@@ -66,6 +66,7 @@ def assess(
     split: str = "validation",
     archs: Sequence[str] = (),
     images: int | None = None,
+    ema: bool = False,
 ) -> Assessment:
     """Measure the top-1 of archs of a supernet file, BN recalibrated, each arch at its own resolution.
 
@@ -76,13 +77,14 @@ def assess(
         split: one of `SPLITS`.
         archs: texts or names as `SearchSpace.named` reads them; default: those of `named_archs`.
         images: number of random images of the split, the same ones each time; default: all.
+        ema: measure the moving averages of its weights.
 
     Raises `UserError` where the data is not prepared or does not fit the supernet.
     """
     set_up()
     context = Context("evaluate", experiment or _only(params), params=params)
     count = context.section(EvaluateConfig, "evaluate").recalibration_images
-    net = load_supernet(path)
+    net = load_supernet(path, ema)
     chosen, points = _chosen(net, archs)
     data = load_data(context)
     check_fit(net, data, str(path))

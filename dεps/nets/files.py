@@ -32,18 +32,33 @@ class _Description:
     kernel_transform: bool
     #: what the training depended on, as `dεps.workspace.identity.training_facts` says; None for weights from elsewhere
     trained: dict[str, Any] | None = None
+    #: whether moving averages of the weights are in the file too
+    averaged: bool = False
+
+
+#: before the names of the moving averages of weights, in files that have them
+_EMA = "ema."
 
 
 def save_supernet(
-    net: Supernet, path: Path | str, choices: SearchSpace | None = None, trained: dict[str, Any] | None = None
+    net: Supernet,
+    path: Path | str,
+    choices: SearchSpace | None = None,
+    trained: dict[str, Any] | None = None,
+    averaged: Supernet | None = None,
 ) -> None:
     """Write `net` so that `load_supernet` needs nothing else; the same network gives the same bytes.
 
     `choices` is the part of the space whose archs were trained, by default `net.choices`; `trained` is what the
-    training depended on, for `trained_with`.
+    training depended on, for `trained_with`; `averaged` is the same net with the moving averages of its weights, which
+    the file then has beside them.
     """
     description = describe(net, choices) | ({"trained": trained} if trained else {})
-    replace_atomic(Path(path), lambda temporary: save_tensors(net.state_dict(), temporary, ("supernet", description)))
+    tensors = dict(net.state_dict())
+    if averaged is not None:  # buffers are BN's statistics, which are recalibrated before use
+        tensors |= {f"{_EMA}{name}": tensor for name, tensor in averaged.named_parameters()}
+        description["averaged"] = True
+    replace_atomic(Path(path), lambda temporary: save_tensors(tensors, temporary, ("supernet", description)))
 
 
 def describe(net: Supernet, choices: SearchSpace | None = None) -> dict[str, Any]:
@@ -57,12 +72,25 @@ def describe(net: Supernet, choices: SearchSpace | None = None) -> dict[str, Any
     }
 
 
-def load_supernet(path: Path | str) -> Supernet:
-    """The supernet of a file. Raises `UserError` naming the file where it is missing, damaged or of another kind."""
+def load_supernet(path: Path | str, ema: bool = False) -> Supernet:
+    """The supernet of a file, with `ema` that of the moving averages of its weights (`train.ema`).
+
+    Raises `UserError` naming the file where it is missing, damaged or of another kind, or has no such averages.
+    """
     cure = "run the stage that writes it"
     path = Path(path)
     tensors, described = read_tensors(path, "supernet", cure), read_description(path, "supernet", "supernet", cure)
-    return supernet_of(tensors, described, path, cure)
+    averages = {name.removeprefix(_EMA): tensor for name, tensor in tensors.items() if name.startswith(_EMA)}
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_EMA)}
+    if ema and not averages:
+        raise UserError(f"{path} has no moving averages of its weights; train it with train.ema such as 0.999")
+    return supernet_of(tensors | averages if ema else tensors, described, path, cure)
+
+
+def has_ema(path: Path) -> bool:
+    """Whether a supernet file has moving averages of its weights. Raises `UserError` where it cannot be read."""
+    described = read_description(path, "supernet", "supernet", "run the stage that writes it")
+    return structured(_Description, described, str(path)).averaged
 
 
 def supernet_of(tensors: dict[str, Tensor], described: dict[str, Any], path: Path, cure: str) -> Supernet:

@@ -56,6 +56,9 @@ class TrainConfig:
     init: str | None = None
     #: of that file, by which results know it; `deps params` fills it in
     init_sha256: Hash | None = None
+    #: decay a step of an exponential moving average of the weights, evaluated beside them; 0: none. It remembers about
+    #: 1 / (1 - ema) steps, which should be a small part of the training
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     #: epochs between two validations of the smallest and the largest arch
     validate_every: Annotated[int, Field(ge=1, le=10**9)] = 1

@@ -22,10 +22,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dεps.core.device import compiled
 from dεps.core.errors import DivergenceError, UserError
@@ -104,6 +105,8 @@ class Trainer:
         self.full_body = compiled(full) if config.compile else full
         self.precision = Precision(config.precision, self.device)
         self.optimizer = sgd(self.net, config)
+        #: the moving average of the weights, in a net of its own; its first update takes them as they are
+        self.ema = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
         self.teacher: nn.Module | None = None
         self.step, self.macs, self.history, self.sums = 0, 0, list[Record](), Sums()
         #: weights of a trained supernet that it begins at, and the MACs that these have cost; none: at random ones
@@ -173,6 +176,8 @@ class Trainer:
         if phase.zero_gamma:
             for scale in self.net.residual_scales():
                 nn.init.zeros_(scale)
+        if self.ema is not None and (phase.sort or phase.zero_gamma):
+            self.ema.n_averaged.zero_()  # what it remembers are weights in other places, or other weights
 
     def _step(self, images: Tensor, labels: Tensor, phase: Phase) -> None:
         """Train on images (batch, channels, size, size) and labels int64 (batch,): one update."""
@@ -207,6 +212,8 @@ class Trainer:
         if phase.gradient_clip is not None:
             self.precision.clip(self.optimizer, phase.gradient_clip)
         self.precision.step(self.optimizer)
+        if self.ema is not None:
+            self.ema.update_parameters(self.net)
         for term, loss in zip(terms, losses, strict=True):
             self.sums.add(term, loss)
         self.step += 1
@@ -258,11 +265,19 @@ class Trainer:
         if phase.alone:  # the trunk's, or a branch would not be its own trunk
             trunk = self.space.ends()
             archs = {own: trunk[name] for name, own in self._trunk_names().items() if own}
-        try:
-            rows = accuracies(self.net, list(archs.values()), self.data, [self.data.validation], images, self.part)
-        except DivergenceError as error:
-            raise DivergenceError(f"{self.label}: {error}") from None
-        return {f"val/{name}_top1": round(value, 4) for name, (value,) in zip(archs, rows, strict=True)}
+        record: Record = {}
+        for prefix, net in {"val": self.net, **({"val_ema": self.averaged} if self.averaged else {})}.items():
+            try:
+                rows = accuracies(net, list(archs.values()), self.data, [self.data.validation], images, self.part)
+            except DivergenceError as error:
+                raise DivergenceError(f"{self.label}: {error}") from None
+            record |= {f"{prefix}/{name}_top1": round(value, 4) for name, (value,) in zip(archs, rows, strict=True)}
+        return record
+
+    @property
+    def averaged(self) -> Supernet | None:
+        """The supernet with the moving average of the weights (`train.ema`); BN statistics are to be recalibrated."""
+        return None if self.ema is None else cast(Supernet, self.ema.module)
 
     def _recalibration(self, images: int) -> Recalibration:
         augment = self.config.augment if self.config.recalibrate_on == AUGMENTED else None
@@ -281,7 +296,11 @@ class Trainer:
         """Turn a record of the trunk into what the method would have written; leave others as they are."""
         if record["step"] > max((phase.end for phase in self.phases if phase.alone), default=0):
             return record
-        names = {f"val/{name}_top1": own and f"val/{own}_top1" for name, own in self._trunk_names().items()}
+        names = {
+            f"{split}/{name}_top1": own and f"{split}/{own}_top1"
+            for name, own in self._trunk_names().items()
+            for split in ("val", "val_ema")
+        }
         return {own: value for key, value in record.items() if (own := names.get(key, key))}
 
     # --- state -------------------------------------------------------------------------------------------------
@@ -304,6 +323,8 @@ class Trainer:
         tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         for name, parameter in self.net.named_parameters():
             tensors[f"momentum.{name}"] = self._momentum(parameter)
+        if self.ema is not None:
+            tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.state_dict().items()}
         if self.teacher is not None:
             tensors |= {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
         tensors |= self.precision.state() | self.sums.state()

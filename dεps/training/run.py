@@ -110,7 +110,7 @@ def train(
         return
     out.mkdir(parents=True, exist_ok=True)
     facts = training_facts(context.params, context.experiment, method, trainer.seed, trainer.data.manifest)
-    save_supernet(trainer.net, out / SUPERNET, trainer.method.space, facts)
+    save_supernet(trainer.net, out / SUPERNET, trainer.method.space, facts, trainer.averaged)
     _write_history(trainer.history, out)
     listener.finish()
 
@@ -251,8 +251,10 @@ def describe(record: Record, trainer: Trainer) -> str:
     parts = [f"epoch {record['epoch']}/{-(-trainer.total_steps // trainer.steps_per_epoch)}, {record['phase']}"]
     parts += [f"{key.removeprefix('train/').replace('_', ' ')} {record[key]:.3f}" for key in record if "/loss_" in key]
     for key, top1 in record.items():
-        if key.startswith("val/"):
-            parts.append(f"{key.removeprefix('val/').removesuffix('_top1').replace('_', ' ')} {top1:.1f} %")
+        if key.startswith(("val/", "val_ema/")):
+            split, _, name = key.partition("/")
+            own = name.removesuffix("_top1").replace("_", " ") + " of EMA" * (split == "val_ema")
+            parts.append(f"{own} {top1:.1f} %")
     return ", ".join(parts)
 
 

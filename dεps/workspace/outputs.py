@@ -137,6 +137,10 @@ EVALUATED = (
     Metric("pareto/largest_macs", "largest", lambda points, _: points.macs.iloc[-1], "MACs", 0, "lower"),
     Metric("pareto/smallest_top5", "smallest, top-5", lambda points, _: points.test_top5.iloc[0], needs="test_top5"),
     Metric("pareto/largest_top5", "largest, top-5", lambda points, _: points.test_top5.iloc[-1], needs="test_top5"),
+    Metric("pareto/ema_mean_top1", "mean Pareto top-1, EMA", _mean_top1("ema_test"), needs="ema_test_top1"),
+    Metric(
+        "pareto/ema_mean_val_top1", "mean Pareto top-1, EMA, validation", _mean_top1("ema_val"), needs="ema_val_top1"
+    ),
     Metric("population/median_top1", "median of the population", lambda _, archs: archs.test_top1.median()),
 )
 TRAIN_COST = Metric("cost/train_tmacs", "training", None, "TMACs", 3, "lower", shown=True)
