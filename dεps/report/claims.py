@@ -116,12 +116,18 @@ class Claim:
         if self.plan:
             return f"deps plan experiment=[{self.plan}] --steps 0"
         name = results.experiment if results and results.experiment in self.experiments else self.experiments[0]
-        data = preset(name)["dataset"] if _is_preset(name) else {}
+        own_images = _is_preset(name) and _source(name, groups().resolve()) == "image_folder"
         seeds = ",".join(map(str, range(DECIDING)))
         words = [f"experiment=[{name}]", f"methods=[{','.join(self.methods)}]", f"seeds=[{seeds}]"]
         words += ["standalone=[smallest,largest]"] if self.metric == ALONE else []
-        words += [f"experiments.{name}.dataset.root=IMAGES"] if data.get("source") == "image_folder" else []
+        words += [f"experiments.{name}.dataset.root=IMAGES"] if own_images else []
         return f"deps params {' '.join(words)} && dvc repro"
+
+
+@cache
+def _source(name: str, folder: Path) -> str:
+    """Where a preset of that folder of groups has its images from; composing it takes half a second."""
+    return preset(name, folder)["dataset"]["source"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The project copied and shrunk, and its commands as users type them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -85,5 +86,6 @@ class Clone:
 
 
 def ran(output: str) -> set[str]:
-    """Stage instances that `dvc repro` ran."""
-    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+    """Stage instances that `dvc repro` ran, or `deps repro`."""
+    done = {line.split(":")[0] for line in output.splitlines() if re.match(r"\S+: done in ", line)}
+    return done | {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}

@@ -166,8 +166,8 @@ def test_when_the_server_is_killed_its_items_go_on_as_processes(tmp_path, busy):
     until(lambda: server_of(toy))
     if busy:
         until(lambda: all("begins" in log(toy, f"train@i{number}") for number in (0, 1)))
-    (tmp_path / "sleep.txt").write_text("0")
     os.kill(server_of(toy), signal.SIGKILL)
+    (tmp_path / "sleep.txt").write_text("0")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "parallel.forks" not in log(toy, "report")

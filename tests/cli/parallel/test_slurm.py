@@ -58,8 +58,8 @@ def test_preempted_items_go_back_into_the_queue_and_the_lock_is_that_of_dvc_repr
     process = toy.start(*toy.repro("--launcher", "slurm"))
     logs = [toy.folder / f".state/logs/train@i{number}.log" for number in (0, 1)]
     until(lambda: all(log.exists() and "begins" in log.read_text() for log in logs), 120)
-    (toy.folder / "sleep.txt").write_text("0")
     preempt()
+    (toy.folder / "sleep.txt").write_text("0")
     output, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
     assert "6 of 6 items brought up to date" in output
