@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from dεps.core.console import progress
+from dεps.core.console import progress, warn
 from dεps.core.device import best_device, threads
 from dεps.core.errors import check_choice
 from dεps.deploy.onnx.graph import INPUT, to_onnx
@@ -25,6 +25,10 @@ ENGINES = ("onnxruntime", "torch")
 SAMPLE = 2e-3
 #: samples per network: at most, and at least; as few as that where more would take longer than PATIENCE seconds in all
 ROUNDS, FEWEST_ROUNDS, PATIENCE = 25, 7, 60.0
+#: a sample during which the processor worked for a smaller share of the time was interrupted by another process
+OWN = 0.95
+#: so many samples that were not interrupted count alone
+ENOUGH = 3
 
 
 @dataclass(frozen=True)
@@ -91,26 +95,38 @@ def _images(shape: tuple[int, ...], conditions: Conditions) -> torch.Tensor:
 
 
 def latencies(runners: Sequence[Callable[[], object]], conditions: Conditions, label: str) -> np.ndarray:
-    """Milliseconds per call (n,): medians of up to ROUNDS samples, in turn, so that what disturbs one disturbs all."""
+    """Milliseconds per call (n,): medians of up to ROUNDS samples, in turn, so that what disturbs one disturbs all.
+
+    On a CPU, samples that another process has interrupted do not count where there are `ENOUGH` others: on a busy
+    machine the scheduler's slices are about as long as a sample, so it can be the same network's turn each time. What
+    is left of other processes, such as colder caches, no median helps against, and that is said.
+    """
     synchronise = torch.cuda.synchronize if conditions.device.type == "cuda" else lambda: None
     with threads(conditions.threads):
         # Three calls to warm up, then three that say roughly what one takes, in seconds.
-        once = [min([_sample(run, 1, synchronise) for _ in range(6)][3:]) for run in runners]
+        once = [min([_sample(run, 1, synchronise)[0] for _ in range(6)][3:]) for run in runners]
         calls = [int(np.clip(SAMPLE / seconds, 1, 10_000)) for seconds in once]
         a_round = sum(max(SAMPLE, seconds) for seconds in once)
         rounds = int(np.clip(PATIENCE / max(a_round, 1e-9), FEWEST_ROUNDS, ROUNDS))
-        samples = np.empty((rounds, len(runners)))
+        samples = np.empty((rounds, len(runners), 2))
         for row in progress(samples, label, rounds):
             for number, (run, count) in enumerate(zip(runners, calls, strict=True)):
                 row[number] = _sample(run, count, synchronise)
-    return np.median(samples, axis=0) * 1e3
+    seconds, own = samples[..., 0], samples[..., 1] >= OWN
+    if conditions.device.type == "cuda":  # the CPU waits for it
+        own[:] = True
+    if own.mean() < 0.5:
+        warn(f"{label}: other processes took the processor away in {1 - own.mean():.0%} of the samples; measure again")
+    own |= own.sum(axis=0) < ENOUGH
+    return np.array([np.median(seconds[kept, number]) for number, kept in enumerate(own.T)]) * 1e3
 
 
-def _sample(run: Callable[[], object], count: int, synchronise: Callable[[], None]) -> float:
-    """Seconds per call, over `count` calls."""
+def _sample(run: Callable[[], object], count: int, synchronise: Callable[[], None]) -> tuple[float, float]:
+    """Seconds per call, over `count` calls, and the processor's time as a share of them, over all threads."""
     synchronise()
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     for _ in range(count):
         run()
     synchronise()
-    return (time.perf_counter() - start) / count
+    worked, seconds = time.process_time() - worked, time.perf_counter() - start
+    return seconds / count, worked / seconds

@@ -25,6 +25,38 @@ def test_a_disturbance_moves_the_median_little(monkeypatch):
     assert latencies([disturbed], Conditions(), "sleep")[0] < 4
 
 
+def made_up(samples, monkeypatch) -> None:
+    """Let samples be the given (seconds, share of the processor), after the six that warm up."""
+    values = iter([(0.002, 1.0)] * 6 + samples)
+    monkeypatch.setattr(timing, "_sample", lambda *_: next(values))
+    monkeypatch.setattr(timing, "ROUNDS", len(samples))
+    monkeypatch.setattr(timing, "FEWEST_ROUNDS", 1)
+
+
+def test_samples_that_another_process_interrupted_do_not_count(monkeypatch, capsys):
+    """By their plain median it would be 9 ms."""
+    made_up([(0.009, 0.4), (0.003, 1.0), (0.009, 0.4), (0.001, 0.99), (0.002, 1.0), (0.009, 0.3)], monkeypatch)
+    assert latencies([lambda: None], Conditions(), "net").tolist() == [2.0]
+    assert "processor" not in capsys.readouterr().err
+
+
+def test_a_busy_machine_is_said(monkeypatch, capsys):
+    made_up([(0.009, 0.4), (0.003, 0.5), (0.007, 0.4), (0.001, 0.99)], monkeypatch)
+    assert latencies([lambda: None], Conditions(), "net").tolist() == [5.0]  # of all, since one is too few
+    error = capsys.readouterr().err
+    assert "net: other processes took the processor away in 75% of the samples; measure again" in error
+
+
+def test_the_share_of_the_processor_is_that_of_this_process():
+    def busy() -> None:
+        end = time.process_time() + 0.01
+        while time.process_time() < end:
+            pass
+
+    assert timing._sample(lambda: time.sleep(0.01), 1, lambda: None)[1] < 0.5
+    assert max(timing._sample(busy, 1, lambda: None)[1] for _ in range(9)) > 0.5
+
+
 def test_slow_networks_are_sampled_less_often(monkeypatch):
     monkeypatch.setattr(timing, "PATIENCE", 0.05)
     calls = []
