@@ -1,14 +1,32 @@
-"""What arguments of several commands are: a file's name, or that of a preset, which shells complete."""
+"""What several commands take: a file's name, that of a preset, which shells complete, a supernet, a model's file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def supernet_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say from which of an experiment's supernets."""
+    command = click.option("--seed", type=click.IntRange(0), help="Default: the first in params.yaml.")(command)
+    return click.option("--method", help="Default: the first in params.yaml.")(command)
+
+
+def model_file_options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options that say where and in which form a model is written; by default as `name`."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        formats = "onnx, torch (torch.export) or safetensors."
+        command = click.option("--format", default="onnx", show_default=True, help=formats)(command)
+        return click.option("--out", type=FILE, help=f"Default: {name}.")(command)
+
+    return add
 
 
 def _completer(group: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:

@@ -7,20 +7,18 @@ from typing import Any
 
 import click
 
-from dεps.cli._names import FILE, complete_experiment
+from dεps.cli._names import FILE, complete_experiment, model_file_options, supernet_options
 from dεps.core.console import say
 
 
 @click.command()
 @click.argument("experiment", shell_complete=complete_experiment)
-@click.option("--method", help="Default: the first in params.yaml.")
-@click.option("--seed", type=click.IntRange(0), help="Default: the first in params.yaml.")
+@supernet_options
 @click.option("--max-macs", help="Such as 3M, 3.5e6 or 1G.")
 @click.option("--max-params", help="Such as 200k; with --max-macs or alone.")
 @click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Milliseconds a call on this machine.")
 @click.option("--arch", help="This very arch: smallest, D2E3K7, k3e4-k5e3_…")
-@click.option("--out", type=FILE, help="Default: EXPERIMENT-METHOD-MACS.onnx.")
-@click.option("--format", default="onnx", show_default=True, help="onnx, torch (torch.export) or safetensors.")
+@model_file_options("EXPERIMENT-METHOD-MACS.onnx")
 @click.option("--int8", is_flag=True, help="Also in int8, as …-int8.onnx: accuracy, size and latency of both.")
 @click.option("--engine", default="onnxruntime", show_default=True, help="Whose latency: onnxruntime (CPU) or torch.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="That it may use.")

@@ -9,21 +9,19 @@ from typing import Any
 
 import click
 
-from dεps.cli._names import FILE, complete_experiment
+from dεps.cli._names import complete_experiment, model_file_options, supernet_options
 from dεps.core.console import say
 
 
 @click.command()
 @click.argument("experiment", shell_complete=complete_experiment)
-@click.option("--method", help="Default: the first in params.yaml.")
-@click.option("--seed", type=click.IntRange(0), help="Default: the first in params.yaml.")
+@supernet_options
 @click.option("--max-macs", help="Such as 3M, 3.5e6 or 1G.")
 @click.option("--arch", help="This very arch: smallest, D2E3K7, k3e4-k5e3_…")
 @click.option("--epochs", type=click.IntRange(1), help="Default: finetune.epochs of params.yaml.")
 @click.option("--teacher", help="labels or full_model. Default: finetune.teacher of params.yaml.")
 @click.option("--learning-rate-ratio", type=float, help="Of train.learning_rate. Default: that of params.yaml.")
-@click.option("--out", type=FILE, help="Default: EXPERIMENT-METHOD-MACS-finetuned.onnx.")
-@click.option("--format", default="onnx", show_default=True, help="onnx, torch (torch.export) or safetensors.")
+@model_file_options("EXPERIMENT-METHOD-MACS-finetuned.onnx")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def finetune(
     experiment: str,
