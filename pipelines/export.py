@@ -62,7 +62,7 @@ def work(context: Context, out: Path) -> None:
         return rows
 
     measured = measure_each(context, weights, data.manifest, images, unknown, measure)
-    known |= {str(arch): row["top1"] for arch, row in measured.items()}
+    known = {str(arch): row["top1"] for arch, row in measured.items()} | known
     in_int8 = {str(arch): row["int8"] for arch, row in measured.items() if config.int8}
     # What was measured for a smaller budget is under a larger one too, so more MACs never cost accuracy on validation.
     macs = dict(zip(front.arch, front.macs, strict=True))
@@ -96,7 +96,8 @@ def work(context: Context, out: Path) -> None:
         if config.int8:
             file, own = out / f"{name}{INT8}.onnx", quantise(plain, net, arch, data, splits, images)
             card8 = save_int8(own, card, file)
-            lost = {split: one._asdict() for split, one in zip(SPLITS, own.against(right[arch]), strict=True)}
+            both = zip(SPLITS, own.against(right[arch]), strict=True)
+            lost = {split: {**one._asdict(), "is_noise": one.is_noise} for split, one in both}
             among = {arch: top1 for arch, top1 in in_int8.items() if macs[arch] <= limits[name]}
             models[name + INT8] = facts | _file(file) | vars(card8) | {"int8": lost | ranking(known, among, macs)}
             say(f"{context.label}: {name}{INT8} {', '.join(map(card8.accuracy, ('val', 'test')))}")

@@ -53,6 +53,8 @@ class Assessment:
     archs: tuple[Row, ...]
     #: in percent; None where other archs than the Pareto points were asked for
     mean_pareto_top1: float | None
+    #: whether of the moving averages of the weights
+    ema: bool = False
 
     def to_json(self) -> str:
         """As one JSON object."""
@@ -100,7 +102,7 @@ def assess(
     if front:
         mean = round(mean_pareto_accuracy([row.macs for row in front], [row.top1 for row in front]), 4)
     counts = len(seen), len(calibration.indices)
-    return Assessment(path.as_posix(), context.experiment, split, *counts, tuple(rows), mean)
+    return Assessment(path.as_posix(), context.experiment, split, *counts, tuple(rows), mean, ema)
 
 
 def _only(params: dict[str, Any]) -> str:
@@ -132,5 +134,6 @@ def print_assessment(result: Assessment) -> None:
     note = f"BN recalibrated on {result.recalibration_images:,} training images."
     if result.mean_pareto_top1 is not None:
         note = f"Mean Pareto accuracy: {result.mean_pareto_top1:.2f} %. {note}"
-    say(f"{result.supernet} on {result.experiment}, {result.images:,} {result.split} images")
+    what = f"{result.supernet}{', moving average of the weights,' * result.ema}"
+    say(f"{what} on {result.experiment}, {result.images:,} {result.split} images")
     show_table(rows, columns | {"top-1 (%)": number}, note=note)

@@ -84,7 +84,10 @@ def load_supernet(path: Path | str, ema: bool = False) -> Supernet:
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_EMA)}
     if ema and not averages:
         raise UserError(f"{path} has no moving averages of its weights; train it with train.ema such as 0.999")
-    return supernet_of(tensors | averages if ema else tensors, described, path, cure)
+    net = supernet_of(tensors | averages if ema else tensors, described, path, cure)
+    if ema and (lost := [name for name, _ in net.named_parameters() if name not in averages]):
+        raise UserError(f"{path} is damaged: it has no moving average of '{lost[0]}'; {cure} again")
+    return net
 
 
 def has_ema(path: Path) -> bool:

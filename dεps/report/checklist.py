@@ -21,7 +21,7 @@ from dεps.report.statistics import CONFIDENCE, DECIDING
 from dεps.report.style import label
 from dεps.workspace.decides import deciding
 from dεps.workspace.identity import flatten
-from dεps.workspace.outputs import TRAIN_COST
+from dεps.workspace.outputs import INT8, TRAIN_COST
 
 UNKNOWN = "not known"
 #: what is asked that files cannot know
@@ -169,7 +169,10 @@ def _licence(_: Results) -> str:
 
 
 def _models(results: Results) -> str:
-    return plural(len(results.models), "exported subnet") + " as ONNX" if len(results.models) else ""
+    in_int8 = [budget.endswith(INT8) for budget in results.models.budget] if len(results.models) else []
+    count = len(in_int8) - sum(in_int8)
+    each = ", each in int8 too" if sum(in_int8) == count else f", {sum(in_int8)} of them in int8 too"
+    return f"{plural(count, 'exported subnet')} as ONNX{each * any(in_int8)}" if count else ""
 
 
 def _noted(results: Results, name: str) -> pd.Series:

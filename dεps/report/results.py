@@ -231,7 +231,7 @@ class Results:
                 card = ModelCard.from_facts(facts, where)
                 row = {"method": card.method, "seed": card.seed, "budget": budget, "macs": card.macs}
                 row |= {"params": card.params, "validation": card.percent("val"), "test": card.percent("test")}
-                rows.append(row | {"remark": "; ".join(remarks(facts))})
+                rows.append(row | {"remark": "; ".join(remarks(facts, where))})
         return pd.DataFrame(rows)
 
     @property

@@ -101,7 +101,9 @@ def _sync_registered(store: Store, models: list[_Model]) -> int:
     best: dict[str, tuple[float, str]] = {}
     for model in models:
         run_id = runs[model.training]
-        content = digest([model.facts, run_id])
+        # Without what no model of before had: it would be registered once more.
+        facts = {key: value for key, value in model.facts.items() if key != "bytes" and value is not None}
+        content = digest([facts, run_id])
         if content not in versions:
             versions[content], changed = _register(store, model, run_id, content), changed + 1
         own = model.card.val_top1 or 0.0, str(versions[content])

@@ -143,7 +143,8 @@ def sections_behind(stages: Iterable[str]) -> tuple[str, ...]:
 def deciding(own: Mapping[str, Any]) -> dict[str, Any]:
     """An experiment's params `own` without where the file lies that training begins with: its hash stands for it.
 
-    Nothing is said of a file where there is none, so results of before there was the choice stay what they are.
+    Nothing is said of a file, or of moving averages, where there is none, so that results of before there was the
+    choice stay what they are.
     """
     train = own.get("train")
     if not isinstance(train, Mapping):
@@ -151,6 +152,8 @@ def deciding(own: Mapping[str, Any]) -> dict[str, Any]:
     left = {key: value for key, value in train.items() if key != "init"}
     if left.get("init_sha256") is None:
         left.pop("init_sha256", None)
+    if not left.get("ema"):
+        left.pop("ema", None)
     return {**own, "train": left}
 
 

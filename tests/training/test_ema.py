@@ -1,23 +1,28 @@
 """`train.ema`: a moving average of the weights, beside a training that it does not change."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
 from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
 from dεps.evaluation.accuracy import accuracies, named_archs
+from dεps.evaluation.assess import assess, print_assessment
 from dεps.evaluation.inputs import recalibration
 from dεps.nets.files import has_ema, load_supernet, save_supernet
 from dεps.spaces.pareto import mean_pareto_accuracy
 from dεps.training.config import TrainConfig
 from dεps.training.run import describe
 from dεps.training.snapshot import load_snapshot, write_snapshot
+from dεps.workspace.decides import deciding
 from dεps.workspace.outputs import METRICS, PARETO, POPULATION
 from dεps.workspace.stage import Context
 from pipelines import evaluate
@@ -129,13 +134,34 @@ def test_the_file_has_both(micro, data, tmp_path):
         load_supernet(tmp_path / "raw.safetensors", ema=True)
 
 
+def test_a_file_without_some_averages_is_damaged(micro, data, tmp_path):
+    run = finish(trainer(micro, data, AVERAGED, **DEPS))
+    save_supernet(run.net, tmp_path / "both.safetensors", averaged=run.averaged)
+    with safe_open(tmp_path / "both.safetensors", "pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    lost = next(name for name in tensors if name.startswith("ema."))
+    save_file({name: one for name, one in tensors.items() if name != lost}, tmp_path / "both.safetensors", metadata)
+    with pytest.raises(UserError, match=f"no moving average of '{lost.removeprefix('ema.')}'"):
+        load_supernet(tmp_path / "both.safetensors", ema=True)
+    load_supernet(tmp_path / "both.safetensors")
+
+
+def test_without_it_results_are_what_they_were(micro, data):
+    own = quick_params()["experiments"]["quick"]
+    before = {**own, "train": {key: value for key, value in own["train"].items() if key != "ema"}}
+    assert own["train"]["ema"] == 0.0
+    assert deciding(own) == deciding(before)
+    averaged = {**own, "train": own["train"] | {"ema": 0.9}}
+    assert deciding(averaged)["train"]["ema"] == 0.9
+
+
 @pytest.mark.parametrize("ema", [-0.1, 1.0])
 def test_a_decay_that_is_none_is_refused(ema):
     with pytest.raises(UserError, match="ema"):
         structured(TrainConfig, {"ema": ema}, "train")
 
 
-def test_stage_evaluate_measures_pareto_points_of_both(micro, data, tmp_path, monkeypatch):
+def test_stage_evaluate_measures_pareto_points_of_both(micro, data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     params = quick_params()
     quick = params["experiments"]["quick"]
@@ -160,3 +186,11 @@ def test_stage_evaluate_measures_pareto_points_of_both(micro, data, tmp_path, mo
     assert metrics["pareto/ema_mean_top1"] == round(expected, 4)
     assert "ema_test_top1" not in POPULATION.read(out)
     assert pd.to_numeric(points.test_top1).notna().all()
+
+    path = Path("runs/quick/train/deps-0/supernet.safetensors")
+    params |= {"names": ["quick"]}
+    plain, other = (assess(path, params, archs=["smallest"], ema=ema) for ema in (False, True))
+    assert (plain.ema, other.ema) == (False, True)
+    assert json.loads(other.to_json())["ema"] is True
+    print_assessment(other)
+    assert "moving average of the weights, on quick" in capsys.readouterr().out

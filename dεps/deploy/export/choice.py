@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from dεps.core.console import plural
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
+from dεps.core.schema import checked, structured
 from dεps.core.tables import matching, rows_where
 from dεps.deploy.export.config import macs_text
 from dεps.spaces.space import SearchSpace
@@ -54,48 +56,72 @@ def most_accurate(front: pd.DataFrame, archs: Iterable[str], measured: dict[str,
     return min(archs, key=lambda arch: (-measured[arch], macs[arch], arch))
 
 
-def remarks(facts: dict[str, Any]) -> list[str]:
-    """`worse_than`, or what int8 costs, short enough for a table."""
-    if "int8" in facts:
-        return int8_remarks(facts)
+@checked
+class _Against:
+    """A difference on the same images, in points."""
+
+    points: float
+    error: float
+    is_noise: bool
+
+    def __str__(self) -> str:
+        return f"{self.points:+.2f} ± {self.error:.2f}"
+
+
+@checked
+class _Int8:
+    """What int8 changes: the model's accuracy, and the ranking of the archs measured under its budget."""
+
+    validation: _Against
+    test: _Against
+    archs: int
+    kendall_tau: float | None
+    best: str
+    best_val_top1: float
+
+
+def remarks(facts: dict[str, Any], where: str = MODELS) -> list[str]:
+    """`worse_than`, or what int8 costs, short enough for a table.
+
+    Raises `UserError` naming the key below `where` that is wrong.
+    """
     return [
-        f"{found['points']:+.2f} ± {found['error']:.2f} to {budget} on {split}{', within noise' * found['is_noise']}"
-        for budget, splits in facts.get("worse_than", {}).items()
-        for split, found in splits.items()
+        *int8_remarks(facts, where),
+        *(f"{found} to {budget} on {split}{_noise(found)}" for budget, split, found in _smaller(facts, where)),
     ]
 
 
-def int8_remarks(facts: dict[str, Any]) -> list[str]:
+def int8_remarks(facts: dict[str, Any], where: str = MODELS) -> list[str]:
     """In words, what a model in `models.json` that is in int8 loses, and whether int8 would choose another arch."""
-    int8 = facts.get("int8")
-    return [] if int8 is None else [*_lost(int8), *_ranking(int8, facts["arch"])]
+    if "int8" not in facts:
+        return []
+    own = structured(_Int8, facts["int8"], f"{where}.int8")
+    splits = {"validation": own.validation, "test": own.test}
+    lost = [f"{one} to float on {split}{_noise(one)}" for split, one in splits.items()]
+    tau = "" if own.kendall_tau is None else f" ranked as by float with τ {own.kendall_tau:.2f}"
+    best = f"int8 would choose {own.best} ({own.best_val_top1:.2f} % on validation)"
+    return [*lost, f"{plural(own.archs, 'arch')} in both{tau}", *([best] if own.best != facts.get("arch") else [])]
 
 
-def _lost(int8: dict[str, Any]) -> list[str]:
-    return [
-        f"{int8[split]['points']:+.2f} ± {int8[split]['error']:.2f} to float on {split}"
-        for split in ("validation", "test")
-        if split in int8
-    ]
+def _noise(found: _Against) -> str:
+    return ", within noise" * found.is_noise
 
 
-def _ranking(int8: dict[str, Any], arch: str) -> list[str]:
-    tau = int8["kendall_tau"]
-    alike = f"{int8['archs']} archs ranked as by float with τ {'–' if tau is None else f'{tau:.2f}'}"
-    best = f"int8 would choose {int8['best']} ({int8['best_val_top1']:.2f} % on validation)"
-    return [alike, *([best] if int8["best"] != arch else [])]
+def _smaller(facts: dict[str, Any], where: str) -> list[tuple[str, str, _Against]]:
+    """Budget, split and difference of each smaller model that is better."""
+    found = structured(dict[str, dict[str, _Against]], facts.get("worse_than", {}), f"{where}.worse_than")
+    return [(budget, split, one) for budget, splits in found.items() for split, one in splits.items()]
 
 
-def worse_than(facts: dict[str, Any]) -> list[str]:
+def worse_than(facts: dict[str, Any], where: str = MODELS) -> list[str]:
     """In words, under which smaller budgets a model in `models.json` has a better one, and whether that is noise."""
     lines = []
-    for budget, splits in facts.get("worse_than", {}).items():
-        for split, found in splits.items():
-            # Test images choose nothing, so they give no advice.
-            advice = ": take the smaller one" if split == "validation" else ""
-            verdict = "within noise" if found["is_noise"] else f"more than noise{advice}"
-            difference = f"{-found['points']:.2f} ± {found['error']:.2f} points"
-            lines.append(f"is {difference} worse on {split} than {budget}, which is smaller: {verdict}")
+    for budget, split, found in _smaller(facts, where):
+        # Test images choose nothing, so they give no advice.
+        advice = ": take the smaller one" if split == "validation" else ""
+        verdict = "within noise" if found.is_noise else f"more than noise{advice}"
+        difference = f"{-found.points:.2f} ± {found.error:.2f} points"
+        lines.append(f"is {difference} worse on {split} than {budget}, which is smaller: {verdict}")
     return lines
 
 

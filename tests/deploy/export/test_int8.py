@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import yaml
 from scipy.stats import kendalltau
@@ -16,6 +17,8 @@ from dεps.deploy.export.int8 import ranking
 from dεps.deploy.onnx.graph import INPUT
 from dεps.deploy.onnx.session import open_session
 from dεps.evaluation.noise import difference
+from dεps.report.checklist import _models
+from dεps.report.results import all_results
 from dεps.workspace.stage import Context
 from pipelines.export import work
 
@@ -42,7 +45,8 @@ def test_each_budget_has_both_files_measured_on_the_same_images(written, data):
             images = getattr(data, split)
             right = [_right(written / f"{one}.onnx", images) for one in (name, name.removesuffix("-int8"))]
             assert facts[key] == round(100 * right[0].mean(), 4)
-            assert facts["int8"][split] == difference(*right)._asdict()
+            lost = difference(*right)
+            assert facts["int8"][split] == {**lost._asdict(), "is_noise": lost.is_noise}
 
 
 def _right(path: Path, split) -> np.ndarray:
@@ -60,8 +64,9 @@ def test_candidates_are_ranked_both_ways(written, project):
     assert found["best_val_top1"] >= models["large-int8"]["val_top1"]
     words = int8_remarks(models["large-int8"])
     assert words == remarks(models["large-int8"])
-    assert words[0].endswith("to float on validation")
-    assert words[2].startswith(f"{found['archs']} archs ranked as by float with τ ")
+    assert " to float on validation" in words[0]
+    assert words[2].startswith(f"{found['archs']} archs in both ranked as by float with τ ")
+    assert ("within noise" in words[0]) == found["validation"]["is_noise"]
     assert any("int8 would choose" in word for word in words) == (found["best"] != models["large-int8"]["arch"])
     assert int8_remarks(models["large"]) == []
 
@@ -73,6 +78,29 @@ def test_what_int8_gets_right_on_test_is_not_taken_for_floats(written, project):
     context = Context("export", "quick", "deps", 0, project)
     facts = models["large-int8"]
     assert known_test_top1(context, facts["arch"], facts["val_top1"]) is None
+
+
+@pytest.mark.parametrize(
+    "damage", [3, [], {"validation": 3}, {"validation": {"points": "a", "error": 1.0, "is_noise": True}}]
+)
+def test_a_damaged_entry_is_one_line(written, damage):
+    facts = read_json(written / "models.json", "it")["large-int8"] | {"int8": damage}
+    with pytest.raises(UserError, match=r"models\.json: large-int8\.int8"):
+        remarks(facts, "models.json: large-int8")
+
+
+def test_the_checklist_counts_subnets_and_not_files(written, project):
+    (results,) = all_results(project)
+    assert _models(results) == f"{len(results.models) // 2} exported subnets as ONNX, each in int8 too"
+
+
+def test_what_search_has_measured_stays_in_float(written):
+    """The front says 30.0 of the smallest arch, and so does its float model, though int8 was measured anew."""
+    models = read_json(written / "models.json", "it")
+    front = pd.read_csv("runs/quick/search/deps-0/front.csv")
+    known = dict(zip(front.arch, front.measured, strict=True))
+    own = [model for name, model in models.items() if known[model["arch"]] == 30.0 and not name.endswith("-int8")]
+    assert all(model["val_top1"] == 30.0 for model in own)
 
 
 def test_ranking_by_hand():

@@ -40,6 +40,11 @@ def test_samples_that_another_process_interrupted_do_not_count(monkeypatch, caps
     assert "processor" not in capsys.readouterr().err
 
 
+def test_so_do_samples_of_several_threads_that_lost_some_of_them(monkeypatch):
+    made_up([(0.002, 4.0), (0.006, 1.33), (0.002, 3.9), (0.006, 1.4), (0.003, 4.0), (0.006, 1.3)], monkeypatch)
+    assert latencies([lambda: None], Conditions(threads=4), "net").tolist() == [2.0]
+
+
 def test_a_busy_machine_is_said(monkeypatch, capsys):
     made_up([(0.009, 0.4), (0.003, 0.5), (0.007, 0.4), (0.001, 0.99)], monkeypatch)
     assert latencies([lambda: None], Conditions(), "net").tolist() == [5.0]  # of all, since one is too few
