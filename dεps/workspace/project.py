@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 #: says of which code the results in a project are
 VERSION = Path("deps.version")
 #: what a project is made of, beside `VERSION` and `params.yaml`
-FILES = ("dvc.yaml", "params", "pipelines", "reports/published/README.md", ".dvcignore", ".gitignore")
+FILES = ("dvc.yaml", "params", "pipelines", "reports/published/README.md", ".dvcignore", ".gitignore", ".gitattributes")
 FILES += (".dvc/.gitignore", ".dvc/config", ".dvc/plugins")
 DVC_HEAD = f"""\
 # The whole comparison. A stage is a script in pipelines/, a section of params and a folder of results, all of one name.
