@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,6 +189,20 @@ def own_lines_only(name: str) -> None:
             self.repo.scm_context.track_file(self.relpath)
 
     Lockfile.load, Lockfile.dump_stages = load, dump_stages
+
+
+def name_causes() -> None:
+    """Let DVC, in this process, name an error that says nothing of itself, and the place in code that it is from."""
+    from dvc import logger
+
+    def causes(error: BaseException | None) -> Iterator[str]:
+        while error is not None:
+            where = traceback.extract_tb(error.__traceback__)[-1:]
+            place = "".join(f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in where)
+            yield str(error) or f"{type(error).__name__}{place}"
+            error = error.__cause__
+
+    logger._iter_causes = causes
 
 
 def commands_by(command: Command) -> None:

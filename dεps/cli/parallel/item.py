@@ -77,10 +77,11 @@ def run(name: str, command: Command = lambda *_: None) -> NoReturn:
     threading.Thread(target=_end_stage, args=(stop,), daemon=True).start()
     from dvc.cli import main as dvc
 
-    from dεps.cli.parallel.dag import commands_by, own_lines_only
+    from dεps.cli.parallel.dag import commands_by, name_causes, own_lines_only
 
     own_lines_only(name)
     commands_by(command)
+    name_causes()
     sys.exit(stop.is_set() or dvc(["--wait-for-lock", "repro", "--single-item", name]))
 
 

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import dvc
 import pytest
@@ -122,3 +124,23 @@ def test_of_dvc_there_is_what_is_relied_on():
     assert all(map(callable, (lock_repo, get_active_graph, plan_repro, to_lockfile, PipelineStage.changed))), told
     assert dumps_yaml({"schema": "2.0", "stages": {}}).startswith("schema: '2.0'\nstages:"), told
     assert os.path.exists(".dvc/tmp/lock"), told
+
+
+def test_an_error_that_says_nothing_is_named_with_its_place():
+    """DVC prints what an error says of itself: nothing, where it is an assertion."""
+    program = """
+import logging
+from dvc.logger import setup
+from dεps.cli.parallel.dag import name_causes
+setup()
+name_causes()
+try:
+    try:
+        assert not "empty"
+    except AssertionError as error:
+        raise ValueError("failed to reproduce 'x'") from error
+except ValueError:
+    logging.getLogger("dvc").exception("")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ)
+    assert "failed to reproduce 'x': AssertionError in <string>, line 9" in done.stderr
