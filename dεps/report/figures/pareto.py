@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -86,8 +87,11 @@ def _draw_logistic(axes: Axes, results: Results) -> None:
     line = axes.axhline(at, color=SOFT, linewidth=1.0, linestyle=":", zorder=1, label=LOGISTIC)
     part(line, LOGISTIC)
     text = f"{top1:.1f}" if at == top1 else f"↓ {top1:.1f}, off the axis"
-    place: dict[str, Any] = {"xytext": (-2, 2), "textcoords": "offset points", "ha": "right", "va": "bottom"}
-    axes.annotate(text, (1, at), xycoords=("axes fraction", "data"), color=SOFT, fontsize=SMALL, **place)
+    # In the widest gap between the names of archs, which stand as high.
+    macs = sorted(set(results.space_points.macs / 1e6))
+    left, right = max(pairwise(macs), key=lambda gap: gap[1] - gap[0], default=(macs[0], macs[0]))
+    place: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+    axes.annotate(text, ((left + right) / 2, at), color=SOFT, fontsize=SMALL, **place)
 
 
 def _name_archs(axes: Axes, points: pd.DataFrame) -> None:
