@@ -26,6 +26,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import yaml
+
 from dεps.core.hashing import sha256
 from tests.pipelines.clone import OVERRIDES, Clone
 from tests.tools.toy import processes_in
@@ -172,6 +174,7 @@ def _killed(
                 say(f"kill {sum(done.values())}: {way} in {name}")
                 if way == "dvc":
                     _refused(clone, run, log, say)
+                _without_half_a_lock(clone, say)
                 break
         else:
             assert run.process.returncode == 0, f"dvc repro failed by itself:\n{run.output()[-3000:]}"
@@ -180,6 +183,18 @@ def _killed(
             assert "starts anew" not in text, f"saved work was not used: {log}"
             say(f"resumed {text.count(': goes on after')} times")
             return
+
+
+def _without_half_a_lock(clone: Clone, say: Callable[[str], None]) -> None:
+    """Do what docs/clusters.md says where `dvc repro` was killed in the moment in which DVC writes `dvc.lock`."""
+    lock = clone.folder / "dvc.lock"
+    try:
+        whole = not lock.exists() or "stages" in yaml.safe_load(lock.read_text())
+    except (yaml.YAMLError, TypeError):
+        whole = False
+    if not whole:
+        lock.unlink()
+        say("  DVC was writing dvc.lock, and left half of it: removed")
 
 
 def _refused(clone: Clone, killed: Run, log: Path, say: Callable[[str], None]) -> None:
