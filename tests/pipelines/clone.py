@@ -75,6 +75,15 @@ class Clone:
         assert done.returncode == 0 or not check, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def repro(self, *targets: str) -> set[str]:
+        """Do what `dvc repro` does in a fraction of the time; the stage instances that ran, by their logs.
+
+        An item that `deps repro` says is done may have come from DVC's cache.
+        """
+        output = self.call("deps", "repro", "-j", "2", *targets)
+        done = re.findall(r"^(\S+): done in ", output, re.MULTILINE)
+        return {name for name in done if ran((self.folder / f".state/logs/{name}.log").read_text())}
+
     def call(self, *command: str, check: bool = True) -> str:
         """Output of a command, both streams."""
         return self._run(*command, check=check)
@@ -86,6 +95,5 @@ class Clone:
 
 
 def ran(output: str) -> set[str]:
-    """Stage instances that `dvc repro` ran, or `deps repro`."""
-    done = {line.split(":")[0] for line in output.splitlines() if re.match(r"\S+: done in ", line)}
-    return done | {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+    """Stage instances that `dvc repro` ran."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}

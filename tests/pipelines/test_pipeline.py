@@ -11,8 +11,6 @@ from tests.pipelines.clone import OVERRIDES, Clone, ran
 from tests.tools.crash import crash
 
 pytestmark = pytest.mark.slow
-#: does what `dvc repro` does in a fraction of the time; used where it is not `dvc repro` that is tested
-REPRO = ("deps", "repro", "-j", "2")
 #: a stage late in the pipeline, on which little depends
 TARGET = "search@quick-deps-0"
 
@@ -78,7 +76,7 @@ def test_dvc_experiments_compose_by_themselves(clone):
     assert ran(output) == {"check", TARGET}
     assert "deps.mean_top1" in clone.call("dvc", "exp", "show", "--csv")
     clone.call("deps", "params", *OVERRIDES)
-    clone.call(*REPRO, TARGET)
+    clone.repro(TARGET)
 
 
 def test_queued_experiments_run_side_by_side(clone):
@@ -105,7 +103,7 @@ def test_another_clone_killed_now_and_then_gives_the_same_outputs(clone, tmp_pat
 
 def test_a_change_reruns_what_it_touches(clone):
     clone.call("deps", "params", *OVERRIDES, "experiments.quick.methods.rss.label_smoothing=0.05")
-    assert ran(clone.call(*REPRO)) == {
+    assert clone.repro() == {
         "check",
         "train@quick-rss-0",
         "evaluate@quick-rss-0",
@@ -119,10 +117,10 @@ def test_a_change_reruns_what_it_touches(clone):
     path = clone.folder / "dεps/report/figures/pareto.py"
     path.write_text(path.read_text().replace('"Pareto points"', '"Points"'))
     always = {"check", "report@quick", "page", "track"}  # they stand on all of this code, and train nothing
-    assert ran(clone.call(*REPRO)) == always
+    assert clone.repro() == always
     path = clone.folder / "dεps/methods/rss.py"
     path.write_text(f"{(before := path.read_text())}# edited\n")
-    assert ran(clone.call(*REPRO)) == {*always, "train@quick-rss-0"}  # with the same weights, nothing follows
+    assert clone.repro() == {*always, "train@quick-rss-0"}  # with the same weights, nothing follows
     path.write_text(before)
     # Back to the first parameters: nothing is trained, the results come from DVC's cache.
     clone.call("deps", "params", *OVERRIDES)
@@ -134,17 +132,17 @@ def test_the_studys_best_parameters_give_its_number(clone):
     metrics = clone.folder / "runs/quick/evaluate/deps-0/metrics.json"
     assert json.loads(metrics.read_text())["pareto/mean_val_top1"] == trials[trials.point == "base"].val_top1.iloc[0]
     clone.call("deps", "params", *OVERRIDES, "+from=runs/quick/tune/best.yaml")
-    clone.call(*REPRO, "evaluate@quick-deps-0")
+    clone.repro("evaluate@quick-deps-0")
     assert ran(clone.call("dvc", "repro", "--dry", "--single-item", "tune@quick")) == set()
     assert json.loads(metrics.read_text())["pareto/mean_val_top1"] == trials[trials.best].val_top1.iloc[0]
     clone.call("deps", "params", *OVERRIDES)
-    clone.call(*REPRO)  # all of it is as it was, for the tests below
+    clone.repro()  # all of it is as it was, for the tests below
 
 
 def test_workers_join_a_study_and_an_unreachable_one_starts_nothing(clone):
     output = clone.call("deps", "tune", "--workers", "2", "--trials", "5")
     assert "trials: 5" in output
-    assert ran(clone.call(*REPRO)) == set()
+    assert clone.repro() == set()
     url = "postgresql://me:geheim@127.0.0.1:1/db"
     output = clone.call("deps", "tune", "--storage", url, check=False)
     assert "error: the study's storage postgresql://me:***@127.0.0.1:1/db cannot be used" in output
