@@ -55,7 +55,7 @@ def work(context: Context, out: Path) -> None:
     def measure(some: Sequence[Arch]) -> list[dict[str, float]]:
         rows = []
         for arch, (right,) in zip(some, correct(net, some, data, [data.validation], images), strict=True):
-            rows.append({"top1": round(100.0 * float(right.float().mean()), 4)})
+            rows.append({"top1": round(100.0 * float(right.double().mean()), 4)})
             if config.int8:
                 plain = recalibrated(net, arch, data, images)
                 (rows[-1]["int8"],) = quantise(plain, net, arch, data, [data.validation], images).top1
