@@ -14,7 +14,8 @@ from dεps.core.console import say
 from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
 from dεps.core.hashing import sha256
-from dεps.deploy.export.choice import candidates, known_accuracies, most_accurate, read_front, worse_than
+from dεps.core.tables import matching
+from dεps.deploy.export.choice import Limit, candidates, known_accuracies, most_accurate, read_front, worse_than
 from dεps.deploy.export.classes import Answers, write_classes
 from dεps.deploy.export.config import ExportConfig
 from dεps.deploy.export.int8 import quantise, ranking, save_int8
@@ -25,6 +26,7 @@ from dεps.evaluation.inputs import load_data, load_net, recalibration
 from dεps.evaluation.measure import measure_each
 from dεps.evaluation.noise import difference
 from dεps.evaluation.prefix_tree import likeliest
+from dεps.search.latency.table import LatencyTable, given_table
 from dεps.search.nsga2 import SearchConfig
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
@@ -39,14 +41,15 @@ def work(context: Context, out: Path) -> None:
     """Write `<budget>.onnx` for each budget, in int8 too where asked, `models.json`, and what is right by class."""
     set_up()
     config, space = context.section(ExportConfig, "export"), context.section(SearchSpace, "space")
-    count, data = context.section(SearchConfig, "search").recalibration_images, load_data(context)
+    search, data = context.section(SearchConfig, "search"), load_data(context)
     weights, front = context.folder("train") / SUPERNET, read_front(context, space)
     net = load_net(weights, data, context).to(best_device())
     ends = [arch_cost(space, arch, net.classes, net.channels).macs for arch in (space.smallest(), space.largest())]
-    limits = {budget.name: budget.macs(*ends) for budget in config.budgets}
+    limits = {budget.name: Limit(budget.macs(*ends), budget.max_ms) for budget in config.budgets}
+    table = given_table(search, space, net.classes, net.channels, ".".join(context.keys("search")))
     asked = _asked(context, front, limits, config.candidates)
 
-    images = recalibration(context, data, count)
+    images = recalibration(context, data, search.recalibration_images)
     known = known_accuracies(front)
     unknown = dict.fromkeys(
         Arch.parse(arch) for archs in asked.values() for arch in archs if config.int8 or arch not in known
@@ -66,7 +69,7 @@ def work(context: Context, out: Path) -> None:
     in_int8 = {str(arch): row["int8"] for arch, row in measured.items() if config.int8}
     # What was measured for a smaller budget is under a larger one too, so more MACs never cost accuracy on validation.
     macs = dict(zip(front.arch, front.macs, strict=True))
-    under = {name: [arch for arch in known if macs[arch] <= limits[name]] for name in asked}
+    under = {name: [arch for arch in limits[name].within(front).arch if arch in known] for name in asked}
     chosen = {name: Arch.parse(most_accurate(front, archs, known)) for name, archs in under.items()}
 
     # Nothing is chosen from here on.
@@ -86,7 +89,7 @@ def work(context: Context, out: Path) -> None:
         batches = comparison_batches(net, data, data.test, arch, config.check_images)
         plain = recalibrated(net, arch, data, images)
         comparison = save_onnx(plain, card, file, batches)
-        facts = {**_file(file), "max_macs": limits[name], "weights": weights_stamp(weights)}
+        facts = {**_file(file), **_cost(limits[name], front, arch, table), "weights": weights_stamp(weights)}
         smaller = [other for other in chosen if macs[str(chosen[other])] < card.macs]
         worse = {other: found for other in smaller if (found := _against(right[arch], right[chosen[other]]))}
         models[name] = {**facts, **vars(card), "worse_than": worse, "onnx": comparison.to_json()}
@@ -98,7 +101,7 @@ def work(context: Context, out: Path) -> None:
             card8 = save_int8(own, card, file)
             both = zip(SPLITS, own.against(right[arch]), strict=True)
             lost = {split: {**one._asdict(), "is_noise": one.is_noise} for split, one in both}
-            among = {arch: top1 for arch, top1 in in_int8.items() if macs[arch] <= limits[name]}
+            among = {arch: top1 for arch, top1 in in_int8.items() if arch in under[name]}
             models[name + INT8] = facts | _file(file) | vars(card8) | {"int8": lost | ranking(known, among, macs)}
             say(f"{context.label}: {name}{INT8} {', '.join(map(card8.accuracy, ('val', 'test')))}")
     write_json(out / MODELS, models)
@@ -109,6 +112,16 @@ def work(context: Context, out: Path) -> None:
 def _file(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     return {"file": path.name, "sha256": sha256(content), "bytes": len(content)}
+
+
+def _cost(limit: Limit, front: pd.DataFrame, arch: Arch, table: LatencyTable | None) -> dict[str, Any]:
+    """What the arch may cost, and with a latency table the milliseconds that this predicts."""
+    facts = {f"max_{key}": most for key, most in vars(limit).items() if most is not None}
+    if table is None:
+        return facts
+    (ms,) = matching(front, arch=str(arch)).ms
+    error = {"unseen_archs": table.unseen_archs, "median_error_percent": table.median_error_percent}
+    return facts | {"ms": ms, "latency_table": {"of": table.of, **error}}
 
 
 def _answers(found: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -122,16 +135,16 @@ def _against(larger: list[np.ndarray], smaller: list[np.ndarray]) -> dict[str, d
     return {split: {**one._asdict(), "is_noise": one.is_noise} for split, one in found if one.points < 0}
 
 
-def _asked(context: Context, front: pd.DataFrame, limits: dict[str, int], count: int) -> dict[str, list[str]]:
+def _asked(context: Context, front: pd.DataFrame, limits: dict[str, Limit], count: int) -> dict[str, list[str]]:
     """Archs to choose from under each budget that has any.
 
     A method that offers a part of the space may have no arch as small as another's. Raises `UserError` where no
     budget has one.
     """
-    least = int(front.macs.min())
-    missed = [name for name, limit in limits.items() if limit < least]
+    missed = [name for name, limit in limits.items() if limit.within(front).empty]
     if 0 < len(missed) < len(limits):
-        say(f"{context.label}: no arch under {', '.join(missed)}; the least is {least:,} MACs")
+        for name in missed:
+            say(f"{context.label}: no arch under {name}, {limits[name].unmet(front)}")
     kept = {name: limit for name, limit in limits.items() if name not in missed} or limits
     where = ".".join(context.keys("export", "budgets"))
     return {name: candidates(front, limit, count, f"{where}: {name}") for name, limit in kept.items()}

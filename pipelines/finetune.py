@@ -11,6 +11,7 @@ from dεps.core.device import best_device, set_up
 from dεps.core.errors import UserError
 from dεps.core.files import read_json, write_json
 from dεps.core.hashing import sha256
+from dεps.deploy.export.choice import COST
 from dεps.deploy.export.config import ExportConfig
 from dεps.deploy.export.subnet import card_of, comparison_batches
 from dεps.deploy.finetune.training import finetuning, gains, spent_on
@@ -65,7 +66,8 @@ def work(context: Context, out: Path) -> None:
     batches = comparison_batches(after, data, data.test, arch, context.section(ExportConfig, "export").check_images)
     comparison = save_onnx(recalibrated(after, arch, data, images), card, file, batches)
     cost = {TRAIN_COST.key: round(trainer.macs / 1e12, 6), OWN_COST: round((trainer.macs - spent) / 1e12, 6)}
-    model = {"file": file.name, "sha256": sha256(file.read_bytes()), "max_macs": facts["max_macs"], **vars(card)}
+    cost_of = {key: facts[key] for key in COST if key in facts}
+    model = {"file": file.name, "sha256": sha256(file.read_bytes()), **cost_of, **vars(card)}
     model |= {"weights": weights_stamp(out / SUPERNET), "onnx": comparison.to_json(), "cost": cost}
     model["gain"] = {"validation": validation._asdict(), "test": test._asdict()}
     write_json(out / MODELS, {called: model})

@@ -1,6 +1,7 @@
 """Stage `search`: NSGA-II on predicted accuracy and MACs; the winners are then measured on validation.
 
-With `search.rounds` the predictor learns from them and the search goes on.
+With `search.rounds` the predictor learns from them and the search goes on; with `search.latency` there is a second
+front, of accuracy over the milliseconds of a latency table.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dεps.evaluation.accuracy import accuracies
 from dεps.evaluation.inputs import load_data, load_net, recalibration
 from dεps.evaluation.measure import measure_each
 from dεps.search.crossvalidation import agreement
+from dεps.search.latency.table import given_table, latency_of_archs
 from dεps.search.nsga2 import SearchConfig
 from dεps.search.predictor import PredictConfig, load_predictor
 from dεps.search.rounds import search_in_rounds
@@ -39,6 +41,8 @@ def work(context: Context, out: Path) -> None:
     model = load_predictor(path, space, predictor, stamp)
     net = load_net(weights, data, context).to(best_device())
     images = recalibration(context, data, config.recalibration_images)
+    classes, channels = len(data.classes), data.channels
+    known = given_table(config, space, classes, channels, ".".join(context.keys("search")))
 
     def measure(archs: Sequence[Arch]) -> list[float]:
         top1s = measure_each(context, weights, data.manifest, images, archs, rows, last=config.rounds == 1)
@@ -55,9 +59,10 @@ def work(context: Context, out: Path) -> None:
         measure,
         config,
         predictor,
-        classes=len(data.classes),
-        channels=data.channels,
+        classes=classes,
+        channels=channels,
         seed=context.the_seed,
+        latency_of=known and latency_of_archs(known, space, classes, channels),
     )
     parallel.leave()
     table = pd.DataFrame(
@@ -69,14 +74,15 @@ def work(context: Context, out: Path) -> None:
             "measured": None if one.measured is None else round(100 * one.measured, 4),
             "round": one.round,
             "on_front": one.on_front,
+            **({} if known is None else {"ms": round(one.ms or 0.0, 6), "on_latency_front": one.on_latency_front}),
             "weights": stamp,
         }
         for one in found
     ).astype({"round": "Int64"})
     FRONT.write(table, out)
-    both = table.dropna()
+    both = table.dropna(subset=["measured"])
     error = agreement(both.predicted / 100, both.measured / 100)
-    most = arch_cost(space, space.largest(), len(data.classes), data.channels).macs
+    most = arch_cost(space, space.largest(), classes, channels).macs
     metrics = {
         "search/front_size": int(table.on_front.sum()),
         "search/measured": len(both),

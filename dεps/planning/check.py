@@ -18,6 +18,7 @@ from pydantic import AfterValidator, PlainValidator, ValidationInfo, WithJsonSch
 
 from dεps.core.errors import UserError, check_choice
 from dεps.core.files import write_atomic
+from dεps.core.given import given_sha256
 from dεps.core.params import PARAMS, Archs, Budgets, Methods, Names, Seeds, check_names, section
 from dεps.core.schema import check_plain, checked, structured
 from dεps.data.config import DatasetConfig
@@ -26,12 +27,13 @@ from dεps.evaluation.accuracy import EvaluateConfig
 from dεps.evaluation.baseline import ReferenceConfig
 from dεps.methods import registry
 from dεps.methods.finetune import FineTuneConfig
+from dεps.search.latency.table import TABLE, given_table
 from dεps.search.nsga2 import SearchConfig
 from dεps.search.predictor import PredictConfig
 from dεps.sources.registry import source_of
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
-from dεps.training.config import LONGEST, FullModelConfig, TrainConfig, init_hash
+from dεps.training.config import INIT, LONGEST, FullModelConfig, TrainConfig
 from dεps.tuning.config import TuningConfig
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
 from dεps.workspace.presets import check_selection, unchecked
@@ -93,29 +95,34 @@ def compose_params(overrides: Sequence[str], config_dir: Path | None = None, out
 def composed(overrides: Sequence[str], config_dir: Path | None = None) -> tuple[dict[str, Any], str]:
     """Compose and check in memory: the params, and the text of their file. Raises `UserError`.
 
-    Where an experiment begins from a file, that file's hash is filled in: results are of its content, not of its name.
+    Where an experiment names a file, that file's hash is filled in: results are of its content, not of its name.
     `+from=FILE` stands for the values in a YAML file, such as a study's `best.yaml`; other overrides take precedence.
     """
     params, text = unchecked(overrides, config_dir)
-    if _name_initial_weights(params):
+    if _name_files(params):
         text = OmegaConf.to_yaml(OmegaConf.create(params))
     check_params(params)
     return params, text
 
 
-def _name_initial_weights(params: dict[str, Any]) -> bool:
-    """Fill in `train.init_sha256` of each experiment that begins from a file; whether there was any to fill in.
+#: keys of paths to files, by section of an experiment, and what the files are
+_FILES = {"train": ("init", INIT), "search": ("latency", TABLE)}
 
-    Raises `UserError` where the file can't be read.
+
+def _name_files(params: dict[str, Any]) -> bool:
+    """Fill in the hash beside each file that an experiment names; whether there was any to fill in.
+
+    Raises `UserError` where a file can't be read.
     """
     found = False
-    for name in params["names"]:
-        where, train = f"experiments.{name}.train", section(params, "experiments", name).get("train")
-        if not isinstance(train, dict):
+    for name, (where, (key, what)) in product(params["names"], _FILES.items()):
+        own = section(params, "experiments", name).get(where)
+        if not isinstance(own, dict):
             continue
-        init = train.get("init")
-        if isinstance(init, str) and init != "???" and train.get("init_sha256") is None:
-            train["init_sha256"], found = init_hash(init, where), True
+        file = own.get(key)
+        if isinstance(file, str) and file != "???" and own.get(f"{key}_sha256") is None:
+            own[f"{key}_sha256"] = given_sha256(file, f"experiments.{name}.{where}.{key}", what)
+            found = True
     return found
 
 
@@ -157,6 +164,14 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         )
     if own.train.init_file(f"{where}.train") and own.train.init_sha256 is None:
         raise UserError(f"{where}.train.init_sha256 is null, where init is a file; 'deps params' fills it in")
+    if own.search.latency and own.search.latency_sha256 is None:
+        raise UserError(f"{where}.search.latency_sha256 is null, where latency is a file; 'deps params' fills it in")
+    given_table(own.search, own.space, own.dataset.class_count, own.dataset.channels, f"{where}.search")
+    timed = next((budget.name for budget in own.export.budgets if budget.max_ms is not None), None)
+    if timed and own.search.latency is None:
+        raise UserError(
+            f"{where}.export.budgets: {timed} has max_ms; expected {where}.search.latency too, a latency table"
+        )
     own.train.augment.check_images(f"{where}.train.augment", size, own.dataset.channels)
     archs: dict[Arch, str] = {}
     for text in params["standalone"]:

@@ -21,7 +21,7 @@ from dεps.core.tables import records, rows_where
 from dεps.core.tensors import read_tensors
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.deploy.export.card import ModelCard
-from dεps.deploy.export.choice import remarks
+from dεps.deploy.export.choice import Cost, remarks
 from dεps.spaces.cost import macs_counter
 from dεps.spaces.space import SearchSpace
 from dεps.workspace.identity import FINETUNE, FULL_MODEL
@@ -223,14 +223,24 @@ class Results:
 
     @cached_property
     def models(self) -> pd.DataFrame:
-        """Exported models: method, seed, budget, macs, params, validation, test, remark; empty without any."""
+        """Exported models: method, seed, budget, macs, params, ms, by, validation, test, remark; empty without any.
+
+        `ms` is None, and `by` empty, where no latency table predicts it.
+        """
         rows = []
         for path in self.model_files:
             for budget, facts in read_json(path, "the stage 'export'").items():
                 check_plain(facts, where := f"{path}: {budget}")
                 card = ModelCard.from_facts(facts, where)
                 row = {"method": card.method, "seed": card.seed, "budget": budget, "macs": card.macs}
-                row |= {"params": card.params, "validation": card.percent("val"), "test": card.percent("test")}
+                cost = Cost.of(facts, where)
+                row |= {
+                    "params": card.params,
+                    "ms": cost.ms,
+                    "by": cost.predicted_by,
+                    "validation": card.percent("val"),
+                    "test": card.percent("test"),
+                }
                 rows.append(row | {"remark": "; ".join(remarks(facts, where))})
         return pd.DataFrame(rows)
 

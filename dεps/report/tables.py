@@ -69,8 +69,8 @@ def study_table(results: Results) -> pd.DataFrame:
 
 
 def models_table(results: Results) -> pd.DataFrame:
-    """One row per exported model: MACs, parameters, accuracy, remark."""
-    several = len(results.seeds) > 1
+    """One row per exported model: MACs, parameters, latency where a table predicts it, accuracy, remark."""
+    several, timed = len(results.seeds) > 1, results.models.ms.notna().any()
     budgets = [budget["name"] for budget in results.params["export"]["budgets"]]
     rows = []
     for method, seed in dict.fromkeys(zip(results.models.method, results.models.seed, strict=True)):
@@ -78,11 +78,13 @@ def models_table(results: Results) -> pd.DataFrame:
         models = {model["budget"]: model for model in records(matching(results.models, method=method, seed=seed))}
         for budget in dict.fromkeys([*budgets, *models]):
             row = {**which, "budget": budget}
-            row |= dict.fromkeys(("MACs (k)", "parameters", "validation (%)", "test (%)"), "–")
+            own = ("MACs (k)", "parameters", *(["latency (ms)"] if timed else []), "validation (%)", "test (%)")
+            row |= dict.fromkeys(own, "–")
             if model := models.get(budget):
                 row |= {"MACs (k)": f"{model['macs'] / 1000:,.0f}", "parameters": f"{model['params']:,}"}
+                row |= {"latency (ms)": f"{model['ms']:.3f}"} if timed else {}
                 row |= {"validation (%)": model["validation"] or "–", "test (%)": model["test"] or "–"}
-            rows.append(row | {"remark": model["remark"] if model else "no arch as small"})
+            rows.append(row | {"remark": model["remark"] if model else "no arch within it"})
     return pd.DataFrame(rows)
 
 
@@ -122,12 +124,13 @@ def finetuned_caption(results: Results) -> str:
 
 def models_caption(results: Results) -> str:
     """Caption that says how the models were chosen, and what ± means."""
-    images = results.manifest["images"]
+    images, tables = results.manifest["images"], sorted({*results.models.by} - {""})
+    latency = f"; latency is {' or '.join(tables)}" if tables else ""
     return (
-        f"{results.experiment}: exported models, under each budget of MACs the best arch on validation; top-1 ± "
+        f"{results.experiment}: exported models, under each budget the best arch on validation; top-1 ± "
         f"binomial standard error on {images['validation']:,} validation and {images['test']:,} test images; a "
         "remark gives the difference in points where a model is worse than a smaller one, on the same images"
-        f"{_int8_words(results)}"
+        f"{latency}{_int8_words(results)}"
     )
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from dεps.core.given import Hash
 from dεps.core.schema import Images, checked
 from dεps.core.stopwatch import computing
 from dεps.spaces.encoding import translate
@@ -31,8 +32,18 @@ class SearchConfig:
     rounds: Annotated[int, Field(ge=1, le=1000)] = 1
     #: parameters that an arch may have; None: any number
     max_params: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    #: file of a latency table: a second search in each round has its milliseconds as the cost, and measures as many
+    latency: str | None = None
+    #: of that file, by which results know it; `deps params` fills it in
+    latency_sha256: Hash | None = None
     #: training images for BN recalibration
     recalibration_images: Images = 2000
+
+    @model_validator(mode="after")
+    def _fits(self) -> SearchConfig:
+        if self.latency is None and self.latency_sha256 is not None:
+            raise ValueError("latency_sha256 is set; expected latency too, the file that has it")
+        return self
 
 
 #: function from genomes int (n, genes) to one number each (n,)

@@ -18,7 +18,7 @@ from dεps.core.errors import UserError
 from dεps.core.files import read_json
 from dεps.core.params import section, selected
 from dεps.deploy.export.card import ModelCard
-from dεps.deploy.export.choice import int8_remarks, worse_than
+from dεps.deploy.export.choice import Cost, int8_remarks, worse_than
 from dεps.tracking.store import Store
 from dεps.workspace.identity import FINETUNE, digest
 from dεps.workspace.outputs import MODELS
@@ -119,7 +119,11 @@ def _register(store: Store, model: _Model, run_id: str, content: str) -> str:
     """Create a logged model with its files and numbers, and a version of it; returns the version's number."""
     client, card, experiment = store.client, model.card, store.experiment_id(model.context.experiment)
     tags = {CONTENT: content, "budget": model.budget, "seed": str(card.seed), **_own_tags(model)}
-    tags |= {key: str(model.facts[key]) for key in ("max_macs", "sha256", "arch", *NUMBERS) if key in model.facts}
+    tags |= {
+        key: str(model.facts[key])
+        for key in ("max_macs", "max_ms", "ms", "sha256", "arch", *NUMBERS)
+        if key in model.facts
+    }
     label = f"{model.name}-{card.seed}-{model.budget}"
     # Replaces one that was incomplete when the store failed.
     for begun in client.search_logged_models([experiment], f"tags.`{CONTENT}` = '{content}'"):
@@ -177,14 +181,16 @@ def _about(model: _Model) -> str:
     what = f"Subnets of the {card.method} supernet of experiment {card.experiment} ({card.data}, {where})"
     form = "Input: float32 (batch, channel, row, column); output: logits"
     images = f"Images: {card.preprocessing}; mean {card.mean}, std {card.std}"
-    return f"{what}: under each budget of MACs the most accurate on validation. {form}. {images}."
+    return f"{what}: under each budget the most accurate on validation. {form}. {images}."
 
 
 def _describe(model: _Model) -> str:
     card = model.card
     accuracies = ", ".join(filter(None, map(card.accuracy, ("val", "test"))))
     worse = "".join(f" It {line}." for line in worse_than(model.facts))
-    cost = f"at most {model.facts['max_macs']:,} MACs; {card.macs:,} MACs, {card.params:,} parameters"
+    own = Cost.of(model.facts)
+    latency = f", {own.ms:g} ms {own.predicted_by}" if own.ms is not None else ""
+    cost = f"{own.limits}; {card.macs:,} MACs, {card.params:,} parameters{latency}"
     classes = ", ".join([*card.classes[:20], *(["…"] if len(card.classes) > 20 else [])])
     tuned = f" Fine-tuned: {card.finetuned}." if card.finetuned else ""
     quantised = f" {card.quantised}: {'; '.join(int8_remarks(model.facts))}." if card.quantised else ""

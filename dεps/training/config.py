@@ -5,8 +5,6 @@ Nothing of torch is imported here until a `Setup` is asked for.
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from dεps.core.errors import UserError
-from dεps.core.hashing import SHORT, file_sha256
-from dεps.core.schema import Images, Share, checked, rule
+from dεps.core.given import Hash, given_file
+from dεps.core.schema import Images, Share, checked
 from dεps.data.config import AugmentConfig
 from dεps.methods.schedule import Decay
 from dεps.spaces.space import SearchSpace
@@ -26,8 +24,8 @@ if TYPE_CHECKING:
 
 #: epochs of a training; what is longer is a slip of the pen
 LONGEST = 100_000
-#: SHA-256 of a file
-Hash = Annotated[str, rule(re.compile("[0-9a-f]{64}").fullmatch, "expected a SHA-256, 64 hexadecimal digits")]
+#: what `init` names
+INIT = "a supernet file, or a public checkpoint"
 
 
 @checked
@@ -93,18 +91,8 @@ class TrainConfig:
         return self
 
     def init_file(self, where: str = "train") -> Path | None:
-        """Path of `init`, from the workspace on, which DVC_ROOT names in the copies of DVC's queue.
-
-        Raises `UserError` naming the key below `where` if it can't be read, or its content has not `init_sha256`.
-        """
-        if self.init is None:
-            return None
-        found, path = init_hash(self.init, where), _place(self.init)
-        if self.init_sha256 not in (None, found):
-            there = f"{where}.init: {self.init} is another file than init_sha256 names"
-            cure = "'deps params' takes it, and what it decides is trained anew"
-            raise UserError(f"{there} (SHA-256 {found[:SHORT]}…, expected {str(self.init_sha256)[:SHORT]}…); {cure}")
-        return path
+        """Path of `init`. Raises `UserError` naming the key below `where` if it can't be read, or has another hash."""
+        return None if self.init is None else given_file(self.init, self.init_sha256, f"{where}.init", INIT)
 
     def setup(self, space: SearchSpace, data: PreparedData) -> Setup:
         """What a method is built from."""
@@ -129,22 +117,6 @@ class TrainConfig:
         rate, warmup = self.learning_rate, self.warmup_epochs
         smoothing, dropout = self.label_smoothing, self.dropout
         return Setup(space, self.epochs, steps, rate, warmup, smoothing, dropout, self.batch_size, self.decay)
-
-
-def init_hash(init: str, where: str = "train") -> str:
-    """SHA-256 of the file `init`. Raises `UserError` naming the key below `where` if it can't be read."""
-    path = _place(init)
-    expected = "expected a supernet file, or a public checkpoint"
-    if path.exists() and not path.is_file():
-        raise UserError(f"{where}.init: {init} is no file; {expected}")
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise UserError(f"{where}.init: {init} cannot be read ({error.strerror}); {expected}") from None
-
-
-def _place(init: str) -> Path:
-    return Path(os.environ.get("DVC_ROOT") or "") / init
 
 
 @checked

@@ -19,6 +19,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 RUN = ("prepare", "train", "evaluate", "predict", "search")
 #: files of code, by their suffix
 SOURCES = (".py", ".cpp")
+#: keys of paths to files, each beside the file's hash
+PATHS = {"init", "latency"}
 #: where stage `check` writes the hash of methods' code, by experiment and stage (and method)
 METHODS_CODE = "{}/{}.json"
 #: floors that every stage stands on, and every stage with networks
@@ -99,7 +101,7 @@ STAGES: dict[str, Decides] = {
     ),
     "export": Decides(
         (*_MODELS, "evaluation", "search", "deploy"),
-        (*_RECALIBRATION, "search.recalibration_images", "export"),
+        (*_RECALIBRATION, "search.recalibration_images", "search.latency_sha256", "export"),
         _KERNELS,
         inputs=("prepare", _SUPERNET, f"search/{_INSTANCE}/front.csv"),
     ),
@@ -141,20 +143,18 @@ def sections_behind(stages: Iterable[str]) -> tuple[str, ...]:
 
 
 def deciding(own: Mapping[str, Any]) -> dict[str, Any]:
-    """An experiment's params `own` without where the file lies that training begins with: its hash stands for it.
+    """An experiment's params `own` without where the files lie that sections name: their hashes stand for them.
 
     Nothing is said of a file, or of moving averages, where there is none, so that results of before there was the
     choice stay what they are.
     """
-    train = own.get("train")
-    if not isinstance(train, Mapping):
-        return dict(own)
-    left = {key: value for key, value in train.items() if key != "init"}
-    if left.get("init_sha256") is None:
-        left.pop("init_sha256", None)
-    if not left.get("ema"):
-        left.pop("ema", None)
-    return {**own, "train": left}
+    found = dict(own)
+    for name, keys in (("train", ("init_sha256", "ema")), ("search", ("latency_sha256",))):
+        section = own.get(name)
+        if isinstance(section, Mapping):
+            unset = {key for key in keys if not section.get(key)}
+            found[name] = {key: value for key, value in section.items() if key not in unset | PATHS}
+    return found
 
 
 def values(stage: str, own: Mapping[str, Any]) -> dict[str, Any]:

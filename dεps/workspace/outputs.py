@@ -71,7 +71,8 @@ POPULATION = Table("evaluate", "population.csv", ("bucket", *_MEASURED), ("arch"
 #: each measured arch, predicted by what has not seen it; percent
 PREDICTIONS = Table("predict", "predictions.csv", ("macs", "measured", "predicted"), ("arch",), format="%.4f")
 #: archs found by search; `measured` in percent, with the `round` that measured it, empty where not measured; not
-#: `on_front` are archs of an earlier round
+#: `on_front` are archs of an earlier round; with a latency table also `ms`, predicted milliseconds, and whether the
+#: arch is `on_latency_front`
 FRONT = Table("search", "front.csv", ("macs", "params", "predicted"), ("arch",))
 #: of exported subnets: each class's images by split, and accuracy (percent; empty without images) …
 CLASSES = Table(

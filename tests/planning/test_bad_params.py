@@ -18,10 +18,10 @@ from dεps.core.params import read_params
 from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig, SplitFolders
 from dεps.deploy.export.card import ModelCard
-from dεps.deploy.latency.table import LatencyTable
 from dεps.evaluation.accuracy import PopulationConfig
 from dεps.methods import registry
 from dεps.planning.check import Experiment, Selection, check_params, compose_params
+from dεps.search.latency.table import LatencyTable
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace, families, family_module
 from dεps.training.config import FullModelConfig, TrainConfig

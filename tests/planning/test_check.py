@@ -1,17 +1,21 @@
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from dεps.core.errors import UserError
+from dεps.core.files import write_json
+from dεps.core.hashing import file_sha256
 from dεps.core.schema import structured
 from dεps.methods import registry
 from dεps.methods.base import Setup
 from dεps.planning.check import check_params, compose_params
 from dεps.spaces.space import SearchSpace
 from dεps.training.config import FullModelConfig, TrainConfig
-from tests.conftest import ROOT, default_text, quick_params
+from tests.conftest import ROOT, default_text, load_space, quick_params
+from tests.tools.latency import latency_table
 
 PARAMS = ROOT / "params"
 
@@ -143,6 +147,14 @@ def test_a_cpu_preset_asks_for_its_images(tmp_path):
             "experiments.quick.export.budgets=[{name: a-finetuned, max_macs: 1.0}]",
             r"budgets\[0\]\.name is 'a-finetuned'; expected another end than -finetuned, which fine-tuned models have",
         ),
+        (
+            "experiments.quick.export.budgets=[{name: phone, max_ms: 0.1}]",
+            r"budgets: phone has max_ms; expected experiments\.quick\.search\.latency too, a latency table$",
+        ),
+        (
+            "experiments.quick.search.latency=phone.json",
+            r"experiments\.quick\.search\.latency: phone\.json cannot be read \(.*\); expected a latency table",
+        ),
         ("checkpoint.seconds=-1", r"checkpoint\.seconds is -1; expected 0 to 1,000,000,000$"),
         ("checkpoint.hours=1", r"checkpoint\.hours is no known key; allowed: epochs, seconds"),
         ("launch=''", r"launch is ''; expected a command"),
@@ -244,3 +256,22 @@ def test_two_instances_of_one_name_are_refused():
     """DVC calls both train@a-b-c-0, and would leave one out without a word."""
     with pytest.raises(UserError, match=r"names and methods make 'a-b-c' in two ways; rename an experiment"):
         check_params(named("a", "a-b", methods=("b-c", "c")))
+
+
+def test_a_latency_table_is_known_by_its_content_and_of_the_space(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = latency_table(load_space("resnet_28"))
+    write_json(tmp_path / "phone.json", vars(table))
+    budget = "experiments.quick.export.budgets=[{name: phone, max_ms: 0.1}]"
+    params = compose(tmp_path, "experiments.quick.search.latency=phone.json", budget)
+    search = params["experiments"]["quick"]["search"]
+    assert search["latency_sha256"] == file_sha256(tmp_path / "phone.json")
+    assert yaml.safe_load((tmp_path / "params.yaml").read_text())["experiments"]["quick"]["search"] == search
+    write_json(tmp_path / "phone.json", vars(replace(table, space="mbv3_32")))
+    with pytest.raises(UserError, match=r"phone\.json is another file than latency_sha256 names"):
+        check_params(params)
+    with pytest.raises(UserError, match=r"phone\.json has space mbv3_32; expected resnet_28"):
+        compose(tmp_path, "experiments.quick.search.latency=phone.json")
+    search["latency_sha256"] = None
+    with pytest.raises(UserError, match="latency_sha256 is null, where latency is a file; 'deps params' fills it in"):
+        check_params(params)

@@ -211,13 +211,26 @@ def test_exported_models_stand_in_a_table_with_their_standard_errors(results):
     assert "| DεpS | 0 | small | 543 | 1,234 | 70.00 ± 1.45 | 70.50 ± 1.02 |  |\n" in written
     remark = "-0.50 ± 0.37 to small on test, within noise"
     assert written.endswith(f"| DεpS | 0 | large | 1,000 | 1,234 | 70.00 ± 1.45 | 70.00 ± 1.02 | {remark} |\n")
-    assert "| DεpS | 0 | medium | – | – | – | – | no arch as small |\n" in written
+    assert "| DεpS | 0 | medium | – | – | – | – | no arch within it |\n" in written
     page = Path("reports/index.html").read_text()
     assert remark in page
     assert '<a href="#quick-models">Models</a>' in page
     write_json(results.folder / "export/deps-0/models.json", {"small": {**facts["small"], "classes": 3}})
     with pytest.raises(UserError, match=r"models.json: small.classes"):
         _ = all_results(read_params())[0].models
+
+
+def test_models_of_a_latency_table_have_its_milliseconds(results):
+    table = {"of": "torch 2 on a phone, 1 thread, batch 1", "unseen_archs": 50, "median_error_percent": 2.14}
+    facts = exported("small", 542_872, 70.5) | {"max_ms": 0.05, "ms": 0.0421, "latency_table": table}
+    write_json(results.folder / "export/deps-0/models.json", {"small": facts})
+    write_report()
+    written = Path("reports/experiments/quick/models.md").read_text()
+    assert "| DεpS | 0 | small | 543 | 1,234 | 0.042 | 70.00 ± 1.45 | 70.50 ± 1.02 |  |\n" in written
+    assert (
+        "latency is predicted by a latency table of torch 2 on a phone, 1 thread, batch 1 (median error 2.1 %"
+        in written
+    )
 
 
 def test_methods_that_no_file_is_named_after_differ_in_every_figure(results):

@@ -5,11 +5,13 @@ import pytest
 
 from dεps.core.errors import UserError
 from dεps.core.randomness import derive
+from dεps.search.latency.table import latency_of_archs
 from dεps.search.nsga2 import SearchConfig, search, spread
 from dεps.search.predictor import PredictConfig, fit, predict
 from dεps.search.rounds import search_in_rounds
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.encoding import encode_genomes, macs_of_genomes
+from tests.tools.latency import latency_table
 
 PREDICTOR = PredictConfig(candidates=["ridge"])
 
@@ -40,10 +42,10 @@ def learnt(micro, truth):
     return known
 
 
-def run(micro, truth, learnt, choices=None, seed=3, **options):
+def run(micro, truth, learnt, choices=None, seed=3, latency_of=None, **options):
     model = fit("ridge", codes_of(micro, learnt), np.array([*learnt.values()]), PREDICTOR, seed)
     config = SearchConfig(population=30, generations=10, **options)
-    own = {"classes": 10, "channels": 1, "seed": seed}
+    own = {"classes": 10, "channels": 1, "seed": seed, "latency_of": latency_of}
     return search_in_rounds(choices or micro, micro, model, learnt, truth, config, PREDICTOR, **own)
 
 
@@ -101,3 +103,24 @@ def test_a_limit_on_parameters(micro, truth, learnt):
     message = rf"^search\.max_params is {least - 1:,}; expected at least {least:,}, what the smallest arch has$"
     with pytest.raises(UserError, match=message):
         run(micro, truth, learnt, max_params=least - 1)
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_a_latency_table_has_a_front_of_its_own_beside_that_of_macs(micro, truth, learnt, rounds):
+    latency_of = latency_of_archs(latency_table(micro), micro, 10, 1)
+    found = run(micro, truth, learnt, measured=4, rounds=rounds, latency_of=latency_of)
+    genomes = np.array([micro.to_genome(one.arch) for one in found])
+    assert [one.ms for one in found] == latency_of(genomes).tolist()
+    fronts = {key: [one for one in found if getattr(one, key)] for key in ("on_front", "on_latency_front")}
+    for cost, front in zip(("macs", "ms"), fronts.values(), strict=True):
+        front.sort(key=lambda one: getattr(one, cost))
+        accuracies = [one.predicted for one in front]
+        assert accuracies == sorted(set(accuracies))  # each costs more and is better than the one before
+    assert {one.arch for one in fronts["on_front"]} != {one.arch for one in fronts["on_latency_front"]}
+    asked = [archs for archs in truth.asked if archs]
+    assert len(asked) == rounds
+    assert all(len(set(archs)) == 8 for archs in asked)
+    assert len({arch for archs in asked for arch in archs}) == 8 * rounds
+    if rounds == 1:  # the search by MACs is what it is without a table
+        alone = run(micro, truth, learnt, measured=4)
+        assert [one.arch for one in alone] == [one.arch for one in found if one.on_front]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from dεps.core.console import plural
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
 from dεps.core.schema import checked, structured
-from dεps.core.tables import matching, rows_where
+from dεps.core.tables import column, matching, rows_where
 from dεps.deploy.export.config import macs_text
 from dεps.spaces.space import SearchSpace
 from dεps.workspace.outputs import FRONT, MODELS, PARETO, POPULATION, SUPERNET
@@ -40,12 +41,34 @@ def within_params(front: pd.DataFrame, limit: int) -> pd.DataFrame:
     return under
 
 
-def candidates(front: pd.DataFrame, limit: float, count: int, where: str) -> list[str]:
-    """Archs of at most `limit` MACs: the `count` best predicted, and all measured ones. Raises `UserError` if none."""
-    under, least = rows_where(front, front.macs <= limit), int(front.macs.min())
+@dataclass(frozen=True)
+class Limit:
+    """What an arch may cost."""
+
+    macs: float | None = None
+    #: milliseconds by the latency table that the front was searched with
+    ms: float | None = None
+
+    def within(self, front: pd.DataFrame) -> pd.DataFrame:
+        """Rows of archs that keep to it."""
+        for key, limit in vars(self).items():
+            front = front if limit is None else rows_where(front, column(front, key) <= limit)
+        return front
+
+    def unmet(self, front: pd.DataFrame) -> str:
+        """In words, what is asked for and the least that there is, for a front without any arch within."""
+        costs = {"macs": lambda it: f"{macs_text(it)} MACs", "ms": lambda it: f"{it:g} ms"}
+        asked = {key: limit for key, limit in vars(self).items() if limit is not None}
+        least = [f"{write(column(front, key).min())}" for key, write in costs.items() if key in asked]
+        wanted = " and ".join(costs[key](limit) for key, limit in asked.items())
+        return f"{wanted}; of the archs that search found the least is {', '.join(least)}"
+
+
+def candidates(front: pd.DataFrame, limit: Limit, count: int, where: str) -> list[str]:
+    """Archs within `limit`: the `count` best predicted, and all measured ones. Raises `UserError` if none."""
+    under = limit.within(front)
     if under.empty:
-        cheapest = f"the cheapest arch that search found has {macs_text(least)} ({least:,})"
-        raise UserError(f"{where} is {macs_text(limit)} MACs; {cheapest}")
+        raise UserError(f"{where} is {limit.unmet(front)}")
     best = under.sort_values(["predicted", "macs"], ascending=[False, True]).arch.head(count)
     return list(dict.fromkeys([*best, *rows_where(under, under.measured.notna()).arch]))
 
@@ -54,6 +77,48 @@ def most_accurate(front: pd.DataFrame, archs: Iterable[str], measured: dict[str,
     """Of `archs`, the one with the best accuracy on validation; of equals that of the fewest MACs."""
     macs = dict(zip(front.arch, front.macs, strict=True))
     return min(archs, key=lambda arch: (-measured[arch], macs[arch], arch))
+
+
+@checked
+class _Measured:
+    """The latency table that milliseconds are predicted by."""
+
+    of: str
+    unseen_archs: int
+    median_error_percent: float
+
+
+@checked
+class Cost:
+    """What a model in `models.json` may cost, and its latency as a latency table predicts it."""
+
+    max_macs: int | None = None
+    max_ms: float | None = None
+    ms: float | None = None
+    latency_table: _Measured | None = None
+
+    @classmethod
+    def of(cls, facts: dict[str, Any], where: str = MODELS) -> Cost:
+        """From what the file says. Raises `UserError` naming the key below `where` that is wrong."""
+        return structured(cls, {key: facts[key] for key in COST if key in facts}, where)
+
+    @property
+    def limits(self) -> str:
+        """In words."""
+        most = {"MACs": self.max_macs, "ms": self.max_ms}
+        return "at most " + " and ".join(f"{limit:,} {unit}" for unit, limit in most.items() if limit is not None)
+
+    @property
+    def predicted_by(self) -> str:
+        """In words, whose milliseconds they are and how far off; empty without a table."""
+        if (table := self.latency_table) is None:
+            return ""
+        error = f"median error {table.median_error_percent:.1f} % on {plural(table.unseen_archs, 'unseen arch')}"
+        return f"predicted by a latency table of {table.of} ({error})"
+
+
+#: keys of `Cost`
+COST = tuple(field.name for field in fields(Cost))
 
 
 @checked

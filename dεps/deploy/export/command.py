@@ -16,7 +16,7 @@ from dεps.core.errors import UserError, check_choice
 from dεps.core.params import section, selected
 from dεps.data.splits import PreparedData
 from dεps.deploy.export.card import ModelCard
-from dεps.deploy.export.choice import candidates, known_test_top1, most_accurate, read_front, within_params
+from dεps.deploy.export.choice import Limit, candidates, known_test_top1, most_accurate, read_front, within_params
 from dεps.deploy.export.config import ExportConfig, macs_text, parse_macs
 from dεps.deploy.export.fast import Fast, fastest_enough
 from dεps.deploy.export.formats import SUFFIXES, save_model
@@ -178,7 +178,7 @@ def chosen(context: Context, net: Supernet, wish: Wish, limit: float, measure: V
     front = read_front(context, net.space)
     if (most := _params_limit(wish)) is not None:
         front = within_params(front, most)
-    names = candidates(front, limit, context.section(ExportConfig, "export").candidates, "--max-macs")
+    names = candidates(front, Limit(limit), context.section(ExportConfig, "export").candidates, "--max-macs")
     return Arch.parse(most_accurate(front, names, measure([Arch.parse(name) for name in names]))), None
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import field
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from dεps.core.errors import UserError
 from dεps.core.schema import checked
@@ -37,10 +37,20 @@ class Budget:
     #: of the file, and of the alias in MLflow
     name: Annotated[str, AfterValidator(_name)]
     #: up to 1 a share of the way from the space's least MACs (all kernels at their smallest) to its most, above it MACs
-    max_macs: Annotated[float, Field(gt=0, le=MOST_MACS)]
+    max_macs: Annotated[float, Field(gt=0, le=MOST_MACS)] | None = None
+    #: milliseconds a call, by the table of `search.latency`
+    max_ms: Annotated[float, Field(gt=0, le=1e9)] | None = None
 
-    def macs(self, least: int, most: int) -> int:
-        """In MACs, for a space whose archs have `least` to `most`."""
+    @model_validator(mode="after")
+    def _fits(self) -> Budget:
+        if self.max_macs is None and self.max_ms is None:
+            raise ValueError("max_macs is missing; expected it, max_ms or both")
+        return self
+
+    def macs(self, least: int, most: int) -> int | None:
+        """In MACs, for a space whose archs have `least` to `most`; None without a limit of them."""
+        if self.max_macs is None:
+            return None
         return least + int(self.max_macs * (most - least)) if self.max_macs <= 1 else int(self.max_macs)
 
 

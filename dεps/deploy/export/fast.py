@@ -7,16 +7,14 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from dεps.core.errors import UserError
 from dεps.core.randomness import derive
 from dεps.deploy.export.config import ExportConfig
 from dεps.deploy.latency.command import table_for
-from dεps.deploy.latency.layers import Layers
 from dεps.deploy.latency.table import measure_archs
 from dεps.deploy.latency.timing import Conditions
 from dεps.nets.supernet import Supernet
+from dεps.search.latency.table import latency_of_archs
 from dεps.search.nsga2 import SearchConfig, search
 from dεps.search.predictor import PredictConfig, load_predictor, predict
 from dεps.search.rounds import allowed
@@ -64,16 +62,13 @@ def fastest_enough(
     model = load_predictor(predictor, net.space, context.section(PredictConfig, "predict"), stamp)
     net = deepcopy(net).cpu()
     known, path = table_for(net, conditions, table)
-    layers, whole = Layers(net), translate(net.choices, net.space)
-
-    def latency_of(genomes: np.ndarray) -> np.ndarray:
-        return np.array([known.predict(layers, net.space.from_genome(genome)) for genome in whole(genomes).tolist()])
-
+    whole = translate(net.choices, net.space)
+    latency_of = latency_of_archs(known, net.space, net.classes, net.channels)
     config = context.section(SearchConfig, "search")
     found = search(
         net.choices,
         lambda genomes: predict(model, encode_genomes(net.space, whole(genomes))),
-        latency_of,
+        lambda genomes: latency_of(whole(genomes)),
         config,
         derive(context.the_seed, "search/latency") % 2**31,
         allowed(net.choices, net.space, net.classes, net.channels, config.max_params),
@@ -91,8 +86,7 @@ def fastest_enough(
         if fast:
             accuracy = validate([arch for arch, *_ in fast])
             arch, _, predicted, measured = min(fast, key=lambda item: (-accuracy[str(item[0])], item[3]))
-            of = f"{known.runtime}, batch {known.batch}"
             times = round(measured, 4), round(predicted, 4)
-            return Fast(arch, limit, *times, of, conditions, str(path), known.median_error_percent)
+            return Fast(arch, limit, *times, known.of, conditions, str(path), known.median_error_percent)
     fastest = min(slow)
     raise UserError(f"--max-latency-ms is {limit:g}; of {len(slow)} archs measured the fastest takes {fastest:.3f} ms")

@@ -14,10 +14,11 @@ from dεps.core.errors import UserError
 from dεps.core.files import write_json
 from dεps.data.config import DatasetConfig
 from dεps.data.manifest import read_manifest
-from dεps.deploy.latency.layers import Layers
-from dεps.deploy.latency.table import LatencyTable, default_path, load_table, measure_table
+from dεps.deploy.latency.table import default_path, measure_table
 from dεps.deploy.latency.timing import Conditions
 from dεps.nets.supernet import Supernet
+from dεps.search.latency.layers import Layers
+from dεps.search.latency.table import LatencyTable, load_table
 from dεps.spaces.space import Arch, SearchSpace
 from dεps.workspace.stage import Context
 
@@ -72,12 +73,12 @@ def table_for(
         raise UserError(f"{path} is no name for a latency table; expected one that ends in .json")
     if path.exists() and not again:
         try:
-            table = load_table(path, net)
+            table = load_table(path, net.space, net.classes, net.channels)
         except UserError:
             if not own:
                 raise
             return table_for(net, conditions, None, unseen, again=True)  # nobody named it, so nobody misses it
-        if table.conditions != conditions or table.runtime != conditions.runtime:
+        if Conditions(table.engine, table.threads, table.batch) != conditions or table.runtime != conditions.runtime:
             raise UserError(f"{path} is of {table.runtime}, batch {table.batch}; 'deps latency --again' measures anew")
         return table, path
     table = measure_table(net, conditions, unseen)

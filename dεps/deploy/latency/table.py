@@ -1,4 +1,4 @@
-"""Measures how long each kind of layer takes on this machine, and predicts an arch's latency from their sum.
+"""Measures how long each kind of layer takes on this machine, for a table that predicts an arch's latency.
 
 This is OFA's way (arXiv 1908.09791, §3.2, after ProxylessNAS). An offset and a scale, fitted to a few whole archs,
 account for what a call costs by itself, and for layers that run faster or slower in a row than alone.
@@ -9,22 +9,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import cast
 
 import numpy as np
-from pydantic import Field
 from scipy.stats import kendalltau
 from torch import nn
 
-from dεps.core.errors import UserError
-from dεps.core.files import read_json
 from dεps.core.hashing import digest
 from dεps.core.randomness import python_rng
-from dεps.core.schema import checked, structured
-from dεps.deploy.latency.layers import Layers
 from dεps.deploy.latency.timing import Conditions, latencies, runner
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
+from dεps.search.latency.layers import Layers
+from dεps.search.latency.table import LatencyTable
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch
 from dεps.workspace.stage import STATE
@@ -33,51 +30,6 @@ from dεps.workspace.stage import STATE
 FITTED = 24
 #: bytes that archs measured together may take
 MEMORY = 2**31
-
-
-@checked
-class LatencyTable:
-    """Milliseconds of every kind of layer; a whole arch takes `offset_ms + scale * sum of its layers`."""
-
-    space: str
-    classes: int
-    channels: int
-    engine: str
-    #: that the engine may use
-    threads: Annotated[int, Field(ge=1, le=10_000)]
-    #: images of one call
-    batch: Annotated[int, Field(ge=1, le=1_000_000)]
-    #: engine, its version, device and threads, in words
-    runtime: str
-    offset_ms: Annotated[float, Field(ge=-1e9, le=1e9)]
-    scale: Annotated[float, Field(ge=0, le=1_000_000)]
-    #: number of archs, not among the fitted ones, on which the next three figures were measured
-    unseen_archs: int
-    median_error_percent: float
-    p90_error_percent: float
-    kendall_tau: float
-    #: milliseconds by kind
-    layers: Annotated[dict[str, Annotated[float, Field(ge=0)]], Field(min_length=1)]
-
-    @property
-    def conditions(self) -> Conditions:
-        return Conditions(self.engine, self.threads, self.batch)
-
-    def predict(self, layers: Layers, arch: Arch) -> float:
-        """Milliseconds per call of `arch`. Raises `UserError` where the table lacks a kind of layer."""
-        try:
-            return self.offset_ms + self.scale * sum(self.layers[str(kind)] for kind in layers.kinds(arch))
-        except KeyError as error:
-            raise UserError(f"the latency table of {self.space} has no layer {error}; measure it again") from None
-
-
-def load_table(path: Path, net: Supernet) -> LatencyTable:
-    """The table in a file. Raises `UserError` naming the file where it holds none, or that of another space."""
-    table = structured(LatencyTable, read_json(path, "'deps latency'"), str(path))
-    for key, own in (("space", net.space.name), ("classes", net.classes), ("channels", net.channels)):
-        if getattr(table, key) != own:
-            raise UserError(f"{path} has {key} {getattr(table, key)}; expected {own}, or run 'deps latency' again")
-    return table
 
 
 def default_path(net: Supernet, conditions: Conditions) -> Path:

@@ -187,9 +187,8 @@ class _Collector:
         predicted = PREDICTIONS.read(folders["predict"]).set_index("arch").predicted
         measured["predicted"] = column(measured, "arch").map(predicted.to_dict())
         table = pd.concat([measured, front.assign(kind="front")], ignore_index=True)
-        return table.drop(columns=["weights", "round", "on_front"], errors="ignore").assign(
-            method=method, seed=self.seed
-        )
+        own = ["weights", "round", "on_front", "ms", "on_latency_front"]  # milliseconds are one machine's
+        return table.drop(columns=own, errors="ignore").assign(method=method, seed=self.seed)
 
     def _full_model(self, manifest: Mapping[str, Any]) -> pd.DataFrame:
         """The row of the full model trained alone."""

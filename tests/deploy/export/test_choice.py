@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from dεps.core.errors import UserError
-from dεps.deploy.export.choice import candidates, known_accuracies, most_accurate, worse_than
+from dεps.deploy.export.choice import Cost, Limit, candidates, known_accuracies, most_accurate, worse_than
 
 FRONT = pd.DataFrame(
     {
@@ -16,14 +16,41 @@ FRONT = pd.DataFrame(
 
 
 def test_candidates_are_the_best_predictions_and_what_was_measured():
-    assert candidates(FRONT, 4000, 2, "--max-macs") == ["d", "c", "a"]
-    assert candidates(FRONT, 3999, 1, "--max-macs") == ["c", "a"]
-    assert candidates(FRONT, 1000, 5, "--max-macs") == ["a"]
+    assert candidates(FRONT, Limit(4000), 2, "--max-macs") == ["d", "c", "a"]
+    assert candidates(FRONT, Limit(3999), 1, "--max-macs") == ["c", "a"]
+    assert candidates(FRONT, Limit(1000), 5, "--max-macs") == ["a"]
+    assert candidates(FRONT, Limit(), 1, "--max-params") == ["d", "a"]
 
 
 def test_a_budget_below_the_smallest_arch_names_it():
-    with pytest.raises(UserError, match=r"--max-macs is 999 MACs; the cheapest arch .* has 1 k \(1,000\)"):
-        candidates(FRONT, 999, 2, "--max-macs")
+    with pytest.raises(
+        UserError, match=r"--max-macs is 999 MACs; of the archs that search found the least is 1 k MACs$"
+    ):
+        candidates(FRONT, Limit(999), 2, "--max-macs")
+
+
+def test_a_limit_of_latency_alone_and_beside_macs():
+    front = FRONT.assign(ms=[0.4, 0.1, 0.3, 0.2])
+    assert candidates(front, Limit(ms=0.2), 9, "fast") == ["d", "b"]
+    assert candidates(front, Limit(3000, 0.3), 9, "both") == ["c", "b"]
+    least = "fast is 0.05 ms; of the archs that search found the least is 0.1 ms$"
+    with pytest.raises(UserError, match=least):
+        candidates(front, Limit(ms=0.05), 2, "fast")
+    least = "both is 1 k MACs and 0.3 ms; of the archs that search found the least is 1 k MACs, 0.1 ms$"
+    with pytest.raises(UserError, match=least):
+        candidates(front, Limit(1000, 0.3), 2, "both")
+
+
+def test_what_a_model_may_cost_in_words():
+    assert Cost.of({"max_macs": 3000, "arch": "a"}).limits == "at most 3,000 MACs"
+    table = {"of": "torch 2 on a phone, 1 thread, batch 1", "unseen_archs": 50, "median_error_percent": 2.14}
+    cost = Cost.of({"max_macs": 3000, "max_ms": 0.05, "ms": 0.04, "latency_table": table})
+    assert cost.limits == "at most 3,000 MACs and 0.05 ms"
+    assert cost.predicted_by == (
+        "predicted by a latency table of torch 2 on a phone, 1 thread, batch 1 (median error 2.1 % on 50 unseen archs)"
+    )
+    with pytest.raises(UserError, match=r"models.json: small.max_ms is 'fast'; expected a number"):
+        Cost.of({"max_ms": "fast"}, "models.json: small")
 
 
 def test_validation_decides_and_of_equals_the_smaller_wins():

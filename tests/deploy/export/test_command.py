@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,19 @@ import torch
 from click.testing import CliRunner
 
 from dεps.cli.main import main
+from dεps.core.errors import UserError
+from dεps.core.files import write_json
+from dεps.core.hashing import file_sha256
 from dεps.deploy.export.command import Validation
 from dεps.deploy.latency.command import table_for
 from dεps.deploy.latency.timing import Conditions
 from dεps.evaluation.accuracy import Recalibration, top1
 from dεps.evaluation.noise import standard_error
+from dεps.search.latency.table import latency_of_archs
 from dεps.spaces.space import Arch
 from dεps.workspace.stage import Context
 from pipelines import export as stage
+from tests.tools.latency import latency_table
 from tests.tools.refusals import assert_one_line
 
 
@@ -104,7 +110,7 @@ def test_a_limit_of_parameters(project):
 
 
 def test_refusals(project):
-    assert "the cheapest arch that search found has 357 k" in refused("--max-macs", "100k")
+    assert "of the archs that search found the least is 357 k MACs" in refused("--max-macs", "100k")
     assert "allowed: bignas, compofa, deps" in refused("--method", "nope")
     assert "'dvc repro train@quick-deps-7'" in refused("--seed", 7)
     assert "--arch is 'huge'" in refused("--arch", "huge")
@@ -175,7 +181,43 @@ def test_a_budget_that_a_method_cannot_meet_is_left_out(project, capsys, budgets
     Path("out").mkdir()
     stage.work(Context("export", "quick", "deps", 0, project), Path("out"))
     assert len(json.loads(Path("out/models.json").read_text())) == kept
-    assert ("no arch under b0; the least is 356,720" in capsys.readouterr().out) == (kept == 1)
+    assert (
+        "no arch under b0, 1 k MACs; of the archs that search found the least is 357 k MACs" in capsys.readouterr().out
+    ) == (kept == 1)
+
+
+def test_a_budget_of_milliseconds_by_a_latency_table(project, net, monkeypatch):
+    table = latency_table(net.space, 4)
+    write_json(Path("phone.json"), vars(table))
+    sha256 = file_sha256(Path("phone.json"))
+    quick = project["experiments"]["quick"]
+    quick["search"] |= {"latency": "phone.json", "latency_sha256": sha256}
+    genome = [net.space.to_genome(net.space.smallest()), net.space.to_genome(net.space.largest())]
+    least, most = latency_of_archs(table, net.space, 4, 1)(np.array(genome)).tolist()
+    limit = (least + most) / 2
+    budgets = [{"name": "phone", "max_ms": limit}, {"name": "both", "max_ms": limit, "max_macs": 0.5}]
+    quick["export"]["budgets"] = [*budgets, {"name": "large", "max_macs": 1.0}]
+    frame = pd.read_csv("runs/quick/search/deps-0/front.csv")
+    genomes = np.array([net.space.to_genome(Arch.parse(arch)) for arch in frame.arch])
+    frame["ms"] = latency_of_archs(table, net.space, 4, 1)(genomes).round(6)
+    frame.to_csv("runs/quick/search/deps-0/front.csv", index=False)
+    Path("out").mkdir()
+    stage.work(Context("export", "quick", "deps", 0, project), Path("out"))
+    models = json.loads(Path("out/models.json").read_text())
+    assert [*models] == ["phone", "both", "large"]
+    ms = dict(zip(frame.arch, frame.ms, strict=True))
+    for name, keys in {"phone": {"max_ms"}, "both": {"max_ms", "max_macs"}, "large": {"max_macs"}}.items():
+        model = models[name]
+        assert model["ms"] == ms[model["arch"]]
+        assert {key for key in model if key.startswith("max_m")} == keys
+        assert model["ms"] <= model.get("max_ms", most)
+        assert model["latency_table"]["of"] == "onnxruntime 1 on a phone, 1 thread, batch 1"
+    # Another table of that name is not taken in silence.
+    write_json(Path("phone.json"), vars(replace(table, offset_ms=1.0)))
+    with pytest.raises(
+        UserError, match=r"quick\.search\.latency: phone.json is another file than latency_sha256 names"
+    ):
+        stage.work(Context("export", "quick", "deps", 0, project), Path("out"))
 
 
 def test_budgets_of_which_none_can_be_met(project):

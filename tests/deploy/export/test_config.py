@@ -39,6 +39,8 @@ def test_a_budget_is_a_share_or_macs():
     [
         ([], "budgets"),
         ([{"name": "a", "max_macs": 0}], "max_macs"),
+        ([{"name": "a"}], "max_macs is missing; expected it, max_ms or both"),
+        ([{"name": "a", "max_ms": 0}], "max_ms"),
         ([{"name": "a", "max_macs": "nan"}], "max_macs"),
         ([{"name": "../a", "max_macs": 1}], "name"),
         ([{"name": "latest", "max_macs": 1}], "name"),

@@ -8,10 +8,11 @@ import pytest
 from dεps.core.errors import UserError
 from dεps.core.files import write_json
 from dεps.deploy.latency import table as module
-from dεps.deploy.latency.layers import Layers
-from dεps.deploy.latency.table import LatencyTable, _fit, load_table, measure_table
+from dεps.deploy.latency.table import _fit, measure_table
 from dεps.deploy.latency.timing import Conditions
 from dεps.nets.supernet import Supernet
+from dεps.search.latency.layers import Layers
+from dεps.search.latency.table import LatencyTable, load_table
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +52,18 @@ def test_an_arch_is_a_call_and_the_sum_of_its_layers(invented, net):
 def test_a_table_comes_back_from_its_file(invented, net, tmp_path, micro):
     path = tmp_path / "table.json"
     write_json(path, vars(invented))
-    assert load_table(path, net) == invented
+    assert load_table(path, net.space, 4, 1) == invented
     with pytest.raises(UserError, match=r"table.json has classes 4; expected 5"):
-        load_table(path, Supernet(micro, 5, channels=1))
+        load_table(path, micro, 5, 1)
     path.write_text("[]")
     with pytest.raises(UserError, match=r"table.json holds no mapping; run 'deps latency' again"):
-        load_table(path, net)
+        load_table(path, net.space, 4, 1)
     path.write_text(json.dumps({**asdict(invented), "layers": {}}))
     with pytest.raises(UserError, match=r"table\.json\.layers is {}; expected a non-empty mapping$"):
-        load_table(path, net)
+        load_table(path, net.space, 4, 1)
     path.write_text(json.dumps({**asdict(invented), "layers": {"stem": -1.0}}))
     with pytest.raises(UserError, match=r"table\.json\.layers\.stem is -1\.0; expected 0 or more$"):
-        load_table(path, net)
+        load_table(path, net.space, 4, 1)
 
 
 def test_a_table_without_a_kind_says_so(invented, net):

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dεps.deploy.latency.layers import Layers
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
+from dεps.search.latency.layers import Layers
 from tests.conftest import load_space
 from tests.tools.spaces import family_spaces
 
