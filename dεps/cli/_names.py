@@ -22,7 +22,7 @@ def model_file_options(name: str) -> Callable[[Callable[..., Any]], Callable[...
     """Add the options that say where and in which form a model is written; by default as `name`."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        formats = "onnx, torch (torch.export) or safetensors."
+        formats = "onnx, torch (torch.export), safetensors or litert (.tflite)."
         command = click.option("--format", default="onnx", show_default=True, help=formats)(command)
         return click.option("--out", type=FILE, help=f"Default: {name}.")(command)
 

@@ -18,7 +18,7 @@ from dεps.core.console import say
 def classify(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
     """Say what an exported MODEL sees in IMAGES, which may be folders.
 
-    MODEL is an .onnx or .safetensors file of `deps export`; nothing else is needed, no data and no params.yaml.
+    MODEL is an .onnx, .safetensors or .tflite file of `deps export`; no data and no params.yaml are needed.
     """
     from dεps.deploy.export.classify import classify as guesses
     from dεps.deploy.export.classify import to_json

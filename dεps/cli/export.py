@@ -35,7 +35,7 @@ def export(
     as_json: bool,
     **wish: Any,
 ) -> None:
-    """Write the most accurate subnet under a budget as ONNX, torch.export or safetensors.
+    """Write the most accurate subnet under a budget as ONNX, torch.export, safetensors or LiteRT.
 
     Chosen on validation among what search finds. The file holds classes, preprocessing, arch, cost and accuracies, and
     is compared with PyTorch before it is kept.

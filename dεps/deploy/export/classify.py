@@ -52,8 +52,15 @@ def load(path: Path) -> tuple[Run, ModelCard]:
 
         net, card = load_model(path)
         return torch.inference_mode()(lambda images: net(torch.from_numpy(images)).numpy()), card
+    if path.suffix == ".tflite":
+        import torch
+
+        from dεps.deploy.export.litert import load_litert
+
+        model, card = load_litert(path)
+        return lambda images: model(torch.from_numpy(images)).numpy(), card
     if path.suffix == ".pt2":
-        raise UserError(f"{path}: opening a .pt2 can run code in it; expected .onnx or .safetensors")
+        raise UserError(f"{path}: opening a .pt2 can run code in it; expected .onnx, .safetensors or .tflite")
     from dεps.deploy.onnx.check import read_model
     from dεps.deploy.onnx.session import open_session
 

@@ -1,4 +1,4 @@
-"""Exported subnets as PyTorch files: `torch.export`'s .pt2, and safetensors with all that rebuilds the network."""
+"""Exported subnets by format; of PyTorch's, torch.export's .pt2 and safetensors with all that rebuilds the network."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dεps.core.errors import UserError, reason
 from dεps.core.schema import structured
 from dεps.core.tensors import read_description, read_tensors, save_tensors
 from dεps.deploy.export.card import ModelCard
+from dεps.deploy.export.litert import save_litert
 from dεps.deploy.onnx.file import Batches, Comparison, kept_if_same, save_onnx
 from dεps.deploy.onnx.session import LARGEST_MODEL
 from dεps.nets.extract import extract
@@ -23,7 +24,7 @@ from dεps.spaces.space import Arch, SearchSpace
 
 CARD = "card.json"
 #: suffixes by the names of the formats
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors", "litert": ".tflite"}
 _WHAT, _CURE = "exported model", "'deps export --format safetensors' writes such files"
 
 
@@ -33,6 +34,8 @@ def save_model(
     """Write the plain network in the format of that name; compared with it, and kept or refused, as `kept_if_same`."""
     if format == "onnx":
         return save_onnx(net, card, path, images)
+    if format == "litert":
+        return save_litert(net, card, path, images)
     net = net.cpu().eval()
 
     def write(temporary: Path) -> nn.Module:

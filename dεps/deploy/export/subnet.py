@@ -33,7 +33,7 @@ def save_subnet(
     method: str = "supernet",
     seed: int = 0,
 ) -> Comparison:
-    """Write the subnet `arch`, BN recalibrated, as a file to take away: .onnx, .safetensors or .pt2 (torch.export).
+    """Write the subnet `arch`, BN recalibrated, as a file to take away: .onnx, .safetensors, .pt2 or .tflite (LiteRT).
 
     It holds class names and preprocessing, so that `deps classify` needs nothing else, its accuracy on validation, and
     the method and seed that trained the supernet. The path's suffix decides the format; `images` are those for BN, as
