@@ -15,7 +15,16 @@ from dεps.core.device import best_device, set_up
 from dεps.core.files import write_json
 from dεps.core.hashing import sha256
 from dεps.core.tables import matching
-from dεps.deploy.export.choice import Limit, candidates, known_accuracies, most_accurate, read_front, worse_than
+from dεps.deploy.export.choice import (
+    LATENCY,
+    Limit,
+    candidates,
+    check_latency,
+    known_accuracies,
+    most_accurate,
+    read_front,
+    worse_than,
+)
 from dεps.deploy.export.classes import Answers, write_classes
 from dεps.deploy.export.config import ExportConfig
 from dεps.deploy.export.int8 import quantise, ranking, save_int8
@@ -30,7 +39,7 @@ from dεps.search.latency.table import LatencyTable, given_table
 from dεps.search.nsga2 import SearchConfig
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
-from dεps.workspace.outputs import INT8, MODELS, SUPERNET
+from dεps.workspace.outputs import FRONT, INT8, MODELS, SUPERNET
 from dεps.workspace.stage import Context, run
 from dεps.workspace.tables import weights_stamp
 
@@ -47,6 +56,8 @@ def work(context: Context, out: Path) -> None:
     ends = [arch_cost(space, arch, net.classes, net.channels).macs for arch in (space.smallest(), space.largest())]
     limits = {budget.name: Limit(budget.macs(*ends), budget.max_ms) for budget in config.budgets}
     table = given_table(search, space, net.classes, net.channels, ".".join(context.keys("search")))
+    if table is not None:
+        check_latency(front, str(search.latency_sha256), str(context.folder("search") / FRONT.file))
     asked = _asked(context, front, limits, config.candidates)
 
     images = recalibration(context, data, search.recalibration_images)
@@ -67,7 +78,8 @@ def work(context: Context, out: Path) -> None:
     measured = measure_each(context, weights, data.manifest, images, unknown, measure)
     known = {str(arch): row["top1"] for arch, row in measured.items()} | known
     in_int8 = {str(arch): row["int8"] for arch, row in measured.items() if config.int8}
-    # What was measured for a smaller budget is under a larger one too, so more MACs never cost accuracy on validation.
+    # What was measured for one budget counts under all that it keeps to, so more of everything never costs accuracy on
+    # validation.
     macs = dict(zip(front.arch, front.macs, strict=True))
     under = {name: [arch for arch in limits[name].within(front).arch if arch in known] for name in asked}
     chosen = {name: Arch.parse(most_accurate(front, archs, known)) for name, archs in under.items()}
@@ -90,7 +102,7 @@ def work(context: Context, out: Path) -> None:
         plain = recalibrated(net, arch, data, images)
         comparison = save_onnx(plain, card, file, batches)
         facts = {**_file(file), **_cost(limits[name], front, arch, table), "weights": weights_stamp(weights)}
-        smaller = [other for other in chosen if macs[str(chosen[other])] < card.macs]
+        smaller = [one for one in chosen if macs[str(chosen[one])] < card.macs and str(chosen[one]) in under[name]]
         worse = {other: found for other in smaller if (found := _against(right[arch], right[chosen[other]]))}
         models[name] = {**facts, **vars(card), "worse_than": worse, "onnx": comparison.to_json()}
         say(f"{context.label}: {name} {', '.join(map(card.accuracy, ('val', 'test')))}")
@@ -102,7 +114,8 @@ def work(context: Context, out: Path) -> None:
             both = zip(SPLITS, own.against(right[arch]), strict=True)
             lost = {split: {**one._asdict(), "is_noise": one.is_noise} for split, one in both}
             among = {arch: top1 for arch, top1 in in_int8.items() if arch in under[name]}
-            models[name + INT8] = facts | _file(file) | vars(card8) | {"int8": lost | ranking(known, among, macs)}
+            of_float = {key: value for key, value in facts.items() if key not in LATENCY}  # int8 takes another time
+            models[name + INT8] = of_float | _file(file) | vars(card8) | {"int8": lost | ranking(known, among, macs)}
             say(f"{context.label}: {name}{INT8} {', '.join(map(card8.accuracy, ('val', 'test')))}")
     write_json(out / MODELS, models)
     write_classes(data, {name: answers[arch] for name, arch in chosen.items()}, out)

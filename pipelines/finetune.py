@@ -33,7 +33,7 @@ from dεps.workspace.tables import CURE, weights_stamp
 def work(context: Context, out: Path) -> None:
     """Write supernet and history of the training, `<budget>-finetuned.onnx`, `models.json` and `metrics.json`.
 
-    Where the method has no arch as small as the budget, `models.json` is empty and all there is.
+    Where the method has no arch within the budget, `models.json` is empty and all there is.
     """
     set_up()
     config, train_config = context.section(FineTuneConfig, FINETUNE), context.section(TrainConfig, "train")

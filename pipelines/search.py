@@ -22,13 +22,13 @@ from dεps.search.crossvalidation import agreement
 from dεps.search.latency.table import given_table, latency_of_archs
 from dεps.search.nsga2 import SearchConfig
 from dεps.search.predictor import PredictConfig, load_predictor
-from dεps.search.rounds import search_in_rounds
+from dεps.search.rounds import Found, search_in_rounds
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.pareto import hypervolume
 from dεps.spaces.space import Arch, SearchSpace
 from dεps.workspace.outputs import FRONT, METRICS, PREDICTIONS, PREDICTOR, SUPERNET
 from dεps.workspace.stage import Context, run
-from dεps.workspace.tables import weights_stamp
+from dεps.workspace.tables import stamp_of, weights_stamp
 
 
 def work(context: Context, out: Path) -> None:
@@ -74,7 +74,7 @@ def work(context: Context, out: Path) -> None:
             "measured": None if one.measured is None else round(100 * one.measured, 4),
             "round": one.round,
             "on_front": one.on_front,
-            **({} if known is None else {"ms": round(one.ms or 0.0, 6), "on_latency_front": one.on_latency_front}),
+            **({} if known is None else _by_latency(one, str(config.latency_sha256))),
             "weights": stamp,
         }
         for one in found
@@ -95,6 +95,11 @@ def work(context: Context, out: Path) -> None:
         f"{context.label}: {metrics['search/front_size']} archs on the front, {len(both)} measured{rounds}, "
         f"predicted off by {error['rmse_points']:.2f} points (RMSE)"
     )
+
+
+def _by_latency(one: Found, sha256: str) -> dict[str, object]:
+    ms = None if one.ms is None else round(one.ms, 6)
+    return {"ms": ms, "on_latency_front": one.on_latency_front, "latency_table": stamp_of(sha256)}
 
 
 def _learnt(context: Context) -> dict[Arch, float]:

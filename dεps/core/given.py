@@ -35,7 +35,7 @@ def given_file(name: str, sha256: str | None, where: str, expected: str) -> Path
     found, key = given_sha256(name, where, expected), where.rpartition(".")[2]
     if sha256 not in (None, found):
         there = f"{where}: {name} is another file than {key}_sha256 names"
-        cure = "'deps params' takes it, and what it decides is made anew"
+        cure = f"with {key}_sha256=null 'deps params' takes it, and what it decides is made anew"
         raise UserError(f"{there} (SHA-256 {found[:SHORT]}…, expected {str(sha256)[:SHORT]}…); {cure}")
     return _place(name)
 

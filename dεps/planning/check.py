@@ -27,7 +27,7 @@ from dεps.evaluation.accuracy import EvaluateConfig
 from dεps.evaluation.baseline import ReferenceConfig
 from dεps.methods import registry
 from dεps.methods.finetune import FineTuneConfig
-from dεps.search.latency.table import TABLE, given_table
+from dεps.search.latency.table import TABLE, given_table, latency_of_archs
 from dεps.search.nsga2 import SearchConfig
 from dεps.search.predictor import PredictConfig
 from dεps.sources.registry import source_of
@@ -35,6 +35,7 @@ from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch, SearchSpace
 from dεps.training.config import INIT, LONGEST, FullModelConfig, TrainConfig
 from dεps.tuning.config import TuningConfig
+from dεps.workspace.decides import STAGES
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
 from dεps.workspace.presets import check_selection, unchecked
 from dεps.workspace.resume import CheckpointConfig
@@ -120,8 +121,8 @@ def _name_files(params: dict[str, Any]) -> bool:
         if not isinstance(own, dict):
             continue
         file = own.get(key)
-        if isinstance(file, str) and file != "???" and own.get(f"{key}_sha256") is None:
-            own[f"{key}_sha256"] = given_sha256(file, f"experiments.{name}.{where}.{key}", what)
+        if file not in (None, "???") and own.get(f"{key}_sha256") is None:
+            own[f"{key}_sha256"] = given_sha256(str(file), f"experiments.{name}.{where}.{key}", what)
             found = True
     return found
 
@@ -152,6 +153,7 @@ def _check_instances(params: dict[str, Any]) -> None:
 
 def _check_experiment(params: dict[str, Any], name: str) -> None:
     where = f"experiments.{name}"
+    _check_written(section(params, "experiments", name), where)
     own = structured(Experiment, section(params, "experiments", name), where)
     source_of(own.dataset, f"{where}.dataset")
     size = own.dataset.image_size
@@ -166,7 +168,9 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         raise UserError(f"{where}.train.init_sha256 is null, where init is a file; 'deps params' fills it in")
     if own.search.latency and own.search.latency_sha256 is None:
         raise UserError(f"{where}.search.latency_sha256 is null, where latency is a file; 'deps params' fills it in")
-    given_table(own.search, own.space, own.dataset.class_count, own.dataset.channels, f"{where}.search")
+    table = given_table(own.search, own.space, own.dataset.class_count, own.dataset.channels, f"{where}.search")
+    if table is not None:  # whether it has all layers, before anything is trained
+        latency_of_archs(table, own.space, table.classes, table.channels)
     timed = next((budget.name for budget in own.export.budgets if budget.max_ms is not None), None)
     if timed and own.search.latency is None:
         raise UserError(
@@ -198,6 +202,15 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
     tuning.check_trunk(f"{where}.tuning", own.train.epochs, own.full_model)
     if tuning.seed != params["seeds"][0]:
         raise UserError(f"{where}.tuning.seed is {tuning.seed}; expected {params['seeds'][0]}, the first of seeds")
+
+
+def _check_written(own: dict[str, Any], where: str) -> None:
+    """DVC names single keys, and refuses a stage, perhaps hours later, where an older file has not got one."""
+    for stage in STAGES.values():
+        for path in stage.sections:
+            name, _, key = path.partition(".")
+            if key and isinstance(own.get(name), dict) and key not in own[name]:
+                raise UserError(f"{where}.{path} is missing; 'deps params' writes it")
 
 
 def _check_methods(own: Experiment, selected: Sequence[str], where: str) -> None:

@@ -18,8 +18,10 @@ from dεps.core.randomness import python_rng
 from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
 from dεps.data.manifest import SPLITS, prepared_folder, read_manifest
-from dεps.methods import full_model, registry
+from dεps.deploy.export.config import Budget, ExportConfig
+from dεps.methods import full_model, registry, standalone
 from dεps.methods.base import Method, Phase, Setup
+from dεps.methods.finetune import FineTuneConfig
 from dεps.planning.measure import Measuring
 from dεps.planning.training_plan import MethodPlan, PhasePlan, total
 from dεps.report.published import COST_DATASET, dataset_of, gpu_hours
@@ -50,6 +52,12 @@ class ExperimentPlan:
     published: Mapping[str, float]
     #: name of the device that steps were measured on; None where they were not
     device: str | None
+    #: MACs of training each arch alone that is selected, by its text
+    alone: Mapping[str, int]
+    #: MACs at most of fine-tuning under each budget that is selected, once a method and seed
+    finetuned: Mapping[str, int]
+    #: of the fine-tuning, in words
+    finetune: str
 
     def relative(self, method: MethodPlan) -> float | None:
         """Training cost as a multiple of DεpS's; None where that is not among the methods."""
@@ -75,6 +83,7 @@ class ExperimentPlan:
         found = {"dataset": self.dataset, "space": self.space, "train_images": self.images, "classes": self.classes}
         found |= {"batch_size": self.batch_size, "seeds": self.seeds, "device": self.device}
         found |= {"relative_standard_error": self.error, "seconds": self.seconds}
+        found |= {"standalone_macs": dict(self.alone), "finetuned_macs_at_most": dict(self.finetuned)}
         return found | {"methods": {plan.method: self._method_json(plan) for plan in self.methods}}
 
     def _method_json(self, plan: MethodPlan) -> dict[str, Any]:
@@ -112,18 +121,41 @@ def plan_experiment(params: dict[str, Any], name: str, steps: int) -> Experiment
     for label in params["methods"]:
         methods[label] = registry.build(own["methods"][label], f"{where}.methods.{label}", setup)
     macs_of, seed = macs_counter(space, classes, dataset.channels), params["seeds"][0]
-    plans = []
+    plans, counting = [], (setup, config.batch_size, macs_of, seed)
     for label, method in methods.items():
-        phases = _count(method, setup, config.batch_size, macs_of, seed)
+        phases = _count(method, *counting)
         trunk = 0 if label == FULL_MODEL else method.trunk_steps // setup.steps_per_epoch
         plans.append(MethodPlan(label, phases, max((epoch for epoch in kept if epoch <= trunk), default=0)))
+    alone = {
+        text: _cost_of(standalone.build(standalone.Options(text), setup), *counting) for text in params["standalone"]
+    }
+    finetune = structured(FineTuneConfig, own["finetune"], f"{where}.finetune")
+    export = structured(ExportConfig, own["export"], f"{where}.export")
+    limits = {budget.name: budget for budget in export.budgets if budget.name in params["finetuned"]}
+    finetuned = {name: _finetuning(limits[name], finetune, *counting[:3]) for name in params["finetuned"]}
     device = None
     if steps:
         measuring = Measuring(space, config, classes, dataset.channels, seed, steps)
         plans, device = measuring.timed(plans, methods, f"plan {name}: measuring steps"), measuring.device
     published = gpu_hours() if dataset_of(own) == COST_DATASET else {}
     sizes = images, classes, config.batch_size, len(params["seeds"])
-    return ExperimentPlan(name, dataset.name, space.name, *sizes, tuple(plans), published, device)
+    beside = alone, finetuned, str(finetune)
+    return ExperimentPlan(name, dataset.name, space.name, *sizes, tuple(plans), published, device, *beside)
+
+
+def _cost_of(method: Method, setup: Setup, batch: int, macs_of: Callable[[Arch], int], seed: int) -> int:
+    return sum(phase.macs for phase in _count(method, setup, batch, macs_of, seed))
+
+
+def _finetuning(
+    budget: Budget, config: FineTuneConfig, setup: Setup, batch: int, macs_of: Callable[[Arch], int]
+) -> int:
+    """MACs of fine-tuning an arch that takes all of the budget: which it will be, `export` decides later."""
+    least, most = (macs_of(arch) for arch in (setup.space.smallest(), setup.space.largest()))
+    limit = budget.macs(least, most)
+    own = most if limit is None else min(limit, most)
+    taught = most if config.teacher == "full_model" else 0
+    return config.epochs * setup.steps_per_epoch * batch * (taught + FORWARD_BACKWARD * own)
 
 
 def _root_of_params(experiment: str) -> str | None:

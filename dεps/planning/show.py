@@ -60,6 +60,11 @@ def notes(plan: ExperimentPlan) -> str:
     """Remarks below the table of a plan."""
     text = "Training cost: forward and backward of every step, the full model's part and frozen teachers included"
     text += f", first seed; sampled steps, standard error {100 * plan.error:.1g} %." if plan.error else ", first seed."
+    beside = [f"{arch} alone {units(macs)}" for arch, macs in plan.alone.items()]
+    for budget, macs in plan.finetuned.items():
+        beside.append(f"fine-tuning {budget} ({plan.finetune}) at most {units(macs)} after each method's training")
+    if beside:
+        text += f" Beside these, MACs: {'; '.join(beside)}."
     if plan.device:
         text += f" Time: from measured steps ({plan.device}), without validation and later stages; all"
         text += f" {plural(plan.seeds, 'seed')} of all methods, the trunk shared: {duration(plan.seconds)}."

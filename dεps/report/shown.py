@@ -62,7 +62,7 @@ def print_archs() -> None:
             found = found.drop(columns="seed")
         headings = {"macs": "MACs", "params": "parameters", "predicted": "predicted (%)", "measured": "measured (%)"}
         text = (
-            f"{results.title}: archs on the front that search found and measured, top-1 on validation, by which they "
+            f"{results.title}: archs that search found and measured, top-1 on validation, by which they "
             "were chosen: what is measured is a little too good"
         )
         _print(found.rename(columns=headings), text, left=("method", "arch"))

@@ -82,7 +82,7 @@ def models_table(results: Results) -> pd.DataFrame:
             row |= dict.fromkeys(own, "–")
             if model := models.get(budget):
                 row |= {"MACs (k)": f"{model['macs'] / 1000:,.0f}", "parameters": f"{model['params']:,}"}
-                row |= {"latency (ms)": f"{model['ms']:.3f}"} if timed else {}
+                row |= {"latency (ms)": f"{model['ms']:.3f}"} if timed and pd.notna(model["ms"]) else {}
                 row |= {"validation (%)": model["validation"] or "–", "test (%)": model["test"] or "–"}
             rows.append(row | {"remark": model["remark"] if model else "no arch within it"})
     return pd.DataFrame(rows)

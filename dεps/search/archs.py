@@ -14,6 +14,7 @@ from dεps.evaluation.accuracy import Recalibration, accuracies, named_archs
 from dεps.evaluation.population import PopulationConfig, sample_population
 from dεps.nets.supernet import Supernet
 from dεps.search.crossvalidation import cross_validate
+from dεps.search.latency.table import given_table, latency_of_archs
 from dεps.search.nsga2 import SearchConfig
 from dεps.search.predictor import PredictConfig, fit
 from dεps.search.rounds import search_in_rounds
@@ -60,12 +61,15 @@ def search_archs(
         seed: decides the population, the folds and the search.
         images: training images for BN, as in `accuracies`.
         predictor: default: the two quick candidates, ridge and Gaussian process.
-        config: of the search; `count` takes the place of its `measured`.
+        config: of the search; `count` takes the place of its `measured`, and with a latency table there are as many
+            archs again of the front by latency.
 
-    Raises `UserError` where too few archs can be measured for the folds of the cross-validation.
+    Raises `UserError` where too few archs can be measured for the folds of the cross-validation, or naming a latency
+    table that is wrong.
     """
     predictor = predictor or PredictConfig(candidates=["ridge", "gaussian_process"])
-    space, classes = net.space, net.classes
+    space, classes, config = net.space, net.classes, config or SearchConfig()
+    table = given_table(config, space, classes, net.channels)
     if space.coupled:
         raise UserError(f"the space {space.name} is coupled; search needs one whose net.choices alone are")
     buckets = PopulationConfig(buckets=BUCKETS, per_bucket=max(1, population // BUCKETS))
@@ -83,11 +87,12 @@ def search_archs(
         fit(chosen, codes, measured / 100, predictor, seed),
         dict(zip(archs, measured / 100, strict=True)),
         lambda some: [top1 / 100 for (top1,) in accuracies(net, some, data, [data.validation], images)],
-        replace(config or SearchConfig(), measured=count),
+        replace(config, measured=count),
         predictor,
         classes=classes,
         channels=net.channels,
         seed=seed,
+        latency_of=table and latency_of_archs(table, space, classes, net.channels),
     )
     return [
         FoundArch(one.arch, one.macs, one.params, round(100 * one.predicted, 4), round(100 * one.measured, 4))

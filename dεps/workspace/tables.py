@@ -52,7 +52,12 @@ def weights_stamp(weights: Path) -> str:
     """Return what a table's column `weights` says of a file, never a number. Raises `UserError` if there is none."""
     if not weights.is_file():
         raise UserError(f"{weights} is missing; {CURE}")
-    return f"sha256:{file_hash(weights)}"
+    return stamp_of(file_hash(weights))
+
+
+def stamp_of(sha256: str) -> str:
+    """Return what a column says of a file with that hash, never a number."""
+    return f"sha256:{sha256}"
 
 
 def check_weights(table: pd.DataFrame, path: Path, weights: Path) -> None:

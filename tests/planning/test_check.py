@@ -272,6 +272,16 @@ def test_a_latency_table_is_known_by_its_content_and_of_the_space(tmp_path, monk
         check_params(params)
     with pytest.raises(UserError, match=r"phone\.json has space mbv3_32; expected resnet_28"):
         compose(tmp_path, "experiments.quick.search.latency=phone.json")
+    write_json(tmp_path / "phone.json", vars(replace(table, layers=dict([*table.layers.items()][1:]))))
+    with pytest.raises(UserError, match=r"the latency table of resnet_28 has no layer '.*'; measure it again"):
+        compose(tmp_path, "experiments.quick.search.latency=phone.json")
     search["latency_sha256"] = None
     with pytest.raises(UserError, match="latency_sha256 is null, where latency is a file; 'deps params' fills it in"):
+        check_params(params)
+
+
+def test_a_file_of_before_a_key_that_dvc_names_is_refused_at_once():
+    params = quick_params()
+    del params["experiments"]["quick"]["search"]["latency_sha256"]
+    with pytest.raises(UserError, match=r"quick\.search\.latency_sha256 is missing; 'deps params' writes it$"):
         check_params(params)

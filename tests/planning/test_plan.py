@@ -10,7 +10,7 @@ from dεps.core.errors import UserError
 from dεps.core.randomness import python_rng
 from dεps.core.schema import structured
 from dεps.data.config import DatasetConfig
-from dεps.methods import full_model, registry
+from dεps.methods import full_model, registry, standalone
 from dεps.planning.check import check_params, composed
 from dεps.planning.plan import EXACT_STEPS, plan_experiment, plan_experiments, training_set
 from dεps.planning.show import duration, print_plan, save_figure, to_json, units
@@ -290,3 +290,31 @@ def test_the_page_shows_what_is_printed(capsys):
 def _rows(text: str) -> list[list[str]]:
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│ ")]
     return [row for row in rows if row[0]]
+
+
+def test_archs_alone_and_fine_tuning_are_counted_as_their_trainings_count(params, micro, data, capsys):
+    own = params["experiments"]["quick"]
+    own["export"] |= {"budgets": [{"name": "small", "max_macs": 0.1}, {"name": "fast", "max_ms": 1.0}]}
+    params |= {"standalone": ["smallest", "largest"], "finetuned": ["small", "fast"], "methods": ["deps"]}
+    own["finetune"] = {"epochs": 3, "teacher": "full_model", "learning_rate_ratio": 0.1}
+    plan = plan_experiment(params, "quick", steps=0)
+    config = TrainConfig(epochs=2, batch_size=32, validate_every=99, validate_recalibration=20)
+    method = standalone.build(standalone.Options("smallest"), config.setup(micro, data))
+    trainer = Trainer(micro, data, config, method, 3, {"alone": micro.smallest()})
+    for _ in trainer.run():
+        pass
+    assert plan.alone["smallest"] == trainer.macs
+    # 3 epochs of 6 steps of 32 images: forward of the full model, forward and backward of what the budget allows.
+    macs_of = macs_counter(micro, 4, 1)
+    least, most = macs_of(micro.smallest()), macs_of(micro.largest())
+    assert plan.finetuned["fast"] == 3 * 6 * 32 * (most + 3 * most)
+    assert plan.finetuned["small"] == 3 * 6 * 32 * (most + 3 * (least + int(0.1 * (most - least))))
+    found = plan.to_json()
+    assert found["standalone_macs"] == plan.alone
+    assert found["finetuned_macs_at_most"] == plan.finetuned
+    print_plan([plan])
+    shown = " ".join(capsys.readouterr().out.split())
+    words = (
+        f"fine-tuning small (3 epochs with the full model as teacher) at most {units(plan.finetuned['small'])} after"
+    )
+    assert words in shown

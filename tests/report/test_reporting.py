@@ -223,7 +223,8 @@ def test_exported_models_stand_in_a_table_with_their_standard_errors(results):
 def test_models_of_a_latency_table_have_its_milliseconds(results):
     table = {"of": "torch 2 on a phone, 1 thread, batch 1", "unseen_archs": 50, "median_error_percent": 2.14}
     facts = exported("small", 542_872, 70.5) | {"max_ms": 0.05, "ms": 0.0421, "latency_table": table}
-    write_json(results.folder / "export/deps-0/models.json", {"small": facts})
+    older = exported("large", 1_000_000, 70.0)
+    write_json(results.folder / "export/deps-0/models.json", {"small": facts, "large": older})
     write_report()
     written = Path("reports/experiments/quick/models.md").read_text()
     assert "| DεpS | 0 | small | 543 | 1,234 | 0.042 | 70.00 ± 1.45 | 70.50 ± 1.02 |  |\n" in written

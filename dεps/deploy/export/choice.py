@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dεps.core.console import plural
@@ -17,7 +18,7 @@ from dεps.deploy.export.config import macs_text
 from dεps.spaces.space import SearchSpace
 from dεps.workspace.outputs import FRONT, MODELS, PARETO, POPULATION, SUPERNET
 from dεps.workspace.stage import Context
-from dεps.workspace.tables import CURE, check_weights, weights_stamp
+from dεps.workspace.tables import CURE, check_weights, stamp_of, weights_stamp
 
 
 def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
@@ -30,6 +31,14 @@ def read_front(context: Context, space: SearchSpace) -> pd.DataFrame:
     check_weights(front, path, context.folder("train") / SUPERNET)
     front["measured"] = pd.to_numeric(front["measured"], errors="coerce") if "measured" in front else float("nan")
     return front
+
+
+def check_latency(front: pd.DataFrame, sha256: str, where: str) -> None:
+    """Raise `UserError` where the milliseconds of a front, the file `where`, are not of the table with that hash."""
+    if "latency_table" not in front or set(front.latency_table) != {stamp_of(sha256)}:
+        raise UserError(f"{where} was searched with another latency table, or none; {CURE}")
+    if "ms" not in front or not pd.api.types.is_numeric_dtype(front.ms) or not np.isfinite(front.ms).all():
+        raise UserError(f"{where} has milliseconds that are no finite numbers; {CURE}")
 
 
 def within_params(front: pd.DataFrame, limit: int) -> pd.DataFrame:
@@ -59,9 +68,12 @@ class Limit:
         """In words, what is asked for and the least that there is, for a front without any arch within."""
         costs = {"macs": lambda it: f"{macs_text(it)} MACs", "ms": lambda it: f"{it:g} ms"}
         asked = {key: limit for key, limit in vars(self).items() if limit is not None}
-        least = [f"{write(column(front, key).min())}" for key, write in costs.items() if key in asked]
         wanted = " and ".join(costs[key](limit) for key, limit in asked.items())
-        return f"{wanted}; of the archs that search found the least is {', '.join(least)}"
+        for key, limit in asked.items():  # one that none keeps to says most
+            if (least := column(front, key).min()) > limit:
+                return f"{wanted}; of the archs that search found the least is {costs[key](least)}"
+        fewest = Limit(self.macs).within(front)
+        return f"{wanted}; of the archs that search found within these MACs the least is {costs['ms'](fewest.ms.min())}"
 
 
 def candidates(front: pd.DataFrame, limit: Limit, count: int, where: str) -> list[str]:
@@ -117,6 +129,8 @@ class Cost:
         return f"predicted by a latency table of {table.of} ({error})"
 
 
+#: keys of `Cost` that are of the very model, not of its budget
+LATENCY = ("ms", "latency_table")
 #: keys of `Cost`
 COST = tuple(field.name for field in fields(Cost))
 

@@ -21,7 +21,7 @@ from dεps.deploy.latency.timing import Conditions, latencies, runner
 from dεps.nets.extract import extract
 from dεps.nets.supernet import Supernet
 from dεps.search.latency.layers import Layers
-from dεps.search.latency.table import LatencyTable
+from dεps.search.latency.table import LatencyTable, digest_of
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import Arch
 from dεps.workspace.stage import STATE
@@ -60,6 +60,7 @@ def measure_table(net: Supernet, conditions: Conditions, unseen: int = 50) -> La
     tau = cast(float, kendalltau(predicted, true)[0]) if len(set(predicted)) > 1 else 0.0
     return LatencyTable(
         space=net.space.name,
+        space_digest=digest_of(net.space),
         classes=net.classes,
         channels=net.channels,
         **dataclasses.asdict(conditions),

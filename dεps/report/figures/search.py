@@ -17,9 +17,9 @@ ABOUT = About(
     title="Fronts found by search",
     section="Prediction and search",
     order=31,
-    note="NSGA-II on predicted accuracy and MACs, a line a seed; dots are archs of a line, measured with the "
-    "supernet's weights. Lines lie above most of their dots: of thousands of archs the search keeps those that "
-    "the predictor overrates most, so trust the dots.",
+    note="NSGA-II on predicted accuracy and MACs, a line a seed; dots are archs that were measured with the supernet's "
+    "weights: of a line, of an earlier round or, with a latency table, of the front by latency. Lines lie above most "
+    "of their dots: of thousands of archs the search keeps those that the predictor overrates most, so trust the dots.",
     sources=("search/front.csv",),
 )
 

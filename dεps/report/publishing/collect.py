@@ -21,7 +21,7 @@ from dεps.report.publishing.seed import TRAINED, PublishedSeed
 from dεps.report.results import Results
 from dεps.spaces.cost import arch_cost
 from dεps.spaces.space import SearchSpace
-from dεps.workspace.decides import METHODS_CODE, STAGES, code_hash, hash_of, method_files, sections_behind
+from dεps.workspace.decides import METHODS_CODE, PATHS, STAGES, code_hash, hash_of, method_files, sections_behind
 from dεps.workspace.identity import FULL_MODEL, STANDALONE, run_identity, standalone_method
 from dεps.workspace.live import read_live
 from dεps.workspace.outputs import FRONT, HISTORY, METRICS, PARETO, POPULATION, PREDICTIONS, SUMMARY, TRAIN_COST
@@ -132,10 +132,12 @@ class _Collector:
         )
 
     def _own_params(self) -> dict[str, Any]:
-        """Sections that decide what is published; where the images lie is left out, as in a run's identity."""
+        """Sections that decide what is published; where files lie is left out, as in a run's identity."""
         names = sections_behind(("search", "reference"))
         own = {name: self.results.params[name] for name in names if name in self.results.params}
         own["dataset"] = {key: value for key, value in own["dataset"].items() if key not in ("root", "workers")}
+        for name in ("train", "search"):
+            own[name] = own[name] | {key: Path(own[name][key]).name for key in PATHS if own[name].get(key)}
         return own | {"methods": {method: own["methods"][method] for method in self.methods}}
 
     def _check_methods_code(self) -> None:
@@ -187,7 +189,7 @@ class _Collector:
         predicted = PREDICTIONS.read(folders["predict"]).set_index("arch").predicted
         measured["predicted"] = column(measured, "arch").map(predicted.to_dict())
         table = pd.concat([measured, front.assign(kind="front")], ignore_index=True)
-        own = ["weights", "round", "on_front", "ms", "on_latency_front"]  # milliseconds are one machine's
+        own = ["weights", "round", "on_front", "ms", "on_latency_front", "latency_table"]  # ms are of one machine
         return table.drop(columns=own, errors="ignore").assign(method=method, seed=self.seed)
 
     def _full_model(self, manifest: Mapping[str, Any]) -> pd.DataFrame:

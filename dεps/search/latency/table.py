@@ -6,6 +6,7 @@ a table is `dεps.deploy.latency`'s.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from pydantic import Field
 from dεps.core.errors import UserError
 from dεps.core.files import read_json
 from dεps.core.given import given_file
+from dεps.core.hashing import digest
 from dεps.core.schema import checked, structured
 from dεps.nets.supernet import Supernet
 from dεps.search.latency.layers import Layers
@@ -30,6 +32,8 @@ class LatencyTable:
     """Milliseconds of every kind of layer; a whole arch takes `offset_ms + scale * sum of its layers`."""
 
     space: str
+    #: `digest_of` the space, which names alone don't tell apart
+    space_digest: str
     classes: int
     channels: int
     engine: str
@@ -42,12 +46,12 @@ class LatencyTable:
     offset_ms: Annotated[float, Field(ge=-1e9, le=1e9)]
     scale: Annotated[float, Field(ge=0, le=1_000_000)]
     #: number of archs, not among the fitted ones, on which the next three figures were measured
-    unseen_archs: int
+    unseen_archs: Annotated[int, Field(ge=0, le=1_000_000)]
     median_error_percent: float
     p90_error_percent: float
     kendall_tau: float
     #: milliseconds by kind
-    layers: Annotated[dict[str, Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    layers: Annotated[dict[str, Annotated[float, Field(ge=0, le=1e9)]], Field(min_length=1)]
 
     @property
     def of(self) -> str:
@@ -71,7 +75,14 @@ def load_table(path: Path, space: SearchSpace, classes: int | None, channels: in
     for key, own in (("space", space.name), ("classes", classes), ("channels", channels)):
         if own is not None and getattr(table, key) != own:
             raise UserError(f"{path} has {key} {getattr(table, key)}; expected {own}, or run 'deps latency' again")
+    if table.space_digest != digest_of(space):
+        raise UserError(f"{path} is of another space that is called {space.name}; run 'deps latency' again")
     return table
+
+
+def digest_of(space: SearchSpace) -> str:
+    """Digest of all that a space says of itself."""
+    return digest(asdict(space))
 
 
 def given_table(
@@ -87,12 +98,20 @@ def given_table(
 def latency_of_archs(table: LatencyTable, space: SearchSpace, classes: int, channels: int) -> Judge:
     """Milliseconds (n,) by the table of genomes (n, genes) of `space`.
 
-    Raises `UserError` here where the table lacks a kind of layer that an arch of the space can have.
+    Raises `UserError` here where the table lacks a kind of layer that an arch of the space can have, and when called
+    where it predicts that an arch takes no time.
     """
     layers = Layers(Supernet(space, classes, channels))  # of initial weights, which make no difference to a table
     layers.meet_all()
     if missing := next((kind for kind in layers.built if str(kind) not in table.layers), None):
         raise UserError(f"the latency table of {table.space} has no layer '{missing}'; measure it again")
-    return lambda genomes: np.array(
-        [table.predict(layers, space.from_genome(genome)) for genome in genomes.tolist()], dtype=float
-    )
+
+    def latency_of(genomes: np.ndarray) -> np.ndarray:
+        archs = [space.from_genome(genome) for genome in genomes.tolist()]
+        found = np.array([table.predict(layers, arch) for arch in archs], dtype=float)
+        if len(found) and found.min() <= 0:
+            least = f"{found.min():g} ms for {archs[found.argmin()]}"
+            raise UserError(f"the latency table of {table.space} predicts {least}; measure it again")
+        return found
+
+    return latency_of

@@ -2,7 +2,15 @@ import pandas as pd
 import pytest
 
 from dεps.core.errors import UserError
-from dεps.deploy.export.choice import Cost, Limit, candidates, known_accuracies, most_accurate, worse_than
+from dεps.deploy.export.choice import (
+    Cost,
+    Limit,
+    candidates,
+    check_latency,
+    known_accuracies,
+    most_accurate,
+    worse_than,
+)
 
 FRONT = pd.DataFrame(
     {
@@ -36,9 +44,20 @@ def test_a_limit_of_latency_alone_and_beside_macs():
     least = "fast is 0.05 ms; of the archs that search found the least is 0.1 ms$"
     with pytest.raises(UserError, match=least):
         candidates(front, Limit(ms=0.05), 2, "fast")
-    least = "both is 1 k MACs and 0.3 ms; of the archs that search found the least is 1 k MACs, 0.1 ms$"
+    least = "both is 1 k MACs and 0.3 ms; of the archs that search found within these MACs the least is 0.4 ms$"
     with pytest.raises(UserError, match=least):
         candidates(front, Limit(1000, 0.3), 2, "both")
+
+
+def test_milliseconds_of_another_table_or_of_none_are_refused():
+    front = FRONT.assign(ms=0.1, latency_table="sha256:" + "0" * 64)
+    check_latency(front, "0" * 64, "front.csv")
+    for other in (front.drop(columns="latency_table"), front.assign(latency_table="sha256:1")):
+        with pytest.raises(UserError, match=r"front\.csv was searched with another latency table, or none; run 'dvc"):
+            check_latency(other, "0" * 64, "front.csv")
+    for other in (front.drop(columns="ms"), front.assign(ms=[0.1, float("nan"), 0.1, 0.1]), front.assign(ms="fast")):
+        with pytest.raises(UserError, match=r"front\.csv has milliseconds that are no finite numbers"):
+            check_latency(other, "0" * 64, "front.csv")
 
 
 def test_what_a_model_may_cost_in_words():

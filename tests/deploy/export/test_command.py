@@ -186,38 +186,70 @@ def test_a_budget_that_a_method_cannot_meet_is_left_out(project, capsys, budgets
     ) == (kept == 1)
 
 
-def test_a_budget_of_milliseconds_by_a_latency_table(project, net, monkeypatch):
+@pytest.fixture
+def timed(project, net):
+    """The project with a latency table, and the front's milliseconds by arch; a function sets the budgets."""
     table = latency_table(net.space, 4)
     write_json(Path("phone.json"), vars(table))
-    sha256 = file_sha256(Path("phone.json"))
-    quick = project["experiments"]["quick"]
+    sha256, quick = file_sha256(Path("phone.json")), project["experiments"]["quick"]
     quick["search"] |= {"latency": "phone.json", "latency_sha256": sha256}
-    genome = [net.space.to_genome(net.space.smallest()), net.space.to_genome(net.space.largest())]
-    least, most = latency_of_archs(table, net.space, 4, 1)(np.array(genome)).tolist()
-    limit = (least + most) / 2
-    budgets = [{"name": "phone", "max_ms": limit}, {"name": "both", "max_ms": limit, "max_macs": 0.5}]
-    quick["export"]["budgets"] = [*budgets, {"name": "large", "max_macs": 1.0}]
-    frame = pd.read_csv("runs/quick/search/deps-0/front.csv")
+    frame = pd.read_csv(path := Path("runs/quick/search/deps-0/front.csv"))
     genomes = np.array([net.space.to_genome(Arch.parse(arch)) for arch in frame.arch])
     frame["ms"] = latency_of_archs(table, net.space, 4, 1)(genomes).round(6)
-    frame.to_csv("runs/quick/search/deps-0/front.csv", index=False)
-    Path("out").mkdir()
-    stage.work(Context("export", "quick", "deps", 0, project), Path("out"))
-    models = json.loads(Path("out/models.json").read_text())
-    assert [*models] == ["phone", "both", "large"]
-    ms = dict(zip(frame.arch, frame.ms, strict=True))
+    frame.assign(latency_table=f"sha256:{sha256}").to_csv(path, index=False)
+
+    def models(*budgets) -> dict:
+        quick["export"]["budgets"] = list(budgets)
+        Path("out").mkdir(exist_ok=True)
+        stage.work(Context("export", "quick", "deps", 0, project), Path("out"))
+        return json.loads(Path("out/models.json").read_text())
+
+    return project, table, dict(zip(frame.arch, frame.ms, strict=True)), models
+
+
+def test_a_budget_of_milliseconds_by_a_latency_table(timed):
+    project, table, ms, models = timed
+    limit = (min(ms.values()) + max(ms.values())) / 2
+    budgets = [{"name": "phone", "max_ms": limit}, {"name": "both", "max_ms": limit, "max_macs": 0.5}]
+    found = models(*budgets, {"name": "large", "max_macs": 1.0})
+    assert [*found] == ["phone", "both", "large"]
     for name, keys in {"phone": {"max_ms"}, "both": {"max_ms", "max_macs"}, "large": {"max_macs"}}.items():
-        model = models[name]
+        model = found[name]
         assert model["ms"] == ms[model["arch"]]
         assert {key for key in model if key.startswith("max_m")} == keys
-        assert model["ms"] <= model.get("max_ms", most)
+        assert model["ms"] <= model.get("max_ms", max(ms.values()))
         assert model["latency_table"]["of"] == "onnxruntime 1 on a phone, 1 thread, batch 1"
-    # Another table of that name is not taken in silence.
+    # Another table of that name is not taken in silence, nor one that the front is not of.
     write_json(Path("phone.json"), vars(replace(table, offset_ms=1.0)))
-    with pytest.raises(
-        UserError, match=r"quick\.search\.latency: phone.json is another file than latency_sha256 names"
-    ):
-        stage.work(Context("export", "quick", "deps", 0, project), Path("out"))
+    with pytest.raises(UserError, match=r"search\.latency: phone.json is another file than latency_sha256 names"):
+        models(*budgets)
+    project["experiments"]["quick"]["search"]["latency_sha256"] = file_sha256(Path("phone.json"))
+    with pytest.raises(UserError, match=r"front\.csv was searched with another latency table, or none"):
+        models(*budgets)
+
+
+def test_int8_has_no_milliseconds_of_the_float_net(timed):
+    project, _, ms, models = timed
+    project["experiments"]["quick"]["export"]["int8"] = True
+    found = models({"name": "phone", "max_ms": max(ms.values())})
+    assert found["phone"]["ms"] > 0
+    assert found["phone-int8"]["max_ms"] == max(ms.values())
+    assert not {"ms", "latency_table"} & found["phone-int8"].keys()
+
+
+def test_a_smaller_model_that_is_too_slow_is_no_alternative(timed, project, monkeypatch, net):
+    *_, models = timed
+    path = Path("runs/quick/search/deps-0/front.csv")
+    frame, small = pd.read_csv(path), str(net.space.smallest())
+    frame["ms"] = np.where(frame.arch == small, 9.0, 2.0)
+    frame.to_csv(path, index=False)
+    fast, tiny = {"name": "fast", "max_ms": 3.0}, {"name": "tiny", "max_macs": float(frame.macs.min())}
+    monkeypatch.setattr(stage, "_against", lambda larger, smaller: {"test": {"points": -1.0}})
+    monkeypatch.setattr(stage, "worse_than", lambda facts: [])
+    assert models(fast, tiny)["fast"]["worse_than"] == {}
+    assert [*models({"name": "fast", "max_ms": 9.0, "max_macs": 1.0}, tiny)["fast"]["worse_than"]] in ([], ["tiny"])
+    everything = models({"name": "fast", "max_macs": 1.0}, tiny)["fast"]
+    assert [*everything["worse_than"]] == ([] if everything["arch"] == small else ["tiny"])
 
 
 def test_budgets_of_which_none_can_be_met(project):

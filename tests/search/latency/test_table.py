@@ -52,3 +52,17 @@ def test_the_table_of_a_search_is_known_by_its_content(micro, table, tmp_path, m
     (tmp_path / "phone.json").write_text(json.dumps({"space": micro.name}))
     with pytest.raises(UserError, match=r"phone.json"):
         given_table(config, micro, 10, 1)
+
+
+def test_a_space_of_the_same_name_is_another_one(micro, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "phone.json", vars(table))
+    other = replace(micro, head=replace(micro.head, expand=2 * micro.head.expand))
+    with pytest.raises(UserError, match=f"phone.json is of another space that is called {micro.name}"):
+        given_table(SearchConfig(latency="phone.json"), other, 10, 1)
+
+
+def test_a_table_that_predicts_no_time_is_refused(micro, table):
+    latency_of = latency_of_archs(replace(table, offset_ms=-100.0), micro, 10, 1)
+    with pytest.raises(UserError, match=r"predicts -.* ms for .*; measure it again"):
+        latency_of(np.array([micro.to_genome(micro.smallest())]))
