@@ -26,7 +26,7 @@ from dεps.report.tables import (
 
 #: words that a reader may not know, in the order in which tables need them
 WORDS = {
-    "mean Pareto top-1": "mean of the Pareto points, the archs from smallest to largest by which methods are compared",
+    "mean Pareto top-1": "mean over MACs of the line through the Pareto points, the archs that methods are compared by",
     "TMACs": "10¹² multiply-accumulates, forward and backward, over the whole training",
     "τ": "Kendall's rank correlation of predicted and measured accuracy; 1 is the same order, 0 no relation",
     "k5e2-k3e3_k5e2_r28": "an arch written out: blocks of a stage joined by -, stages by _, then the image size",

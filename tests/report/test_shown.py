@@ -59,7 +59,7 @@ def test_the_command_takes_each_and_all(results, monkeypatch):
     for what in ("archs", "study", "all"):
         done = CliRunner().invoke(main, ["show", what])
         assert done.exit_code == 0, done.output
-    parts = ("report: reports/index.html", "The papers' claims", "archs on the front", "no experiment that is selected")
+    parts = ("report: reports/index.html", "The papers' claims", "archs that search found", "no experiment that is selected")
     assert all(part in done.output for part in parts)
     done = CliRunner().invoke(main, ["show", "all", "--json"])
     assert (done.exit_code, done.stdout) == (2, "")
@@ -67,5 +67,5 @@ def test_the_command_takes_each_and_all(results, monkeypatch):
 
 def test_the_readme_explains_words_as_the_tables_do():
     text = re.sub(r"\s+", " ", re.sub(r"[*`]", "", (ROOT / "README.md").read_text("utf-8")))
-    for word in ("TMACs", "τ"):
+    for word in ("mean Pareto top-1", "TMACs", "τ"):
         assert f"- {word}: {WORDS[word]}" in text
