@@ -15,10 +15,12 @@ import yaml
 from dvc.cli import parse_args
 
 from dεps.cli.main import main
+from dεps.core.files import write_json
 from dεps.planning.check import composed
 from dεps.report.claims import BEGIN, END, claims
-from tests.conftest import ROOT
+from tests.conftest import ROOT, load_space
 from tests.test_house import FLOORS
+from tests.tools.latency import latency_table
 
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -127,6 +129,8 @@ def check_overrides(words: list[str], project: Path) -> None:
         if word.startswith("+from="):
             Path(word.removeprefix("+from=")).parent.mkdir(parents=True, exist_ok=True)
             Path(word.removeprefix("+from=")).write_text("seeds: [0]\n")
+        if ".search.latency=" in word:
+            write_json(Path(word.partition("=")[2]), vars(latency_table(load_space("resnet_28"))))
     names = re.findall("|".join(GIVEN), " ".join(overrides))
     given = [f"experiments.{name}.dataset.root={GIVEN[name]}" for name in dict.fromkeys(names)]
     composed([*given, *overrides], project / "params")

@@ -59,7 +59,12 @@ def test_the_command_takes_each_and_all(results, monkeypatch):
     for what in ("archs", "study", "all"):
         done = CliRunner().invoke(main, ["show", what])
         assert done.exit_code == 0, done.output
-    parts = ("report: reports/index.html", "The papers' claims", "archs that search found", "no experiment that is selected")
+    parts = (
+        "report: reports/index.html",
+        "The papers' claims",
+        "archs that search found",
+        "no experiment that is selected",
+    )
     assert all(part in done.output for part in parts)
     done = CliRunner().invoke(main, ["show", "all", "--json"])
     assert (done.exit_code, done.stdout) == (2, "")
