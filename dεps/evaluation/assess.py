@@ -32,13 +32,15 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Row:
-    """One measured arch; `top1` in percent."""
+    """One measured arch; accuracies in percent."""
 
     name: str
     arch: str
     macs: int
     params: int
     top1: float
+    #: None of five classes or fewer
+    top5: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,19 @@ def _some(split: Split, images: int | None) -> Split:
     return split.part(torch.randperm(len(split), generator=generator)[:images].sort().values)
 
 
+def _tops(row: Row) -> list[str]:
+    return [f"{top:.2f}" for top in (row.top1, row.top5) if top is not None]
+
+
 def print_assessment(result: Assessment) -> None:
     """Print a table, one row an arch."""
     number = {"justify": "right", "no_wrap": True}
     columns = {"arch": {"overflow": "fold", "style": "cyan"}, "MACs (M)": number, "params (M)": number}
-    rows = [(row.name, f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.2f}", f"{row.top1:.2f}") for row in result.archs]
+    fives = ["top-5 (%)"] if any(row.top5 is not None for row in result.archs) else []
+    rows = [(row.name, f"{row.macs / 1e6:.2f}", f"{row.params / 1e6:.2f}", *_tops(row)) for row in result.archs]
     note = f"BN recalibrated on {result.recalibration_images:,} training images."
     if result.mean_pareto_top1 is not None:
         note = f"Mean Pareto accuracy: {result.mean_pareto_top1:.2f} %. {note}"
     what = f"{result.supernet}{', moving average of the weights,' * result.ema}"
     say(f"{what} on {result.experiment}, {result.images:,} {result.split} images")
-    show_table(rows, columns | {"top-1 (%)": number}, note=note)
+    show_table(rows, columns | dict.fromkeys(("top-1 (%)", *fives), number), note=note)
