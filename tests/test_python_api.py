@@ -157,9 +157,8 @@ def test_a_subnet_is_saved_by_its_suffix(data, micro, tmp_path, monkeypatch):
     images = torch.rand(3, 1, 28, 28)
     with torch.no_grad():
         assert torch.allclose(plain(images), dεps.recalibrated(net, micro.smallest(), data)(images), atol=1e-5)
-    with pytest.raises(
-        UserError, match=r"^net\.exe has no suffix of a format; expected .* \.onnx, \.pt2, \.safetensors$"
-    ):
+    formats = r"\.onnx, \.pt2, \.safetensors, \.tflite"
+    with pytest.raises(UserError, match=rf"^net\.exe has no suffix of a format; expected .* {formats}$"):
         dεps.save_subnet(net, micro.smallest(), data, "net.exe")
     assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
 

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import TypeVar
@@ -122,14 +123,24 @@ def guarded(work: Callable[[], T], explain: Callable[[BaseException], tuple[str,
     if not gc.isenabled():
         gc.enable()
         gc.freeze()  # modules stay, so the collector need not visit them
-    own = os.getpid()
+    own, ignored, said = os.getpid(), sys.unraisablehook, []
 
     def terminate(number: int, frame: object) -> None:
         if os.getpid() != own:  # a forked process leaves the message to its parent
             os._exit(128 + number)
-        complain("terminated")
-        sys.exit(128 + number)
+        if not said:
+            said.append("terminated")
+            complain("terminated")
+        raise _Terminated(128 + number)
 
+    def repeat(lost: sys.UnraisableHookArgs) -> None:
+        if not isinstance(lost.exc_value, (_Terminated, KeyboardInterrupt)):
+            return ignored(lost)
+        # The signal came within a finalizer, whose exceptions Python drops: without this the work would go on.
+        number = signal.SIGTERM if isinstance(lost.exc_value, _Terminated) else signal.SIGINT
+        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+
+    sys.unraisablehook = repeat
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
     if _is_interruptible():
         before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -144,8 +155,13 @@ def guarded(work: Callable[[], T], explain: Callable[[BaseException], tuple[str,
             complain(line)
         sys.exit(code)
     finally:
+        sys.unraisablehook = ignored
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Terminated(SystemExit):
+    """SIGTERM's way out."""
 
 
 def _is_interruptible() -> bool:

@@ -65,6 +65,44 @@ def test_a_signal_is_one_line_from_the_first_moment(number, code, word, work):
     assert running.returncode == code
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_within_a_finalizer_is_not_lost(number, code, word):
+    program = """
+import time
+from dεps.core.process import begin, guarded
+class Slow:
+    def __del__(self):
+        print(1, flush=True)
+        time.sleep(5)
+def work():
+    Slow()
+    time.sleep(60)
+    print("went on")
+begin(); guarded(work)
+"""
+    program = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{program}"
+    pipe = subprocess.PIPE
+    running = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+    running.stdout.readline()
+    running.send_signal(number)
+    assert running.communicate(timeout=30) == ("", f"{word}\n")
+    assert running.returncode == code
+
+
+def test_what_a_finalizer_raises_by_itself_is_shown():
+    program = """
+from dεps.core.process import guarded
+class Wrong:
+    def __del__(self):
+        raise ValueError("a finalizer's own")
+guarded(lambda: Wrong() and None)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "ValueError: a finalizer's own" in done.stderr
+
+
 def test_ctrl_c_passes_by_what_runs_in_the_background():
     program = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     program += "from dεps.core.process import begin, guarded; begin()\n"

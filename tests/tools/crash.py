@@ -186,15 +186,17 @@ def _killed(
 
 
 def _without_half_a_lock(clone: Clone, say: Callable[[str], None]) -> None:
-    """Do what docs/clusters.md says where `dvc repro` was killed in the moment in which DVC writes `dvc.lock`."""
-    lock = clone.folder / "dvc.lock"
-    try:
-        whole = not lock.exists() or "stages" in yaml.safe_load(lock.read_text())
-    except (yaml.YAMLError, TypeError):
-        whole = False
-    if not whole:
-        lock.unlink()
-        say("  DVC was writing dvc.lock, and left half of it: removed")
+    """Do what docs/clusters.md says where `dvc repro` was killed in the moment in which DVC writes one of its files."""
+    wholes = {"dvc.lock": lambda text: "stages" in yaml.safe_load(text), ".dvc/tmp/rwlock": json.loads}
+    for name, read in wholes.items():
+        path = clone.folder / name
+        try:
+            whole = not path.exists() or read(path.read_text()) is not False
+        except (ValueError, TypeError, yaml.YAMLError):
+            whole = False
+        if not whole:
+            path.unlink()
+            say(f"  DVC was writing {name}, and left half of it: removed")
 
 
 def _refused(clone: Clone, killed: Run, log: Path, say: Callable[[str], None]) -> None:
