@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from dεps.core.errors import one_line
 
 T = TypeVar("T")
-#: seconds between two lines of progress where there is no terminal
-LINE_EVERY = 20.0
+#: seconds between two lines of progress where there is no terminal: in the first minute, and later
+LINE_EVERY = (20.0, 60.0)
 #: columns of a table where there is no terminal
 WIDTH = 120
 
@@ -37,6 +37,13 @@ def complain(text: str) -> None:
 def plural(number: int, what: str) -> str:
     """The number with its noun, such as "1 seed" and "2 seeds"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, such as 3:07, or hours too."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def show_table(
@@ -99,10 +106,10 @@ class ProgressBar:
         now = time.monotonic()
         if self.bar:
             self.bar.advance(self.task, steps)
-        elif now - self.printed > LINE_EVERY:
+        elif now - self.printed > LINE_EVERY[now - self.started > 60]:
             self.printed = now
             left = (now - self.started) / (self.done - self.first) * (self.total - self.done)
-            self.note(f"{self.label}: {self.done}/{self.total}, {left:.0f} s left")
+            self.note(f"{self.label}: {self.done}/{self.total}, {clock(left)} left")
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""

@@ -1,9 +1,7 @@
 import io
 
-import pytest
-
 from dεps.core import console
-from dεps.core.console import ProgressBar, complain, progress, say, show_table, warn
+from dεps.core.console import ProgressBar, clock, complain, progress, say, show_table, warn
 
 
 def test_what_goes_where(capsys):
@@ -23,13 +21,29 @@ def test_a_table_has_the_width_of_a_page_where_there_is_no_terminal(capsys):
     assert lines[-1].rstrip().endswith("a note")
 
 
-@pytest.mark.parametrize(("every", "lines"), [(0.0, 3), (99.0, 0)])
-def test_progress_is_a_line_now_and_then(capsys, monkeypatch, every, lines):
-    monkeypatch.setattr(console, "LINE_EVERY", every)
-    assert list(progress("abc", "spelling", 3)) == ["a", "b", "c"]
+def test_progress_is_a_line_now_and_then_and_later_one_a_minute(capsys, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    for _ in progress(range(30), "steps", 30):
+        now += 8
     out, err = capsys.readouterr()
     assert out == ""
-    assert [line.partition(",")[0] for line in err.splitlines()] == [f"spelling: {n}/3" for n in (1, 2, 3)][:lines]
+    assert err.splitlines() == [
+        "steps: 3/30, 3:36 left",
+        "steps: 6/30, 3:12 left",
+        "steps: 14/30, 2:08 left",
+        "steps: 22/30, 1:04 left",
+        "steps: 30/30, 0:00 left",
+    ]
+
+
+def test_what_is_done_at_once_says_nothing(capsys):
+    assert list(progress("abc", "spelling", 3)) == ["a", "b", "c"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_clock():
+    assert [clock(seconds) for seconds in (0.4, 59.6, 187, 3601)] == ["0:00", "1:00", "3:07", "1:00:01"]
 
 
 def test_progress_is_a_bar_on_a_terminal(monkeypatch):

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from dεps.core.console import complain
+from dεps.core.console import clock, complain
 from dεps.workspace.locks import STATE
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ TAIL = 4096
 #: how many times as long as an item of another stage one is taken to last, as long as no duration of its stage is known
 LONG = {"full_model": 5, "standalone": 5, "train": 5, "finetune": 5, "tune": 50}
 #: as `ProgressBar` prints where there is no terminal
-_STEPS = re.compile(r"(\d+)/(\d+), (\d+) s left$", re.MULTILINE)
+_STEPS = re.compile(r"(\d+)/(\d+), (?:(\d+):)?(\d+):(\d\d) left$", re.MULTILINE)
 
 
 class Durations:
@@ -79,7 +79,8 @@ def steps(log: Path) -> tuple[str, float] | None:
             file.seek(max(0, log.stat().st_size - TAIL))
             found = _STEPS.findall(file.read().decode("utf-8", "replace"))
         if found:
-            return f"{found[-1][0]}/{found[-1][1]}", float(found[-1][2])
+            done, total, hours, minutes, seconds = found[-1]
+            return f"{done}/{total}", 3600.0 * int(hours or 0) + 60 * int(minutes) + int(seconds)
     return None
 
 
@@ -92,13 +93,6 @@ def last_line(log: Path) -> str:
     by_stage = [line for line in lines if line.startswith("error: ")]
     others = [line for line in lines if not line.startswith(("Use `dvc", "Updating lock"))]
     return deque(by_stage or others or ["nothing was printed"], 1)[0]
-
-
-def clock(seconds: float) -> str:
-    """Return minutes and seconds, such as 3:07, or hours too."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def minutes(seconds: float) -> str:

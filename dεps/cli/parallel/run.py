@@ -12,8 +12,8 @@ from dεps.cli.parallel import forks
 from dεps.cli.parallel.dag import Dag
 from dεps.cli.parallel.item import wait_for_others
 from dεps.cli.parallel.launchers import Launcher, LocalLauncher, log_path, read_launcher
-from dεps.cli.parallel.progress import Board, Durations, clock, last_line
-from dεps.core.console import complain, say
+from dεps.cli.parallel.progress import Board, Durations, last_line
+from dεps.core.console import clock, complain, say
 from dεps.core.errors import UserError
 from dεps.core.files import write_json
 from dεps.core.params import read_params

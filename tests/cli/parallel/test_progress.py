@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dεps.cli.parallel import progress
-from dεps.cli.parallel.progress import Board, Durations, clock, last_line, minutes, steps, timing_path
+from dεps.cli.parallel.progress import Board, Durations, last_line, minutes, steps, timing_path
 
 #: two chains, a → c → e and b → d → e
 UPSTREAM = {"a@x": (), "b@x": (), "c@x": ("a@x",), "d@x": ("b@x",), "e": ("c@x", "d@x")}
@@ -63,17 +63,15 @@ def test_a_log_says_how_far_an_item_is_and_why_it_failed(tmp_path):
     log = tmp_path / "log"
     assert steps(log) is None
     assert last_line(log) == "no log"
-    log.write_text("train quick: 1/20, 190 s left\ntrain quick: 3/20, 170 s left\nsaved\n")
+    log.write_text("train quick: 1/20, 3:10 left\ntrain quick: 3/20, 2:50 left\nsaved\n")
     assert steps(log) == ("3/20", 170.0)
+    log.write_text("train quick: 4/20, 2:03:20 left\nsaved\n")
+    assert steps(log) == ("4/20", 7400.0)
     assert last_line(log) == "saved"
     log.write_text("error: params.yaml: x is 7\nERROR: failed to reproduce 'train': exited with 2\nUse `dvc push`\n")
     assert last_line(log) == "error: params.yaml: x is 7"
     log.write_text("ERROR: failed to reproduce 'train': killed\nUse `dvc push`\n")
     assert last_line(log) == "ERROR: failed to reproduce 'train': killed"
-
-
-def test_clock():
-    assert [clock(seconds) for seconds in (0.4, 59.6, 187, 3601)] == ["0:00", "1:00", "3:07", "1:00:01"]
 
 
 def test_what_is_left_is_told_in_minutes():
@@ -87,7 +85,7 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_what_is_left(tmp_path,
     durations = Durations([])
     durations.known = {"a@x": 40.0, "b@x": 40.0, "c@x": 100.0, "d@x": 30.0, "e": 5.0}
     logs = {name: tmp_path / name for name in UPSTREAM}
-    logs["c@x"].write_text("train: 2/4, 70 s left\n")
+    logs["c@x"].write_text("train: 2/4, 1:10 left\n")
     with Board(UPSTREAM, durations, logs) as board:
         for now in (0.0, 30.0, 61.0, 90.0):  # noqa: B007 - read by monotonic
             board.show({"c@x": 20.0, "b@x": 41.0}, ["d@x", "e"], 0, 2)
@@ -114,11 +112,11 @@ def test_where_durations_are_unknown_no_time_is_promised(tmp_path, monkeypatch, 
     with Board(upstream, durations, logs) as board:
         assert shown({"full_model@x-0": 100.0}) == "0 of 5 items done; running: full_model@x-0 0:00"
         # it says itself how long it lasts, which says nothing of the others
-        logs["full_model@x-0"].write_text("full_model x: 1/4, 130 s left\n")
+        logs["full_model@x-0"].write_text("full_model x: 1/4, 2:10 left\n")
         assert shown({"full_model@x-0": 90.0}).startswith("0 of 5 items done, at least 2 min left; ")
         # a training of 100 s, and so the other one; a study tells of one of its trainings only
-        logs["train@x-a-0"].write_text("train x: 2/4, 40 s left\n")
-        logs["tune@x"].write_text("tune x: 2/4, 40 s left\n")
+        logs["train@x-a-0"].write_text("train x: 2/4, 0:40 left\n")
+        logs["tune@x"].write_text("tune x: 2/4, 0:40 left\n")
         line = "1 of 5 items done, at least 2 min left; running: train@x-a-0 1:00 (2/4), tune@x 0:40 (2/4)"
         assert shown({"train@x-a-0": 40.0, "tune@x": 60.0}) == line
         durations.known |= {"tune@x": 100.0, "page": 5.0}
