@@ -89,6 +89,23 @@ def test_a_table_that_goes_on_says_so_until_its_end(browser, address):
         assert table.locator("tbody th").first.bounding_box()["x"] >= 0  # what a row is about stays in sight
 
 
+def test_on_paper_numbers_and_answers_are_shown_and_tools_are_not(page):
+    answers = page.locator("#quick-checklist td").first
+    assert not answers.is_visible()
+    assert page.locator("#quick-checklist summary").inner_text() == f"Questions and answers ({_rows(page)})"
+    page.emulate_media(media="print")
+    assert answers.is_visible()
+    assert page.locator(".tiles dd.value").first.is_visible()
+    for hidden in ("nav", ".files", ".origin", "#claims td.folded", "#quick-provenance details"):
+        assert not page.locator(hidden).first.is_visible(), hidden
+    cut = page.locator(".scroll").evaluate_all("all => all.filter(one => one.scrollHeight > one.clientHeight + 1).length")
+    assert cut == 0  # else it would be printed over what follows
+
+
+def _rows(page) -> int:
+    return page.locator("#quick-checklist tbody tr").count()
+
+
 def test_text_and_lines_stand_out_from_their_ground(there):
     page = there.page
     body, card = _colour(page, "body", "backgroundColor"), _colour(page, "figure", "backgroundColor")
