@@ -10,15 +10,17 @@ The page finds by them what a reader points at, and switches series off and on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 import pandas as pd
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.patches import Rectangle
 
 from dεps.core.tables import column, records
 from dεps.report.statistics import Sample
@@ -43,6 +45,13 @@ def dots(artist: Artist, series: str, frame: pd.DataFrame) -> None:
     own = frame.reset_index(drop=True)
     own.insert(0, "series", series)
     marks.frames.append(own)
+
+
+def area(axes: Axes, x: float, y: float, width: float, height: float, series: str, row: Mapping[str, object]) -> None:
+    """Lay an area over what is drawn there and shows nothing; pointed at, it tells `row`. x and y are its corner."""
+    frame = Rectangle((x, y), width, height, facecolor="none", edgecolor="none", linewidth=0)
+    axes.add_patch(frame)
+    dots(frame, series, pd.DataFrame([row]))
 
 
 def part(artist: Artist, series: str) -> None:

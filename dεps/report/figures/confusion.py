@@ -9,10 +9,13 @@ from matplotlib.figure import Figure
 
 from dεps.core.tables import records, rows_where
 from dεps.report.drawing import SMALL, WIDTH, heading_of_first, name_figure
+from dεps.report.marks import area, runs
 from dεps.report.registry import About
 from dεps.report.results import Results
-from dεps.report.style import PAPER, SOFT, colours
+from dεps.report.style import PAPER, SOFT, colours, label
 
+#: a label and an answer, by number; the corner of the area that shows how often; its size
+Place = tuple[tuple[int, int], tuple[float, float], tuple[float, float]]
 #: of more classes the most confused pairs are shown instead
 MOST, PAIRS = 20, 20
 
@@ -37,10 +40,17 @@ def draw(results: Results) -> Figure:
         shares = np.nan_to_num(100 * counts / counts.sum(1, keepdims=True))
     title = heading_of_first(results, "Confused classes")
     colour = colours(results.methods)[results.methods[0]]
-    return _square(title, names, shares, colour) if len(names) <= MOST else _pairs(title, names, shares, colour)
+    draw = _square if len(names) <= MOST else _pairs
+    figure, places = draw(title, names, shares, colour)
+    method, run = label(results.methods[0]), runs(results.methods[0], results.seeds[:1])
+    for (of, answer), corner, size in places:
+        if counts[of, answer]:
+            facts = {"class": names[of], "taken for": names[answer], "images": int(counts[of, answer])}
+            area(figure.axes[0], *corner, *size, method, facts | {"of 100": shares[of, answer], "runs": run})
+    return figure
 
 
-def _square(title: str, names: list[str], shares: np.ndarray, colour: str) -> Figure:
+def _square(title: str, names: list[str], shares: np.ndarray, colour: str) -> tuple[Figure, list[Place]]:
     figure = Figure(figsize=(WIDTH, 1.2 + max(2.2, 0.34 * len(names))))
     axes = figure.subplots()
     name_figure(figure, title)
@@ -56,10 +66,10 @@ def _square(title: str, names: list[str], shares: np.ndarray, colour: str) -> Fi
         text.set_horizontalalignment("right")
         text.set_rotation_mode("anchor")
     axes.set(xlabel="taken for", ylabel="class (%)")
-    return figure
+    return figure, [((row, column), (column, row), (1, 1)) for row, column in np.ndindex(shares.shape)]
 
 
-def _pairs(title: str, names: list[str], shares: np.ndarray, colour: str) -> Figure:
+def _pairs(title: str, names: list[str], shares: np.ndarray, colour: str) -> tuple[Figure, list[Place]]:
     wrong = shares * (1 - np.eye(len(names)))
     worst = [
         number for number in np.argsort(-wrong, axis=None, kind="stable")[:PAIRS].tolist() if wrong.flat[number] > 0
@@ -72,4 +82,4 @@ def _pairs(title: str, names: list[str], shares: np.ndarray, colour: str) -> Fig
     axes.set_yticks(range(len(pairs)), [f"{names[label]} → {names[answer]}" for label, answer in pairs])
     axes.tick_params(axis="y", labelsize=SMALL, colors=SOFT, length=0)
     axes.set(xlabel="images of the class that were taken for the other (%)")
-    return figure
+    return figure, [(pair, (0, row - 0.3), (float(wrong[pair]), 0.6)) for row, pair in enumerate(pairs)]

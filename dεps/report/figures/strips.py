@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from dεps.core.errors import UserError
 from dεps.core.tables import matching, records
 from dεps.report.drawing import SMALL, WIDTH, name_figure, three_digits
+from dεps.report.marks import area, runs
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.style import FAINT, INK, SOFT, colours, label
@@ -75,7 +76,7 @@ def draw(results: Results) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.5 + ROW * height))
     axes = figure.subplots()
     name_figure(figure, f"Searched archs, layer by layer\n({results.manifest['name']}, seed {seed})")
-    slots = list(_slots(space))
+    slots, areas = list(_slots(space)), []
     sizes = len(space.resolution) > 1
     end = slots[-1][-1] + (2.8 if sizes else 1)
     row = 0.0
@@ -83,6 +84,7 @@ def draw(results: Results) -> Figure:
         axes.text(-1.0, row + (len(own) - 1) / 2, label(method), ha="right", va="center", fontweight="bold")
         for strip in own:
             _draw_strip(axes, row, strip, space, slots, colours(results.methods)[method])
+            areas.append((row, method, strip))
             mark = "" if strip.measured else " predicted"
             if sizes:
                 axes.text(end + 0.3, row, f"{strip.arch.resolution} px", ha="right", va="center", fontsize=8)
@@ -97,6 +99,11 @@ def draw(results: Results) -> Figure:
     axes.text(end + 5.9, -0.75, "top-1 (%)", ha="right", va="bottom", fontsize=8, color=SOFT)
     axes.set(xlim=(-1.0, end + 6.0), ylim=(height - 0.4, -0.8))
     axes.axis("off")
+    for row, method, strip in areas:
+        facts = {"method": method, "name": "searched", "arch": str(strip.arch), "macs": round(strip.macs * 1e6)}
+        facts |= {"top1": strip.top1, "of": "validation" if strip.measured else "validation, predicted"}
+        facts["runs"] = runs(method, [seed])
+        area(axes, -0.1, row - 0.5, end + 6.0, 1.0, label(method), facts)
     _legend(figure, space)
     return figure
 

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dεps.core.tables import column, matching, records
 from dεps.report.drawing import titled_axes
+from dεps.report.marks import area
 from dεps.report.phases import Bar, Span
 from dεps.report.registry import About
 from dεps.report.results import Results
@@ -102,6 +103,13 @@ def draw_bars(figure: Figure, axes: Axes, bars: Sequence[Bar]) -> None:
     for row, bar in enumerate(bars):
         for span in bar.phases:
             _draw_span(axes, row, span, palette[bar.method])
+            facts = {
+                "phase": span.name,
+                "epochs": f"{span.start:.4g} to {span.end:.4g}",
+                "full model": "trains" if span.full else "teaches, frozen" if span.teacher else "-",
+                "networks that a step trains": span.subnets,
+            }
+            area(axes, span.start, row - HEIGHT / 2, span.end - span.start, HEIGHT, label(bar.method), facts)
         _name_phases(axes, row, bar, points_per_epoch)
         axes.text(bar.epochs + 0.008 * horizon, row, f"{bar.epochs:.4g}", va="center", fontsize=8)
     axes.set_xlim(0, horizon * 1.06)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from dεps.core.tables import column
 from dεps.report.drawing import legend_below
+from dεps.report.marks import dots
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.study import DEPS, OPTIONS, complete, study_axes
@@ -30,9 +32,15 @@ def draw(results: Results) -> Figure:
         return figure
     table = table.sort_values("accuracy")
     places = np.arange(len(table))
-    axes.barh(places + 0.2, table.accuracy, 0.38, color=DEPS, label="mean Pareto accuracy")
-    axes.barh(places - 0.2, table.cost, 0.38, color=FAINT, label="training cost")
-    axes.set_yticks(places, [OPTIONS[name] for name in column(table, "option")])
+    options = [OPTIONS[name] for name in column(table, "option")]
+    for shift, name, of, colour in (
+        (0.2, "accuracy", "mean Pareto accuracy", DEPS),
+        (-0.2, "cost", "training cost", FAINT),
+    ):
+        bars = axes.barh(places + shift, table[name], 0.38, color=colour, label=of)
+        for bar, option, share in zip(bars, options, table[name], strict=True):
+            dots(bar, of, pd.DataFrame([{"option": option, "share of variance": share}]))
+    axes.set_yticks(places, options)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"share of variance ({len(complete(results))} complete trials)")
     legend_below(figure)

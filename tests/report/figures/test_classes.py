@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dεps.core.errors import UserError
+from dεps.core.tables import records
 from dεps.core.tensors import save_tensors
 from dεps.report.figures import classes, confusion, examples
 from dεps.report.marks import table
@@ -46,16 +47,25 @@ def test_of_many_classes_the_worst_and_the_best(results):
 
 def test_confusion_is_in_percent_of_the_class(results, named):
     write_exports(FOLDER, named)
-    (axes,) = confusion.draw(results).axes
+    (axes,) = (figure := confusion.draw(results)).axes
     shown = [text.get_text() for text in axes.texts if text.get_text()]
     assert sorted(shown) == sorted(["80", "20"] * len(named))
+    answers = table(figure)
+    assert answers["of 100"].tolist() == [float(text) for text in shown]  # in the same order
+    assert answers[["class", "taken for", "images"]].iloc[0].tolist() == [named[0], named[0], 20]
+    (first, second), height = [patch.get_xy() for patch in axes.patches[:2]], axes.patches[0].get_height()
+    assert (first, second, height) == ((0, 0), (1, 0), 1)
 
 
 def test_the_most_confused_pairs_of_many_classes(results, monkeypatch, named):
     write_exports(FOLDER, named)
     monkeypatch.setattr(confusion, "MOST", 1)
-    (axes,) = confusion.draw(results).axes
-    assert [round(bar.get_width(), 6) for bar in axes.patches] == [20.0] * len(named)
+    (axes,) = (figure := confusion.draw(results)).axes
+    bars, areas = axes.patches[: len(named)], axes.patches[len(named) :]
+    assert [round(bar.get_width(), 6) for bar in bars] == [20.0] * len(named)
+    assert [area.get_extents().bounds for area in areas] == [bar.get_extents().bounds for bar in bars]
+    pairs = [f"{row['class']} → {row['taken for']}" for row in records(table(figure))]
+    assert pairs == [text.get_text() for text in axes.get_yticklabels()]
     labels = {text.get_text() for text in axes.get_yticklabels()}
     assert labels == {f"{a} → {b}" for a, b in zip(named, [*named[1:], named[0]], strict=True)}
 

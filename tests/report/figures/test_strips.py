@@ -5,6 +5,7 @@ import pytest
 
 from dεps.core.errors import UserError
 from dεps.report.figures.strips import FULL_HEIGHT, PALEST, STRONGEST, chosen, draw
+from dεps.report.marks import table
 from dεps.report.style import colours
 from tests.conftest import load_space
 from tests.report.made_up import SEARCHED
@@ -28,9 +29,14 @@ def test_a_front_without_measurements_shows_what_was_predicted():
 
 
 def test_a_block_a_layer_with_its_kernel_strength_and_height(results):
-    (axes,) = draw(results).axes
-    # Two methods, of each the first and the third arch, which were measured: 3 and 9 layers.
-    assert len(axes.patches) == 2 * (3 + 9)
+    (axes,) = (figure := draw(results)).axes
+    # Two methods, of each the first and the third arch, which were measured: 3 and 9 layers; and their areas.
+    assert len(axes.patches) == 2 * (3 + 9) + 4
+    answers = table(figure)
+    assert answers.arch.tolist() == [SEARCHED[0], SEARCHED[2]] * 2
+    assert answers.series.tolist() == ["DεpS"] * 2 + ["RSS"] * 2
+    assert (answers.macs[0], answers.top1[0], answers.of[0]) == (1_000_000, 69.0, "validation")
+    assert answers.runs.tolist() == ["deps-0"] * 2 + ["rss-0"] * 2
     assert len(axes.lines) == 2 * 6  # layers that the first leaves out
     small, large = axes.patches[0], axes.patches[3]
     assert abs(small.get_height()) == pytest.approx(FULL_HEIGHT * 2 / 4)
@@ -65,7 +71,7 @@ def test_every_space_can_be_drawn(results, name):
         pd.read_csv(path).assign(arch=archs, measured=[1.0, 2.0, 3.0]).to_csv(path, index=False)
     (axes,) = draw(results).axes
     layers = [sum(arch.depths) for arch in (space.smallest(), space.restrict([3], [5], [4]).largest(), space.largest())]
-    assert len(axes.patches) == 2 * sum(layers)
+    assert len(axes.patches) == 2 * (sum(layers) + 3)
 
 
 @pytest.mark.parametrize("text", ["a", "k3e2_k3e2_r28", "k9e2_k3e2_k3e2_r28"])

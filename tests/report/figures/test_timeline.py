@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from dεps.report.figures.timeline import HEIGHT, blocks, draw
+from dεps.report.marks import table
 from dεps.report.phases import Bar, Span
 
 DEPS = Bar(
@@ -56,6 +57,18 @@ def test_the_ramp_is_a_wedge_from_the_full_models_band_to_the_top():
     assert at[5] > at[7]
     assert at[7] == at[10] == pytest.approx(-HEIGHT / 2)
     assert "wedge" in axes.get_legend().get_texts()[-1].get_text()
+
+
+def test_each_phase_answers_to_the_pointer():
+    figure = blocks([("title", [DEPS, OFA])])
+    answers = table(figure)
+    assert answers.series.tolist() == ["DεpS"] * 2 + ["OFA"] * 3
+    assert answers.phase.tolist() == ["full model", "shrinking", "full model", "depth 1", "depth 2"]
+    assert answers.epochs.tolist() == ["0 to 5", "5 to 10", "0 to 5", "5 to 10", "10 to 20"]
+    assert answers["full model"].tolist() == ["trains", "trains", "trains", "teaches, frozen", "teaches, frozen"]
+    assert answers["networks that a step trains"].tolist() == [1, 4, 1, 2, 2]
+    areas = [patch for patch in figure.axes[0].patches if (patch.get_gid() or "").startswith("dots-")]
+    assert [(area.get_x(), area.get_width()) for area in areas] == [(0, 5), (5, 5), (0, 5), (5, 5), (10, 10)]
 
 
 def test_the_legend_names_only_what_is_there():

@@ -98,7 +98,9 @@ def test_on_paper_numbers_and_answers_are_shown_and_tools_are_not(page):
     assert page.locator(".tiles dd.value").first.is_visible()
     for hidden in ("nav", ".files", ".origin", "#claims td.folded", "#quick-provenance details"):
         assert not page.locator(hidden).first.is_visible(), hidden
-    cut = page.locator(".scroll").evaluate_all("all => all.filter(one => one.scrollHeight > one.clientHeight + 1).length")
+    cut = page.locator(".scroll").evaluate_all(
+        "all => all.filter(one => one.scrollHeight > one.clientHeight + 1).length"
+    )
     assert cut == 0  # else it would be printed over what follows
 
 

@@ -58,7 +58,7 @@ def test_many_experiments_fit_one_page_and_fold_their_cards(params, monkeypatch)
     write(params | {"names": names, "experiments": experiments})
     text = page()
     assert len(text) < LIMIT
-    assert text.count('<details class="cards"><summary>DεpS, mean Pareto top-1 80.50 ± 0.71 %</summary>') == 8
+    assert text.count('<details class="cards printed"><summary>DεpS, mean Pareto top-1 80.50 ± 0.71 %</summary>') == 8
     files = re.findall(r'href="(experiments/[^"]+\.pdf)"', text)  # too many to hold
     assert len(files) == text.count("<figure ") == 3 * 8
     assert all(Path("reports", file).exists() for file in files)
@@ -66,5 +66,5 @@ def test_many_experiments_fit_one_page_and_fold_their_cards(params, monkeypatch)
 
 def test_few_experiments_are_open_and_hold_all_files(params):
     text = page()
-    assert '<details class="cards" open>' in text
+    assert '<details class="cards printed" open>' in text
     assert not re.findall(r'href="experiments/[^"]+\.pdf"', text)
