@@ -112,6 +112,9 @@ def test_python_runs_the_alias_as_the_command():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: No such command 'nonsense'; see 'deps --help'\n"
+    command[-1] = "reprro"
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == "error: No such command 'reprro' (did you mean 'repro'?); see 'deps --help'\n"
 
 
 def test_every_module_has_a_name_without_epsilon():

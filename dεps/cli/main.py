@@ -6,6 +6,7 @@ A file imports what it needs when its command runs, so that `deps --help` answer
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -55,6 +56,14 @@ class _Group(click.Group):
         command = getattr(import_module(f"dεps.cli.{stem}"), stem)
         command.name = cmd_name
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the command that is meant where one is misspelled, as click does of options."""
+        if args[0] not in command_files() and (near := get_close_matches(args[0], command_files(), 1)):
+            raise click.UsageError(f"No such command {args[0]!r} (did you mean {near[0]!r}?)", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a list for each section, then the exit codes."""

@@ -39,10 +39,9 @@ def show(what: str, as_json: bool, into: Path | None) -> None:
 
 def _results(as_json: bool) -> None:
     if as_json:
-        from dεps.core.params import read_params
-        from dεps.report.results import to_json
+        from dεps.report.shown import results_json
 
-        say(to_json(read_params()))
+        say(results_json())
     else:
         from dεps.report.shown import print_results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -366,13 +367,13 @@ def results_of(params: dict[str, Any], name: str) -> Results:
     return Results(name, methods, seeds, section(params, "experiments", name), tuple(budgets))
 
 
-def to_json(params: dict[str, Any]) -> str:
-    """Every selected experiment of `params` as one JSON object.
+def to_json(experiments: Iterable[Results]) -> str:
+    """Experiments as one JSON object.
 
-    By experiment: `dataset`, `space`, `seeds`, `test_images`; `methods` with the metrics of each seed; `reference`;
+    By title: `dataset`, `space`, `seeds`, `test_images`; `methods` with the metrics of each seed; `reference`;
     `standalone`, a row an arch and seed. Raises `UserError` where results are missing.
     """
-    return json.dumps({"experiments": {one.experiment: _as_dict(one) for one in all_results(params)}}, indent=1)
+    return json.dumps({"experiments": {one.title: _as_dict(one) for one in experiments}}, indent=1)
 
 
 def _as_dict(results: Results) -> dict[str, Any]:

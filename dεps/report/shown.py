@@ -12,10 +12,11 @@ from dεps.core.params import read_params
 from dεps.core.tables import columns, rows_where
 from dεps.deploy.export.config import macs_text
 from dεps.report.publishing.results import published_results
-from dεps.report.results import Results, all_results
+from dεps.report.results import Results, all_results, to_json
 from dεps.report.style import label
 from dεps.report.tables import (
     PAGE,
+    WORDS,
     caption,
     finetuned_caption,
     finetuned_table,
@@ -23,14 +24,6 @@ from dεps.report.tables import (
     study_table,
     summary,
 )
-
-#: words that a reader may not know, in the order in which tables need them
-WORDS = {
-    "mean Pareto top-1": "mean over MACs of the line through the Pareto points, the archs that methods are compared by",
-    "TMACs": "10¹² multiply-accumulates, forward and backward, over the whole training",
-    "τ": "Kendall's rank correlation of predicted and measured accuracy; 1 is the same order, 0 no relation",
-    "k5e2-k3e3_k5e2_r28": "an arch written out: blocks of a stage joined by -, stages by _, then the image size",
-}
 
 
 def shown_results() -> list[Results]:
@@ -49,6 +42,11 @@ def print_results() -> None:
             _print(finetuned_table(results), finetuned_caption(results), left=("method", "budget"))
     explain("mean Pareto top-1", "TMACs", "τ")
     say(f"report: {PAGE}")
+
+
+def results_json() -> str:
+    """The numbers of `print_results` as JSON, by the titles of its tables."""
+    return to_json(shown_results())
 
 
 def print_archs() -> None:

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from dεps.cli.main import main
 from dεps.core.errors import UserError
 from dεps.report import shown
-from dεps.report.shown import WORDS, print_archs, print_results, searched, shown_results
+from dεps.report.shown import print_archs, print_results, searched, shown_results
+from dεps.report.tables import WORDS
 from tests.conftest import ROOT
 
 
@@ -19,6 +20,17 @@ def test_results_are_printed_with_what_their_words_mean(results, capsys):
     for word in ("mean Pareto top-1", "TMACs", "τ"):
         assert f"{word}: {WORDS[word]}\n" in text
     assert text.endswith("report: reports/index.html\n")
+
+
+def test_results_as_json_are_those_of_the_tables_published_ones_too(results, monkeypatch):
+    found = json.loads(shown.results_json())["experiments"]
+    assert list(found) == ["quick"]
+    assert found["quick"]["methods"]["deps"]["0"]["pareto/mean_top1"] == 80.0
+    monkeypatch.setattr(type(results), "title", "quick, published")
+    monkeypatch.setattr(shown, "published_results", lambda: [results])
+    Path("runs").rename("elsewhere")
+    monkeypatch.setattr(shown, "to_json", lambda experiments: json.dumps([one.title for one in experiments]))
+    assert json.loads(shown.results_json()) == ["quick, published"]
 
 
 def test_searched_archs_are_those_that_were_measured(results):

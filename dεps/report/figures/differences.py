@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dεps.core.tables import column, matching
 from dεps.report.drawing import heading, titled_panels
 from dεps.report.marks import dots, part, runs
 from dεps.report.registry import About
@@ -23,7 +24,8 @@ ABOUT = About(
     order=12,
     note="Each method minus the first, paired by seed: faint dots are seeds, a dot with whiskers is the mean with its "
     "95 % interval (Student's t, from six seeds on BCa bootstrap). An interval across the line leaves open which "
-    "method is better. Of one seed nothing is known of the spread.",
+    "method is better; one beside it too, unless the exact sign-flip test agrees, which takes six seeds at the least. "
+    "Of one seed nothing is known of the spread.",
     sources=("evaluate/metrics.json",),
     compares_points=True,
     least_methods=2,
@@ -44,9 +46,11 @@ def draw(results: Results) -> Figure:
             if found is None:
                 continue
             colour = colours(results.methods)[method]
-            series, facts = label(method), {"method": method, "against": base, "metric": name}
+            series, facts = label(method), {"method": method, "against": label(base), "metric": name}
             (seeds,) = axes.plot(found.values, [row] * found.count, "o", color=colour, alpha=0.35, markersize=3.5)
-            dots(seeds, series, pd.DataFrame({**facts, "difference": found.values}))
+            shared = sorted({*_seeds(results, method)} & {*_seeds(results, base)})
+            own = [runs(method, [seed]) for seed in shared]
+            dots(seeds, series, pd.DataFrame({**facts, "difference": found.values, "runs": own}))
             ends = found.interval
             error = [[found.mean - ends.low], [ends.high - found.mean]] if ends else None
             line, caps, bars = axes.errorbar(
@@ -62,3 +66,7 @@ def draw(results: Results) -> Figure:
     panels[0].set_yticks(range(len(others)), [label(method) for method in others])
     panels[0].set_ylim(len(others) - 0.4, -0.6)
     return figure
+
+
+def _seeds(results: Results, method: str) -> list[int]:
+    return column(matching(results.metrics, method=method), "seed").tolist()

@@ -155,7 +155,7 @@ function prepareFigure(figure) {
       const line = add(tip, "p", "run ");
       for (const run of found.runs) {
         const target = `${figure.dataset.section}-run-${run}`;
-        if (document.getElementById(target)) add(line, "a", run, { href: `#${target}` });
+        if (document.getElementById(target)) add(line, "a", run, { href: `#${target}` }).addEventListener("click", () => setTimeout(close));
         else line.append(run);
         line.append(" ");
       }
@@ -163,14 +163,17 @@ function prepareFigure(figure) {
     if (found.command) {
       const line = add(tip, "p", "");
       add(line, "code", found.command);
-      if (pin) add(line, "button", "copy", { type: "button" }).addEventListener("click", (event) => {
-        navigator.clipboard?.writeText(found.command);
-        event.target.textContent = "copied";
+      // What a page from disk may not copy is selected at a click.
+      if (pin && navigator.clipboard) add(line, "button", "copy", { type: "button" }).addEventListener("click", (event) => {
+        const say = (text) => () => (event.target.textContent = text);
+        navigator.clipboard.writeText(found.command).then(say("copied"), say("not allowed: select it"));
       });
     }
     if (!pin && (found.command || found.runs.length)) add(tip, "p", "click or Enter: keep this open");
     tip.classList.toggle("pinned", pin);
     tip.hidden = false;
+    const { x, y, width, height } = box;
+    if (dot.x < x || dot.x > x + width || dot.y < y || dot.y > y + height) show(within({ x: dot.x - width / 2, y: dot.y - height / 2, width, height }));
     (placeTip = () => place(dot))();
   }
   function place(dot) {
@@ -191,11 +194,13 @@ function prepareFigure(figure) {
   }
 
   let drag = null;
-  const zoom = (factor, x = box.x + box.width / 2, y = box.y + box.height / 2) => {
+  const zoom = (factor, x = lit ? lit.x : box.x + box.width / 2, y = lit ? lit.y : box.y + box.height / 2) => {
     const width = Math.min(whole.width, Math.max(whole.width / 16, box.width / factor)), by = width / box.width;
     const height = whole.height * (width / whole.width);
+    const kept = tip.classList.contains("pinned") ? null : lit;
     show(within({ x: x - (x - box.x) * by, y: y - (y - box.y) * by, width, height }));
     close();
+    if (kept && document.activeElement === plot) open(kept, false); // whoever zooms by keys goes on from there
   };
   const within = (view) => ({
     ...view,
@@ -236,6 +241,7 @@ function prepareFigure(figure) {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key], there = shown();
     if (event.key === "Escape") close();
     else if (event.key === "Enter" && lit) {
+      if (!describe(lit.row, figure).runs.length) return; // there is nothing to follow or copy
       open(lit, true);
       tip.querySelector("a, button")?.focus();
     } else if (event.key === "+") zoom(1.5);
@@ -259,7 +265,7 @@ function prepareFigure(figure) {
     add(tools, "button", text, { type: "button", "aria-label": label, title: label }).addEventListener("click", act);
   }
 
-  // Downloads show what is shown, in neutral colours instead of the page's theme, with the drawn legend.
+  // Downloads show what is shown, the whole figure with its axes, in neutral colours instead of the page's theme, with the drawn legend.
   for (const link of figure.querySelectorAll("a[data-picture]")) {
     link.addEventListener("click", async (event) => {
       event.preventDefault();
@@ -271,8 +277,7 @@ function prepareFigure(figure) {
 }
 
 function asFile(svg) {
-  const copy = svg.cloneNode(true), { x, y, width } = svg.viewBox.baseVal, [, , , all] = svg.dataset.box.split(" ").map(Number);
-  const zoomed = svg.parentElement.classList.contains("zoomed"), height = zoomed ? svg.viewBox.baseVal.height : all;
+  const copy = svg.cloneNode(true), [x, y, width, height] = svg.dataset.box.split(" ").map(Number);
   copy.setAttribute("viewBox", [x, y, width, height].join(" "));
   copy.setAttribute("width", `${width}pt`);
   copy.setAttribute("height", `${height}pt`);
@@ -312,7 +317,14 @@ for (const figure of document.querySelectorAll("figure")) {
   svg.dataset.box = svg.getAttribute("viewBox");
   prepareFigure(figure);
 }
-addEventListener("keydown", (event) => { if (event.key === "Escape") closeTip(); });
+addEventListener("keydown", (event) => {
+  const inside = [...tip.querySelectorAll("a, button")], last = inside.at(event.shiftKey ? 0 : -1);
+  // The tip stands at the page's end: Tab leads back to the figure that it belongs to, as Escape does.
+  if (event.key === "Tab" && last && last === document.activeElement) {
+    event.preventDefault();
+    closeTip();
+  } else if (event.key === "Escape") closeTip();
+});
 addEventListener("scroll", () => { if (!tip.hidden) placeTip(); }, { passive: true });
 
 // A phone begins with the page, not with its contents.

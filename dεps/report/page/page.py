@@ -26,6 +26,7 @@ from dεps.report.results import Results
 from dεps.report.style import colours, label
 from dεps.report.tables import (
     FIGURES,
+    WORDS,
     caption,
     finetuned_caption,
     finetuned_table,
@@ -76,6 +77,7 @@ def render(
             for results in kind
         ],
         claims=_claims([*published, *experiments], planned),
+        words=WORDS,
         others=[{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in sorted(others)],
         style=STYLE_SHEET.read_text("utf-8"),
         script=SCRIPT.read_text("utf-8"),

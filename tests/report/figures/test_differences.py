@@ -5,6 +5,7 @@ import pytest
 
 from dεps.core.files import read_json, write_json
 from dεps.report.figures import differences
+from dεps.report.marks import table
 from dεps.report.style import colours
 
 
@@ -25,6 +26,11 @@ def test_means_and_intervals_are_those_of_pairs_of_seeds(results):
     assert smallest.containers[0].lines[0].get_xdata() == [-2.0]
     assert sorted(smallest.lines[1].get_xdata()) == [-3.0, -1.0]
     assert mean.containers[0].lines[0].get_color() == colours(results.methods)["rss"]
+    answers = table(drawn)
+    answers = answers[answers.metric == "smallest"]
+    assert answers.runs.tolist() == ["rss-0", "rss-1", "rss-0 rss-1"]
+    assert answers.difference.tolist() == [-1.0, -3.0, -2.0]
+    assert set(answers.against) == {"DεpS"}
 
 
 def test_one_seed_has_no_interval(results):

@@ -214,6 +214,14 @@ def test_a_dot_says_what_it_is_and_how_to_take_it_away(page):
     assert tip.get_by_role("button", name="copy").is_visible()  # it stays
     tip.get_by_role("link", name="deps-1").click()
     assert page.url.endswith("#quick-run-deps-1")
+    tip.wait_for(state="hidden")
+
+
+def test_words_are_explained_before_numbers_use_them(page):
+    words = page.locator("dl.words dt").all_inner_texts()
+    assert {"mean Pareto top-1", "TMACs", "τ", "ceiling"} <= set(words)
+    first = page.locator(".tiles").first
+    assert page.locator("dl.words").bounding_box()["y"] < first.bounding_box()["y"]
 
 
 def test_dots_are_reached_by_keyboard(page):
@@ -229,6 +237,32 @@ def test_dots_are_reached_by_keyboard(page):
     assert page.evaluate("document.activeElement.closest('#tip') !== null")
     page.keyboard.press("Escape")
     assert tip.is_hidden()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    for _ in range(tip.locator("a, button").count()):
+        page.keyboard.press("Tab")
+    assert tip.is_hidden()
+    assert page.evaluate("document.activeElement === document.querySelector('#quick-pareto .plot')")
+
+
+def test_whoever_zooms_by_keys_keeps_the_dot_in_sight(page):
+    plot = page.locator("#quick-pareto .plot")
+    plot.focus()
+    for key in ("ArrowRight", *"++++"):
+        page.keyboard.press(key)
+    seen = set()
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+        dot, window = page.locator("#quick-pareto .lit").bounding_box(), plot.bounding_box()
+        assert window["x"] <= dot["x"] + dot["width"] / 2 <= window["x"] + window["width"]
+        assert window["y"] <= dot["y"] + dot["height"] / 2 <= window["y"] + window["height"]
+        assert not page.locator("#tip").is_hidden()
+        seen.add(page.locator("#tip").inner_text())
+    assert len(seen) > 3
+    with page.expect_download() as waiting:
+        page.locator("#quick-pareto a[download$='.svg']").click()
+    whole = page.locator("#quick-pareto .plot svg").get_attribute("data-box")
+    assert ElementTree.fromstring(Path(waiting.value.path()).read_bytes()).get("viewBox") == whole
 
 
 def test_the_legend_switches_methods_off_and_on(page):
