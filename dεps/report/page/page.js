@@ -327,5 +327,5 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("scroll", () => { if (!tip.hidden) placeTip(); }, { passive: true });
 
-// A phone begins with the page, not with its contents.
-if (matchMedia("(max-width: 60rem)").matches) document.querySelector("nav details").open = false;
+// A phone begins with numbers, not with contents and words.
+if (matchMedia("(max-width: 60rem)").matches) for (const one of document.querySelectorAll("nav details, .glossary")) one.open = false;

@@ -217,11 +217,19 @@ def test_a_dot_says_what_it_is_and_how_to_take_it_away(page):
     tip.wait_for(state="hidden")
 
 
+def test_a_tables_cells_stand_in_their_rows(there):
+    """Each as high as its row: a class of some other part once laid a column out as a grid."""
+    rows = "all => all.map(row => [...row.cells].map(cell => cell.getBoundingClientRect().height))"
+    heights = there.page.locator("main table tr").evaluate_all(rows)
+    assert len(heights) > 20
+    assert all(max(row) - min(row) < 1 for row in heights)
+
+
 def test_words_are_explained_before_numbers_use_them(page):
-    words = page.locator("dl.words dt").all_inner_texts()
+    words = page.locator(".glossary dt").all_inner_texts()
     assert {"mean Pareto top-1", "TMACs", "τ", "ceiling"} <= set(words)
     first = page.locator(".tiles").first
-    assert page.locator("dl.words").bounding_box()["y"] < first.bounding_box()["y"]
+    assert page.locator(".glossary").bounding_box()["y"] < first.bounding_box()["y"]
 
 
 def test_dots_are_reached_by_keyboard(page):
