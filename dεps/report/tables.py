@@ -22,7 +22,7 @@ WORDS = {
     "mean Pareto top-1": "mean over MACs of the line through the Pareto points, the archs that methods are compared by",
     "TMACs": "10¹² multiply-accumulates, forward and backward, over the whole training",
     "τ": "Kendall's rank correlation of predicted and measured accuracy; 1 is the same order, 0 no relation",
-    "ceiling": "the τ of the same archs' accuracies on validation and on test, which no predictor is likely to pass",
+    "ceiling": "the τ between the same archs' accuracies on validation and on test: what luck with images leaves",
     "D2E2K5": "the arch with depth 2, expand ratio 2 and kernel 5 in every stage",
     "k5e2-k3e3_k5e2_r28": "an arch written out: blocks of a stage joined by -, stages by _, then the image size",
 }
