@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="next to nothing, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("reports"), help="folder (default: %(default)s)")
     options = parser.parse_args()
-    settle()
+    settle(portable=False)
     torch.set_num_threads(threads())  # as our commands have it, and the other sides too
     set_up()
     began, comparisons, curves = time.time(), list[Comparison](), list[Growth]()

@@ -41,7 +41,7 @@ def least(run: Callable[[], object], times: int = 5) -> float:
 
 def main(name: str) -> None:
     """Print a Markdown table of memory, files and times for the Pareto points of a space, weights random."""
-    settle()
+    settle(portable=False)
     torch.set_num_threads(1)
     space = load_space(name)
     side, rng = space.resolution[-1], np.random.default_rng(0)

@@ -23,7 +23,7 @@ from dεps.planning.check import composed
 from dεps.sources.prepare import prepare
 from dεps.spaces.space import SearchSpace
 
-settle()  # as programs do before anything else
+settle(portable=False)  # as programs do before anything else, whatever params.yaml of this clone says
 pytest_plugins = ["tests.tools.browser", "tests.tools.axe", "tests.tools.postgresql", "tests.tools.spaces"]
 ROOT = Path(__file__).resolve().parent.parent
 #: every space that is not just another with more resolutions
@@ -44,8 +44,9 @@ def default_text() -> str:
     return composed([], ROOT / "params")[1]
 
 
-#: `quick` as tests count and name: a space with choices of all kinds, and few epochs
+#: `quick` as tests count and name: a space with choices of all kinds, few epochs, the bits of this processor
 QUICK = [
+    "portable=false",
     "space@experiments.quick.space=mbv3_micro",
     "experiments.quick.train.epochs=4",
     "experiments.quick.train.batch_size=64",

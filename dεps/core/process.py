@@ -77,10 +77,15 @@ def begin() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: _end(b"terminated", number))
 
 
-def settle() -> None:
-    """Set environment variables and filters of warnings, as programs and tests need them."""
+def settle(portable: bool | None = None) -> None:
+    """Set environment variables and filters of warnings, as programs and tests need them.
+
+    Args:
+        portable: whether to compute the bits that all x86-64 processors have in common; None: as params.yaml in the
+            current folder says
+    """
     os.environ.update({**ENVIRONMENT, **os.environ, **SILENT})
-    if _wants_portable() and not is_portable():
+    if (_wants_portable() if portable is None else portable) and not is_portable():
         if "torch" in sys.modules:
             raise SystemExit(f"error: {PARAMS} says portable: true only since this process began; run it again")
         os.environ.update(PORTABLE)

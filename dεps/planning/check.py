@@ -162,7 +162,7 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
         raise UserError(f"{where}.space.resolution is {there}; its largest must be dataset.image_size, {size}")
     if params.get("portable") and own.train.operators == "native":
         raise UserError(
-            f"{where}.train.operators is native, built for this processor; with portable: true expected torch"
+            f"{where}.train.operators is native, built for this processor; expected torch, or portable=false"
         )
     if own.train.init_file(f"{where}.train") and own.train.init_sha256 is None:
         raise UserError(f"{where}.train.init_sha256 is null, where init is a file; 'deps params' fills it in")

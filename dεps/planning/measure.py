@@ -11,6 +11,7 @@ import torch
 
 from dεps.core.console import ProgressBar, plural
 from dεps.core.device import best_device, set_up
+from dεps.core.process import is_portable
 from dεps.core.randomness import python_rng
 from dεps.data.splits import InMemory, PreparedData, Split
 from dεps.methods.base import Method, Phase, Term
@@ -72,10 +73,10 @@ class Measuring:
 
     @property
     def device(self) -> str:
-        """Name of the GPU, or CPU with its number of threads."""
+        """Name of the GPU, or CPU with its number of threads and whether it takes the kernels of `portable: true`."""
         if self._cuda:
             return torch.cuda.get_device_name()
-        return f"CPU, {plural(torch.get_num_threads(), 'thread')}"
+        return f"CPU, {plural(torch.get_num_threads(), 'thread')}{', portable kernels' if is_portable() else ''}"
 
     @property
     def _cuda(self) -> bool:

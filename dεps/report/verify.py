@@ -33,7 +33,7 @@ from dεps.report.publishing.results import published_results
 from dεps.report.results import RUNS, Results
 from dεps.report.statistics import CONFIDENCE
 from dεps.report.style import label
-from dεps.report.tables import EXPERIMENTS
+from dεps.report.tables import EXPERIMENTS, FIGURES
 from dεps.workspace.outputs import SHOWN, TRAIN_COST
 
 LOCK = Path("dvc.lock")
@@ -264,7 +264,8 @@ def git_status(found: Sequence[Verification]) -> str:
         done = subprocess.run(command, capture_output=True, check=False)
     except OSError:
         return ""
-    paths = [entry[3:] for entry in done.stdout.decode("utf-8").split("\0") if entry]
+    entries = [entry for entry in done.stdout.decode("utf-8").split("\0") if entry]
+    paths = [entry[3:] for entry in entries]
     if done.returncode or not paths:
         return "" if done.returncode else f"git status: {LOCK} and reports/ are as committed"
     others = len([path for path in paths if not path.endswith(LOCK.name)])
@@ -278,6 +279,8 @@ def git_status(found: Sequence[Verification]) -> str:
     else:
         why = "code, params or the kind of CPU are not those of the commit"
     cure = f"git checkout {LOCK} reports"
+    if any(entry.startswith("??") for entry in entries):  # not reports/published, which no command can make again
+        cure += f" && git clean -fd {EXPERIMENTS} {FIGURES}"
     return f"git status shows {' and '.join(parts)}: {why}; to take the commit's back: {cure}"
 
 

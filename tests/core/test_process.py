@@ -167,7 +167,7 @@ def test_what_users_have_set_stays_but_no_password_is_printed(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
     monkeypatch.setenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "false")
-    settle()
+    settle(portable=False)
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "120"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
     assert os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] == "true"
@@ -176,7 +176,7 @@ def test_what_users_have_set_stays_but_no_password_is_printed(monkeypatch):
 def test_warnings_that_say_nothing_to_a_user_are_silent():
     with warnings.catch_warnings(record=True) as seen:
         warnings.resetwarnings()
-        settle()
+        settle(portable=False)
         for module, kind in (("PIL.TiffImagePlugin", UserWarning), ("mlflow.store", UserWarning)):
             warnings.warn_explicit("x", kind, "file.py", 1, module)
         for module in ("optuna.storages", "dεps.tuning.study"):
@@ -186,12 +186,13 @@ def test_warnings_that_say_nothing_to_a_user_are_silent():
     assert [str(warning.message) for warning in seen] == ["x", "x"]
 
 
-def test_a_process_computes_with_one_thread_unless_told_otherwise(monkeypatch):
+def test_a_process_computes_with_one_thread_unless_told_otherwise(tmp_path, monkeypatch):
     code = "from dεps.core.process import begin; begin(); import torch; print(torch.get_num_threads())"
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    environment["PYTHONPATH"] = str(ROOT)
     command = [sys.executable, "-c", code]
     counts = [
-        subprocess.run(command, cwd=ROOT, env=environment | more, capture_output=True, text=True, check=True).stdout
+        subprocess.run(command, cwd=tmp_path, env=environment | more, capture_output=True, text=True, check=True).stdout
         for more in ({}, {"OMP_NUM_THREADS": "2"})
     ]
     assert counts == ["1\n", "2\n"]

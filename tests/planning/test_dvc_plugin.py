@@ -53,7 +53,7 @@ def test_it_is_what_deps_params_writes(compose, tmp_path):
         ("methods=[deps,deps]", "methods is ['deps', 'deps']; expected different values"),
         ("methods=[depss]", "methods holds 'depss', but there is no 'experiments.quick.methods.depss'; there is: deps"),
         ("experiments.quick.train.lr=1", "experiments.quick.train.lr is no known key; allowed: epochs, batch_size"),
-        ("nope=3", "nope is no known key; allowed: experiments, names, methods"),
+        ("nope=3", "nope is no known key; allowed: names, methods"),
         ("names=['x; touch y']", "names holds 'x; touch y'; allowed, by experiments: quick"),
         ("experiment=[nope]", "'experiment/nope' is not in params/; allowed: cifar10"),
     ],

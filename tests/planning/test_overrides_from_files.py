@@ -82,7 +82,7 @@ def composed_with(tmp_path: Path, values: dict[str, Any], *overrides: str) -> di
         ({"launch": "touch y; python"}, r"file\.yaml sets launch, which is run; .*'launch=touch y; python'"),
         ({"++launch": "touch y"}, r"file\.yaml sets launch, which is run"),
         ({"+launch": "touch y"}, r"file\.yaml sets launch, which is run"),
-        ({"hydra": {"run": {"dir": "y"}}}, r"hydra is no known key; allowed: experiments, names"),
+        ({"hydra": {"run": {"dir": "y"}}}, r"hydra is no known key; allowed: names, methods"),
         ({"names": ["x; touch y"]}, r"names holds 'x; touch y'; allowed, by experiments: quick"),
         ({"++experiments": {"x; touch y": {"train": {}}}}, r"experiments holds 'x; touch y'; expected a name"),
         ({"++experiments": {".": {"train": {}}}}, r"experiments holds '\.'; expected a name"),

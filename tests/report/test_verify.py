@@ -200,7 +200,10 @@ def test_what_git_status_shows_is_said_with_the_reason(committed):
     assert text.startswith(
         "git status shows dvc.lock and 1 path of reports/: results differ, as they do on another kind of CPU"
     )
-    assert text.endswith("to take the commit's back: git checkout dvc.lock reports")
+    cure = "; to take the commit's back: git checkout dvc.lock reports"
+    assert text.endswith(f"{cure} && git clean -fd reports/experiments reports/figures")  # a new file is untracked
+    git("add", "-N", str(FOLDER / "results.md"))
+    assert git_status([verify(now())]).endswith(cure)
     write_lock(**{"dεps/nets": "2"})
     assert "the commit's were made with other code" in git_status([verify(now())])
     git("checkout", "dvc.lock")

@@ -73,8 +73,15 @@ def test_a_group_that_builds_on_another_says_only_what_differs(name, tmp_path):
     (groups / f"{name}.yaml").write_text(yaml.safe_dump({"defaults": defaults}))
     place = f"+{group}@experiments.quick.{group}" if group == "method" else f"{group}@experiments.quick.{group}"
     base = unchecked([f"{place}={choice}"], groups)[0]["experiments"]["quick"][group]
-    own = yaml.safe_load((PARAMS / "experiment/quick.yaml").read_text()).get(group, {})
+    own = yaml.safe_load((PARAMS / "base/minutes.yaml").read_text()).get(group, {})
     assert [where for where, value in leaves(said) if at(base, where) == value and at(own, where) == "absent"] == []
+
+
+def test_quick_alone_has_the_bits_that_processors_have_in_common():
+    """Its numbers are committed for everyone to compare with; elsewhere the fastest kernels are the default."""
+    found = {name: unchecked([f"experiment=[{name}]"], PARAMS)[0]["portable"] for name in PRESETS}
+    assert found == {name: name == "quick" for name in PRESETS}
+    assert unchecked(["portable=false"], PARAMS)[0]["portable"] is False
 
 
 def test_bases_are_no_presets():
