@@ -52,12 +52,12 @@ def _claims(as_json: bool, into: Path | None) -> None:
     from dεps.core.params import PARAMS, read_params
     from dεps.planning.claims import training_cost
     from dεps.report.claims import print_claims, rows, to_json, without_repeats, write_between
-    from dεps.report.publishing.results import published_results
+    from dεps.report.publishing.results import is_published, published_results
     from dεps.report.results import all_results
 
     selected = all_results(read_params()) if PARAMS.exists() else []
-    here = [results for results in selected if results.folder.exists()]
     published = published_results()
+    here = [one for one in selected if one.folder.exists() and not is_published(one, published)]
     found = rows([*published, *here], training_cost)
     say(to_json(found)) if as_json else print_claims(found)
     if into:

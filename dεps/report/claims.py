@@ -230,6 +230,7 @@ def _is_preset(name: str) -> bool:
 def _of_results(claim: Claim, results: Results) -> Row | None:
     if results.params.get("train", {}).get("init"):  # the claims are about training from the beginning
         return None
+    results = results.every
     sample = claim.measured(results)
     if sample is None:
         return None

@@ -141,6 +141,11 @@ class Results:
         return ""
 
     @property
+    def every(self) -> Results:
+        """The same and the methods that only some seeds have: for what compares by the seeds that two share."""
+        return self
+
+    @property
     def notes(self) -> pd.DataFrame:
         """What trainings have noted of time and place, a row each; empty here, since results say nothing of either."""
         return pd.DataFrame()

@@ -39,13 +39,17 @@ def draw(results: Results) -> Figure:
         alone = training_cost(matching(results.history, method=method, phase="full model")).mean()
         alone = 0.0 if np.isnan(alone) else alone
         colour = colours(results.methods)[method]
-        facts = {"method": method, "TMACs": total.mean(), "± over seeds": Sample.of(total).std}
-        facts |= {"of which full model alone": alone, "runs": runs(method, results.seeds)}
-        shares = [axes.barh(row, alone, 0.7, color=colour, alpha=0.45, hatch="//", edgecolor=PAPER)] if alone else []
-        shares.append(axes.barh(row, total.mean() - alone, 0.7, left=alone, color=colour, xerr=Sample.of(total).std))
-        for bar in shares:
-            dots(bar[0], label(method), pd.DataFrame([facts]))
-        for error in filter(None, [shares[-1].errorbar]):
+        rest = total.mean() - alone
+        shares = {}
+        if alone:
+            look = {"color": colour, "alpha": 0.45, "hatch": "//", "edgecolor": PAPER}
+            shares["full model alone"] = axes.barh(row, alone, 0.7, **look)
+        shares["with subnets"] = axes.barh(row, rest, 0.7, left=alone, color=colour, xerr=Sample.of(total).std)
+        for name, bar in shares.items():
+            facts = {"method": method, "part": name, "TMACs of it": bar[0].get_width()}
+            facts |= {"TMACs in all": total.mean(), "± over seeds": Sample.of(total).std}
+            dots(bar[0], label(method), pd.DataFrame([facts | {"runs": runs(method, results.seeds)}]))
+        for error in filter(None, [shares["with subnets"].errorbar]):
             part(error.lines[2][0], label(method))
         text = f"  {three_digits(total.mean())}"
         if BASE in totals:

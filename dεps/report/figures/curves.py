@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dεps.core.tables import matching
+from dεps.core.tables import column, matching
 from dεps.report.drawing import band, heading, legend_below, titled_panels
 from dεps.report.marks import runs
 from dεps.report.registry import About
@@ -41,6 +42,8 @@ def draw(results: Results) -> Figure:
             style = {"color": palette[method], "marker": ".", "markersize": 4, "linewidth": 1.3}
             if method == FULL_MODEL:  # the methods that begin with it would hide it
                 style |= {"linewidth": 4.0, "alpha": 0.35, "zorder": 1}
+            if np.nanmax(column(points, "std"), initial=0.0) > 0:
+                facts["± over seeds"] = points["std"]
             frame = pd.DataFrame(facts).assign(runs=runs(method, results.seeds))
             band(axes, points.epoch, points, label(method), frame, **style)
         axes.set(ylabel=f"{size} arch, validation (%)")

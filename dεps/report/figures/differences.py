@@ -25,7 +25,7 @@ ABOUT = About(
     note="Each method minus the first, paired by seed: faint dots are seeds, a dot with whiskers is the mean with its "
     "95 % interval (Student's t, from six seeds on BCa bootstrap). An interval across the line leaves open which "
     "method is better; one beside it too, unless the exact sign-flip test agrees, which takes six seeds at the least. "
-    "Of one seed nothing is known of the spread.",
+    "Of one seed nothing is known of the spread. A method that fewer seeds have says how many.",
     sources=("evaluate/metrics.json",),
     compares_points=True,
     least_methods=2,
@@ -34,6 +34,7 @@ ABOUT = About(
 
 def draw(results: Results) -> Figure:
     """One row a method, one panel a metric; the vertical line is no difference."""
+    results = results.every
     base = BASE if BASE in results.methods else results.methods[0]
     others = [method for method in results.methods if method != base]
     title = heading(results, f"Top-1 on test, minus that of {label(base)}")
@@ -48,7 +49,7 @@ def draw(results: Results) -> Figure:
             colour = colours(results.methods)[method]
             series, facts = label(method), {"method": method, "against": label(base), "metric": name}
             (seeds,) = axes.plot(found.values, [row] * found.count, "o", color=colour, alpha=0.35, markersize=3.5)
-            shared = sorted({*_seeds(results, method)} & {*_seeds(results, base)})
+            shared = _shared(results, method, base)
             own = [runs(method, [seed]) for seed in shared]
             dots(seeds, series, pd.DataFrame({**facts, "difference": found.values, "runs": own}))
             ends = found.interval
@@ -57,16 +58,20 @@ def draw(results: Results) -> Figure:
                 [found.mean], [row], xerr=error, fmt="o", color=colour, markersize=5, capsize=2.5
             )
             facts |= {"difference": found.mean, "low": ends.low if ends else None, "high": ends.high if ends else None}
-            dots(line, series, pd.DataFrame([facts | {"runs": runs(method, results.seeds)}]))
+            dots(line, series, pd.DataFrame([facts | {"runs": runs(method, shared)}]))
             for one in (*caps, *bars):
                 part(one, series)
         axes.set_title(name, fontsize=8.5, fontweight="normal", loc="left", pad=3)
         axes.grid(axis="y", visible=False)
     panels[-1].set_xlabel("difference in points of top-1")
-    panels[0].set_yticks(range(len(others)), [label(method) for method in others])
+    counts = [len(_shared(results, method, base)) for method in others]
+    fewer = [f" ({count})" if count < len(results.seeds) else "" for count in counts]
+    panels[0].set_yticks(range(len(others)), [label(method) + more for method, more in zip(others, fewer, strict=True)])
     panels[0].set_ylim(len(others) - 0.4, -0.6)
     return figure
 
 
-def _seeds(results: Results, method: str) -> list[int]:
-    return column(matching(results.metrics, method=method), "seed").tolist()
+def _shared(results: Results, method: str, base: str) -> list[int]:
+    """Seeds that both methods have, ascending."""
+    ours, theirs = (set(column(matching(results.metrics, method=name), "seed")) for name in (method, base))
+    return sorted(ours & theirs)

@@ -62,8 +62,9 @@ def _draw_method(axes: Axes, own: pd.DataFrame, name: str, colour: str) -> None:
     counts = own.groupby("bucket").size()
     facts: dict[str, Any] = {"method": own.method.iloc[0], "macs": own.groupby("bucket").macs.mean().round().to_numpy()}
     facts |= {"top1": median, "middle half from": low, "middle half to": high, "of": "test", "archs": counts.to_numpy()}
-    dots(line, name, pd.DataFrame(facts))
     medians = pd.DataFrame({"median": own.groupby(["bucket", "seed"]).test_top1.median()}).reset_index()
     std = column(mean_std(medians, ["bucket"], "median"), "std").to_numpy()
-    if np.nanmax(std, initial=0.0) > 0:
+    some = np.nanmax(std, initial=0.0) > 0
+    dots(line, name, pd.DataFrame(facts | ({"± of medians over seeds": std} if some else {})))
+    if some:
         part(axes.fill_between(place, median - std, median + std, color=colour, alpha=0.13, linewidth=0), name)

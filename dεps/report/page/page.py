@@ -21,6 +21,7 @@ from dεps.report import checklist, claims
 from dεps.report.page import provenance
 from dεps.report.page.highlights import certainty, highlights
 from dεps.report.page.svg import inline, share_glyphs
+from dεps.report.publishing.results import PublishedResults, is_published
 from dεps.report.registry import FigureFile, figures, sections
 from dεps.report.results import Results
 from dεps.report.style import colours, label
@@ -55,7 +56,7 @@ def render(
     experiments: Sequence[Results],
     folder: Path,
     planned: claims.Planned,
-    published: Sequence[Results] = (),
+    published: Sequence[PublishedResults] = (),
     figures: Path = FIGURES,
 ) -> str:
     """HTML of the page; figures are read from `folder/<experiment>/<figure>.svg` and `.pdf`.
@@ -76,7 +77,7 @@ def render(
             for place, kind in ((folder, experiments), (figures, published))
             for results in kind
         ],
-        claims=_claims([*published, *experiments], planned),
+        claims=_claims([*published, *(one for one in experiments if not is_published(one, published))], planned),
         words=WORDS,
         others=[{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in sorted(others)],
         style=STYLE_SHEET.read_text("utf-8"),

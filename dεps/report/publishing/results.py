@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,16 @@ class PublishedResults(Results):
     published: tuple[PublishedSeed, ...] = field(default=(), repr=False)
     #: seeds that are published but not complete, and methods that some seeds lack, each with what is lacking
     lacking: tuple[str, ...] = ()
+    #: these methods
+    partial: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> str:
         return ", ".join(self.lacking)
+
+    @cached_property
+    def every(self) -> PublishedResults:
+        return replace(self, methods=[*self.methods, *self.partial], partial=())
 
     @property
     def folder(self) -> Path:
@@ -168,6 +174,24 @@ def published_results(folder: Path = PUBLISHED) -> list[PublishedResults]:
     return [one for one in found if one]
 
 
+def is_published(results: Results, published: Sequence[PublishedResults]) -> bool:
+    """Tell whether what was made here is among the published results: each number of each run the same."""
+    own = next((one.every for one in published if one.experiment == results.experiment), None)
+    if own is None or not set(results.methods) <= set(own.methods) or not set(results.seeds) <= set(own.seeds):
+        return False
+    tables = (results.metrics, own.metrics, ["method", "seed"]), (results.standalone, own.standalone, ["arch", "seed"])
+    return all(_holds(mine, theirs, by) for mine, theirs, by in tables)
+
+
+def _holds(mine: pd.DataFrame, theirs: pd.DataFrame, by: list[str]) -> bool:
+    """Whether each row is in the other table too, its shared numbers equal but for the rounding of files."""
+    both = mine.merge(theirs, on=by, how="left", suffixes=("", " published"), indicator=True)
+    shared = [name for name in mine.select_dtypes("number") if f"{name} published" in both]
+    pairs = ((both[name], both[f"{name} published"]) for name in shared)
+    equal = all(np.allclose(here, there, rtol=0.0, atol=1e-3, equal_nan=True) for here, there in pairs)
+    return bool(both["_merge"].eq("both").all()) and equal
+
+
 def results_of(seeds: Sequence[PublishedSeed], folder: Path = PUBLISHED) -> PublishedResults | None:
     """Those of the seeds of an experiment that have everything; None where there are none."""
     whole, lacking = [], []
@@ -186,6 +210,7 @@ def results_of(seeds: Sequence[PublishedSeed], folder: Path = PUBLISHED) -> Publ
             some = f"seed{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
             lacking.append(f"{label(method)} ({some} without it)")
     first, numbers = whole[0], [one.seed for one in whole]
+    partial = tuple(method for method, without_it in without.items() if without_it)
     return PublishedResults(
-        first.experiment, methods, numbers, first.params, folders=folder, published=tuple(whole), lacking=tuple(lacking)
+        first.experiment, methods, numbers, first.params, (), folder, tuple(whole), tuple(lacking), partial
     )

@@ -10,13 +10,16 @@ import pandas as pd
 import pytest
 
 from dεps.core.params import read_params
+from dεps.report.figures import differences
+from dεps.report.marks import table
 from dεps.report.page import provenance
 from dεps.report.publishing.publish import publish
-from dεps.report.publishing.results import published_results
+from dεps.report.publishing.results import is_published, published_results
 from dεps.report.publishing.seed import PUBLISHED
 from dεps.report.registry import figures, registered
-from dεps.report.results import all_results
+from dεps.report.results import all_results, results_of
 from dεps.report.shown import print_results
+from dεps.report.statistics import paired
 from dεps.report.tables import caption, summary
 from dεps.workspace.decides import sections_behind
 from tests.report.made_up import SEARCHED, write_report
@@ -125,6 +128,14 @@ def test_methods_that_a_seed_lacks_and_seeds_that_are_not_measured_are_not_drawn
     (results,) = published_results()
     assert (results.methods, results.seeds) == (["deps"], [0, 1])
     assert caption(results).endswith("; not shown: RSS (seed 1 without it)")
+    assert (results.every.methods, results.every.seeds) == (["deps", "rss"], [0, 1])
+    assert results.every.metrics[["method", "seed"]].to_numpy().tolist() == [["deps", 0], ["deps", 1], ["rss", 0]]
+    shared = paired(results.every.metrics, "pareto/mean_top1", "rss", "deps")
+    assert shared is not None
+    drawn = differences.draw(results)
+    (mean,) = table(drawn).query("metric == 'mean Pareto' and low.isna() and method == 'rss'").difference.unique()
+    assert (shared.count, round(mean, 4)) == (1, round(shared.mean, 4))  # the seed that both have
+    assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == ["RSS (1)"]
     shutil.rmtree(PUBLISHED / "quick/seed-1")
     list(publish(params, "quick", [1], lambda names: {"reference@quick"}))
     (results,) = published_results()
@@ -133,3 +144,17 @@ def test_methods_that_a_seed_lacks_and_seeds_that_are_not_measured_are_not_drawn
     assert results.reference["reference/full_model_top1_std"] == 0.0
     shutil.rmtree(PUBLISHED / "quick/seed-0")
     assert published_results() == []
+
+
+def test_results_here_that_are_published_are_known_by_each_number(project):
+    published, params = published_results(), read_params()
+    assert is_published(results_of(params, "quick"), published)
+    assert is_published(results_of(params | {"methods": ["rss"], "seeds": [1]}, "quick"), published)
+    assert not is_published(results_of(params | {"seeds": [0, 1, 2]}, "quick"), published)
+    assert not is_published(results_of(params | {"methods": ["deps", "ofa"]}, "quick"), published)
+    assert not is_published(results_of(params, "quick"), [])
+    path = Path("runs/quick/evaluate/rss-1/metrics.json")
+    numbers = json.loads(path.read_text())
+    path.write_text(json.dumps(numbers | {"pareto/mean_top1": numbers["pareto/mean_top1"] + 0.01}))
+    assert not is_published(results_of(params, "quick"), published)
+    assert is_published(results_of(params | {"methods": ["deps"]}, "quick"), published)
