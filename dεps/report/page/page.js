@@ -44,8 +44,8 @@ const tip = Object.assign(document.createElement("div"), { id: "tip", hidden: tr
 tip.setAttribute("role", "status");
 document.querySelector("main").append(tip);
 let closeTip = () => {}, placeTip = () => {}; // of the figure that it belongs to
-const add = (parent, name, text, attributes = {}) => {
-  const one = document.createElement(name);
+const add = (parent, name, text, attributes = {}, space = document.documentElement.namespaceURI) => {
+  const one = document.createElementNS(space, name);
   one.textContent = text;
   for (const key in attributes) one.setAttribute(key, attributes[key]);
   parent.append(one);
@@ -74,6 +74,68 @@ function describe(row, figure) {
   const whole = arch && /_r\d+$/.test(arch) && stem === method;
   const command = whole && figure.dataset.experiment && `deps export ${figure.dataset.experiment} --method ${method} --seed ${seed} --arch ${arch}`;
   return { series, words: words.filter(Boolean), runs: runs ? runs.split(" ") : [], command };
+}
+
+// Axes of a figure as they are drawn: the frame, and of each direction its ticks; `value` of a place where ticks tell it.
+function axesOf(figure, svg) {
+  const within = (group, kind) => [...group.querySelectorAll(`[id^="${figure.id}-${kind}_"]`)];
+  const found = within(svg, "axes").filter((group) => within(group, "patch").length).map((group) => ({ frame: within(group, "patch")[0].getBBox(), ticks: [0, 1].map((y) => within(group, "xy"[y] + "tick").map((tick) => {
+    const use = tick.querySelector("use[x]"), text = within(tick, "text")[0];
+    const number = text && text.dataset.number ? Number(text.dataset.number.replace("−", "-")) : NaN;
+    const own = text && text.getBBox(), middle = own && (y ? own.y + own.height / 2 : own.x + own.width / 2);
+    return { at: use ? Number(use.getAttribute("xy"[y])) : middle, text, number };
+  }).filter((tick) => tick.text)) }));
+  for (const axes of found) {
+    axes.scale = axes.ticks.map((ticks, y) => {
+      // Panels that share an axis have its numbers once.
+      const shared = ticks.length ? ticks : (found.find((one) => one.ticks[y].length && Math.abs(one.frame["xy"[y]] - axes.frame["xy"[y]]) < 1) || axes).ticks[y];
+      const [first, last] = [shared[0], shared.at(-1)], slope = shared.length > 1 ? (last.number - first.number) / (last.at - first.at) : NaN;
+      const linear = shared.every((tick) => Math.abs(first.number + slope * (tick.at - first.at) - tick.number) < 0.02 * Math.abs(last.number - first.number));
+      return linear && slope ? { value: (at) => first.number + slope * (at - first.at), at: (value) => first.at + (value - first.number) / slope } : null;
+    });
+  }
+  return found;
+}
+
+// About `count` round numbers between two, and the decimals that they need.
+function rounds(low, high, count) {
+  const power = 10 ** Math.floor(Math.log10((high - low) / count)), step = power * [1, 2, 5, 10].find((one) => one * power >= (high - low) / count);
+  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), found = [];
+  for (let value = Math.ceil(low / step) * step; value <= high + step / 1e6; value += step) found.push(value);
+  return found.map((value) => [value, value.toFixed(decimals).replace("-", "−")]);
+}
+
+// The part of a figure that is seen has axes of its own on its edges, with finer ticks; words that are ticks stand there too.
+function ruler(svg, axes, box, whole) {
+  const small = box.width / whole.width, pad = 3 * small, lines = document.createElementNS(svg.namespaceURI, "g");
+  lines.setAttribute("class", "ruler");
+  lines.setAttribute("font-size", 8.5 * small);
+  lines.setAttribute("stroke-width", 3 * small);
+  const write = (text, x, y, anchor) => {
+    const one = add(lines, "text", text, { x, y, "text-anchor": anchor }, svg.namespaceURI);
+    one.setAttribute("dominant-baseline", anchor === "middle" ? "auto" : "central");
+  };
+  for (const { frame, ticks, scale } of axes) {
+    const low = [Math.max(frame.x, box.x), Math.max(frame.y, box.y)];
+    const high = [Math.min(frame.x + frame.width, box.x + box.width), Math.min(frame.y + frame.height, box.y + box.height)];
+    if (low[0] >= high[0] || low[1] >= high[1]) continue;
+    const outside = [box.x < frame.x, box.y + box.height > frame.y + frame.height + 12 * small];
+    for (const y of [0, 1]) {
+      const edge = y ? (outside[0] ? low[0] - pad : low[0] + pad) : high[1] + (outside[1] ? 11 * small : -pad);
+      const place = (at, text) => (y ? write(text, edge, at, outside[0] ? "end" : "start") : write(text, at, edge, "middle"));
+      if (scale[y]) {
+        const ends = [scale[y].value(low[y]), scale[y].value(high[y])].sort((a, b) => a - b);
+        for (const [value, text] of rounds(...ends, 4)) place(scale[y].at(value), text);
+      } else for (const { at, text } of ticks[y].filter((tick) => low[y] <= tick.at && tick.at <= high[y])) {
+        const own = text.getBBox(), copy = text.cloneNode(true), [x, down] = y ? [own.x, own.y + own.height / 2] : [own.x + own.width / 2, own.y + own.height];
+        copy.removeAttribute("id");
+        copy.setAttribute("class", "word");
+        copy.setAttribute("transform", `translate(${y ? box.x + pad : at} ${y ? at : box.y + box.height - pad}) scale(${small}) translate(${-x} ${-down})`);
+        lines.append(copy);
+      }
+    }
+  }
+  svg.append(lines);
 }
 
 function prepareFigure(figure) {
@@ -128,9 +190,13 @@ function prepareFigure(figure) {
     legend.classList.add("off");
     plot.after(keys);
   }
+  const axes = axesOf(figure, svg);
+  for (const { ticks } of axes) for (const tick of ticks.flat()) tick.text.classList.add("tick");
   const show = (view) => {
     for (const key in view) box[key] = view[key];
-    plot.classList.toggle("zoomed", view.width < whole.width - 0.01);
+    const zoomed = plot.classList.toggle("zoomed", view.width < whole.width - 0.01);
+    svg.querySelector(".ruler")?.remove();
+    if (zoomed) ruler(svg, axes, box, whole);
   };
   show(whole);
 
@@ -288,6 +354,7 @@ function asFile(svg) {
   }
   copy.prepend(letters);
   for (const one of copy.querySelectorAll(".lit")) one.classList.remove("lit");
+  copy.querySelector(".ruler")?.remove();
   for (const one of copy.querySelectorAll(".off")) if (!one.id.endsWith("-legend")) one.remove();
   return new XMLSerializer().serializeToString(copy).replace(/var\(--\w+, (#[0-9a-f]{6})\)/g, "$1");
 }

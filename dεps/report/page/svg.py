@@ -17,10 +17,12 @@ def inline(path: Path, prefix: str) -> str:
     """The `<svg>` element of a file by matplotlib, without a size of its own.
 
     Its ids get `prefix` in front, since a page shares one set of ids; only those of letters are left, for
-    `share_glyphs`. Neutral colours become the page's, and coordinates get two decimals.
+    `share_glyphs`. Neutral colours become the page's, and coordinates get two decimals. A text that is a
+    number, drawn as shapes of letters, has it as `data-number`: by those of its ticks a zoomed figure has others.
     """
     text = path.read_text("utf-8")
     svg = text[text.index("<svg") :].strip()
+    svg = re.sub(r'(<g id="text_\d+)">\s*<!-- ([−-]?[\d.]+) -->', r'\1" data-number="\2">', svg)
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s+", " ", re.sub(r">\s+<", "><", svg))
     svg = re.sub(r"scale\([^)]*\)|\d+\.\d{3,}", lambda match: _short(match[0]), svg)

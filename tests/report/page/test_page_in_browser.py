@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dεps.report.registry import registered
@@ -304,6 +305,42 @@ def test_a_figure_zooms_and_moves(page):
     assert svg.get_attribute("viewBox") != before
     figure.get_by_role("button", name="The whole figure").click()
     assert dot.bounding_box()["width"] == pytest.approx(width, rel=0.01)
+
+
+def test_a_zoomed_figure_has_axes_in_sight_that_tell_the_dots_values(page, report_folder):
+    figure = page.locator("#quick-pareto")
+    plot, ruler = figure.locator(".plot"), figure.locator(".ruler text")
+    assert ruler.count() == 0
+    for _ in range(3):
+        figure.get_by_role("button", name="Zoom in").click()
+    for one in ruler.all():
+        box, window = one.bounding_box(), plot.bounding_box()
+        assert window["x"] - 1 <= box["x"]
+        assert box["x"] + box["width"] <= window["x"] + window["width"] + 1
+        assert window["y"] <= box["y"] + box["height"] / 2 <= window["y"] + window["height"]
+    assert figure.locator(".tick").first.evaluate("one => getComputedStyle(one).visibility") == "hidden"
+    read = "all => all.map(one => [one.textContent, ...['text-anchor', 'x', 'y'].map(key => one.getAttribute(key))])"
+    found = ruler.evaluate_all(read)
+    ticks = [(float(text.replace("−", "-")), anchor == "middle", (float(x), float(y))) for text, anchor, x, y in found]
+    drawn = figure.locator("[id^='quick-pareto-dots-0'] use").evaluate_all(
+        "all => all.map(one => ['x', 'y'].map(key => Number(one.getAttribute(key))))"
+    )
+    rows = pd.read_csv(report_folder / "reports/experiments/quick/pareto.csv").query("series == 'DεpS'")
+    for below, place, values in (True, 0, rows.macs / 1e6), (False, 1, rows.top1):
+        (first, at), *_, (last, end) = [(value, where[place]) for value, own, where in ticks if own == below]
+        told = [first + (last - first) / (end - at) * (dot[place] - at) for dot in drawn]
+        assert told == pytest.approx(values.tolist(), abs=0.02)
+    figure.get_by_role("button", name="The whole figure").click()
+    assert ruler.count() == 0
+    assert figure.locator(".tick").first.is_visible()
+
+
+def test_words_that_are_ticks_stay_in_sight_too(page):
+    figure = page.locator("#quick-cost")
+    for _ in range(3):
+        figure.get_by_role("button", name="Zoom in").click()
+    word, window = figure.locator(".ruler .word").first.bounding_box(), figure.locator(".plot svg").bounding_box()
+    assert 0 < word["x"] - window["x"] < 20
 
 
 def _column(table, number: int) -> list[str]:
