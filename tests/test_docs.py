@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import tomllib
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import click
@@ -222,9 +223,13 @@ def test_the_program_of_the_readme_writes_a_subnet(tmp_path, monkeypatch):
 
 def test_what_the_readme_says_of_python_and_the_licence_is_what_pyproject_says():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    (line,) = re.findall(r"^\[Python ≥ .*$", text("README.md"), re.MULTILINE)
-    assert line.startswith(f"[Python ≥ {project['requires-python'].removeprefix('>=')}]")
-    assert f"[{project['license']}](LICENSE)" in line
+    badges = dict(re.findall(r"\[!\[([^]]+)\]\(docs/pictures/badges/(\w+)\.svg\)\]\([^)]+\)", text("README.md")))
+    python, licence = f"≥ {project['requires-python'].removeprefix('>=')}", project["license"]
+    said = {f"Python {python}": "python", f"{licence} licence": "licence", "tested on Linux": "platform"}
+    assert badges == said | {"DεpS, ECCV 2024": "paper"}
+    for name, words in (("python", ["Python", python]), ("licence", ["licence", licence])):
+        drawn = ElementTree.parse(ROOT / f"docs/pictures/badges/{name}.svg").getroot()
+        assert [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")] == words
 
 
 def test_the_readme_s_first_sentence_names_the_methods():

@@ -11,6 +11,7 @@ in, since planning stands on the report.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import Field, model_validator
 
-from dεps.core.console import say, show_table
+from dεps.core.console import plural, say, show_table
 from dεps.core.errors import UserError
 from dεps.core.files import write_atomic
 from dεps.core.params import read_params
@@ -44,6 +45,8 @@ METRICS = (*(metric.key for metric in EVALUATED if metric.unit == "%"), TRAIN_CO
 UNTESTED = "not tested here"
 #: lines of a Markdown file between which the table stands
 BEGIN, END = "<!-- claims: deps show claims --into -->", "<!-- end of claims -->"
+#: and a sentence about it
+SHORT, END_SHORT = "<!-- claims in short: deps show claims --into -->", "<!-- end of claims in short -->"
 
 
 @checked(kw_only=True)
@@ -320,17 +323,48 @@ def _as_dict(row: Row) -> dict[str, Any]:
     }
 
 
-def write_between(path: Path, found: Iterable[Row]) -> None:
-    """Replace what stands between the lines BEGIN and END of a Markdown file by the table. Raises `UserError`."""
+def in_short(found: Sequence[Row]) -> str:
+    """Sentence with the numbers of claims that are supported, contradicted, undecided and not tested.
+
+    One that experiments decide otherwise is undecided.
+    """
+    counts = Counter(_together([row.verdict for row in found if row.claim is claim]) for claim in _claims_of(found))
+    parts = [f"{counts[name]} {name}" for name in ("supported", "contradicted", "undecided", UNTESTED) if counts[name]]
+    return f"Of {plural(counts.total(), 'claim')} of the papers, {', '.join(parts)}"
+
+
+def _claims_of(found: Sequence[Row]) -> list[Claim]:
+    return list({id(row.claim): row.claim for row in found}.values())
+
+
+def _together(verdicts: Sequence[str]) -> str:
+    words = {verdict.partition(" (")[0] for verdict in verdicts}
+    decided = words & {"supported", "contradicted"}
+    if len(decided) == 1:
+        return decided.pop()
+    return UNTESTED if words == {UNTESTED} else "undecided"
+
+
+def write_between(path: Path, found: Sequence[Row]) -> None:
+    """Replace what stands between the lines BEGIN and END of a Markdown file by the table. Raises `UserError`.
+
+    Where it has the lines SHORT and END_SHORT, `in_short` goes between those.
+    """
     try:
         text = path.read_text("utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); expected a file with the line {BEGIN}") from None
-    before, begin, rest = text.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(f"{END}\n")
-    if not begin or not end:
+    whole = _between(text, BEGIN, END, markdown(short_table(found), f"{caption()}."))
+    if whole is None:
         raise UserError(f"{path} has not the lines {BEGIN} and {END}; expected the table's place between them")
-    write_atomic(path, before + begin + markdown(short_table(found), f"{caption()}.") + end + after)
+    write_atomic(path, _between(whole, SHORT, END_SHORT, f"{in_short(found)}.\n") or whole)
+
+
+def _between(text: str, begin: str, end: str, new: str) -> str | None:
+    """The text with `new` between two of its lines; None where it has not both."""
+    before, first, rest = text.partition(f"{begin}\n")
+    _, last, after = rest.partition(f"{end}\n")
+    return before + first + new + last + after if first and last else None
 
 
 def _bucket_medians(results: Results, method: str, other: str) -> Sample | None:

@@ -338,6 +338,23 @@ def test_what_is_published_of_an_experiment_is_not_said_twice():
     assert claims.without_repeats(found, []) == found
 
 
+def test_in_short_a_claim_counts_once_and_what_experiments_decide_otherwise_is_undecided():
+    better, worse = Sample.of(SIX), Sample.of([-value for value in SIX])
+    found = [
+        Row(ALL[claim], title, sample, None, None, "")
+        for claim, title, sample in (
+            ("deps_smallest", "a", better),
+            ("deps_smallest", "b", Sample.of([1.0])),  # one seed decides nothing
+            ("deps_bignas", "a", better),
+            ("deps_bignas", "b", worse),
+            ("rss_population", "a", worse),
+            ("deps_early", None, None),
+        )
+    ]
+    expected = "Of 4 claims of the papers, 1 supported, 1 contradicted, 1 undecided, 1 not tested here"
+    assert claims.in_short(found) == expected
+
+
 def test_a_table_goes_between_two_lines_of_a_file(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n{claims.BEGIN}\nold\n{claims.END}\nafter\n")
@@ -346,6 +363,9 @@ def test_a_table_goes_between_two_lines_of_a_file(tmp_path):
     assert text.startswith(f"before\n{claims.BEGIN}\nDifferences")
     assert text.endswith(f" |\n{claims.END}\nafter\n")
     assert "old" not in text
+    path.write_text(f"{claims.SHORT}\nold\n{claims.END_SHORT}\n{text}")
+    claims.write_between(path, rows([], costs))
+    assert path.read_text() == f"{claims.SHORT}\n{claims.in_short(rows([], costs))}.\n{claims.END_SHORT}\n{text}"
     path.write_text("nothing")
     with pytest.raises(UserError, match=r"README\.md has not the lines <!-- claims"):
         claims.write_between(path, [])
