@@ -11,7 +11,7 @@ in, since planning stands on the report.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -158,6 +158,11 @@ class Row:
         if self.exact is not None:
             return "supported" if self.exact in self.claim.claimed else "contradicted"
         return self.sample.words(self.claim.claimed) if self.sample else UNTESTED
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds that it is measured with."""
+        return self.sample.count if self.sample else 0
 
     @property
     def measured(self) -> str:
@@ -348,16 +353,25 @@ def _together(verdicts: Sequence[str]) -> str:
 def write_between(path: Path, found: Sequence[Row]) -> None:
     """Replace what stands between the lines BEGIN and END of a Markdown file by the table. Raises `UserError`.
 
-    Where it has the lines SHORT and END_SHORT, `in_short` goes between those.
+    Of each claim it has the experiments with most seeds. Where the file has the lines SHORT and END_SHORT, `in_short`
+    goes between those.
     """
     try:
         text = path.read_text("utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); expected a file with the line {BEGIN}") from None
-    whole = _between(text, BEGIN, END, markdown(short_table(found), f"{caption()}."))
+    note = f"{caption()}. Experiments with fewer seeds than another of the same claim: `deps show claims`."
+    whole = _between(text, BEGIN, END, markdown(short_table(_with_most_seeds(found)), note))
     if whole is None:
         raise UserError(f"{path} has not the lines {BEGIN} and {END}; expected the table's place between them")
     write_atomic(path, _between(whole, SHORT, END_SHORT, f"{in_short(found)}.\n") or whole)
+
+
+def _with_most_seeds(found: Sequence[Row]) -> list[Row]:
+    counts: dict[int, int] = defaultdict(int)
+    for row in found:
+        counts[id(row.claim)] = max(counts[id(row.claim)], row.seeds)
+    return [row for row in found if row.seeds == counts[id(row.claim)]]
 
 
 def _between(text: str, begin: str, end: str, new: str) -> str | None:

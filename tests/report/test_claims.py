@@ -358,6 +358,10 @@ def test_in_short_a_claim_counts_once_and_what_experiments_decide_otherwise_is_u
 def test_a_table_goes_between_two_lines_of_a_file(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n{claims.BEGIN}\nold\n{claims.END}\nafter\n")
+    one = Row(ALL["deps_early"], "quick", Sample.of([1.0]), None, None, "")
+    claims.write_between(path, [*rows([], costs), one, replace(one, experiment="cifar10", sample=Sample.of(SIX))])
+    assert "| cifar10 |" in path.read_text()
+    assert "| quick |" not in path.read_text()  # which has fewer seeds
     claims.write_between(path, rows([], costs))
     text = path.read_text()
     assert text.startswith(f"before\n{claims.BEGIN}\nDifferences")
@@ -368,7 +372,7 @@ def test_a_table_goes_between_two_lines_of_a_file(tmp_path):
     assert path.read_text() == f"{claims.SHORT}\n{claims.in_short(rows([], costs))}.\n{claims.END_SHORT}\n{text}"
     path.write_text("nothing")
     with pytest.raises(UserError, match=r"README\.md has not the lines <!-- claims"):
-        claims.write_between(path, [])
+        claims.write_between(path, rows([], costs))
     with pytest.raises(UserError, match=r"absent\.md cannot be read"):
         claims.write_between(tmp_path / "absent.md", [])
 
