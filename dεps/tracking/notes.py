@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from dεps.core.params import section
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.deploy.export.config import macs_text
-from dεps.report.style import FULL, colours
+from dεps.report.style import FAINT, FULL, colours
 from dεps.tracking.changes import CHANGED_TAG
 from dεps.tracking.private import COLOUR_TAG, NOTE_TAG, SIDE, SIDE_TAG, image_link, run_link
 from dεps.tracking.store import Store
@@ -122,11 +122,16 @@ def _view_tags(params: Mapping[str, Any], name: str, manifest: Mapping[str, Any]
 
 
 def colour(identity: RunIdentity, methods: Sequence[str] = ()) -> str:
-    """Return a training's colour in the report's figures, where `methods` are compared."""
+    """Return a training's colour in the report's figures, where `methods` are compared; a lighter grey of archs alone.
+
+    There a star and a diamond tell the full model from them, here all marks are dots.
+    """
     found = finetuned_of(identity.method)
     name = found[0] if found else identity.method
     kinds = (METHOD_KIND, FINETUNED_KIND)
-    return colours(sorted({*methods, name}))[name] if kind_of(identity) in kinds else FULL
+    if kind_of(identity) in kinds:
+        return colours(sorted({*methods, name}))[name]
+    return FULL if identity.method == FULL_MODEL else FAINT
 
 
 def kind_of(identity: RunIdentity) -> str:

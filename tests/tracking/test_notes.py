@@ -4,10 +4,12 @@ from pathlib import Path
 import yaml
 
 from dεps.core.params import section
+from dεps.methods.registry import looks
 from dεps.planning.check import composed
-from dεps.tracking.notes import experiment_tags, run_note, trial_note
+from dεps.report.style import FAINT, FULL
+from dεps.tracking.notes import colour, experiment_tags, run_note, trial_note
 from dεps.tracking.views import VIEW_TAG
-from dεps.workspace.identity import finetuned_method, run_identity
+from dεps.workspace.identity import FULL_MODEL, finetuned_method, run_identity, standalone_method
 from tests.conftest import ROOT, made_up_manifest, quick_params
 
 RESULTS = {"pareto/mean_top1": 80.5, "pareto/smallest_top1": 78.25, "pareto/largest_top1": 83.0, "cost/train_tmacs": 3}
@@ -21,6 +23,14 @@ ENDS = {"pareto/smallest_macs": 378_000, "pareto/largest_macs": 2_310_000}
 def note_of(params, method="deps", stages=STAGES, seed=0, experiment="quick"):
     identity = run_identity(params, experiment, method, seed, made_up_manifest())
     return run_note(params, identity, stages, RESULTS | ENDS, figures=True)
+
+
+def test_a_runs_colour_is_the_methods_and_the_full_models_is_not_that_of_archs_alone():
+    names = ["deps", finetuned_method("deps", "small"), FULL_MODEL, standalone_method("smallest")]
+    params = quick_params()
+    params["standalone"], params["finetuned"] = ["smallest"], ["small"]
+    found = [colour(run_identity(params, "quick", name, 0, made_up_manifest())) for name in names]
+    assert found == [looks()["deps"].colour] * 2 + [FULL, FAINT]
 
 
 def test_a_methods_note_says_what_it_is_and_shows_its_numbers():
