@@ -64,7 +64,7 @@ def test_commands_work_in_an_empty_folder(installed, tmp_path):
     assert "full model (6) → shrinking (6)" in installed.run("deps", "plan", "--steps", "0", cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
     printed = installed.run("deps", "params", "experiment=[quick]", "methods=[deps,rss]", cwd=tmp_path)
-    assert printed == "params.yaml: names quick × methods deps, rss × seeds 0\n"
+    assert printed == "params.yaml: names quick × methods deps, rss × seeds 0, portable\n"
     installed.run("deps", "plan", "--steps", "0", cwd=tmp_path)
     text = installed.run("deps", "latency", "--space", "mbv3_micro", "--unseen", "2", "--arch", "largest", cwd=tmp_path)
     assert "mbv3_micro, " in text

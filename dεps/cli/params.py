@@ -13,10 +13,11 @@ from dεps.core.console import say
 def params(overrides: tuple[str, ...]) -> None:
     """Compose params/ into params.yaml and check it.
 
-    OVERRIDES are Hydra's, such as experiment=[quick,cifar10] or experiments.quick.train.epochs=12.
+    OVERRIDES are Hydra's, such as experiment=[cifar10,cifar100] or experiments.quick.train.epochs=12. With quick all of
+    them compute portable bits, unless portable=false is among them.
     """
     from dεps.planning.check import compose_params
 
     composed = compose_params(overrides)
     shape = " × ".join(f"{key} {', '.join(map(str, composed[key]))}" for key in ("names", "methods", "seeds"))
-    say(f"params.yaml: {shape}")
+    say(f"params.yaml: {shape}{', portable' if composed['portable'] else ''}")

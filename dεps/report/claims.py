@@ -331,11 +331,17 @@ def _as_dict(row: Row) -> dict[str, Any]:
 def in_short(found: Sequence[Row]) -> str:
     """Sentence with the numbers of claims that are supported, contradicted, undecided and not tested.
 
-    One that experiments decide otherwise is undecided.
+    Of each claim the experiments with most seeds count; one that these decide otherwise is undecided.
     """
-    counts = Counter(_together([row.verdict for row in found if row.claim is claim]) for claim in _claims_of(found))
-    parts = [f"{counts[name]} {name}" for name in ("supported", "contradicted", "undecided", UNTESTED) if counts[name]]
-    return f"Of {plural(counts.total(), 'claim')} of the papers, {', '.join(parts)}"
+    names, own = ("supported", "contradicted", "undecided", UNTESTED), _with_most_seeds(found)
+    parts = []
+    for planned in (False, True):
+        kept = [claim for claim in _claims_of(own) if bool(claim.plan) is planned]
+        counts = Counter(_together([row.verdict for row in own if row.claim is claim]) for claim in kept)
+        said = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
+        what = "of costs, by plan" if planned else "of the papers"
+        parts += [f"{plural(len(kept), 'claim')} {what}: {said}"] if kept else []
+    return "; ".join(parts)
 
 
 def _claims_of(found: Sequence[Row]) -> list[Claim]:

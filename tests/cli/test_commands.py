@@ -9,6 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from dεps.cli.main import main
+from dεps.core.process import PORTABLE
 from dεps.data.config import AugmentConfig
 from dεps.data.splits import PreparedData
 from dεps.evaluation.accuracy import Recalibration, top1
@@ -48,7 +49,7 @@ def test_an_empty_folder_has_the_packages_presets(tmp_path, monkeypatch):
     planned = json.loads(done("plan", "--steps", "0", "--json"))
     assert list(planned["experiments"]) == ["quick"]
     assert list(tmp_path.iterdir()) == []
-    assert done("params", "methods=[deps]") == "params.yaml: names quick × methods deps × seeds 0\n"
+    assert done("params", "methods=[deps]") == "params.yaml: names quick × methods deps × seeds 0, portable\n"
     assert list(json.loads(done("plan", "--steps", "0", "--json"))["experiments"]["quick"]["methods"]) == [
         "full_model",
         "deps",
@@ -287,3 +288,10 @@ def test_evaluate_refuses_with_one_line(prepared, micro):
     path = Path("params.yaml")
     path.write_text(path.read_text().replace("names:\n- quick\n", "names:\n- quick\n- cifar10\n"))
     assert refused("evaluate", "net.safetensors") == "--experiment is needed; params.yaml selects quick, cifar10"
+
+
+def test_torchs_latency_is_not_measured_with_portable_kernels(monkeypatch):
+    for name, text in PORTABLE.items():
+        monkeypatch.setenv(name, text)
+    message = refused("latency", "--space", "mbv3_micro", "--engine", "torch")
+    assert message.startswith("--engine is torch, which portable: true in params.yaml slows down; expected onnxruntime")

@@ -351,8 +351,10 @@ def test_in_short_a_claim_counts_once_and_what_experiments_decide_otherwise_is_u
             ("deps_early", None, None),
         )
     ]
-    expected = "Of 4 claims of the papers, 1 supported, 1 contradicted, 1 undecided, 1 not tested here"
+    expected = "4 claims of the papers: 1 supported, 1 contradicted, 1 undecided, 1 not tested here"
     assert claims.in_short(found) == expected
+    (cost,) = (row for row in rows([], costs) if row.claim is ALL["deps_cost"])
+    assert claims.in_short([*found, cost]) == f"{expected}; 1 claim of costs, by plan: 1 supported"
 
 
 def test_a_table_goes_between_two_lines_of_a_file(tmp_path):

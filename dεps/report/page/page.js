@@ -76,20 +76,21 @@ function describe(row, figure) {
   return { series, words: words.filter(Boolean), runs: runs ? runs.split(" ") : [], command };
 }
 
-// Axes of a figure as they are drawn: the frame, and of each direction its ticks; `value` of a place where ticks tell it.
+// Axes of a figure as they are drawn: the frame, and of each direction its ticks; `scale` where their numbers are linear.
 function axesOf(figure, svg) {
   const within = (group, kind) => [...group.querySelectorAll(`[id^="${figure.id}-${kind}_"]`)];
   const found = within(svg, "axes").filter((group) => within(group, "patch").length).map((group) => ({ frame: within(group, "patch")[0].getBBox(), ticks: [0, 1].map((y) => within(group, "xy"[y] + "tick").map((tick) => {
     const use = tick.querySelector("use[x]"), text = within(tick, "text")[0];
     const number = text && text.dataset.number ? Number(text.dataset.number.replace("−", "-")) : NaN;
     const own = text && text.getBBox(), middle = own && (y ? own.y + own.height / 2 : own.x + own.width / 2);
-    return { at: use ? Number(use.getAttribute("xy"[y])) : middle, text, number };
+    return { at: use ? Number(use.getAttribute("xy"[y])) : middle, text, own, number };
   }).filter((tick) => tick.text)) }));
   for (const axes of found) {
     axes.scale = axes.ticks.map((ticks, y) => {
       // Panels that share an axis have its numbers once.
       const shared = ticks.length ? ticks : (found.find((one) => one.ticks[y].length && Math.abs(one.frame["xy"[y]] - axes.frame["xy"[y]]) < 1) || axes).ticks[y];
-      const [first, last] = [shared[0], shared.at(-1)], slope = shared.length > 1 ? (last.number - first.number) / (last.at - first.at) : NaN;
+      if (shared.length < 3) return null; // of two nothing tells whether it is a logarithm
+      const [first, last] = [shared[0], shared.at(-1)], slope = (last.number - first.number) / (last.at - first.at);
       const linear = shared.every((tick) => Math.abs(first.number + slope * (tick.at - first.at) - tick.number) < 0.02 * Math.abs(last.number - first.number));
       return linear && slope ? { value: (at) => first.number + slope * (at - first.at), at: (value) => first.at + (value - first.number) / slope } : null;
     });
@@ -97,12 +98,13 @@ function axesOf(figure, svg) {
   return found;
 }
 
-// About `count` round numbers between two, and the decimals that they need.
+// At most about `count` round numbers between two, with the decimals that they need.
 function rounds(low, high, count) {
-  const power = 10 ** Math.floor(Math.log10((high - low) / count)), step = power * [1, 2, 5, 10].find((one) => one * power >= (high - low) / count);
+  if (count < 1 || !(high > low)) return [];
+  const power = 10 ** Math.floor(Math.log10((high - low) / count)), step = power * [1, 2, 5, 10].find((one) => one * power >= (high - low) / count * 0.999);
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), found = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step / 1e6; value += step) found.push(value);
-  return found.map((value) => [value, value.toFixed(decimals).replace("-", "−")]);
+  for (let number = Math.ceil(low / step - 1e-6); number * step <= high + step / 1e6; number++) found.push(number * step);
+  return found.map((value) => [value, (value || 0).toFixed(decimals).replace("-", "−")]); // −0 is 0
 }
 
 // The part of a figure that is seen has axes of its own on its edges, with finer ticks; words that are ticks stand there too.
@@ -111,26 +113,33 @@ function ruler(svg, axes, box, whole) {
   lines.setAttribute("class", "ruler");
   lines.setAttribute("font-size", 8.5 * small);
   lines.setAttribute("stroke-width", 3 * small);
-  const write = (text, x, y, anchor) => {
-    const one = add(lines, "text", text, { x, y, "text-anchor": anchor }, svg.namespaceURI);
-    one.setAttribute("dominant-baseline", anchor === "middle" ? "auto" : "central");
-  };
+  const right = box.x + box.width, bottom = box.y + box.height;
   for (const { frame, ticks, scale } of axes) {
     const low = [Math.max(frame.x, box.x), Math.max(frame.y, box.y)];
-    const high = [Math.min(frame.x + frame.width, box.x + box.width), Math.min(frame.y + frame.height, box.y + box.height)];
+    const high = [Math.min(frame.x + frame.width, right), Math.min(frame.y + frame.height, bottom)];
     if (low[0] >= high[0] || low[1] >= high[1]) continue;
-    const outside = [box.x < frame.x, box.y + box.height > frame.y + frame.height + 12 * small];
+    // Beside the frame where there is room for it.
+    const outside = [frame.x - box.x > 30 * small, bottom - frame.y - frame.height > 12 * small];
     for (const y of [0, 1]) {
-      const edge = y ? (outside[0] ? low[0] - pad : low[0] + pad) : high[1] + (outside[1] ? 11 * small : -pad);
-      const place = (at, text) => (y ? write(text, edge, at, outside[0] ? "end" : "start") : write(text, at, edge, "middle"));
+      const edge = y ? low[0] + (outside[0] ? -pad : pad) : high[1] + (outside[1] ? 11 * small : -pad);
       if (scale[y]) {
         const ends = [scale[y].value(low[y]), scale[y].value(high[y])].sort((a, b) => a - b);
-        for (const [value, text] of rounds(...ends, 4)) place(scale[y].at(value), text);
-      } else for (const { at, text } of ticks[y].filter((tick) => low[y] <= tick.at && tick.at <= high[y])) {
-        const own = text.getBBox(), copy = text.cloneNode(true), [x, down] = y ? [own.x, own.y + own.height / 2] : [own.x + own.width / 2, own.y + own.height];
+        const count = Math.min(4, Math.floor((high[y] - low[y]) / ((y ? 16 : 40) * small)));
+        for (const [value, text] of rounds(...ends, count)) {
+          const at = scale[y].at(value), room = (y ? 4 : 3 * text.length) * small; // half of what the number takes
+          if (at < (y ? box.y : box.x) + room || at > (y ? bottom : right) - room) continue;
+          const anchor = y ? (outside[0] ? "end" : "start") : "middle";
+          const one = add(lines, "text", text, { x: y ? edge : at, y: y ? at : edge, "text-anchor": anchor }, svg.namespaceURI);
+          if (y) one.setAttribute("dominant-baseline", "central");
+        }
+      } else for (const { at, text, own } of ticks[y].filter((tick) => low[y] <= tick.at && tick.at <= high[y])) {
+        // A word that stands across its axis ends at its tick, by its upper right corner.
+        const copy = text.cloneNode(true), turned = !y && /rotate/.test(text.innerHTML), beside = y ? outside[0] : outside[1];
+        const corner = y ? [own.x + (beside ? own.width : 0), own.y + own.height / 2] : [turned ? own.x + own.width : own.x + own.width / 2, own.y + (beside ? 0 : own.height)];
+        const place = y ? [edge, at] : [at, beside ? high[1] + pad : high[1] - pad];
         copy.removeAttribute("id");
         copy.setAttribute("class", "word");
-        copy.setAttribute("transform", `translate(${y ? box.x + pad : at} ${y ? at : box.y + box.height - pad}) scale(${small}) translate(${-x} ${-down})`);
+        copy.setAttribute("transform", `translate(${place.join(" ")}) scale(${small}) translate(${-corner[0]} ${-corner[1]})`);
         lines.append(copy);
       }
     }

@@ -132,13 +132,17 @@ class _Collector:
         )
 
     def _own_params(self) -> dict[str, Any]:
-        """Sections that decide what is published; where files lie is left out, as in a run's identity."""
+        """Sections that decide what is published, and `portable` where that is on, as its bits are others.
+
+        Where files lie is left out, as in a run's identity.
+        """
         names = sections_behind(("search", "reference"))
         own = {name: self.results.params[name] for name in names if name in self.results.params}
         own["dataset"] = {key: value for key, value in own["dataset"].items() if key not in ("root", "workers")}
         for name in ("train", "search"):
             own[name] = own[name] | {key: Path(own[name][key]).name for key in PATHS if own[name].get(key)}
-        return own | {"methods": {method: own["methods"][method] for method in self.methods}}
+        kernels = {"portable": True} if self.params.get("portable") else {}
+        return kernels | own | {"methods": {method: own["methods"][method] for method in self.methods}}
 
     def _check_methods_code(self) -> None:
         """DVC knows methods' code by the files of stage `check`, which may be older than an edit."""

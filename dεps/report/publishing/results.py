@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dεps.core.console import plural
+from dεps.core.errors import UserError
 from dεps.core.tables import column, matching, records, rows_where
 from dεps.report.publishing.seed import PUBLISHED, PublishedSeed, read_seeds
 from dεps.report.results import Results
@@ -175,11 +176,18 @@ def published_results(folder: Path = PUBLISHED) -> list[PublishedResults]:
 
 
 def is_published(results: Results, published: Sequence[PublishedResults]) -> bool:
-    """Tell whether what was made here is among the published results: each number of each run the same."""
+    """Tell whether what was made here is among the published results: each number of each run the same.
+
+    What is not finished here is not.
+    """
     own = next((one.every for one in published if one.experiment == results.experiment), None)
     if own is None or not set(results.methods) <= set(own.methods) or not set(results.seeds) <= set(own.seeds):
         return False
-    tables = (results.metrics, own.metrics, ["method", "seed"]), (results.standalone, own.standalone, ["arch", "seed"])
+    try:
+        made = results.metrics, results.standalone
+    except UserError:  # which names a missing file; claims say what there is
+        return False
+    tables = (made[0], own.metrics, ["method", "seed"]), (made[1], own.standalone, ["arch", "seed"])
     return all(_holds(mine, theirs, by) for mine, theirs, by in tables)
 
 

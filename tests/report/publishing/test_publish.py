@@ -208,6 +208,9 @@ def test_other_params_are_refused(project):
     assert "differ in params train.epochs (9 and 4), methods.rss.epochs_ratio (7.0 and 2.185); a published" in text
     select(experiments__quick__train__epochs=4)
     assert "differ in params methods.rss.epochs_ratio" in refuse(1)
+    select(portable=True, experiments__quick__methods__rss__epochs_ratio=2.185)
+    assert "differ in params portable (true and not there)" in refuse(1)
+    select(portable=False, experiments__quick__methods__rss__epochs_ratio=7.0)
     select(methods=["deps"], experiments__quick__dataset__root="elsewhere", experiments__quick__tuning__trials=99)
     assert publish(1) == {1: "new"}
 
