@@ -18,7 +18,9 @@ from dvc.cli import parse_args
 from dεps.cli.main import main
 from dεps.core.files import write_json
 from dεps.planning.check import composed
-from dεps.report.claims import BEGIN, END, claims
+from dεps.planning.claims import training_cost
+from dεps.report.claims import BEGIN, END, claims, rows, write_between
+from dεps.report.publishing.results import published_results
 from tests.conftest import ROOT, load_space
 from tests.test_house import FLOORS
 from tests.tools.latency import latency_table
@@ -264,8 +266,15 @@ def test_the_readme_begins_with_a_published_experiment_as_soon_as_there_is_one()
     assert not drawn or (first[0] == "figures" and first[1] in drawn)
 
 
+def test_the_claims_in_the_readme_are_what_the_published_results_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "README.md"
+    path.write_text(text("README.md"), "utf-8")
+    write_between(path, rows(published_results(), training_cost))  # as 'deps show claims --into README.md'
+    assert path.read_text("utf-8") == text("README.md")
+
+
 def test_the_table_of_claims_has_every_claim_in_its_order():
-    """Numbers are of the results that 'deps show claims --into README.md' was last run on."""
     table = text("README.md").partition(f"{BEGIN}\n")[2].partition(f"{END}\n")[0]
     sentences = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")][2:]
     assert list(dict.fromkeys(sentences)) == [claim.sentence for claim in claims().values()]
