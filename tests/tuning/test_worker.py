@@ -3,10 +3,11 @@ import pytest
 from dεps.tuning import worker
 
 
-def test_an_interrupted_worker_leaves_the_line_about_it_to_its_parent(monkeypatch, capsys):
+def test_an_interrupted_worker_leaves_the_line_about_it_to_its_parent(tmp_path, monkeypatch, capsys):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
+    monkeypatch.chdir(tmp_path)  # whatever params.yaml of this clone says
     monkeypatch.setattr(worker, "_prepare", interrupt)
     monkeypatch.setattr("sys.argv", ["worker", "quick", "3"])
     with pytest.raises(SystemExit) as ended:
