@@ -64,6 +64,10 @@ def _fixed_jobs() -> int | None:
     return None if read_params().get("launch", "python") == "python" else 1
 
 
+def _is_portable() -> bool:
+    return bool(read_params().get("portable"))
+
+
 def _gpus() -> list[str]:
     """Return the GPUs that may be used; imports torch only where the system has one, which takes seconds."""
     devices = ("nvidia*", "nvhost*", "nvgpu*", "dxg", "kfd")
@@ -79,6 +83,7 @@ class Run:
 
     def __init__(self, dag: Dag, launcher: Launcher) -> None:
         self.dag, self.launcher = dag, launcher
+        self.portable = _is_portable()
         self.durations = Durations(dag.upstream)
         self.board = Board(dag.upstream, self.durations, {name: log_path(name) for name in dag.upstream})
         self.running: dict[str, float] = {}
@@ -128,6 +133,8 @@ class Run:
             self.left -= asked - self.dag.changed(asked)
             self.unsure -= asked
             ready = [name for name in ready if name in self.left]
+        if _is_portable() != self.portable:  # items inherit the kernels of this process, and its libraries
+            raise UserError("params.yaml: portable has changed since 'deps repro' began; run it again")
         for name in sorted(ready, key=lambda name: -way[name])[:free]:
             self.launcher.start(name)
             self.left.remove(name)

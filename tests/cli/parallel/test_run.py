@@ -122,6 +122,26 @@ def test_a_second_one_is_refused(tmp_path):
     assert toy.processes() == []
 
 
+def test_params_that_choose_other_kernels_end_it_since_its_items_would_have_the_old_ones(tmp_path, imports):
+    toy = Toy(tmp_path, 2, imports)
+    (tmp_path / "sleep.txt").write_text("60")
+    first = toy.start(*toy.repro("-j", "1"))
+    until(lambda: begun(toy, "train@i0") or begun(toy, "train@i1"))
+    params, edited = tmp_path / "params.yaml", tmp_path / "edited.yaml"
+    before = params.read_text()
+    edited.write_text(f"portable: true\n{before}")
+    edited.replace(params)
+    (tmp_path / "sleep.txt").write_text("0")
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 2
+    said = "error: params.yaml: portable has changed since 'deps repro' began; run it again"
+    assert errors.splitlines()[-1] == said
+    params.write_text(before)
+    done = toy.run(*toy.repro())
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^train@\S+: done", done.stderr, re.MULTILINE)) == 1  # the other was finished
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_whatever_ends_it_ends_its_items_and_the_next_run_goes_on(tmp_path, imports, number, code):
     toy = Toy(tmp_path, 2, imports)
