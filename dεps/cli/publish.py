@@ -14,8 +14,9 @@ from dεps.core.errors import UserError
 @click.command()
 @click.argument("experiment", shell_complete=complete_experiment)
 @click.option("--seeds", help="Such as 0,1; all of them must be finished. Default: those of params.yaml that are.")
-def publish(experiment: str, seeds: str | None) -> None:
-    """Write finished seeds of EXPERIMENT to reports/published/EXPERIMENT, for git.
+@click.option("--study", is_flag=True, help="The study instead, which is one whole.")
+def publish(experiment: str, seeds: str | None, study: bool) -> None:
+    """Write finished seeds of EXPERIMENT, or its study, to reports/published/EXPERIMENT, for git.
 
     One row an evaluated arch, one a training, with histories, params and hashes: small text files, a folder a seed.
     Seeds of several machines make one set; results of other code, params or data are refused. It may run while
@@ -24,6 +25,7 @@ def publish(experiment: str, seeds: str | None) -> None:
     from dεps.cli.parallel.dag import Dag
     from dεps.core.params import read_params
     from dεps.report.publishing.publish import publish as write
+    from dεps.report.publishing.publish import publish_study
     from dεps.report.publishing.seed import PUBLISHED
 
     params, dag = read_params(), Dag()
@@ -33,6 +35,13 @@ def publish(experiment: str, seeds: str | None) -> None:
         return dag.changed(known.intersection(names)) | (set(names) - known)
 
     folder = PUBLISHED / experiment
+    if study:
+        if seeds:
+            raise UserError("--study and --seeds exclude each other; a study has a seed of its own")
+        new, trials = publish_study(params, experiment, changed)
+        say(f"{folder}/study: {'written' if new else 'as it was'}, {plural(trials, 'trial')}")
+        say(f"git add {folder}")
+        return
     for done in write(params, experiment, _numbers(seeds), changed):
         place = f"{folder}/seed-{done.seed}"
         if done.what in ("new", "more", "same"):

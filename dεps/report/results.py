@@ -79,7 +79,7 @@ def _of_runs(kind: Table) -> cached_property[pd.DataFrame]:
 
 
 def _of_study(kind: Table) -> cached_property[pd.DataFrame]:
-    return cached_property(lambda results: kind.read(results.folder / "tune"))
+    return cached_property(lambda results: kind.read(results.study_folder))
 
 
 @checked
@@ -320,15 +320,20 @@ class Results:
         return found.numpy()
 
     @property
+    def study_folder(self) -> Path:
+        """Folder of the study's files."""
+        return self.folder / "tune"
+
+    @property
     def has_study(self) -> bool:
         """Whether stage `tune` has run trials."""
-        path = self.folder / "tune" / SUMMARY
+        path = self.study_folder / SUMMARY
         return path.exists() and read_numbers(path, "tune/trials")["tune/trials"] > 0
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """Trials of the study: point, state, options, val_top1 and the like (percent), train_tmacs, front, best."""
-        table = TRIALS.read(self.folder / "tune")
+        table = TRIALS.read(self.study_folder)
         return table.assign(point=table.point.fillna(""))
 
     #: Pareto points of the complete trials: trial, name, macs, val_top1 (percent)
@@ -344,7 +349,7 @@ class Results:
     def study(self) -> dict[str, float]:
         """Metrics of the study."""
         counts = ("trials", "pruned", "trained_tmacs", "from_scratch_tmacs", "saved_percent", "trunk_tmacs")
-        return read_numbers(self.folder / "tune" / SUMMARY, *(f"tune/{name}" for name in counts))
+        return read_numbers(self.study_folder / SUMMARY, *(f"tune/{name}" for name in counts))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

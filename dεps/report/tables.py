@@ -12,9 +12,10 @@ from dεps.deploy.export.config import macs_text
 from dεps.report.results import Results, training_cost
 from dεps.report.statistics import Sample, spread
 from dεps.report.style import label
+from dεps.tuning.identity import STAGE
 from dεps.tuning.verdict import verdict
 from dεps.workspace.identity import FULL_MODEL
-from dεps.workspace.outputs import INT8, SHOWN, TRAIN_COST, Metric
+from dεps.workspace.outputs import BEST, INT8, SHOWN, TRAIN_COST, Metric
 
 PAGE = Path("reports/index.html")
 #: words that a reader may not know, in the order in which tables need them
@@ -163,7 +164,7 @@ def study_caption(results: Results) -> str:
         f"trials branch from the full model: {study['tune/trained_tmacs']:.3f} TMACs trained instead of "
         f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved, without "
         f"the full model's own {study['tune/trunk_tmacs']:.3f}; {confirmed}"
-        f"the head of runs/{results.experiment}/tune/best.yaml says how to take the best parameters over"
+        f"the head of {results.file(STAGE, '', BEST).as_posix()} says how to take the best parameters over"
     )
 
 

@@ -10,9 +10,10 @@ import yaml
 from dεps.core.files import write_json
 from dεps.core.hashing import md5
 from dεps.core.params import read_params
-from dεps.workspace.decides import hash_of, method_files
+from dεps.workspace.decides import STAGES, hash_of, method_files
 from tests.conftest import ROOT
 from tests.report.made_up import write_results
+from tests.tuning.tables import write_study
 
 
 def write_project(root: Path) -> dict[str, Any]:
@@ -39,12 +40,24 @@ def write_project(root: Path) -> dict[str, Any]:
     return read_params(root / "params.yaml")
 
 
+def add_study(root: Path, trials: int = 10) -> None:
+    """A study, as stage `tune` leaves it, beside the results of `write_project`."""
+    write_study(root / "study", root / "runs/quick/tune", trials=trials)
+    for seed in (0, 1):
+        (root / f"runs/quick/full_model/{seed}/trunk").mkdir()
+        write_json(root / f"runs/quick/full_model/{seed}/trunk/state.json", {"seed": seed})
+    write_json(root / "reports/checked/quick/tune.json", {"sha256": hash_of(method_files(*STAGES["tune"].methods))})
+    write_lock(root)
+
+
 def write_lock(root: Path) -> None:
     """A `dvc.lock` that says of each file in `runs/` what it is now."""
     stages: dict[str, Any] = {}
     for path in sorted((root / "runs").rglob("*.*")):
         name, stage, *rest = path.relative_to(root / "runs").parts
-        shared = stage in ("prepare", "reference")
+        shared = stage in ("prepare", "reference", "tune")
         outs = stages.setdefault(f"{stage}@{name}" + ("" if shared else f"-{rest[0]}"), {"outs": []})["outs"]
-        outs.append({"path": path.relative_to(root).as_posix(), "md5": md5(path)})
+        whole = path.parent.name == "trunk"  # a folder is one output
+        place = path.parent if whole else path
+        outs.append({"path": place.relative_to(root).as_posix(), "md5": md5(path) + ".dir" * whole})
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))

@@ -53,6 +53,63 @@ def read_lock() -> Locked:
         raise UserError(f"{LOCK} cannot be read ({error}); 'dvc repro' writes it") from None
 
 
+def check_ran(what: str, items: Iterable[str], stale: Collection[str], locked: Locked) -> None:
+    """Raise `UnfinishedError` naming items that have to run before `what` is whole."""
+    if left := [item for item in items if item in stale or item not in locked]:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        raise UnfinishedError(
+            f"{what} is not finished: {', '.join(left[:3])}{more} "
+            "has not run with the code, params and data that are here; 'deps repro' runs it"
+        )
+
+
+def check_files(outputs: Mapping[str, str]) -> None:
+    """Raise `UnfinishedError` if a text file among an item's outputs is not the one that `dvc.lock` says."""
+    for path, value in outputs.items():
+        if Path(path).suffix in (".csv", ".json", ".jsonl", ".yaml") and md5(Path(path)) != value:
+            raise UnfinishedError(f"{path} is not what {LOCK} says; 'deps repro' makes it again")
+
+
+def check_methods_code(experiment: str, stage: str, name: str = "", method: str | None = None) -> None:
+    """Raise `UnfinishedError` if the code of a stage's methods, or that of `name`, is not what results are of.
+
+    DVC knows methods' code by the files of stage `check`, which may be older than an edit.
+    """
+    files = method_files(*STAGES[stage].methods, *([method] if method else []))
+    path = Path("reports/checked") / METHODS_CODE.format(experiment, f"{stage}-{name}" if name else stage)
+    if read_json(path, "'dvc repro check'").get("sha256") != hash_of(files):
+        raise UnfinishedError(f"the code of {name or stage} has changed since its results were made; 'deps repro'")
+
+
+def hashes(item: str, folder: Path, locked: Locked) -> dict[str, str]:
+    """MD5 of an item's outputs by their paths below its folder; `folder` is the experiment's."""
+    root = folder / item.split("@")[0]
+    paths = {Path(path): value for path, value in locked[item].items()}
+    return {"/".join(path.relative_to(root).parts[1:]): value for path, value in sorted(paths.items())}
+
+
+def code_of(stage: str, method: str | None = None) -> str:
+    """Hash of the code that decides a stage's results, its script included."""
+    return digest([code_hash(stage, method), file_hash(Path("pipelines") / f"{stage}.py")])
+
+
+def facts_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts of the data that are published, and their `hash`."""
+    return {key: manifest[key] for key in _FACTS} | {"hash": digest(manifest["sha256"])}
+
+
+def own_params(params: Mapping[str, Any], experiment: Mapping[str, Any], stages: Iterable[str]) -> dict[str, Any]:
+    """Sections of an experiment's params that decide results of `stages`, and `portable` where that is on.
+
+    Its bits are others. Where files lie is left out, as in a run's identity.
+    """
+    own = {name: experiment[name] for name in sections_behind(stages) if name in experiment}
+    own["dataset"] = {key: value for key, value in own["dataset"].items() if key not in ("root", "workers")}
+    for name in {"train", "search"} & set(own):
+        own[name] = own[name] | {key: Path(own[name][key]).name for key in PATHS if own[name].get(key)}
+    return ({"portable": True} if params.get("portable") else {}) | own
+
+
 def collect(
     params: dict[str, Any], experiment: str, seed: int, changed: Callable[[Collection[str]], set[str]]
 ) -> PublishedSeed:
@@ -97,12 +154,7 @@ class _Collector:
         items = {key: f"{one.stage}@{self.experiment}-{one.instance}".rstrip("-") for key, one in contexts.items()}
         reference = f"reference@{self.experiment}"
         stale = changed([*items.values(), reference])
-        if left := [item for item in items.values() if item in stale or item not in self.locked]:
-            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-            raise UnfinishedError(
-                f"seed {self.seed} of {self.experiment} is not finished: {', '.join(left[:3])}{more} "
-                "has not run with the code, params and data that are here; 'deps repro' runs it"
-            )
+        check_ran(f"seed {self.seed} of {self.experiment}", items.values(), stale, self.locked)
         self._check_methods_code()
         measured = reference not in stale and reference in self.locked
         manifest = read_manifest(contexts["prepare"].folder("prepare", ""))
@@ -114,14 +166,14 @@ class _Collector:
         shared = self.results.folder / "reference"
         numbers = read_numbers(shared / METRICS) if measured else {}
         for item in items.values():
-            self._check(item)
-        results = {key: self._hashes(item) for key, item in items.items()}
+            check_files(self.locked[item])
+        results = {key: hashes(item, self.results.folder, self.locked) for key, item in items.items()}
         if measured:
             paths = {FULL_MODEL: shared / FULL_MODEL / f"{self.seed}.json"}
             paths |= {f"{STANDALONE}/{arch}": shared / STANDALONE / f"{arch}-{self.seed}.json" for arch in self.alone}
             results |= {f"reference/{key}": {path.name: md5(path)} for key, path in paths.items()}
         provenance = {
-            "data": {key: manifest[key] for key in _FACTS} | {"hash": digest(manifest["sha256"])},
+            "data": facts_of(manifest),
             "code": self._code(contexts.values(), measured),
             "reference": {key: value for key, value in numbers.items() if "logistic" in key},
             "results": results,
@@ -132,36 +184,16 @@ class _Collector:
         )
 
     def _own_params(self) -> dict[str, Any]:
-        """Sections that decide what is published, and `portable` where that is on, as its bits are others.
-
-        Where files lie is left out, as in a run's identity.
-        """
-        names = sections_behind(("search", "reference"))
-        own = {name: self.results.params[name] for name in names if name in self.results.params}
-        own["dataset"] = {key: value for key, value in own["dataset"].items() if key not in ("root", "workers")}
-        for name in ("train", "search"):
-            own[name] = own[name] | {key: Path(own[name][key]).name for key in PATHS if own[name].get(key)}
-        kernels = {"portable": True} if self.params.get("portable") else {}
-        return kernels | own | {"methods": {method: own["methods"][method] for method in self.methods}}
+        """Sections that decide what is published."""
+        own = own_params(self.params, self.results.params, ("search", "reference"))
+        return own | {"methods": {method: own["methods"][method] for method in self.methods}}
 
     def _check_methods_code(self) -> None:
-        """DVC knows methods' code by the files of stage `check`, which may be older than an edit."""
         own = self.results.params["methods"]
-        for stage in (FULL_MODEL, STANDALONE, *(f"train-{method}" for method in self.methods)):
-            name, _, method = stage.partition("-")
-            files = method_files(*STAGES[name].methods, *([own[method]["method"]] if method else []))
-            path = Path("reports/checked") / METHODS_CODE.format(self.experiment, stage)
-            if read_json(path, "'dvc repro check'").get("sha256") != hash_of(files):
-                raise UnfinishedError(
-                    f"the code of {method or name} has changed since its results were made; 'deps repro'"
-                )
-
-    def _hashes(self, item: str) -> dict[str, str]:
-        """MD5 of an item's outputs by their paths below its folder."""
-        stage = item.split("@")[0]
-        paths = {Path(path): value for path, value in self.locked[item].items()}
-        root = self.results.folder / stage
-        return {"/".join(path.relative_to(root).parts[1:]): value for path, value in sorted(paths.items())}
+        check_methods_code(self.experiment, FULL_MODEL)
+        check_methods_code(self.experiment, STANDALONE)
+        for method in self.methods:
+            check_methods_code(self.experiment, "train", method, own[method]["method"])
 
     def _code(self, contexts: Iterable[Context], measured: bool) -> dict[str, str]:
         """Hash of the code that decides each stage's results, its script included; `train` by method.
@@ -172,15 +204,8 @@ class _Collector:
         for stage, name in [(one.stage, one.method) for one in contexts] + [("reference", None)] * measured:
             if stage != "prepare":
                 method = own[name]["method"] if STAGES[stage].method else None
-                script = file_hash(Path("pipelines") / f"{stage}.py")
-                found[f"{stage}/{name}" if method else stage] = digest([code_hash(stage, method), script])
+                found[f"{stage}/{name}" if method else stage] = code_of(stage, method)
         return found
-
-    def _check(self, item: str) -> None:
-        """Raise `UnfinishedError` if a text file that was read is not the one that dvc.lock says."""
-        for path, value in self.locked[item].items():
-            if Path(path).suffix in (".csv", ".json", ".jsonl") and md5(Path(path)) != value:
-                raise UnfinishedError(f"{path} is not what {LOCK} says; 'deps repro' makes it again")
 
     def _archs(self, method: str) -> pd.DataFrame:
         """Rows of a method's Pareto points, random archs and archs found by search."""

@@ -1,6 +1,7 @@
 """A published experiment as an RO-Crate (1.1): one .zip that Zenodo and other archives take, with metadata inside.
 
     ro-crate-metadata.json   who, what, under which licence; params, claims, data, how and where it was made
+    <experiment>/study/      trials over shrink timing and the ε ramp, where there is a study
     <experiment>/seed-<n>/   rows and hashes, as in reports/published/; dεps.published reads them where it is unpacked
     figures/                 drawn of these rows, with the tables
     claims.json              what the rows say of the papers' claims
@@ -27,10 +28,13 @@ from dεps.core.hashing import sha256
 from dεps.core.tables import column
 from dεps.report import claims
 from dεps.report.files import write_files
-from dεps.report.publishing.results import results_of
+from dεps.report.publishing.results import PublishedResults, results_of
 from dεps.report.publishing.seed import ARCHS, HISTORY, PARAMS, PROVENANCE, PUBLISHED, RUNS, PublishedSeed, read_seeds
+from dεps.report.publishing.study import FOLDER as STUDY_FOLDER
+from dεps.report.publishing.study import PublishedStudy, read_study
 from dεps.report.style import label
 from dεps.workspace.identity import flatten
+from dεps.workspace.outputs import BEST, CONFIRMATION, IMPORTANCE, TRIAL_CURVES, TRIAL_POINTS, TRIALS
 from dεps.workspace.project import template
 
 if TYPE_CHECKING:
@@ -48,6 +52,12 @@ WHAT = {
     HISTORY: "One row an epoch of a training",
     PARAMS: "All hyper-parameters",
     PROVENANCE: "Hashes of data, code, results and of the files beside it",
+    TRIALS.file: "One row a trial of the study over shrink timing and the ε ramp: options, top-1 on validation, cost",
+    TRIAL_POINTS.file: "One row a Pareto point of a trial",
+    TRIAL_CURVES.file: "One row an epoch of a trial",
+    IMPORTANCE.file: "One row an option of the study: share of the variance that it explains",
+    CONFIRMATION.file: "One row a seed that did not choose: the default and the best trial on it",
+    BEST: "The best trial's options, as deps params takes them",
 }
 
 
@@ -63,16 +73,17 @@ def write_crate(experiment: str, path: Path, folder: Path = PUBLISHED) -> list[s
     seeds = read_seeds(folder / experiment)
     if not seeds:
         raise UserError(f"{folder / experiment} holds no published seeds; 'deps publish {experiment}' writes them")
-    citation = _read_citation()
+    study, citation = read_study(folder / experiment), _read_citation()
+    results = results_of(seeds, folder, study)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        _write(root, seeds)
+        _write(root, seeds, study, results)
         crate = ROCrate(version="1.1")
         _describe(crate, citation, seeds)
         for file in sorted(path for path in root.rglob("*") if path.is_file()):
             _add_file(crate, file, file.relative_to(root).as_posix())
         _add_origin(crate, seeds)
-        _add_claims(crate, seeds)
+        _add_claims(crate, results)
         replace_atomic(path, crate.write_zip)
     return [str(entity.id) for entity in crate.data_entities]
 
@@ -91,24 +102,26 @@ def _read_citation() -> dict[str, Any]:
     return data
 
 
-def _write(root: Path, seeds: Sequence[PublishedSeed]) -> None:
+def _write(
+    root: Path, seeds: Sequence[PublishedSeed], study: PublishedStudy | None, results: PublishedResults | None
+) -> None:
     """Write all files of the crate but its metadata."""
-    for seed in seeds:
-        folder = root / _place(seed)
+    for one in (*seeds, *([study] if study else [])):
+        folder = root / _place(one)
         folder.mkdir(parents=True)
-        for name, content in seed.files().items():
+        for name, content in one.files().items():
             (folder / name).write_bytes(content)
     (root / CITATION.name).write_bytes(CITATION.read_bytes())
     (root / "README.md").write_bytes((template() / PUBLISHED / "README.md").read_bytes())
-    if results := results_of(seeds):
+    if results:
         (root / CLAIMS).write_text(claims.to_json(claims.tested(results)) + "\n", "utf-8")
         (root / "figures").mkdir()
         write_files(results, root / "figures")
 
 
-def _place(seed: PublishedSeed) -> str:
-    """The folder of a seed in the crate."""
-    return f"{seed.experiment}/seed-{seed.seed}"
+def _place(one: PublishedSeed | PublishedStudy) -> str:
+    """The folder of a seed, or of the study, in the crate."""
+    return f"{one.experiment}/{STUDY_FOLDER if isinstance(one, PublishedStudy) else f'seed-{one.seed}'}"
 
 
 def _describe(crate: ROCrate, citation: Mapping[str, Any], seeds: Sequence[PublishedSeed]) -> None:
@@ -182,9 +195,8 @@ def _noted(runs: pd.DataFrame, name: str) -> list[str]:
     return sorted(set(map(str, column(runs, name).dropna()))) if name in runs else []
 
 
-def _add_claims(crate: ROCrate, seeds: Sequence[PublishedSeed]) -> None:
+def _add_claims(crate: ROCrate, results: PublishedResults | None) -> None:
     """Say of each claim that the rows can test what came out."""
-    results = results_of(seeds)
     for row in claims.tested(results) if results else []:
         name = next(name for name, claim in claims.claims().items() if claim is row.claim)
         text = f"in the paper {row.published}; here {row.measured}: {row.verdict}"

@@ -17,8 +17,11 @@ from dεps.core.console import plural
 from dεps.core.errors import UserError
 from dεps.core.tables import column, matching, records, rows_where
 from dεps.report.publishing.seed import PUBLISHED, PublishedSeed, read_seeds
+from dεps.report.publishing.study import FOLDER as STUDY_FOLDER
+from dεps.report.publishing.study import PublishedStudy, read_study
 from dεps.report.results import Results
 from dεps.report.style import label
+from dεps.tuning.identity import STAGE
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
 from dεps.workspace.outputs import TRAIN_COST
 
@@ -36,6 +39,8 @@ class PublishedResults(Results):
     lacking: tuple[str, ...] = ()
     #: these methods
     partial: tuple[str, ...] = ()
+    #: the study, where one is published too
+    tuned: PublishedStudy | None = field(default=None, repr=False)
 
     @property
     def left_out(self) -> str:
@@ -140,8 +145,12 @@ class PublishedResults(Results):
         return []
 
     @property
+    def study_folder(self) -> Path:
+        return self.folder / STUDY_FOLDER
+
+    @property
     def has_study(self) -> bool:
-        return False
+        return self.tuned is not None
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -149,6 +158,8 @@ class PublishedResults(Results):
 
     def file(self, stage: str, instance: str, name: str) -> Path:
         """The published file that holds what a stage's file did."""
+        if stage == STAGE:
+            return self.study_folder / name
         seed = instance.rpartition("-")[2] if instance else self.seeds[0]
         tables = {"predict/metrics.json": "runs.csv", "reference/metrics.json": "provenance.json"}
         tables |= {f"{one}/history.jsonl": "history.csv" for one in (FULL_MODEL, "train")}
@@ -171,7 +182,9 @@ def published_results(folder: Path = PUBLISHED) -> list[PublishedResults]:
 
     Raises `UserError` where a file is damaged, or results are of two kinds.
     """
-    found = (results_of(read_seeds(path), folder) for path in sorted(folder.glob("*")) if path.is_dir())
+    found = (
+        results_of(read_seeds(path), folder, read_study(path)) for path in sorted(folder.glob("*")) if path.is_dir()
+    )
     return [one for one in found if one]
 
 
@@ -200,8 +213,13 @@ def _holds(mine: pd.DataFrame, theirs: pd.DataFrame, by: list[str]) -> bool:
     return bool(both["_merge"].eq("both").all()) and equal
 
 
-def results_of(seeds: Sequence[PublishedSeed], folder: Path = PUBLISHED) -> PublishedResults | None:
-    """Those of the seeds of an experiment that have everything; None where there are none."""
+def results_of(
+    seeds: Sequence[PublishedSeed], folder: Path = PUBLISHED, study: PublishedStudy | None = None
+) -> PublishedResults | None:
+    """Those of the seeds of an experiment that have everything, and its study; None where there are no such seeds.
+
+    Raises `UserError` where the study does not fit the seeds.
+    """
     whole, lacking = [], []
     for one in seeds:
         if FULL_MODEL in set(one.archs.kind):
@@ -219,6 +237,10 @@ def results_of(seeds: Sequence[PublishedSeed], folder: Path = PUBLISHED) -> Publ
             lacking.append(f"{label(method)} ({some} without it)")
     first, numbers = whole[0], [one.seed for one in whole]
     partial = tuple(method for method, without_it in without.items() if without_it)
+    params = first.params
+    if study:
+        study.check_fits(whole)
+        params = params | {"tuning": study.params["tuning"]}
     return PublishedResults(
-        first.experiment, methods, numbers, first.params, (), folder, tuple(whole), tuple(lacking), partial
+        first.experiment, methods, numbers, params, (), folder, tuple(whole), tuple(lacking), partial, study
     )

@@ -36,6 +36,8 @@ PUBLISHED = Path("reports/published")
 #: of the files' form; another one is refused
 FORMAT = 1
 ARCHS, RUNS, HISTORY, PARAMS, PROVENANCE = "archs.csv", "runs.csv", "history.csv", "params.yaml", "provenance.json"
+#: of a file that is not what it was
+CURE = "take it from git again"
 #: what an arch was evaluated as, in the order of rows: full model alone, arch alone, Pareto point, the arch with the
 #: least of everything, random arch, arch found by search
 KINDS = ("full_model", "standalone", "pareto", "least", "population", "front")
@@ -85,7 +87,7 @@ class PublishedSeed:
         head = {"format": FORMAT, "experiment": self.experiment, "seed": self.seed}
         facts = {key: dict(sorted(self.provenance[key].items())) for key in ("data", "code", "reference", "results")}
         sums = {name: sha256(content) for name, content in made.items()}
-        return made | {PROVENANCE: _json({**head, **facts, "sha256": sums}).encode()}
+        return made | {PROVENANCE: json_text({**head, **facts, "sha256": sums}).encode()}
 
     def _order(self) -> list[str]:
         """All runs: the full model, archs alone, methods in the order of legends, those of one file by name."""
@@ -195,8 +197,8 @@ def _csv(name: str, frame: pd.DataFrame, order: Sequence[str]) -> str:
     return own.to_csv(index=False, lineterminator="\n")
 
 
-def _json(data: Mapping[str, Any]) -> str:
-    """JSON with a line for each key of each mapping at the top, so that git's differences can be read."""
+def json_text(data: Mapping[str, Any]) -> str:
+    """Return JSON with a line for each key of each mapping at the top, so that git's differences can be read."""
 
     def compact(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -209,29 +211,37 @@ def _json(data: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(f" {compact(key)}: {block(value)}" for key, value in data.items()) + "\n}\n"
 
 
-def read_seed(folder: Path) -> PublishedSeed:
-    """What a folder holds. Raises `UserError` naming the file that is missing, changed or of another form."""
-    cure = "take it from git again"
+def read_checked(folder: Path, names: Iterable[str]) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Return the content of files in a folder, and what its `provenance.json` says, by whose hashes they are checked.
+
+    Raises `UserError` naming the file that is missing, changed or of another form.
+    """
     provenance = read_json(folder / PROVENANCE, f"'git checkout {folder}'")
     if provenance.get("format") != FORMAT:
         raise UserError(f"{folder / PROVENANCE} is of format {provenance.get('format')}; this version reads {FORMAT}")
     contents = {}
-    for name in (ARCHS, RUNS, HISTORY, PARAMS):
+    for name in names:
         try:
             contents[name] = (folder / name).read_bytes()
         except OSError as error:
-            raise UserError(f"{folder / name} cannot be read ({error.strerror}); {cure}") from None
+            raise UserError(f"{folder / name} cannot be read ({error.strerror}); {CURE}") from None
         if sha256(contents[name]) != provenance["sha256"].get(name):
-            raise UserError(f"{folder / name} is not what {PROVENANCE} says; {cure}")
+            raise UserError(f"{folder / name} is not what {PROVENANCE} says; {CURE}")
+    return contents, provenance
+
+
+def read_seed(folder: Path) -> PublishedSeed:
+    """What a folder holds. Raises `UserError` as `read_checked`, and where it is another seed's."""
+    contents, provenance = read_checked(folder, (ARCHS, RUNS, HISTORY, PARAMS))
     experiment, seed = provenance["experiment"], provenance["seed"]
     if folder.resolve().parts[-2:] != (experiment, f"seed-{seed}"):
-        raise UserError(f"{folder} holds seed {seed} of {experiment}; a copy is no other seed: {cure}, or remove it")
+        raise UserError(f"{folder} holds seed {seed} of {experiment}; a copy is no other seed: {CURE}, or remove it")
     facts = {key: provenance[key] for key in ("data", "code", "reference", "results")}
     archs, runs, history = (_frame(contents[name]) for name in (ARCHS, RUNS, HISTORY))
     for name, frame in ((ARCHS, archs), (RUNS, runs), (HISTORY, history)):
         if set(column(frame, "seed")) != {seed}:
-            raise UserError(f"{folder / name} holds rows of another seed than {seed}; {cure}")
-    params = read_params(folder / PARAMS, cure)
+            raise UserError(f"{folder / name} holds rows of another seed than {seed}; {CURE}")
+    params = read_params(folder / PARAMS, CURE)
     return PublishedSeed(experiment, seed, archs, runs, history, params, facts)
 
 
