@@ -43,9 +43,6 @@ def write_project(root: Path) -> dict[str, Any]:
 def add_study(root: Path, trials: int = 10) -> None:
     """A study, as stage `tune` leaves it, beside the results of `write_project`."""
     write_study(root / "study", root / "runs/quick/tune", trials=trials)
-    for seed in (0, 1):
-        (root / f"runs/quick/full_model/{seed}/trunk").mkdir()
-        write_json(root / f"runs/quick/full_model/{seed}/trunk/state.json", {"seed": seed})
     write_json(root / "reports/checked/quick/tune.json", {"sha256": hash_of(method_files(*STAGES["tune"].methods))})
     write_lock(root)
 
@@ -57,7 +54,5 @@ def write_lock(root: Path) -> None:
         name, stage, *rest = path.relative_to(root / "runs").parts
         shared = stage in ("prepare", "reference", "tune")
         outs = stages.setdefault(f"{stage}@{name}" + ("" if shared else f"-{rest[0]}"), {"outs": []})["outs"]
-        whole = path.parent.name == "trunk"  # a folder is one output
-        place = path.parent if whole else path
-        outs.append({"path": place.relative_to(root).as_posix(), "md5": md5(path) + ".dir" * whole})
+        outs.append({"path": path.relative_to(root).as_posix(), "md5": md5(path)})
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))

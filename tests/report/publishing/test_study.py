@@ -104,8 +104,6 @@ def test_another_one_is_refused_as_long_as_one_is_there(project):
     publish_study(read_params(), "quick", nothing)
     shutil.rmtree("runs/quick/tune")
     shutil.rmtree("study")
-    shutil.rmtree("runs/quick/full_model/0/trunk")
-    shutil.rmtree("runs/quick/full_model/1/trunk")
     add_study(project, trials=9)
     before = (FOLDER / "study/trials.csv").read_bytes()
     with pytest.raises(UserError, match=r"quick/study holds another study; remove the folder to publish this one"):
@@ -116,16 +114,17 @@ def test_another_one_is_refused_as_long_as_one_is_there(project):
 
 
 def test_it_has_the_trunk_the_params_and_the_data_of_the_seeds(project):
-    path = Path("runs/quick/full_model/0/trunk/state.json")
-    path.write_text('{"seed": 0, "machine": "another"}')
+    path = Path("runs/quick/full_model/0/history.jsonl")
+    before = path.read_text()
+    path.write_text(before.replace("1", "2"))
     write_lock(project)
     said = "the study of quick has other trunk than the published seed 0; a published experiment is of one kind"
     with pytest.raises(UserError, match=said):
         publish_study(read_params(), "quick", nothing)
-    path.write_text('{\n "seed": 0\n}\n')
+    path.write_text(before)
+    write_lock(project)
     params = read_params()
     params["experiments"]["quick"]["train"]["epochs"] = 13
-    write_lock(project)
     with pytest.raises(UserError, match="has other params of train than the published seed 0"):
         publish_study(params, "quick", nothing)
 
