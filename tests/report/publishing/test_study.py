@@ -22,6 +22,7 @@ from dεps.report.registry import figures
 from dεps.report.results import all_results
 from dεps.report.tables import study_caption, study_table
 from tests.conftest import ROOT
+from tests.report.made_up import write_report
 from tests.tools.published import add_study, write_lock, write_project
 
 FOLDER = PUBLISHED / "quick"
@@ -76,6 +77,16 @@ def test_it_is_drawn_without_runs_as_with_them(project):
     for figure in figures(mine):
         if figure.needs_study:
             assert figure.draw(mine).axes
+
+
+def test_the_page_shows_it_beside_the_experiments_own(project):
+    publish_study(read_params(), "quick", nothing)
+    write_report()
+    page = Path("reports/index.html").read_text("utf-8")
+    for place in ("quick", "quick-published"):
+        assert f'id="{place}-study"' in page
+        assert f'id="{place}-tuning_front"' in page
+    assert (Path("reports/figures/quick/study.md")).exists()
 
 
 def test_without_one_there_is_none(project):
