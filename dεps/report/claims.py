@@ -218,10 +218,10 @@ def tested(results: Results) -> list[Row]:
 
 
 def without_repeats(found: Sequence[Row], published: Iterable[Results]) -> list[Row]:
-    """Rows but those of experiments here whose published seeds say something of the same claim."""
+    """Rows but those of experiments here of which as many published seeds, or more, say something of the same claim."""
     titles = {results.title: results.experiment for results in published}
-    said = {(id(row.claim), titles[row.experiment]) for row in found if row.experiment in titles}
-    return [row for row in found if (id(row.claim), row.experiment) not in said]
+    said = {(id(row.claim), titles[row.experiment]): row.seeds for row in found if row.experiment in titles}
+    return [row for row in found if row.seeds > said.get((id(row.claim), row.experiment or ""), -1)]
 
 
 def _of_plan(claim: Claim, name: str, planned: Planned) -> Row:

@@ -336,6 +336,8 @@ def test_what_is_published_of_an_experiment_is_not_said_twice():
     ]
     assert claims.without_repeats(found, [there]) == [found[0], *found[2:]]
     assert claims.without_repeats(found, []) == found
+    found[0] = replace(found[0], sample=Sample.of(SIX[:3]))  # fewer than here
+    assert claims.without_repeats(found, [there]) == found
 
 
 def test_in_short_a_claim_counts_once_and_what_experiments_decide_otherwise_is_undecided():
