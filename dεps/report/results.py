@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -144,6 +144,16 @@ class Results:
     def every(self) -> Results:
         """The same and the methods that only some seeds have: for what compares by the seeds that two share."""
         return self
+
+    @property
+    def compared(self) -> Results:
+        """The same without variants of a method that is there too, such as `deps_early`, if others remain to compare.
+
+        For figures with a line a method, which cannot hold them all: variants stand in those with a row a method.
+        """
+        own = self.params["methods"]
+        kept = [name for name in self.methods if (base := own[name]["method"]) == name or base not in self.methods]
+        return replace(self, methods=kept) if 1 < len(kept) < len(self.methods) else self
 
     @property
     def notes(self) -> pd.DataFrame:

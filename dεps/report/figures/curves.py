@@ -22,7 +22,8 @@ ABOUT = About(
     order=22,
     note="The largest and the smallest arch of the table; means over seeds, bands one standard deviation. Where a "
     "method begins with the full model, the smallest is untrained until shrinking starts; the full model alone, in "
-    "grey, lies under the lines that begin with it, and has no smallest.",
+    "grey, lies under the lines that begin with it, and has no smallest. Variants of a method that is here too are "
+    "among the differences.",
     sources=("full_model/history.jsonl", "train/history.jsonl", "evaluate/pareto.csv"),
     compares_points=True,
 )
@@ -30,6 +31,7 @@ ABOUT = About(
 
 def draw(results: Results) -> Figure:
     """One line of means over seeds a method; the full model has no smallest arch."""
+    results = results.compared
     figure, panels = titled_panels(heading(results, "Training curves"), 2, 1, 5.0, sharex=True)
     methods = [FULL_MODEL, *results.methods]
     palette = colours(methods)

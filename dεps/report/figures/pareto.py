@@ -26,7 +26,8 @@ ABOUT = About(
     "training; means over seeds, the band is one standard deviation. A line may fall: the points are archs, named "
     "below by depth, expand ratio and kernel, not the best at their MACs. The star is the full model trained alone, a "
     "diamond an arch trained alone; the dotted line is logistic regression on the pixels, which any network should "
-    "beat; words with an arrow say where it is if that is far below.",
+    "beat; words with an arrow say where it is if that is far below. Variants of a method that is here too are "
+    "among the differences.",
     sources=("evaluate/pareto.csv", "reference/metrics.json", "reference/standalone.csv"),
     compares_points=True,
 )
@@ -37,6 +38,7 @@ ALONE, LOGISTIC = "full model alone", "logistic regression"
 
 def draw(results: Results) -> Figure:
     """One line of means over seeds a method; the band is one standard deviation."""
+    results = results.compared
     figure, axes = titled_axes(results, "Pareto points")
     for method in results.methods:
         points = over_seeds(matching(results.pareto, method=method), ["macs", "name", "arch", "method"], "test_top1")

@@ -25,13 +25,15 @@ ABOUT = About(
     order=11,
     note="Medians over archs drawn at random in each MAC bucket, all seeds together; bars span the middle half of "
     "the archs, bands one standard deviation of the medians over seeds. Methods stand side by side in a bucket. "
-    "A subspace, such as CompOFA's, has fewer archs in some of the same buckets.",
+    "A subspace, such as CompOFA's, has fewer archs in some of the same buckets. Variants of a method that is here too "
+    "are among the differences.",
     sources=("evaluate/population.csv",),
 )
 
 
 def draw(results: Results) -> Figure:
     """One line of medians a method, with the middle half as bars, and a band for the spread over seeds."""
+    results = results.compared
     figure, axes = titled_axes(results, "Random archs per MAC bucket")
     table = results.population
     # A subspace fills the same buckets otherwise, so each method's medians stand at the MACs of its own archs.

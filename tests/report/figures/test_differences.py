@@ -1,10 +1,11 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dεps.core.files import read_json, write_json
-from dεps.report.figures import differences
+from dεps.report.figures import cost, curves, differences, pareto, population
 from dεps.report.marks import table
 from dεps.report.style import colours
 
@@ -45,3 +46,36 @@ def test_without_deps_others_are_compared_with_the_first(results):
     drawn = differences.draw(own)
     assert "minus that of RSS" in drawn.get_suptitle()
     assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == []
+
+
+@pytest.fixture
+def variant(results):
+    """The made-up results with a variant of DεpS."""
+    for stage in ("train", "evaluate", "predict", "search"):
+        for seed in (0, 1):
+            folder = Path("runs/quick", stage)
+            shutil.copytree(folder / f"deps-{seed}", folder / f"deps_early-{seed}")
+    methods = results.params["methods"]
+    params = results.params | {"methods": methods | {"deps_early": {**methods["deps"], "shrink_start": 0.25}}}
+    return replace(results, methods=["deps", "deps_early", "rss"], params=params)
+
+
+def test_variants_of_a_method_are_in_figures_with_a_row_a_method_alone(variant):
+    assert [text.get_text() for text in differences.draw(variant).axes[0].get_yticklabels()] == ["DεpS early", "RSS"]
+    assert texts(cost.draw(variant).axes[0].get_yticklabels()) == ["DεpS", "DεpS early", "RSS"]
+    for module in (pareto, population, curves):
+        named = texts(module.draw(variant).legends[0].get_texts())
+        assert {"DεpS", "RSS"} <= set(named)
+        assert "DεpS early" not in named
+
+
+def test_variants_are_drawn_like_others_where_they_are_all_that_is_compared(variant):
+    for methods in (["deps", "deps_early"], ["deps_early", "rss"]):
+        own = replace(variant, methods=methods)
+        assert own.compared is own
+        assert "DεpS early" in texts(pareto.draw(own).legends[0].get_texts())
+    assert variant.compared.methods == ["deps", "rss"]
+
+
+def texts(found) -> list[str]:
+    return [text.get_text() for text in found]
