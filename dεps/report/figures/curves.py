@@ -48,7 +48,7 @@ def draw(results: Results) -> Figure:
                 facts["± over seeds"] = points["std"]
             frame = pd.DataFrame(facts).assign(runs=runs(method, results.seeds))
             band(axes, points.epoch, points, label(method), frame, **style)
-        axes.set(ylabel=f"{size} arch, validation (%)")
+        axes.set(ylabel=f"{size}, validation (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[-1].set_xlabel("epoch")
     legend_below(figure)

@@ -19,13 +19,15 @@ ABOUT = About(
     order=31,
     note="NSGA-II on predicted accuracy and MACs, a line a seed; dots are archs that were measured with the supernet's "
     "weights: of a line, of an earlier round or, with a latency table, of the front by latency. Lines lie above most "
-    "of their dots: of thousands of archs the search keeps those that the predictor overrates most, so trust the dots.",
+    "of their dots: of thousands of archs the search keeps those that the predictor overrates most, so trust the dots. "
+    "Variants of a method that is here too are left out.",
     sources=("search/front.csv",),
 )
 
 
 def draw(results: Results) -> Figure:
     """One line a method and seed."""
+    results = results.compared
     figure, axes = titled_axes(results, "Searched archs")
     palette = colours(results.methods)
     for method, colour in palette.items():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dεps.core.files import read_json, write_json
-from dεps.report.figures import cost, curves, differences, pareto, population
+from dεps.report.figures import cost, curves, differences, pareto, population, search
 from dεps.report.marks import table
 from dεps.report.style import colours
 
@@ -63,7 +63,7 @@ def variant(results):
 def test_variants_of_a_method_are_in_figures_with_a_row_a_method_alone(variant):
     assert [text.get_text() for text in differences.draw(variant).axes[0].get_yticklabels()] == ["DεpS early", "RSS"]
     assert texts(cost.draw(variant).axes[0].get_yticklabels()) == ["DεpS", "DεpS early", "RSS"]
-    for module in (pareto, population, curves):
+    for module in (pareto, population, curves, search):
         named = texts(module.draw(variant).legends[0].get_texts())
         assert {"DεpS", "RSS"} <= set(named)
         assert "DεpS early" not in named
