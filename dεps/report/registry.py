@@ -40,6 +40,8 @@ class About:
     compares_points: bool = False
     #: fewest methods of which it says something
     least_methods: int = 1
+    #: whether it has room for variants of a method beside others; else it is drawn of `Results.compared`
+    variants: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,16 @@ class FigureFile:
     name: str
     file: Path
     about: About
-    draw: Callable[[Results], Figure]
+    #: of the results that are `shown`
+    drawn: Callable[[Results], Figure]
+
+    def shown(self, results: Results) -> Results:
+        """Return the results of the methods that it shows."""
+        return results if self.about.variants else results.compared
+
+    def draw(self, results: Results) -> Figure:
+        """Draw it of an experiment's results."""
+        return self.drawn(self.shown(results))
 
     @property
     def needs_study(self) -> bool:

@@ -26,12 +26,12 @@ ABOUT = About(
     "among the differences.",
     sources=("full_model/history.jsonl", "train/history.jsonl", "evaluate/pareto.csv"),
     compares_points=True,
+    variants=False,
 )
 
 
 def draw(results: Results) -> Figure:
     """One line of means over seeds a method; the full model has no smallest arch."""
-    results = results.compared
     figure, panels = titled_panels(heading(results, "Training curves"), 2, 1, 5.0, sharex=True)
     methods = [FULL_MODEL, *results.methods]
     palette = colours(methods)

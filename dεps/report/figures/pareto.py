@@ -30,6 +30,7 @@ ABOUT = About(
     "among the differences.",
     sources=("evaluate/pareto.csv", "reference/metrics.json", "reference/standalone.csv"),
     compares_points=True,
+    variants=False,
 )
 #: how far below everything else logistic regression may lie, in heights of all else, to be drawn at its place
 _REACH = 0.35
@@ -38,7 +39,6 @@ ALONE, LOGISTIC = "full model alone", "logistic regression"
 
 def draw(results: Results) -> Figure:
     """One line of means over seeds a method; the band is one standard deviation."""
-    results = results.compared
     figure, axes = titled_axes(results, "Pareto points")
     for method in results.methods:
         points = over_seeds(matching(results.pareto, method=method), ["macs", "name", "arch", "method"], "test_top1")

@@ -28,12 +28,12 @@ ABOUT = About(
     "A subspace, such as CompOFA's, has fewer archs in some of the same buckets. Variants of a method that is here too "
     "are among the differences.",
     sources=("evaluate/population.csv",),
+    variants=False,
 )
 
 
 def draw(results: Results) -> Figure:
     """One line of medians a method, with the middle half as bars, and a band for the spread over seeds."""
-    results = results.compared
     figure, axes = titled_axes(results, "Random archs per MAC bucket")
     table = results.population
     # A subspace fills the same buckets otherwise, so each method's medians stand at the MACs of its own archs.

@@ -22,12 +22,12 @@ ABOUT = About(
     "of their dots: of thousands of archs the search keeps those that the predictor overrates most, so trust the dots. "
     "Variants of a method that is here too are left out.",
     sources=("search/front.csv",),
+    variants=False,
 )
 
 
 def draw(results: Results) -> Figure:
     """One line a method and seed."""
-    results = results.compared
     figure, axes = titled_axes(results, "Searched archs")
     palette = colours(results.methods)
     for method, colour in palette.items():

@@ -124,7 +124,7 @@ def sources(results: Results, source: str) -> list[Source]:
 
 def origin(results: Results, figure: FigureFile) -> Origin:
     """All that one figure of an experiment was drawn from."""
-    return _origin(results, code_of(figure.file), figure.about.sources)
+    return _origin(figure.shown(results), code_of(figure.file), figure.about.sources)
 
 
 def origin_of_table(results: Results, name: str) -> Origin:

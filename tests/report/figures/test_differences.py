@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from dεps.core.files import read_json, write_json
-from dεps.report.figures import cost, curves, differences, pareto, population, search
+from dεps.report.figures import cost, differences, pareto
 from dεps.report.marks import table
+from dεps.report.page import provenance
+from dεps.report.registry import registered
 from dεps.report.style import colours
 
 
@@ -63,10 +65,13 @@ def variant(results):
 def test_variants_of_a_method_are_in_figures_with_a_row_a_method_alone(variant):
     assert [text.get_text() for text in differences.draw(variant).axes[0].get_yticklabels()] == ["DεpS early", "RSS"]
     assert texts(cost.draw(variant).axes[0].get_yticklabels()) == ["DεpS", "DεpS early", "RSS"]
-    for module in (pareto, population, curves, search):
-        named = texts(module.draw(variant).legends[0].get_texts())
+    shown = {figure.name: figure for figure in registered() if not figure.about.variants}
+    assert set(shown) == {"pareto", "population", "curves", "search"}
+    for figure in shown.values():
+        named = texts(figure.draw(variant).legends[0].get_texts())
         assert {"DεpS", "RSS"} <= set(named)
         assert "DεpS early" not in named
+        assert not [name for name in provenance.origin(variant, figure).runs if name.startswith("deps_early")]
 
 
 def test_variants_are_drawn_like_others_where_they_are_all_that_is_compared(variant):
