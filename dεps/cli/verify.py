@@ -13,21 +13,34 @@ import click
 def verify(ctx: click.Context, experiment: str | None) -> None:
     """Compare results with those of the commit: the same bits, or numbers that seeds explain.
 
-    After 'dvc repro', of EXPERIMENT, or of all that params.yaml selects. Says too what 'git status' shows, and why.
-    Exits with 1 where a number is off, with 2 where nothing can be compared.
+    After 'dvc repro', of EXPERIMENT, or of all that params.yaml selects. Where the commit's dvc.lock has no results of
+    one, with its published seeds. Says too what 'git status' shows, and why. Exits with 1 where a number is off, with 2
+    where nothing can be compared.
     """
     from dεps.core.console import say
     from dεps.core.errors import UserError, check_choice
     from dεps.core.params import read_params
-    from dεps.report.results import all_results
-    from dεps.report.verify import git_status, print_verifications, verify
+    from dεps.report.publishing.seed import PUBLISHED, seed_folders
+    from dεps.report.results import Results, all_results
+    from dεps.report.verify.commit import has_results, verify
+    from dεps.report.verify.git import git_status
+    from dεps.report.verify.published import verify_published
+    from dεps.report.verify.verification import Verification, print_verifications
 
-    selected = {results.experiment: results for results in all_results(read_params())}
+    params = read_params()
+
+    def verified(results: Results) -> Verification:
+        name = results.experiment
+        if seed_folders(PUBLISHED / name) and not has_results(name):
+            return verify_published(params, name, _changed_or_absent)
+        return verify(results, _changed)
+
+    selected = {results.experiment: results for results in all_results(params)}
     if experiment is not None:
         check_choice(experiment, list(selected), "experiment")
         selected = {experiment: selected[experiment]}
     try:
-        found = [verify(results, _changed) for results in selected.values()]
+        found = [verified(results) for results in selected.values()]
     except UserError:
         if text := git_status([]):
             say(text)
@@ -45,3 +58,12 @@ def _changed(names: Collection[str]) -> set[str]:
 
     dag = Dag(allow_missing=True)
     return dag.changed(set(dag.order).intersection(names))
+
+
+def _changed_or_absent(names: Collection[str]) -> set[str]:
+    """As `_changed`, and those that DVC's graph has not."""
+    from dεps.cli.parallel.dag import Dag
+
+    dag = Dag(allow_missing=True)
+    known = set(dag.order)
+    return dag.changed(known.intersection(names)) | (set(names) - known)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dεps.core.files import read_numbers, write_json
+from dεps.core.files import write_json
 from dεps.core.tables import columns, matching, records, rows_where
-from dεps.report.results import Results, training_cost
+from dεps.report.results import LARGEST, Results, training_cost
 from dεps.report.statistics import Sample
 from dεps.workspace.identity import FULL_MODEL
 from dεps.workspace.outputs import SHOWN, TRAIN_COST
@@ -26,7 +26,6 @@ METRICS, SUMMARY = "metrics.json", ("pareto/mean_top1", "pareto/smallest_top1", 
 _SPREAD = ("std", "freedom")
 #: what is trained alone, and what is no network, in the place of a method
 LOGISTIC = "logistic_regression"
-LARGEST = "pareto/largest_top1"
 #: seed of what has none
 NONE = -1
 
@@ -43,9 +42,8 @@ def numbers(results: Results) -> pd.DataFrame:
 
     found += records(of_methods(results))
     for seed, cost in training_cost(matching(results.history, method=FULL_MODEL)).items():
-        file = results.folder / "reference" / FULL_MODEL / f"{seed}.json"
-        for metric, value in {**read_numbers(file, LARGEST), TRAIN_COST.key: cost}.items():
-            add(FULL_MODEL, int(str(seed)), metric, value)
+        add(FULL_MODEL, int(str(seed)), LARGEST, results.full_model_top1(int(str(seed))))
+        add(FULL_MODEL, int(str(seed)), TRAIN_COST.key, cost)
     for row in records(rows_where(results.standalone, results.standalone.seed.isin(results.seeds))):
         size = "largest" if row["name"] == "largest" else "smallest"
         add(f"{row['name']}_alone", row["seed"], f"pareto/{size}_top1", row["test_top1"])

@@ -54,6 +54,8 @@ from dεps.workspace.outputs import (
 from dεps.workspace.tables import CURE
 
 RUNS = Path("runs")
+#: top-1 of the largest subnet, which the full model is, on test
+LARGEST = "pareto/largest_top1"
 #: keys that each stage's file of metrics must hold
 NEEDED = {
     ("train", SUMMARY): (TRAIN_COST.key,),
@@ -222,6 +224,10 @@ class Results:
                 row |= read_numbers(self.folder / stage / f"{method}-{seed}" / file, *names)
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def full_model_top1(self, seed: int) -> float:
+        """Top-1 on test of the full model trained alone, in percent. Raises `UserError` where it is not measured."""
+        return read_numbers(self.folder / "reference" / FULL_MODEL / f"{seed}.json", LARGEST)[LARGEST]
 
     @cached_property
     def reference(self) -> dict[str, float]:

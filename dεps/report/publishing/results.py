@@ -110,6 +110,9 @@ class PublishedResults(Results):
         numbers = [name for name in rows if "/" in str(name)]
         return rows[["method", "seed", *numbers]].assign(**{TRAIN_COST.key: rows.train_tmacs})
 
+    def full_model_top1(self, seed: int) -> float:
+        return float(column(matching(self._archs, kind=FULL_MODEL, seed=seed), "test_top1").iloc[0])
+
     @cached_property
     def reference(self) -> dict[str, float]:
         values = column(matching(self._archs, kind=FULL_MODEL), "test_top1")

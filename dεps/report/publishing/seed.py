@@ -107,6 +107,16 @@ class PublishedSeed:
 
     def differences(self, other: PublishedSeed) -> list[str]:
         """What makes the results two kinds, of the runs that both have; empty where they are of one kind."""
+        stages = self.other_code(other)
+        return self.other_experiment(other) + ([f"code of {', '.join(stages)}"] if stages else [])
+
+    def other_code(self, other: PublishedSeed) -> list[str]:
+        """Stages that both have whose code differs, as `train/<method>` where it is a method's."""
+        codes = [one.provenance["code"] for one in (self, other)]
+        return [key for key in codes[0] if key in codes[1] and codes[0][key] != codes[1][key]]
+
+    def other_experiment(self, other: PublishedSeed) -> list[str]:
+        """Differences in the data, and in params that decide results of the methods that both have."""
         found = []
         data = [one.provenance["data"]["hash"] for one in (self, other)]
         if data[0] != data[1]:
@@ -117,10 +127,6 @@ class PublishedSeed:
         values = [f"{key} ({mine.get(key, 'not there')} and {theirs.get(key, 'not there')})" for key in keys[:3]]
         if keys:
             found.append(f"params {', '.join(values)}" + (f" and {len(keys) - 3} more" if len(keys) > 3 else ""))
-        codes = [one.provenance["code"] for one in (self, other)]
-        stages = [key for key in codes[0] if key in codes[1] and codes[0][key] != codes[1][key]]
-        if stages:
-            found.append(f"code of {', '.join(stages)}")
         return found
 
     def with_(self, new: PublishedSeed) -> PublishedSeed:
