@@ -19,6 +19,7 @@ from dεps.cli.main import main
 from dεps.core.files import write_json
 from dεps.planning.check import composed
 from dεps.planning.claims import training_cost
+from dεps.report.blocks import write_results
 from dεps.report.claims import BEGIN, END, claims, rows, write_between
 from dεps.report.publishing.results import published_results
 from tests.conftest import ROOT, load_space
@@ -272,6 +273,15 @@ def test_the_claims_in_the_readme_are_what_the_published_results_say(tmp_path, m
     path.write_text(text("README.md"), "utf-8")
     write_between(path, rows(published_results(), training_cost))  # as 'deps show claims --into README.md'
     assert path.read_text("utf-8") == text("README.md")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "<!-- results: " in text(page)])
+def test_tables_of_results_in_a_page_are_those_published(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "page.md"
+    path.write_text(text(page), "utf-8")
+    write_results(path, published_results())  # as 'deps show results --into' the page
+    assert path.read_text("utf-8") == text(page)
 
 
 def test_the_table_of_claims_has_every_claim_in_its_order():

@@ -14,7 +14,9 @@ from dεps.core.errors import UserError
 @click.command()
 @click.argument("what", type=click.Choice(["results", "claims", "archs", "study", "all"]), default="results")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON instead of tables.")
-@click.option("--into", type=FILE, help="Write the claims' table between the lines <!-- claims --> of this file too.")
+@click.option(
+    "--into", type=FILE, help="Write tables between lines of this file too: <!-- claims … --> or <!-- results … -->."
+)
 def show(what: str, as_json: bool, into: Path | None) -> None:
     """Print the report as text, of what is published and what params.yaml selects.
 
@@ -23,12 +25,12 @@ def show(what: str, as_json: bool, into: Path | None) -> None:
     """
     from dεps.report import shown
 
-    if into and what != "claims":
-        raise UserError(f"--into is {into} without claims; expected deps show claims --into {into}")
+    if into and what not in ("claims", "results"):
+        raise UserError(f"--into is {into} with {what}; expected deps show claims --into {into}, or deps show results")
     if as_json and what == "all":
         raise UserError("--json prints one of results, claims, archs, study; expected one of them instead of all")
     if what in ("results", "all"):
-        _results(as_json)
+        _results(as_json, into if what == "results" else None)
     if what in ("claims", "all"):
         _claims(as_json, into)
     if what in ("archs", "all"):
@@ -37,7 +39,7 @@ def show(what: str, as_json: bool, into: Path | None) -> None:
         say(shown.study_json()) if as_json else shown.print_study()
 
 
-def _results(as_json: bool) -> None:
+def _results(as_json: bool, into: Path | None) -> None:
     if as_json:
         from dεps.report.shown import results_json
 
@@ -46,6 +48,11 @@ def _results(as_json: bool) -> None:
         from dεps.report.shown import print_results
 
         print_results()
+    if into:
+        from dεps.report.blocks import write_results
+        from dεps.report.publishing.results import published_results
+
+        write_results(into, published_results())
 
 
 def _claims(as_json: bool, into: Path | None) -> None:

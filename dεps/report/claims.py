@@ -27,6 +27,7 @@ from dεps.core.files import write_atomic
 from dεps.core.params import read_params
 from dεps.core.schema import checked, structured
 from dεps.core.tables import column, columns, matching, rows_where
+from dεps.report.blocks import between, read_text
 from dεps.report.results import Results
 from dεps.report.statistics import CONFIDENCE, DECIDING, Range, Sample, paired, paired_ratio, sampling_error
 from dεps.report.tables import markdown
@@ -362,15 +363,12 @@ def write_between(path: Path, found: Sequence[Row]) -> None:
     Of each claim it has the experiments with most seeds. Where the file has the lines SHORT and END_SHORT, `in_short`
     goes between those.
     """
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); expected a file with the line {BEGIN}") from None
+    text = read_text(path, BEGIN)
     note = f"{caption()}. Experiments with fewer seeds than another of the same claim: `deps show claims`."
-    whole = _between(text, BEGIN, END, markdown(short_table(_with_most_seeds(found)), note))
+    whole = between(text, BEGIN, END, markdown(short_table(_with_most_seeds(found)), note))
     if whole is None:
         raise UserError(f"{path} has not the lines {BEGIN} and {END}; expected the table's place between them")
-    write_atomic(path, _between(whole, SHORT, END_SHORT, f"{in_short(found)}.\n") or whole)
+    write_atomic(path, between(whole, SHORT, END_SHORT, f"{in_short(found)}.\n") or whole)
 
 
 def _with_most_seeds(found: Sequence[Row]) -> list[Row]:
@@ -378,13 +376,6 @@ def _with_most_seeds(found: Sequence[Row]) -> list[Row]:
     for row in found:
         counts[id(row.claim)] = max(counts[id(row.claim)], row.seeds)
     return [row for row in found if row.seeds == counts[id(row.claim)]]
-
-
-def _between(text: str, begin: str, end: str, new: str) -> str | None:
-    """The text with `new` between two of its lines; None where it has not both."""
-    before, first, rest = text.partition(f"{begin}\n")
-    _, last, after = rest.partition(f"{end}\n")
-    return before + first + new + last + after if first and last else None
 
 
 def _bucket_medians(results: Results, method: str, other: str) -> Sample | None:
