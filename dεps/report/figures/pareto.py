@@ -82,7 +82,7 @@ def _draw_alone(axes: Axes, results: Results) -> None:
 
 
 def _draw_logistic(axes: Axes, results: Results) -> None:
-    """A line at its accuracy, or words at the lower edge where that would flatten everything else."""
+    """A line at its accuracy, or words below everything else where that would flatten it."""
     top1 = results.reference["reference/logistic_regression_top1"]
     low, high = axes.dataLim.intervaly
     near = top1 >= low - _REACH * (high - low)
@@ -91,15 +91,18 @@ def _draw_logistic(axes: Axes, results: Results) -> None:
     # In the widest gap between the names of archs, which stand as high.
     macs = sorted(set(results.space_points.macs / 1e6))
     left, right = max(pairwise(macs), key=lambda gap: gap[1] - gap[0], default=(macs[0], macs[0]))
-    text, at = (f"{top1:.1f}", top1) if near else (f"{LOGISTIC}:\n↓ {top1:.1f}, off the axis", low - 0.1 * (high - low))
-    place: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+    text, at = (
+        (f"{top1:.1f}", top1) if near else (f"{LOGISTIC}:\n↓ {top1:.1f}, off the axis", low - 0.05 * (high - low))
+    )
+    offset, side = (2, "bottom") if near else (-2, "top")
+    place: dict[str, Any] = {"xytext": (0, offset), "textcoords": "offset points", "ha": "center", "va": side}
     axes.annotate(text, ((left + right) / 2, at), color=SOFT, fontsize=SMALL, **place)
 
 
 def _name_archs(axes: Axes, points: pd.DataFrame) -> None:
     """Write the Pareto points' names along the lower edge; neighbours too close to read are pushed apart."""
     low, high = axes.get_ylim()
-    axes.set_ylim(low - 0.2 * (high - low), high)
+    axes.set_ylim(low - 0.32 * (high - low), high)  # a name's height below all points
     above: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
     for right, name in zip(pushed_apart(points.macs.tolist()), column(points, "name"), strict=True):
         axes.annotate(name, (right, axes.get_ylim()[0]), rotation=90, fontsize=SMALL, color=SOFT, **above)
