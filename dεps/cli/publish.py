@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import click
 
 from dεps.cli._names import complete_experiment
@@ -29,20 +27,15 @@ def publish(experiment: str, seeds: str | None, study: bool) -> None:
     from dεps.report.publishing.seed import PUBLISHED
 
     params, dag = read_params(), Dag()
-    known = set(dag.order)
-
-    def changed(names: Collection[str]) -> set[str]:
-        return dag.changed(known.intersection(names)) | (set(names) - known)
-
     folder = PUBLISHED / experiment
     if study:
         if seeds:
             raise UserError("--study and --seeds exclude each other; a study has a seed of its own")
-        new, trials = publish_study(params, experiment, changed)
+        new, trials = publish_study(params, experiment, dag.unfinished)
         say(f"{folder}/study: {'written' if new else 'as it was'}, {plural(trials, 'trial')}")
         say(f"git add {folder}")
         return
-    for done in write(params, experiment, _numbers(seeds), changed):
+    for done in write(params, experiment, _numbers(seeds), dag.unfinished):
         place = f"{folder}/seed-{done.seed}"
         if done.what in ("new", "more", "same"):
             verb = {"new": "written", "more": "rows added", "same": "as it was"}[done.what]

@@ -32,7 +32,7 @@ def verify(ctx: click.Context, experiment: str | None) -> None:
     def verified(results: Results) -> Verification:
         name = results.experiment
         if seed_folders(PUBLISHED / name) and not has_results(name):
-            return verify_published(params, name, _changed_or_absent)
+            return verify_published(params, name, _unfinished)
         return verify(results, _changed)
 
     selected = {results.experiment: results for results in all_results(params)}
@@ -60,10 +60,8 @@ def _changed(names: Collection[str]) -> set[str]:
     return dag.changed(set(dag.order).intersection(names))
 
 
-def _changed_or_absent(names: Collection[str]) -> set[str]:
+def _unfinished(names: Collection[str]) -> set[str]:
     """As `_changed`, and those that DVC's graph has not."""
     from dεps.cli.parallel.dag import Dag
 
-    dag = Dag(allow_missing=True)
-    known = set(dag.order)
-    return dag.changed(known.intersection(names)) | (set(names) - known)
+    return Dag(allow_missing=True).unfinished(names)

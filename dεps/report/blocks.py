@@ -17,7 +17,9 @@ from dεps.report.publishing.results import PublishedResults, results_of
 from dεps.report.tables import caption, markdown, summary
 
 BEGIN, END = "<!-- results: EXPERIMENT METHODS -->", "<!-- end of results -->"
-_BLOCK = re.compile(rf"^(<!-- results: ([^\n]*) -->\n).*?^({re.escape(END)})$", re.MULTILINE | re.DOTALL)
+_LINE = r"<!-- results: ([^\n]*) -->\n"
+#: a block ends before the next begins, so that one without its end doesn't swallow what follows
+_BLOCK = re.compile(rf"^({_LINE})(?:(?!{_LINE}).)*?^({re.escape(END)})$", re.MULTILINE | re.DOTALL)
 
 
 def read_text(path: Path, line: str) -> str:
@@ -42,12 +44,13 @@ def write_results(path: Path, published: Sequence[PublishedResults]) -> None:
     where these name what is not published.
     """
     text = read_text(path, BEGIN)
-    if not _BLOCK.search(text):
+    blocks, begun = len(_BLOCK.findall(text)), len(re.findall(rf"^{_LINE}", text, re.MULTILINE))
+    if not blocks or blocks != begun:
         raise UserError(f"{path} has not the lines {BEGIN} and {END}; expected a table's place between them")
 
     def table(match: re.Match[str]) -> str:
         own = _narrowed(match[2].split(), published, path)
-        return f"{match[1]}{markdown(summary(own), caption(own))}{match[3]}"
+        return f"{match[1]}{markdown(summary(own), caption(own))}{match[4]}"
 
     write_atomic(path, _BLOCK.sub(table, text))
 

@@ -60,6 +60,7 @@ def test_a_table_is_over_the_seeds_that_have_all_of_its_methods(tmp_path, monkey
     ("text", "message"),
     [
         ("nothing", "has not the lines <!-- results: EXPERIMENT METHODS --> and <!-- end of results -->"),
+        (f"<!-- results: quick rss -->\nkept\n<!-- results: quick deps -->\n{END}\n", "has not the lines"),
         (f"<!-- results: slow rss -->\n{END}\n", r"page\.md: experiment is 'slow'; allowed: quick"),
         (f"<!-- results: quick ofa -->\n{END}\n", r"page\.md: method is 'ofa'; allowed: deps, rss"),
         (f"<!-- results: quick -->\n{END}\n", "names no methods; expected <!-- results: EXPERIMENT METHODS -->"),

@@ -68,6 +68,11 @@ class Dag:
             # Of an item that has not run since, `dvc.lock` says what it said when the stage was loaded.
             return {name for name in names if self._stages[name].changed(self.allow_missing, self._upstream[name])}
 
+    def unfinished(self, names: Collection[str]) -> set[str]:
+        """Return those of the names that are `changed`, or no item at all."""
+        known = set(self.order)
+        return self.changed(known.intersection(names)) | (set(names) - known)
+
     def commands(self, names: Collection[str]) -> list[str]:
         """Return what each of the items runs, in their order."""
         return [str(self._stages[name].cmd) for name in self.upstream if name in names]

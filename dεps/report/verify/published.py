@@ -57,7 +57,9 @@ def verify_published(
     if not same and not other:
         raise UserError(f"{folder} has none of the selected methods; nothing can be compared")
     held = _compared([one for one, _ in pairs], [there for _, there in pairs], known.values()) if other else []
-    beside = f"seed{'s' * (len(here) > 1)} {', '.join(map(str, here))} of {folder}"
+    beside = f"{_named(here)} of {folder}"
+    if left_out := [seed for seed in seeds if seed not in here]:
+        beside += f" ({_named(left_out)} {'are' if len(left_out) > 1 else 'is'} not finished here)"
     return Verification(experiment, same, other, sorted(code), held, left, beside)
 
 
@@ -75,6 +77,10 @@ def _compared(
         count = plural(len(all_.seeds), "seed")
         raise UserError(f"numbers differ, and with {count} in {folder} nothing is known of the spread over seeds")
     return found
+
+
+def _named(seeds: Collection[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _files(one: PublishedSeed) -> dict[str, str]:

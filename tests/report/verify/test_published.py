@@ -118,7 +118,8 @@ def test_another_experiment_is_refused(published):
 
 
 def test_what_is_not_finished_is_left_out_or_refused(published):
-    assert verify("evaluate@quick-deps-1").beside == "seed 0 of reports/published/quick"
+    expected = "seed 0 of reports/published/quick (seed 1 is not finished here)"
+    assert verify("evaluate@quick-deps-1").beside == expected
     with pytest.raises(UserError, match=r"^seed 0 of quick is not finished: evaluate@quick-deps-0 has not run"):
         verify("evaluate@quick-deps-0", "evaluate@quick-deps-1")
 
@@ -142,7 +143,7 @@ def test_one_published_seed_says_nothing_of_numbers_that_differ(published):
 
 
 def test_the_command_takes_published_seeds_where_the_commit_has_none(published, monkeypatch):
-    for name in ("_changed", "_changed_or_absent"):
+    for name in ("_changed", "_unfinished"):
         monkeypatch.setattr(import_module("dεps.cli.verify"), name, lambda names: set())
     lock = Path("dvc.lock").read_text()
     Path("dvc.lock").write_text("stages: {}")
