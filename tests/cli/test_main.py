@@ -132,9 +132,9 @@ def test_show_claims_needs_no_results(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     found = {claim["claim"]: claim["verdict"] for claim in json.loads(result.stdout)["claims"]}
     assert (found["deps_smallest"], found["deps_cost"]) == ("not tested here", "supported")
-    result = CliRunner().invoke(main, ["show", "--into", "README.md"])
+    result = CliRunner().invoke(main, ["show", "archs", "--into", "README.md"])
     assert result.exit_code == 2
-    assert "expected deps show claims --into README.md" in result.output
+    assert "--into is README.md with archs; expected deps show claims --into README.md" in result.output
 
 
 def started(folder, *arguments):
