@@ -194,5 +194,5 @@ class Everything:
 
     order = ("prepare@quick", "full_model@quick-0", "tune@quick")
 
-    def changed(self, names) -> set[str]:
+    def unfinished(self, names) -> set[str]:
         return set()
