@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,8 +27,17 @@ from dεps.core.errors import UserError
 from dεps.core.files import write_atomic
 from dεps.core.params import read_params
 from dεps.core.schema import checked, structured
-from dεps.core.tables import column, columns, matching, rows_where
+from dεps.core.tables import column, columns, matching
 from dεps.report.blocks import between, read_text
+from dεps.report.quantities import (
+    DIP,
+    against_alone,
+    bucket_medians,
+    comparable,
+    dips,
+    mean_by_seed,
+    shared_archs,
+)
 from dεps.report.results import Results
 from dεps.report.statistics import CONFIDENCE, DECIDING, Range, Sample, paired, paired_ratio, sampling_error
 from dεps.report.tables import markdown
@@ -37,10 +47,9 @@ from dεps.workspace.project import groups
 
 #: training cost in MACs of each method of a preset, by the method's name
 Planned = Callable[[str], Mapping[str, float]]
-#: metrics that need more of a run than its numbers: the medians of random archs, averaged over the MAC buckets that
-#: both methods have; the full model after the first epoch of shrinking, minus before; subnets at archs that were
-#: trained alone too, minus those
-MEDIANS, DIP, ALONE = "population/bucket_median_top1", "curves/at_shrink_start_top1", "alone/top1"
+#: metrics that need more of a run than its numbers, as `DIP` does: the medians of random archs, averaged over the MAC
+#: buckets that both methods have; subnets at archs that were trained alone too, minus those
+MEDIANS, ALONE = "population/bucket_median_top1", "alone/top1"
 METRICS = (*(metric.key for metric in EVALUATED if metric.unit == "%"), TRAIN_COST.key, MEDIANS, DIP, ALONE)
 #: verdict of a claim that no result here is about
 UNTESTED = "not tested here"
@@ -107,25 +116,50 @@ class Claim:
         if not set(self.methods) <= set(results.methods):
             return None
         if self.metric == ALONE:
-            return _against_alone(results, self.method)
+            return mean_by_seed(against_alone(results, self.method))
         other = str(self.against)
         if self.metric == MEDIANS:
-            return _bucket_medians(results, self.method, other)
-        metrics = _dips(results) if self.metric == DIP else results.metrics
+            return mean_by_seed(bucket_medians(results, self.method, other))
+        metrics = dips(results) if self.metric == DIP else comparable(results, self.method, other)
         join = paired_ratio if self.quantity == "ratio" else paired
         return join(metrics, self.metric, self.method, other)
 
-    def command(self, results: Results | None = None) -> str:
-        """What tests it, in the shell: in the experiment of `results` where that can, else in its first preset."""
+    def detail(self, results: Results) -> str:
+        """What a mean hides: how many archs it is of, or its parts from few MACs to many."""
+        if self.metric == ALONE:
+            return f"of {plural(against_alone(results, self.method).arch.nunique(), 'arch')}"
+        other = str(self.against)
+        if self.metric == MEDIANS:
+            parts = pd.Series(bucket_medians(results, self.method, other).groupby("bucket")["difference"].mean())
+            return "from few MACs to many " + ", ".join(Sample.of([part]).text() for part in parts.tolist())
+        shared = shared_archs(results, self.method, other) if self.metric.startswith("pareto/") else None
+        return "" if shared is None else f"over the {plural(len(shared), 'arch')} that both have"
+
+    def command(self, results: Results | None = None, sample: Sample | None = None) -> str:
+        """What tests it, in the shell: in the experiment of `results` where that can, else in its first preset.
+
+        Of a sample of these results that decides nothing, with the seeds that are lacking, so many at once as decide at
+        the least; what is published has only those to add.
+        """
         if self.plan:
             return f"deps plan experiment=[{self.plan}] --steps 0"
-        name = results.experiment if results and results.experiment in self.experiments else self.experiments[0]
+        own = results if results and results.experiment in self.experiments else None
+        name = own.experiment if own else self.experiments[0]
         own_images = _is_preset(name) and _source(name, groups().resolve()) == "image_folder"
-        seeds = ",".join(map(str, range(DECIDING)))
+        there = self._seeds(own) if own and sample else []
+        lacking = sample.lacking(self.claimed) if own and sample else DECIDING
+        more = list(islice((seed for seed in count() if seed not in there), lacking))
+        adds = bool(own and own.origin and more)
+        seeds = ",".join(map(str, more if adds else sorted([*there, *more])))
         words = [f"experiment=[{name}]", f"methods=[{','.join(self.methods)}]", f"seeds=[{seeds}]"]
         words += ["standalone=[smallest,largest]"] if self.metric == ALONE else []
         words += [f"experiments.{name}.dataset.root=IMAGES"] if own_images else []
-        return f"deps params {' '.join(words)} && dvc repro"
+        return f"deps params {' '.join(words)} && dvc repro" + (f" && deps publish {name}" if adds else "")
+
+    def _seeds(self, results: Results) -> list[int]:
+        """Seeds that all its methods have."""
+        found = [set(matching(results.metrics, method=name).seed.tolist()) for name in self.methods]
+        return sorted(set.intersection(*found))
 
 
 @cache
@@ -147,6 +181,8 @@ class Row:
     #: of the choice of test images, in points; None where it is not about accuracy
     images: float | None
     command: str
+    #: what the quantity is a mean of, where that is not plain
+    detail: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -172,13 +208,14 @@ class Row:
             return f"{self.exact:.2f} ×"
         if self.sample is None:
             return "–"
-        return self.sample.text() if self.claim.quantity == "difference" else f"{self.sample.text(signed=False)} ×"
+        text = self.sample.text() if self.claim.quantity == "difference" else f"{self.sample.text(signed=False)} ×"
+        return f"{text}; {self.detail}" if self.detail else text
 
     @property
     def published(self) -> str:
-        """The paper's numbers, each with its data set."""
+        """The paper's numbers, each with its data set and with no more digits than the paper has."""
         ratio = self.claim.quantity == "ratio"
-        values = {name: f"{value:.2f} ×" if ratio else f"{value:+.2f}" for name, value in self.claim.published.items()}
+        values = {name: f"{value:g} ×" if ratio else f"{value:+g}" for name, value in self.claim.published.items()}
         texts = [value if name == "paper" else f"{value} ({name})" for name, value in values.items()]
         return ", ".join(texts).replace("-", "−") or "–"
 
@@ -243,8 +280,8 @@ def _of_results(claim: Claim, results: Results) -> Row | None:
     sample = claim.measured(results)
     if sample is None:
         return None
-    command = claim.command(results)
-    return Row(claim, results.title, sample, None, _sampling_error(claim, results), command)
+    images, command = _sampling_error(claim, results), claim.command(results, sample)
+    return Row(claim, results.title, sample, None, images, command, claim.detail(results))
 
 
 def _sampling_error(claim: Claim, results: Results) -> float | None:
@@ -278,25 +315,33 @@ def short_table(found: Iterable[Row]) -> pd.DataFrame:
     return columns(table(found), "claim", "in the paper", "experiment", "measured", "verdict")
 
 
-def caption() -> str:
-    """Caption that says what was measured and what decides."""
+def caption(found: Iterable[Row]) -> str:
+    """Caption of a table of these rows, that says what was measured and what decides."""
+    images = max((row.images for row in found if row.images is not None), default=None)
+    sampled = (
+        ""
+        if images is None
+        else (
+            f". One standard error of up to {images:.2f} points comes from the choice of test images, which more "
+            "seeds do not lessen"
+        )
+    )
     return (
         "Differences in points of top-1 on test, and ratios of training cost; paired by seed, in brackets the "
         f"{CONFIDENCE:.0%} interval (Student's t, from {DECIDING} seeds on BCa bootstrap over seeds). A verdict needs "
         f"that the interval and the exact sign-flip test (p ≤ {1 - CONFIDENCE:.2f}) agree, which takes {DECIDING} "
-        "seeds at the least; verdicts are not corrected for the number of claims. Test images: up to so many points, "
-        "one standard error, come from the choice of test images, which more seeds do not lessen"
+        f"seeds at the least; verdicts are not corrected for the number of claims{sampled}"
     )
 
 
 def print_claims(found: Sequence[Row]) -> None:
-    """Print the table, then the command that tests each claim that could not be decided."""
+    """Print the table, then the command that tests each claim that the experiments with most seeds do not decide."""
     frame = short_table(found)
     folded = {name: {"overflow": "fold"} for name in frame.columns}
     show_table(
-        [list(map(str, row)) for row in frame.to_numpy().tolist()], folded, "The papers' claims", f"{caption()}."
+        [list(map(str, row)) for row in frame.to_numpy().tolist()], folded, "The papers' claims", f"{caption(found)}."
     )
-    commands = dict.fromkeys(row.command for row in found if row.is_open)
+    commands = dict.fromkeys(row.command for row in _with_most_seeds(found) if row.is_open)
     for command in commands:
         say(f"to test: {command}")
 
@@ -322,6 +367,7 @@ def _as_dict(row: Row) -> dict[str, Any]:
         "p": sample.p_value(min(row.claim.claimed.limits, key=lambda limit: abs(limit - sample.mean)))
         if sample
         else None,
+        "of": row.detail or None,
         "test_images_error": row.images,
         "verdict": row.verdict.partition(" (")[0],
         "seeds_needed": sample.seeds_needed(row.claim.claimed) if sample and row.is_open else None,
@@ -364,8 +410,9 @@ def write_between(path: Path, found: Sequence[Row]) -> None:
     goes between those.
     """
     text = read_text(path, BEGIN)
-    note = f"{caption()}. Experiments with fewer seeds than another of the same claim: `deps show claims`."
-    whole = between(text, BEGIN, END, markdown(short_table(_with_most_seeds(found)), note))
+    own = _with_most_seeds(found)
+    note = f"{caption(own)}. Experiments with fewer seeds than another of the same claim: `deps show claims`."
+    whole = between(text, BEGIN, END, markdown(short_table(own), note))
     if whole is None:
         raise UserError(f"{path} has not the lines {BEGIN} and {END}; expected the table's place between them")
     write_atomic(path, between(whole, SHORT, END_SHORT, f"{in_short(found)}.\n") or whole)
@@ -376,38 +423,3 @@ def _with_most_seeds(found: Sequence[Row]) -> list[Row]:
     for row in found:
         counts[id(row.claim)] = max(counts[id(row.claim)], row.seeds)
     return [row for row in found if row.seeds == counts[id(row.claim)]]
-
-
-def _bucket_medians(results: Results, method: str, other: str) -> Sample | None:
-    """Difference of the medians of random archs in each MAC bucket that both have, averaged over these, by seed."""
-    ours, theirs = (
-        matching(results.population, method=name).groupby(["seed", "bucket"]).test_top1.median()
-        for name in (method, other)
-    )
-    return _mean_by_seed((ours - theirs).dropna().reset_index(name="difference"))
-
-
-def _dips(results: Results) -> pd.DataFrame:
-    """Full model's top-1 on validation after the first validated epoch of shrinking, minus before: a row a run."""
-    found, key = [], "val/largest_top1"
-    history = results.history.dropna(subset=[key]) if key in results.history else results.history.head(0)
-    for method, seed in results.runs:
-        own = matching(history, method=method, seed=seed).sort_values("epoch")
-        shrinks = column(own, "phase").eq("shrinking")
-        before, after = (column(rows_where(own, kept), key) for kept in (~shrinks, shrinks))
-        if len(before) and len(after):
-            found.append({"method": method, "seed": seed, DIP: after.iloc[0] - before.iloc[-1]})
-    return pd.DataFrame(found, columns=["method", "seed", DIP])
-
-
-def _against_alone(results: Results, method: str) -> Sample | None:
-    """A method's subnets minus the same archs trained alone, averaged over those archs, by seed."""
-    alone = columns(results.standalone, "seed", "arch", "test_top1")
-    both = matching(results.pareto, method=method).merge(alone, on=["seed", "arch"], suffixes=("", "_alone"))
-    return _mean_by_seed(both.assign(difference=both.test_top1 - both.test_top1_alone))
-
-
-def _mean_by_seed(frame: pd.DataFrame) -> Sample | None:
-    """Mean of the column `difference` of each seed; None without rows."""
-    means = pd.Series(frame.groupby("seed")["difference"].mean())
-    return Sample.of(means) if len(means) else None

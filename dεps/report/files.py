@@ -46,7 +46,7 @@ def write_files(results: Results, out: Path) -> None:
     (out / "results.md").write_text(markdown(table, title), "utf-8")
     (out / "results.tex").write_text(latex(table, title), "utf-8")
     if tested := claims.tested(results):
-        (out / "claims.md").write_text(markdown(claims.short_table(tested), claims.caption()), "utf-8")
+        (out / "claims.md").write_text(markdown(claims.short_table(tested), claims.caption(tested)), "utf-8")
     (out / "checklist.md").write_text(markdown(checklist(results), f"{checklist_caption(results)}."), "utf-8")
     if len(results.models):
         (out / "models.md").write_text(markdown(models_table(results), models_caption(results)), "utf-8")

@@ -38,6 +38,8 @@ DECIDING = 6
 POWER, MANY = 0.8, 1000
 #: resamples of the bootstrap, and of the sign-flip test where there are more sign patterns than that (from 17 seeds on)
 _RESAMPLES, _PATTERNS = 9999, 2**16
+#: to which a quantity is at a limit: subtracting numbers of four decimals leaves less
+_DECIMALS = 9
 
 
 class Interval(NamedTuple):
@@ -122,7 +124,7 @@ class Sample:
         """
         from scipy import stats
 
-        shifted = np.array(self.values) - limit
+        shifted = np.round(np.array(self.values) - limit, _DECIMALS)
         if self.count < 2:
             return 1.0
         options = {"permutation_type": "samples", "n_resamples": _PATTERNS, "rng": np.random.default_rng(0)}
@@ -144,7 +146,10 @@ class Sample:
 
     def _excludes(self, limit: float) -> bool:
         interval = self.interval
-        if interval is None or self.count < DECIDING or not (limit < interval.low or limit > interval.high):
+        if interval is None or self.count < DECIDING:
+            return False
+        below, above = round(interval.low - limit, _DECIMALS), round(limit - interval.high, _DECIMALS)
+        if not (below > 0 or above > 0):
             return False  # one that is not a number excludes nothing
         return self.p_value(limit) <= 1 - CONFIDENCE
 
@@ -160,9 +165,15 @@ class Sample:
         distance = min(abs(self.mean - limit) for limit in broken or claimed.limits)
         least = max(DECIDING, self.count + 1)
         if self._is_constant:
-            return least if distance else None
+            return least if round(distance, _DECIMALS) else None
         effect = distance / self.std
         return next((count for count in _counts(least) if _power(effect, count) >= POWER), None)
+
+    def lacking(self, claimed: Range) -> int:
+        """Seeds to train next: 0 once it is decided, else as many as would decide, but `DECIDING` more at most."""
+        if self.verdict(claimed) != "undecided":
+            return 0
+        return min(DECIDING, max(self.seeds_needed(claimed) or MANY, DECIDING) - self.count)
 
     def words(self, claimed: Range) -> str:
         """The verdict, and where there is none, how many seeds there are and would decide."""
@@ -197,7 +208,8 @@ def _power(effect: float, count: int) -> float:
     """Of the two-sided one-sample t test, for a mean of `effect` standard deviations."""
     from scipy import stats
 
-    critical, shift = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)), effect * math.sqrt(count)
+    critical = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+    shift = min(effect * math.sqrt(count), critical + 4)  # it is 1 from there on, of which scipy makes NaN now and then
     return float(stats.nct.sf(critical, count - 1, shift) + stats.nct.cdf(-critical, count - 1, shift))
 
 

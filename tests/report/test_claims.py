@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -181,7 +181,9 @@ def test_subnets_are_compared_with_the_same_archs_alone(results):
             write_json(Path(f"runs/quick/standalone/{name}-{seed}/summary.json"), {"cost/train_tmacs": 0.1})
     table_.assign(name=table_.standalone).to_csv("runs/quick/reference/standalone.csv", index=False)
     one = claim(metric=ALONE, against=None, method="deps")  # has 72 and 73, a point more of seed 1
-    assert one.measured(again()).values == (2.5, 3.5)
+    # and its largest, of 77 and 78, beside the full model, of 83.5 and 84.5
+    assert one.measured(again()).values == pytest.approx(((2 + 3 - 6.5) / 3, (3 + 4 - 6.5) / 3))
+    assert one.detail(again()) == "of 3 archs"
     assert one.command().split(" && ")[0].endswith("standalone=[smallest,largest]")
 
 
@@ -244,12 +246,55 @@ def test_claims_that_nothing_here_is_about_name_the_command_that_tests_them():
     assert own.command.endswith(f"experiments.{first}.dataset.root=IMAGES && dvc repro")
 
 
+@dataclass(frozen=True)
+class Published(Results):
+    """Results as published ones are, but for where they are from."""
+
+    origin = "from elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("values", "here", "published"),
+    [
+        ((1.0, 1.1), "0,1,2,3,4,5", "2,3,4,5"),
+        ((1.0, -1.0), "0,1,2,3,4,5,6,7", "2,3,4,5,6,7"),  # more than 1,000 would decide: six more first
+    ],
+)
+def test_the_command_of_what_is_open_trains_the_seeds_that_are_lacking(results, values, here, published):
+    own, sample = again(), Sample.of(values)
+    assert f"seeds=[{here}]" in claim().command(own, sample)
+    assert not claim().command(own, sample).endswith("deps publish quick")
+    there = Published(own.experiment, own.methods, own.seeds, own.params)
+    assert f"seeds=[{published}]" in claim().command(there, sample)
+    assert claim().command(there, sample).endswith("&& dvc repro && deps publish quick")
+
+
+def test_the_command_of_what_is_decided_makes_the_same_seeds_again(results):
+    own = again()
+    there = Published(own.experiment, own.methods, own.seeds, own.params)
+    command = claim().command(there, Sample.of(SIX))
+    assert "seeds=[0,1]" in command  # made up: the seeds that there are
+    assert command.endswith("&& dvc repro")
+
+
+def test_commands_are_printed_of_claims_that_most_seeds_leave_open(capsys):
+    decided, open_ = Sample.of(SIX), Sample.of(SIX[:2])
+    found = [
+        Row(ALL["deps_smallest"], "a", decided, None, None, "test a"),
+        Row(ALL["deps_smallest"], "b", open_, None, None, "test b"),
+        Row(ALL["deps_largest"], "b", open_, None, None, "test c"),
+    ]
+    claims.print_claims(found)
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line.startswith("to test")] == ["to test: test c"]
+
+
 def test_the_table_has_a_row_a_claim_and_experiment(results):
     for path in [*Path("runs/quick").glob("*/rss-*")]:
         path.rename(path.with_name(path.name.replace("rss", "ofa")))
     own = replace(again(), methods=["deps", "ofa"])
     frame = table(rows([own, own], costs))
-    assert len(frame) == len(ALL) + 2  # smallest and largest twice; no arch of OFA was trained alone
+    assert len(frame) == len(ALL) + 3  # twice: smallest, largest, and largest beside the full model alone
     smallest = frame[frame.claim == ALL["deps_smallest"].sentence]
     assert smallest.measured.tolist() == ["+0.00 [+0.00, +0.00]"] * 2
     assert smallest["test images"].tolist() == ["± 1.37"] * 2  # sqrt(2 × 75 × 25 / 2000)
@@ -311,6 +356,7 @@ def test_numbers_as_json(results):
         "interval_kind": None,
         "std": None,
         "p": None,
+        "of": None,
         "test_images_error": None,
         "verdict": "supported",
         "seeds_needed": None,
@@ -388,7 +434,7 @@ def test_what_began_from_a_checkpoint_tests_no_claim_and_its_table_says_so(resul
     own = replace(again(), methods=["deps", "ofa"])
     train = {**own.params["train"], "init": "somewhere/ofa.pth", "init_sha256": "0123456789abcdef" * 4}
     begun = replace(own, params={**own.params, "train": train})
-    assert len(claims.tested(own)) == 2
+    assert len(claims.tested(own)) == 3
     assert claims.tested(begun) == []
     said = "trainings begin with the weights of ofa.pth (SHA-256 0123456789abcdef), whose cost is not counted"
     assert said in caption(begun)

@@ -196,3 +196,30 @@ def test_an_interval_that_is_no_number_decides_nothing():
     sample = Sample.of(SIX)
     sample.__dict__["interval"] = Interval(math.nan, math.nan, "BCa")
     assert sample.verdict(HIGHER) == "undecided"
+
+
+@pytest.mark.parametrize("values", [(3.7, 3.0), (5.0, 5.6, 6.4), (2.1, 2.5, 2.9, 3.2), (-13.2, -12.1)])
+def test_six_seeds_are_enough_for_an_effect_of_many_deviations(values):
+    """There scipy's noncentral t is NaN now and then, where the power is 1 to more than ten digits."""
+    assert Sample.of(values).seeds_needed(Range()) == DECIDING
+
+
+def test_power_is_that_of_simulated_t_tests():
+    from dεps.report.statistics import _power
+
+    rng = np.random.default_rng(0)
+    for effect, count in ((1.0, 6), (0.5, 20)):
+        drawn = rng.normal(effect, 1.0, (20_000, count))
+        found = (stats.ttest_1samp(drawn, 0, axis=1).pvalue <= 0.05).mean()
+        assert _power(effect, count) == pytest.approx(found, abs=0.015)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0])
+def test_what_rounding_alone_sets_off_from_the_limit_is_at_it(limit):
+    """One of six at the limit leaves p at 4 / 64; all at it are no difference."""
+    values = [0.1, 0.02, 0.03, 0.04, 0.05]
+    for noise in (0.0, 1e-14, -1e-14):
+        own = Sample.of([*(limit + value for value in values), limit + noise])
+        assert own.p_value(limit) == 4 / 64
+        assert own.verdict(Range(limit)) == "undecided"
+        assert Sample.of([limit + noise] * 6).words(Range(limit)) == "undecided (6 seeds; more than 1,000 would decide)"

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from dεps.core.tables import column, matching
 from dεps.report.drawing import heading, titled_panels
 from dεps.report.marks import dots, part, runs
+from dεps.report.quantities import comparable
 from dεps.report.registry import About
 from dεps.report.results import Results
 from dεps.report.statistics import paired
@@ -25,7 +26,8 @@ ABOUT = About(
     note="Each method minus the first, paired by seed: faint dots are seeds, a dot with whiskers is the mean with its "
     "95 % interval (Student's t, from six seeds on BCa bootstrap). An interval across the line leaves open which "
     "method is better; one beside it too, unless the exact sign-flip test agrees, which takes six seeds at the least. "
-    "Of one seed nothing is known of the spread. A method that fewer seeds have says how many.",
+    "Of one seed nothing is known of the spread. A method that fewer seeds have says how many. Where the Pareto points "
+    "of two methods are other archs, the difference is over those that both have.",
     sources=("evaluate/metrics.json",),
     compares_points=True,
     least_methods=2,
@@ -43,7 +45,7 @@ def draw(results: Results) -> Figure:
     for axes, (key, name) in zip(panels, PANELS.items(), strict=True):
         axes.axvline(0, color=FAINT, linewidth=0.9, zorder=0)
         for row, method in enumerate(others):
-            found = paired(results.metrics, key, method, base)
+            found = paired(comparable(results, method, base), key, method, base)
             if found is None:
                 continue
             colour = colours(results.methods)[method]

@@ -9,6 +9,7 @@ import pandas as pd
 from dεps.core.console import plural
 from dεps.core.tables import column, matching
 from dεps.report.published import COST_DATASET, dataset_of, gpu_hours, pareto_points
+from dεps.report.quantities import comparable, shared_archs
 from dεps.report.results import Results
 from dεps.report.statistics import CONFIDENCE, DECIDING, Range, paired, paired_ratio, sampling_error, spread
 from dεps.report.style import label
@@ -52,11 +53,14 @@ def _mean(results: Results) -> Highlight:
     rivals = [method for method in results.methods if method != ours]
     if not rivals:
         return Highlight(name, f"{spread(mean[ours])} %", "the only method here")
-    best = max(rivals, key=lambda method: mean[method].mean())
+    differences = {method: paired(comparable(results, ours, method), key, ours, method) for method in rivals}
+    best = min(rivals, key=lambda method: found.mean if (found := differences[method]) else float("inf"))
     note = f"{label(best)}, the highest of the others, {spread(mean[best])} %"
-    if found := paired(results.metrics, key, ours, best):
+    if found := differences[best]:
         note += f"; difference {found.text()}, {found.words(BETTER)}"
-    return Highlight(name, f"{spread(mean[ours])} %", note + _other(results, ours, best))
+        if shared := shared_archs(results, ours, best):
+            note += f"; over the {plural(len(shared), 'arch')} that both have"
+    return Highlight(name, f"{spread(mean[ours])} %", note)
 
 
 def _predictor(metrics: pd.DataFrame) -> Highlight:

@@ -94,12 +94,13 @@ def _claims(experiments: Sequence[Results], planned: claims.Planned) -> dict[str
 
     Commands open at a click: one is as long as all else in its row.
     """
-    frame = claims.table(claims.rows(experiments, planned))
+    found = claims.rows(experiments, planned)
+    frame = claims.table(found)
     same = [name for name in frame.columns if name not in ("experiment", "tested by")]
     grouped = frame.groupby(same, sort=False)
     whole = grouped.agg({"experiment": "; ".join, "tested by": "first"}).reset_index()
     order = ["claim", "verdict", "measured", "in the paper", "experiment", "test images", "paper", "tested by"]
-    return _table(columns(whole, *order), claims.caption(), "claims", folded=("tested by",))
+    return _table(columns(whole, *order), claims.caption(found), "claims", folded=("tested by",))
 
 
 def _section(results: Results, folder: Path, whole: bool) -> dict[str, Any]:

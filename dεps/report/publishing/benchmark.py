@@ -95,14 +95,17 @@ class Benchmark:
     def over_seeds(self, rows: pd.DataFrame) -> pd.DataFrame:
         """One row a method and arch of some `rows`, by MACs: accuracies as mean and `…_std`, and number of `seeds`.
 
-        The deviation is a sample's, hence empty of one seed. An arch that several kinds have counts once a seed; rows
-        that were predicted only do not count.
+        All numbers of a row are of the same seeds: where some have an accuracy on test, of these; an arch that search
+        chose in other seeds has one on validation only there. The deviation is a sample's, hence empty of one seed. An
+        arch that several kinds have counts once a seed; rows that were predicted only do not count.
         """
         rows = rows.dropna(subset=[*_MEASURED], how="all")
         measured = [*_MEASURED, *(name for name in _TOP5 if name in rows)]
         order = {kind: place for place, kind in enumerate(KINDS)}
         ordered = rows.iloc[column(rows, "kind").map(order).argsort(kind="stable")]
         once = ordered.groupby(["method", "arch", "seed"], sort=False)[["name", "macs", "params", *measured]].first()
+        tested = once.test_top1.notna()
+        once = rows_where(once, tested | ~tested.groupby(level=["method", "arch"]).transform("any"))
         grouped = once.groupby(level=["method", "arch"], sort=False)
         table = grouped[["name", "macs", "params"]].first()
         for name in measured:

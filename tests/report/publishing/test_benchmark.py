@@ -88,6 +88,16 @@ def test_the_spread_is_over_seeds_and_an_arch_counts_once_a_seed(bench):
     assert len(bench.over_seeds(predicted_only)) == 2 * 2  # the third was not measured
 
 
+def test_numbers_over_seeds_are_all_of_the_same_seeds(bench):
+    """An arch that search chose in a seed that has not drawn it at random has no accuracy on test there."""
+    rows = bench.rows(method="deps", kind="pareto").query("name == 'D1E2K5'")
+    found = rows.assign(val_top1=[70.0, 80.0], test_top1=[72.0, float("nan")])
+    (one,) = bench.over_seeds(found).itertuples()
+    assert (one.val_top1, one.test_top1, one.seeds) == (70.0, 72.0, 1)
+    (neither,) = bench.over_seeds(found.assign(test_top1=float("nan"))).itertuples()
+    assert (neither.val_top1, neither.seeds) == (75.0, 2)
+
+
 def test_the_nearest_arch_is_the_one_with_the_fewest_other_choices(bench):
     rows = bench.rows(method="deps", seed=0, kind="population")
     own = Arch.parse(rows.arch[3])
