@@ -29,6 +29,10 @@ def show(what: str, as_json: bool, into: Path | None) -> None:
         raise UserError(f"--into is {into} with {what}; expected deps show claims --into {into}, or deps show results")
     if as_json and what == "all":
         raise UserError("--json prints one of results, claims, archs, study; expected one of them instead of all")
+    if into:
+        from dεps.report.blocks import read_text
+
+        read_text(into, f"<!-- {what}: … -->")  # before what takes long
     if what in ("results", "all"):
         _results(as_json, into if what == "results" else None)
     if what in ("claims", "all"):

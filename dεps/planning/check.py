@@ -38,6 +38,7 @@ from dεps.tuning.config import TuningConfig
 from dεps.workspace.decides import STAGES
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
 from dεps.workspace.presets import check_selection, unchecked
+from dεps.workspace.project import groups
 from dεps.workspace.resume import CheckpointConfig
 
 
@@ -193,7 +194,9 @@ def _check_experiment(params: dict[str, Any], name: str) -> None:
             raise UserError(f"{where}.methods.{method}: such names are taken by archs trained alone; choose another")
     for method in params["methods"]:
         if method not in own.methods:
+            others = sorted({path.stem for path in (groups() / "method").glob("*.yaml")} - set(own.methods))
             there = f"there is no 'experiments.{name}.methods.{method}'; there is: {', '.join(own.methods)}"
+            there += f"; and of params/method: {', '.join(others)}" if others else ""
             raise UserError(f"methods holds {method!r}, but {there}")
     for method, options in own.methods.items():
         registry.options(options, f"{where}.methods.{method}")

@@ -262,6 +262,14 @@ def without_repeats(found: Sequence[Row], published: Iterable[Results]) -> list[
     return [row for row in found if row.seeds > said.get((id(row.claim), row.experiment or ""), -1)]
 
 
+def with_most_seeds(found: Sequence[Row]) -> list[Row]:
+    """Of each claim the rows of the experiments that have most seeds."""
+    counts: dict[int, int] = defaultdict(int)
+    for row in found:
+        counts[id(row.claim)] = max(counts[id(row.claim)], row.seeds)
+    return [row for row in found if row.seeds == counts[id(row.claim)]]
+
+
 def _of_plan(claim: Claim, name: str, planned: Planned) -> Row:
     costs = planned(name) if _is_preset(name) else {}
     ours, theirs = (costs.get(method) for method in claim.methods)
@@ -341,7 +349,7 @@ def print_claims(found: Sequence[Row]) -> None:
     show_table(
         [list(map(str, row)) for row in frame.to_numpy().tolist()], folded, "The papers' claims", f"{caption(found)}."
     )
-    commands = dict.fromkeys(row.command for row in _with_most_seeds(found) if row.is_open)
+    commands = dict.fromkeys(row.command for row in with_most_seeds(found) if row.is_open)
     for command in commands:
         say(f"to test: {command}")
 
@@ -380,7 +388,7 @@ def in_short(found: Sequence[Row]) -> str:
 
     Of each claim the experiments with most seeds count; one that these decide otherwise is undecided.
     """
-    names, own = ("supported", "contradicted", "undecided", UNTESTED), _with_most_seeds(found)
+    names, own = ("supported", "contradicted", "undecided", UNTESTED), with_most_seeds(found)
     parts = []
     for planned in (False, True):
         kept = [claim for claim in _claims_of(own) if bool(claim.plan) is planned]
@@ -410,16 +418,9 @@ def write_between(path: Path, found: Sequence[Row]) -> None:
     goes between those.
     """
     text = read_text(path, BEGIN)
-    own = _with_most_seeds(found)
+    own = with_most_seeds(found)
     note = f"{caption(own)}. Experiments with fewer seeds than another of the same claim: `deps show claims`."
     whole = between(text, BEGIN, END, markdown(short_table(own), note))
     if whole is None:
         raise UserError(f"{path} has not the lines {BEGIN} and {END}; expected the table's place between them")
     write_atomic(path, between(whole, SHORT, END_SHORT, f"{in_short(found)}.\n") or whole)
-
-
-def _with_most_seeds(found: Sequence[Row]) -> list[Row]:
-    counts: dict[int, int] = defaultdict(int)
-    for row in found:
-        counts[id(row.claim)] = max(counts[id(row.claim)], row.seeds)
-    return [row for row in found if row.seeds == counts[id(row.claim)]]

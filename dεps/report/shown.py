@@ -41,6 +41,7 @@ def print_results() -> None:
         if len(results.finetuned):
             _print(finetuned_table(results), finetuned_caption(results), left=("method", "budget"))
     explain("mean Pareto top-1", "TMACs", "τ")
+    _say_what_has_not_run()
     say(f"report: {PAGE}")
 
 
@@ -73,10 +74,18 @@ def print_study() -> None:
     for results in studied:
         sides = study_table(results).rename(columns={"": "option or number"})
         _print(sides, study_caption(results), left=("option or number",))
-    if not studied:
-        say("no experiment that is selected has a study; 'dvc repro tune' makes it")
-        return
-    explain("mean Pareto top-1", "TMACs")
+    if studied:
+        explain("mean Pareto top-1", "TMACs")
+    else:
+        say("no experiment that is published or has run here has a study; 'dvc repro tune' makes it")
+    _say_what_has_not_run()
+
+
+def _say_what_has_not_run() -> None:
+    """Name selected experiments of which there are no results here, as in a new clone."""
+    for results in all_results(read_params()):
+        if not results.folder.exists():
+            say(f"{results.experiment} is selected and has not run here; 'dvc repro' runs it, or 'dvc pull' brings it")
 
 
 def searched(results: Results) -> pd.DataFrame:

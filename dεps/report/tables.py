@@ -33,6 +33,8 @@ EXPERIMENTS = Path("reports/experiments")
 FIGURES = Path("reports/figures")
 #: of a trial, in the order of tables
 OPTIONS = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature")
+#: measured archs a seed, below which a table says how few there are
+FEW_ARCHS = 20
 #: after the label of a method whose Pareto points are other archs than the whole space's
 MARK = "†"
 
@@ -206,7 +208,17 @@ def caption(results: Results) -> str:
         text += f"; trainings begin with the weights of {Path(init).name} (SHA-256 {own[:SHORT]}), whose cost is not "
         text += "counted"
     text += f"; not shown: {results.left_out}" if results.left_out else ""
+    text += "".join(f"; τ of {label(method)} is of {count} archs a seed" for method, count in _few(results).items())
     return f"{text}; {MARK} {others}" if (others := other_archs(results)) else text
+
+
+def _few(results: Results) -> dict[str, int]:
+    """Number of measured archs a seed, by method, where so few make τ a matter of luck."""
+    least = {
+        method: min(len(matching(results.predictions, method=method, seed=seed)) for seed in results.seeds)
+        for method in results.methods
+    }
+    return {method: count for method, count in least.items() if count < FEW_ARCHS}
 
 
 def marked(method: str) -> str:

@@ -63,7 +63,7 @@ def test_finished_seeds_are_published(clone):
     assert "seed-0: as it was, " in clone.call("deps", "publish", "quick", "--seeds", "0")
     clone.call("deps", "params", *OVERRIDES, "experiments.quick.search.generations=5")
     output = clone.call("deps", "publish", "quick", check=False)
-    assert "error: seed 0 of quick is not finished: search@quick-deps-0, search@quick-rss-0 has not run" in output
+    assert "error: seed 0 of quick is not finished: search@quick-deps-0, search@quick-rss-0 have not run" in output
     clone.call("deps", "params", *OVERRIDES)
     shutil.rmtree(clone.folder / "reports/published/quick")  # of which tests below know nothing
 

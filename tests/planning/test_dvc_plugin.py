@@ -64,3 +64,8 @@ def test_what_is_wrong_is_one_line_of_ours(compose, tmp_path, override, message)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "dvc.yaml").exists()
+
+
+def test_an_unknown_method_is_answered_with_those_of_params_too(compose):
+    with pytest.raises(DvcException, match=r"there is: deps, ofa, .*; and of params/method: alphanet, bignas_paper, "):
+        compose("methods=[depss]")

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,19 @@ def test_searched_archs_are_printed_by_method_and_as_json(results, capsys):
     assert (row["method"], row["seed"], row["macs"], row["measured"]) == ("deps", 0, 1e6, 69.0)
 
 
+def test_what_is_selected_and_has_not_run_is_named(results, capsys):
+    shutil.move("runs", "elsewhere")
+    shown._say_what_has_not_run()
+    said = "quick is selected and has not run here; 'dvc repro' runs it, or 'dvc pull' brings it\n"
+    assert capsys.readouterr().out == said
+
+
 def test_without_a_study_one_line_says_so(results, capsys):
     shown.print_study()
-    assert capsys.readouterr().out == "no experiment that is selected has a study; 'dvc repro tune' makes it\n"
+    assert (
+        capsys.readouterr().out
+        == "no experiment that is published or has run here has a study; 'dvc repro tune' makes it\n"
+    )
     assert json.loads(shown.study_json()) == {"study": {}}
 
 
@@ -75,7 +86,7 @@ def test_the_command_takes_each_and_all(results, monkeypatch):
         "report: reports/index.html",
         "The papers' claims",
         "archs that search found",
-        "no experiment that is selected",
+        "no experiment that is published or has run here",
     )
     assert all(part in done.output for part in parts)
     done = CliRunner().invoke(main, ["show", "all", "--json"])

@@ -12,7 +12,7 @@ from dεps.report.drawing import SMALL, WIDTH, heading_of_first, name_figure
 from dεps.report.marks import area, runs
 from dεps.report.registry import About
 from dεps.report.results import Results
-from dεps.report.style import PAPER, SOFT, colours, label
+from dεps.report.style import INK, PAPER, SOFT, colours, label
 
 #: a label and an answer, by number; the corner of the area that shows how often; its size
 Place = tuple[tuple[int, int], tuple[float, float], tuple[float, float]]
@@ -54,11 +54,18 @@ def _square(title: str, names: list[str], shares: np.ndarray, colour: str) -> tu
     figure = Figure(figsize=(WIDTH, 1.2 + max(2.2, 0.34 * len(names))))
     axes = figure.subplots()
     name_figure(figure, title)
-    tints = LinearSegmentedColormap.from_list("tints", [PAPER, colour])
+    tints = LinearSegmentedColormap.from_list("tints", [(colour, 0.0), (colour, 1.0)])  # over any background
     texts = np.where(shares >= 0.5, np.floor(shares + 0.5).astype(int).astype(str), "")
     options = {"cmap": tints, "vmin": 0, "vmax": 100, "cbar": False, "linewidths": 0.4, "linecolor": PAPER}
     seaborn.heatmap(
-        shares, annot=texts, fmt="", annot_kws={"size": SMALL}, xticklabels=names, yticklabels=names, ax=axes, **options
+        shares,
+        annot=texts,
+        fmt="",
+        annot_kws={"size": SMALL, "color": INK},
+        xticklabels=names,
+        yticklabels=names,
+        ax=axes,
+        **options,
     )
     axes.tick_params(labelsize=SMALL, colors=SOFT, length=0)
     axes.tick_params(axis="x", rotation=40)

@@ -24,7 +24,6 @@ ABOUT = About(
         "train/history.jsonl",
         "evaluate/pareto.csv",
     ),
-    compares_points=True,
 )
 #: the method that distils in place from the first step
 FROM_SCRATCH = "bignas"

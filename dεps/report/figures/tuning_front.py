@@ -24,7 +24,6 @@ ABOUT = About(
     "less accurate, nor is a dearer one. Diamonds are the other methods. One seed: differences of a few tenths may be "
     "chance. Arrows on the lower edge are trials far below it.",
     sources=("tune/trials.csv", "train/summary.json", "evaluate/metrics.json", "evaluate/pareto.csv"),
-    compares_points=True,
 )
 
 

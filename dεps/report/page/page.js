@@ -30,8 +30,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 
-// A table that goes on at the right says so by a shade on that edge.
-const shade = (one) => one.classList.toggle("more", one.scrollWidth - one.clientWidth - one.scrollLeft > 2);
+// A table that goes on at the right, or below, says so by a shade on that edge.
+const shade = (one) => {
+  one.classList.toggle("more", one.scrollWidth - one.clientWidth - one.scrollLeft > 2);
+  one.classList.toggle("below", one.scrollHeight - one.clientHeight - one.scrollTop > 2);
+};
 const scrolled = new ResizeObserver((changes) => changes.forEach((change) => shade(change.target)));
 for (const one of document.querySelectorAll(".scroll")) {
   scrolled.observe(one);

@@ -77,7 +77,7 @@ def render(
             for place, kind in ((folder, experiments), (figures, published))
             for results in kind
         ],
-        claims=_claims([*published, *(one for one in experiments if not is_published(one, published))], planned),
+        **_claims([*published, *(one for one in experiments if not is_published(one, published))], planned),
         words=WORDS,
         others=[{"name": name, "file": f"experiments/{quote(name)}/results.md"} for name in sorted(others)],
         style=STYLE_SHEET.read_text("utf-8"),
@@ -90,17 +90,29 @@ def render(
 
 
 def _claims(experiments: Sequence[Results], planned: claims.Planned) -> dict[str, Any]:
-    """The table of claims, verdict beside claim; what several experiments say alike is one row, as of published ones.
+    """What the page says of claims: `claims`, of the experiments with most seeds; `fewer`, of others; in short.
 
-    Commands open at a click: one is as long as all else in its row.
+    Downloads are of all. Verdict beside claim; commands open at a click: one is as long as all else in its row.
     """
     found = claims.rows(experiments, planned)
-    frame = claims.table(found)
+    most = claims.with_most_seeds(found)
+    kept = set(map(id, most))
+    fewer = [row for row in found if id(row) not in kept]
+
+    def of(rows: Sequence[claims.Row]) -> dict[str, Any]:
+        order = ["claim", "verdict", "measured", "in the paper", "experiment", "test images", "paper", "tested by"]
+        return _table(_together(rows, order), claims.caption(found), "claims", folded=("tested by",))
+
+    shown = of(most) | {"downloads": of(found)["downloads"]}
+    return {"claims": shown, "fewer": of(fewer) if fewer else None, "claims_in_short": claims.in_short(found)}
+
+
+def _together(rows: Sequence[claims.Row], order: Sequence[str]) -> pd.DataFrame:
+    """The table of claims, where what several experiments say alike is one row, as of published ones."""
+    frame = claims.table(rows)
     same = [name for name in frame.columns if name not in ("experiment", "tested by")]
     grouped = frame.groupby(same, sort=False)
-    whole = grouped.agg({"experiment": "; ".join, "tested by": "first"}).reset_index()
-    order = ["claim", "verdict", "measured", "in the paper", "experiment", "test images", "paper", "tested by"]
-    return _table(columns(whole, *order), claims.caption(found), "claims", folded=("tested by",))
+    return columns(grouped.agg({"experiment": "; ".join, "tested by": "first"}).reset_index(), *order)
 
 
 def _section(results: Results, folder: Path, whole: bool) -> dict[str, Any]:

@@ -57,9 +57,10 @@ def check_ran(what: str, items: Iterable[str], stale: Collection[str], locked: L
     """Raise `UnfinishedError` naming items that have to run before `what` is whole."""
     if left := [item for item in items if item in stale or item not in locked]:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        have, them = ("have", "them") if len(left) > 1 else ("has", "it")
         raise UnfinishedError(
-            f"{what} is not finished: {', '.join(left[:3])}{more} "
-            "has not run with the code, params and data that are here; 'deps repro' runs it"
+            f"{what} is not finished: {', '.join(left[:3])}{more} {have} not run with the code, params and data that "
+            f"are here; 'deps repro' runs {them}"
         )
 
 

@@ -64,8 +64,11 @@ WHAT = {
 def write_crate(experiment: str, path: Path, folder: Path = PUBLISHED) -> list[str]:
     """Write what is published of an experiment to `path`, a .zip; returns the names of the files in it.
 
-    Raises `UserError` where nothing is published, a file is damaged, or `CITATION.cff` is not there or lacks something.
+    Raises `UserError` where nothing is published, a file is damaged, `CITATION.cff` is not there or lacks something, or
+    `path` is no .zip in a folder that is there.
     """
+    if path.suffix != ".zip" or not path.parent.is_dir():
+        raise UserError(f"{path}: expected the name of a .zip in a folder that is there")
     try:
         from rocrate.rocrate import ROCrate
     except ImportError:

@@ -37,7 +37,7 @@ def publish(
 ) -> Iterable[Done]:
     """Write the rows of seeds; without any named, of all selected ones that are finished. Yields what became of each.
 
-    Each seed is complete or untouched, whatever happens. `changed` as for `collect`.
+    Those that are left out come last. Each seed is complete or untouched, whatever happens. `changed` as for `collect`.
 
     Raises `UserError` where a named seed is not finished, none is, or rows would be of two kinds.
     """
@@ -46,7 +46,7 @@ def publish(
     there = selected(params, "seeds")
     if unknown := [seed for seed in seeds if seed not in there]:
         raise UserError(f"--seeds: params.yaml does not select {unknown[0]}; it selects {', '.join(map(str, there))}")
-    unfinished: list[UnfinishedError] = []
+    unfinished: list[tuple[int, UnfinishedError]] = []
     with exclusive(STATE / "publish.lock", "publishes"):
         for seed in seeds or there:
             try:
@@ -54,10 +54,10 @@ def publish(
             except UnfinishedError as error:
                 if seeds:
                     raise
-                unfinished.append(error)
-                yield Done(seed, str(error))
+                unfinished.append((seed, error))
     if len(unfinished) == len(there):
-        raise unfinished[0]
+        raise unfinished[0][1]
+    yield from (Done(seed, str(error)) for seed, error in unfinished)
 
 
 def publish_study(

@@ -258,8 +258,10 @@ def _frame(content: bytes) -> pd.DataFrame:
 
 
 def seed_folders(folder: Path) -> list[Path]:
-    """Folders of the seeds of a published experiment, ascending."""
-    found = [path for path in folder.glob("seed-*") if path.name.removeprefix("seed-").isdecimal()]
+    """Folders of the seeds of a published experiment, ascending. Raises `UserError` naming one without a number."""
+    found = [path for path in folder.glob("seed-*") if path.is_dir()]
+    if wrong := [path for path in found if not path.name.removeprefix("seed-").isdecimal()]:
+        raise UserError(f"{wrong[0]}: expected the seed's number after 'seed-'; rename the folder, or remove it")
     return sorted(found, key=lambda path: int(path.name.removeprefix("seed-")))
 
 

@@ -72,6 +72,8 @@ def test_tables_and_cards_have_their_provenance_too(results, page):
             f'<code>{source}</code> <code class="id">{found}</code>' in text for source, found in origin.results.items()
         )
     assert "Provenance of the claims" in page
+    section = page.split('<section id="claims">')[1].split("</section>")[0]
+    assert "not tested here; " in section.split("</strong>")[0]
 
 
 def test_sections_stand_in_the_order_of_their_figures_and_are_in_the_contents(results, page):

@@ -79,7 +79,7 @@ def test_a_crate_read_back_says_what_the_files_say(project, monkeypatch):
     assert claims["cheaper"]["verdict"] == "undecided"
     claim = mentions["#claims/cheaper"]
     assert (claim["text"], claim["citation"]) == ("RSS costs less than DεpS", "RSS: table 1")
-    assert re.fullmatch(r"in the paper 0\.50 × \(m\); here .*: undecided.*", claim["description"])
+    assert re.fullmatch(r"in the paper 0\.5 × \(m\); here .*: undecided.*", claim["description"])
     graph = json.loads(Path("out/ro-crate-metadata.json").read_text())["@graph"]
     ids = [entity["@id"] for entity in graph]
     assert len(ids) == len(set(ids))
@@ -93,6 +93,9 @@ def test_what_a_crate_lacks_is_one_line(project, monkeypatch):
     Path("CITATION.cff").unlink()
     with pytest.raises(UserError, match=r"^CITATION.cff cannot be read \(.*\); expected who publishes"):
         write_crate("quick", Path("quick.zip"))
+    for name in ("quick.tar", "nowhere/quick.zip"):
+        with pytest.raises(UserError, match=rf"^{name}: expected the name of a .zip in a folder that is there$"):
+            write_crate("quick", Path(name))
     with pytest.raises(UserError, match=r"^reports/published/none holds no published seeds; 'deps publish none' "):
         write_crate("none", Path("quick.zip"))
     load = builtins.__import__

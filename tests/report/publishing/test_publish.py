@@ -143,8 +143,8 @@ def test_an_unfinished_seed_is_left_out_or_refused(project):
     what = publish(stale=stale)
     assert what[0] == "new"
     assert what[1] == (
-        "seed 1 of quick is not finished: predict@quick-rss-1, search@quick-rss-1 has not run with the code, params "
-        "and data that are here; 'deps repro' runs it"
+        "seed 1 of quick is not finished: predict@quick-rss-1, search@quick-rss-1 have not run with the code, params "
+        "and data that are here; 'deps repro' runs them"
     )
     with pytest.raises(UserError, match=r"^seed 1 of quick is not finished: predict@quick-rss-1"):
         publish(1, stale=stale)
@@ -155,6 +155,13 @@ def test_an_unfinished_seed_is_left_out_or_refused(project):
     with pytest.raises(UserError, match="seed 0 of quick is not finished: prepare@quick"):
         publish(stale=("prepare@quick",))
     assert not FOLDER.exists()
+
+
+def test_a_folder_that_is_of_no_seed_is_named(project):
+    publish()
+    (FOLDER / "seed-0").rename(FOLDER / "seed-0 (copy)")
+    with pytest.raises(UserError, match=r"seed-0 \(copy\): expected the seed's number after 'seed-'; rename"):
+        read_seeds(FOLDER)
 
 
 def test_what_dvc_lock_does_not_say_is_refused(project):
