@@ -18,8 +18,9 @@ ABOUT = About(
     section="Prediction and search",
     order=31,
     note="NSGA-II on predicted accuracy and MACs, a line a seed; dots are archs that were measured with the supernet's "
-    "weights: of a line, of an earlier round or, with a latency table, of the front by latency. Lines lie above most "
-    "of their dots: of thousands of archs the search keeps those that the predictor overrates most, so trust the dots. "
+    "weights: of a line, of an earlier round or, with a latency table, of the front by latency. Of thousands of "
+    "archs the search keeps those of which the predictor thinks most, so lines tend to lie above their dots: trust the "
+    "dots. "
     "Variants of a method that is here too are left out.",
     sources=("search/front.csv",),
     variants=False,
