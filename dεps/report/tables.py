@@ -242,7 +242,7 @@ def other_archs(results: Results) -> str:
     for same in methods.values():
         names, own = ", ".join(map(label, same)), matching(results.pareto, method=same[0])
         range_ = f"of {ends(own)} MACs" + (f" instead of {usual}" if ends(own) != usual else " too")
-        texts.append(f"Pareto points of {names} are other archs, {range_}")
+        texts.append(f"Pareto points of {names} are other archs, {range_}: a mean over them is another quantity")
     return "; ".join(texts)
 
 
