@@ -8,13 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dεps.core.files import write_json
 from dεps.core.tables import columns, matching, records, rows_where
 from dεps.report.results import LARGEST, Results, training_cost
-from dεps.report.statistics import Sample
+from dεps.report.statistics import Sample, Spread, moderated
 from dεps.workspace.identity import FULL_MODEL
 from dεps.workspace.outputs import SHOWN, TRAIN_COST
 from dεps.workspace.tables import read_table
@@ -22,8 +21,8 @@ from dεps.workspace.tables import read_table
 NUMBERS = "numbers.csv"
 #: what DVC shows of an experiment: of each method the means over seeds of these
 METRICS, SUMMARY = "metrics.json", ("pareto/mean_top1", "pareto/smallest_top1", TRAIN_COST.key)
-#: standard deviation over seeds of each metric, pooled over methods, and its degrees of freedom
-_SPREAD = ("std", "freedom")
+#: in the place of a method: any that has no spread of its own
+OTHERS = ""
 #: what is trained alone, and what is no network, in the place of a method
 LOGISTIC = "logistic_regression"
 #: seed of what has none
@@ -58,20 +57,19 @@ def of_methods(results: Results) -> pd.DataFrame:
     return own.melt(["of", "seed"], var_name="metric")
 
 
-def spreads(table: pd.DataFrame) -> pd.DataFrame:
-    """Per metric (index): a sample's standard deviation over seeds, pooled over methods, and its degrees of freedom.
+def spreads(table: pd.DataFrame) -> dict[tuple[str, str], Spread]:
+    """Spread over seeds by metric and `of`, each moderated by that of others; `of` is `OTHERS` for those without any.
 
-    Methods with one seed say nothing; a metric of which none has several is left out.
+    What has one seed says nothing; a metric of which none has several is left out.
     """
-    found: dict[str, tuple[float, int]] = {}
+    found: dict[tuple[str, str], Spread] = {}
     for metric, own in table.groupby("metric"):
-        samples = [Sample.of(list(values.value)) for _, values in own.groupby("of")]
-        several = [sample for sample in samples if sample.std is not None]
-        if freedom := sum(sample.count - 1 for sample in several):
-            squares = sum((sample.std or 0.0) ** 2 * (sample.count - 1) for sample in several)
-            found[str(metric)] = float(np.sqrt(squares / freedom)), freedom
-    frame = pd.DataFrame.from_dict(found, orient="index", columns=list(_SPREAD))
-    return frame.rename_axis("metric")
+        samples = {str(of): Sample.of(list(values.value)) for of, values in own.groupby("of")}
+        several = {of: Spread(one.std, one.count - 1) for of, one in samples.items() if one.std is not None}
+        if several:
+            drawn, common = moderated(list(several.values()))
+            found |= {(str(metric), of): one for of, one in zip([*several, OTHERS], [*drawn, common], strict=True)}
+    return found
 
 
 def write_numbers(results: Results, folder: Path) -> None:

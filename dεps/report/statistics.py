@@ -252,6 +252,52 @@ def _seeds_of(metrics: pd.DataFrame, key: str, method: str) -> pd.Series | None:
     return values
 
 
+class Spread(NamedTuple):
+    """A standard deviation, and its degrees of freedom."""
+
+    std: float
+    freedom: float
+
+
+def moderated(found: Sequence[Spread]) -> tuple[list[Spread], Spread]:
+    """Spreads of several groups, each drawn to what they have in common as far as they are alike; and that.
+
+    Empirical Bayes: of few seeds a group's own deviation says little, and one pooled over groups is too small for some
+    and too large for others. Groups without spread tell nothing of the others. (Smyth 2004, doi
+    10.2202/1544-6115.1027, section 4 and 6.2.)
+    """
+    from scipy.special import polygamma
+
+    total = sum(one.freedom for one in found)
+    pooled = Spread(math.sqrt(sum(one.std**2 * one.freedom for one in found) / total), total)
+    telling = [one for one in found if one.std > 0]
+    if len(telling) < 2:
+        return [pooled] * len(found), pooled
+    halves = np.array([one.freedom / 2 for one in telling])
+    logs = np.array([2 * math.log(one.std) for one in telling]) - polygamma(0, halves) + np.log(halves)
+    beyond = float(np.var(logs, ddof=1) - np.mean(polygamma(1, halves)))
+    if beyond <= 0:  # they differ by no more than samples of one spread do
+        return [pooled] * len(found), pooled
+    half = _inverse_trigamma(beyond)
+    common = Spread(math.sqrt(math.exp(np.mean(logs) + polygamma(0, half) - math.log(half))), min(2 * half, total))
+    return [_drawn(one, common, total) for one in found], common
+
+
+def _drawn(one: Spread, common: Spread, total: float) -> Spread:
+    freedom = one.freedom + common.freedom
+    variance = (one.freedom * one.std**2 + common.freedom * common.std**2) / freedom
+    return Spread(math.sqrt(variance), min(freedom, total))
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Where the trigamma function, which falls from infinity to 0, has a positive value."""
+    from scipy.optimize import brentq
+    from scipy.special import polygamma
+
+    found = brentq(lambda at: float(polygamma(1, math.exp(at))) - value, -20, 20, xtol=1e-10)
+    return math.exp(float(found))  # pyright: ignore[reportArgumentType] - a number unless all of it is asked for
+
+
 def spread(values: Sequence[float] | pd.Series, decimals: int = 2) -> str:
     """Mean, and a sample's standard deviation where there are several values that differ."""
     sample = Sample.of(values)

@@ -23,7 +23,8 @@ WORDS = {
     "mean Pareto top-1": "mean over MACs of the line through the Pareto points, the archs that methods are compared by",
     "TMACs": "10¹² multiply-accumulates, forward and backward, over the whole training",
     "τ": "Kendall's rank correlation of predicted and measured accuracy; 1 is the same order, 0 no relation",
-    "ceiling": "the τ between the same archs' accuracies on validation and on test: what luck with images leaves",
+    "τ of test accuracy": "how a second measurement of the same archs, on test images, orders them; luck is in "
+    "both, so a good predictor may be above it",
     "D2E2K5": "the arch with depth 2, expand ratio 2 and kernel 5 in every stage",
     "k5e2-k3e3_k5e2_r28": "an arch written out: blocks of a stage joined by -, stages by _, then the image size",
 }

@@ -49,7 +49,7 @@ def write(
     TRIALS.write(table, out)
     TRIAL_POINTS.write(outcomes_table(trials, "points", "name", "macs", "val_top1"), out)
     TRIAL_CURVES.write(curves_table(trials), out)
-    IMPORTANCE.write(importances(table), out)
+    IMPORTANCE.write(importances(table, plan.config), out)
     CONFIRMATION.write(confirmation, out)
     summary = summarise(config, table, full_model_tmacs, confirmation)
     write_atomic(out / BEST, best_yaml(config, experiment, table, summary))
@@ -110,12 +110,16 @@ def curves_table(trials: list[FrozenTrial]) -> pd.DataFrame:
     return outcomes_table(trials, "history", "epoch").drop(columns="phases", errors="ignore")
 
 
-def importances(table: pd.DataFrame) -> pd.DataFrame:
+def importances(table: pd.DataFrame, config: TuningConfig) -> pd.DataFrame:
     """Share of the variance of accuracy and of cost that each searched option explains (fANOVA).
 
-    Of all complete trials; empty for too few.
+    Of all complete trials but those that differ in what is not searched, such as `distill`: what that does would be
+    laid to the options. Empty for too few.
     """
     complete = matching(table, state="complete")
+    for name in set(option_names(config)) - {*SEARCHED}:
+        values, base = column(complete, name), config.base[name]
+        complete = rows_where(complete, values.isna() if base is None else values.eq(base))
     names = [name for name in SEARCHED if column(complete, name).nunique() > 1]
     if len(complete) < ENOUGH or not names:
         return pd.DataFrame(columns=["option", "accuracy", "cost"])

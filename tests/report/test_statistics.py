@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import optimize, special, stats
 
 from dεps.core.errors import UserError
 from dεps.report.statistics import (
@@ -12,7 +12,9 @@ from dεps.report.statistics import (
     Interval,
     Range,
     Sample,
+    Spread,
     mean_std,
+    moderated,
     paired,
     paired_ratio,
     sampling_error,
@@ -223,3 +225,40 @@ def test_what_rounding_alone_sets_off_from_the_limit_is_at_it(limit):
         assert own.p_value(limit) == 4 / 64
         assert own.verdict(Range(limit)) == "undecided"
         assert Sample.of([limit + noise] * 6).words(Range(limit)) == "undecided (6 seeds; more than 1,000 would decide)"
+
+
+def test_a_spread_is_drawn_to_the_others_as_far_as_they_are_alike():
+    """Four groups of ten, one ten times as wide: by hand after Smyth (2004)."""
+    freedom, stds = 9, [1.0, 1.1, 0.9, 10.0]
+    logs = np.log(np.square(stds)) - special.digamma(freedom / 2) + np.log(freedom / 2)
+    beyond = np.var(logs, ddof=1) - special.polygamma(1, freedom / 2)
+    half = optimize.brentq(lambda x: special.polygamma(1, x) - beyond, 1e-3, 1e3)
+    common = np.exp(logs.mean() + special.digamma(half) - np.log(half))
+    found, others = moderated([Spread(std, freedom) for std in stds])
+    assert others == pytest.approx((common**0.5, 2 * half))
+    for std, one in zip(stds, found, strict=True):
+        expected = (2 * half * common + freedom * std**2) / (2 * half + freedom)
+        assert one == pytest.approx((expected**0.5, 2 * half + freedom))
+    assert found[3].std > 5 * found[0].std
+
+
+def test_spreads_of_one_kind_are_pooled():
+    """Variances 4 and 1 of 1 and 3 degrees of freedom: (4 + 3) / 4."""
+    found, others = moderated([Spread(2.0, 1), Spread(1.0, 3)])
+    assert [*found, others] == [(pytest.approx(1.75**0.5), 4)] * 3
+    assert moderated([Spread(2.0, 1), Spread(0.0, 3)])[1] == (1.0, 4)
+
+
+def test_alarms_are_rare_whatever_the_spreads():
+    """Ten methods, one five times as wide: 5 % of pairs of results without a difference have a number that is off."""
+    from dεps.report.numbers import spreads
+    from dεps.report.verify.verification import compared
+
+    rng, widths = np.random.default_rng(0), [0.2] * 9 + [1.0]
+
+    def drawn(seeds: int) -> pd.DataFrame:
+        rows = [(f"m{of}", seed, "x", rng.normal(0, std)) for of, std in enumerate(widths) for seed in range(seeds)]
+        return pd.DataFrame(rows, columns=["of", "seed", "metric", "value"])
+
+    off = [any(not one.holds for one in compared(drawn(1), drawn(1), spreads(drawn(6)))) for _ in range(150)]
+    assert np.mean(off) <= 0.12

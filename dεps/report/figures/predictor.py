@@ -21,10 +21,9 @@ ABOUT = About(
     section="Prediction and search",
     order=30,
     note="The closer to the diagonal, the better; τ = 1 would order all archs rightly. Each arch is predicted by "
-    "what was fitted without it; ± is the standard deviation over folds. Beside it the τ of MACs alone and the "
-    "ceiling: the τ between the same archs' accuracies on validation and on test, so what luck with images leaves of "
-    "the order. A τ above it is no error: archs alike err on the same validation images, which a predictor learns and "
-    "test images do not share. Nothing is chosen by test accuracy.",
+    "what was fitted without it; ± is the standard deviation over folds. Beside it the τ of MACs alone, and that "
+    "of a second measurement: how accuracies on test order the same archs. It is no ceiling: luck with images is in "
+    "both measurements, and not in a good predictor. Nothing is chosen by test accuracy.",
     sources=("predict/predictions.csv", "predict/metrics.json"),
 )
 
@@ -47,8 +46,8 @@ def draw(results: Results) -> Figure:
         axes.set_title(
             f"{label(method)}\nτ = {over_seeds(metrics, TAU)}", fontsize=8.5, fontweight="normal", loc="left", pad=5
         )
-        macs, ceiling = (column(metrics, f"predictor/{name}_kendall_tau").mean() for name in ("macs", "ceiling"))
-        text = f"MACs {macs:.2f}\nceiling {ceiling:.2f}\nn = {len(own)}"
+        macs, test = (column(metrics, f"predictor/{name}_kendall_tau").mean() for name in ("macs", "ceiling"))
+        text = f"MACs {macs:.2f}\ntest {test:.2f}\nn = {len(own)}"
         axes.text(0.97, 0.04, text, transform=axes.transAxes, ha="right", color=SOFT, fontsize=SMALL)
     for axes in panels[len(results.methods) :]:
         axes.set_visible(False)

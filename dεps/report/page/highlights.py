@@ -64,8 +64,8 @@ def _mean(results: Results) -> Highlight:
 
 
 def _predictor(metrics: pd.DataFrame) -> Highlight:
-    taus, macs, ceiling = (_by_method(metrics, f"predictor/{name}kendall_tau") for name in ("", "macs_", "ceiling_"))
-    beside = f"MACs alone {macs.median():.2f}, the ceiling {ceiling.median():.2f}"
+    taus, macs, test = (_by_method(metrics, f"predictor/{name}kendall_tau") for name in ("", "macs_", "ceiling_"))
+    beside = f"MACs alone {macs.median():.2f}, test accuracy {test.median():.2f}"
     if len(taus) == 1:
         return Highlight("predictor, τ", f"{taus.median():.2f}", beside)
     note = f"{taus.min():.2f} to {taus.max():.2f} over {plural(len(taus), 'method')}; medians of {beside}"

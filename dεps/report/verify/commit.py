@@ -14,9 +14,10 @@ from dεps.core.hashing import md5
 from dεps.report.numbers import NUMBERS, numbers, of_methods, read_recorded, spreads
 from dεps.report.publishing.results import published_results
 from dεps.report.results import RUNS, Results
+from dεps.report.statistics import Spread
 from dεps.report.tables import EXPERIMENTS
 from dεps.report.verify.git import LOCK, file_of_head, text_of_head
-from dεps.report.verify.verification import Number, Verification, compared
+from dεps.report.verify.verification import Number, Verification, compared, enough
 from dεps.workspace.outputs import TRAIN_COST
 
 CURE = "'dvc repro' makes it"
@@ -51,12 +52,26 @@ def verify(results: Results, changed: Callable[[Collection[str]], set[str]] = la
         if Path(path).is_file() and md5(Path(path)) != mine[path]:
             raise UserError(f"{path} is not what {LOCK} says; {CURE}")
         (same if mine[path] == theirs[path] else other).append(path)
+    if found := [path for path in other if path.endswith("/prepare/manifest.json")]:
+        raise UserError(f"{found[0]} is not the commit's: with other images {name} is another experiment")
     if not same and not other:
         raise UserError(f"no result of {name} is in {LOCK} both here and in the commit; {CURE}")
+    _check_there(results, mine)
     code = _other_code(here, committed)
     if not other:
         return Verification(name, same, other, code, left=left)
     return Verification(name, same, other, code, _compared(results), left)
+
+
+def _check_there(results: Results, outs: Collection[str]) -> None:
+    """Raise `UserError` naming a file of the selected runs that is not here: weights may be missing, numbers not."""
+    runs = {f"{method}-{seed}" for method, seed in results.runs}
+    own = [Path(path) for path in outs if Path(path).suffix in (".csv", ".json", ".jsonl")]
+    lacking = sorted(str(path) for path in own if runs.intersection(path.parts) and not path.exists())
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        are = "are" if more else "is"
+        raise UserError(f"{lacking[0]}{more} {are} not here, so that {results.experiment} is not whole; {CURE}")
 
 
 def has_results(experiment: str) -> bool:
@@ -75,15 +90,16 @@ def _compared(results: Results) -> list[Number]:
     return found
 
 
-def _spreads(results: Results, recorded: pd.DataFrame) -> pd.DataFrame:
-    """Spread over seeds of each metric: of the committed results, where these have several, or of published ones."""
+def _spreads(results: Results, recorded: pd.DataFrame) -> Mapping[tuple[str, str], Spread]:
+    """Spread over seeds of each metric: of the committed results or of published ones, where more is known of it."""
     needed = {str(metric) for metric in recorded.metric.unique()} - {TRAIN_COST.key}
     published = [one for one in published_results() if one.experiment == results.experiment]
-    for own in (spreads(recorded), *(spreads(of_methods(one)) for one in published)):
-        if needed <= set(own.index):
-            return own
+    found = [spreads(recorded), *(spreads(of_methods(one)) for one in published)]
+    usable = [one for one in found if needed <= {metric for metric, _ in one} and enough(one)]
+    if usable:
+        return max(usable, key=lambda one: sum(spread.freedom for spread in one.values()))
     name = results.experiment
-    there = f"the commit has one seed of {name}, and reports/published/ has not several: nothing is known of the spread"
+    there = f"the commit has few seeds of {name}, and so has reports/published/: nothing is known of the spread"
     raise UserError(f"{there}; 'deps publish {name}' adds those of results here")
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from dεps.core.console import plural
 from dεps.core.errors import UserError
 from dεps.core.params import selected
-from dεps.report.numbers import numbers, spreads
+from dεps.report.numbers import LOGISTIC, numbers, spreads
 from dεps.report.publishing.collect import UnfinishedError, collect
 from dεps.report.publishing.results import results_of
 from dεps.report.publishing.seed import PUBLISHED, PublishedSeed, read_seeds
-from dεps.report.verify.verification import Number, Verification, compared
+from dεps.report.verify.verification import Number, Verification, compared, enough
+from dεps.workspace.identity import FULL_MODEL
 
 
 def verify_published(
@@ -68,14 +69,17 @@ def _compared(
 ) -> list[Number]:
     """Each number of the seeds here, which are `there` too, beside the spread over all that are `known`."""
     folder = PUBLISHED / there[0].experiment
+    for where, own in (("here", here), (folder, there)):
+        if without := [one.seed for one in own if FULL_MODEL not in set(one.archs.kind)]:
+            raise UserError(f"{where}: stage reference has not run for {_named(without)}; nothing can be compared")
     mine, theirs, all_ = (results_of(list(own)) for own in (here, there, known))
     if not mine or not theirs or not all_:
-        where = folder if mine else "here"
-        raise UserError(f"{where}: stage reference has not run for these seeds; nothing can be compared")
-    found = compared(numbers(mine.every), numbers(theirs.every), spreads(numbers(all_.every)))
-    if any(not one.holds and one.allowed == 0 for one in found):
+        raise UserError(f"{folder} and what is here share no method that is whole; nothing can be compared")
+    spread = spreads(numbers(all_.every))
+    found = compared(numbers(mine.every), numbers(theirs.every), spread)
+    if any(one.here != one.committed and one.of != LOGISTIC for one in found) and not (spread and enough(spread)):
         count = plural(len(all_.seeds), "seed")
-        raise UserError(f"numbers differ, and with {count} in {folder} nothing is known of the spread over seeds")
+        raise UserError(f"numbers differ, and with {count} in {folder} too little is known of the spread over seeds")
     return found
 
 

@@ -7,7 +7,8 @@ more than two seeds would:
     |here - there|  ≤  t · s · sqrt(2 / n)
 
 of n seeds, with s the standard deviation over seeds, and t Student's for 95 % over all numbers together (Bonferroni).
-Training cost depends on no rounding, and must be the same.
+s is the method's own, moderated by those of the others, since methods differ in how far seeds move them. Training cost
+depends on no rounding, and must be the same.
 """
 
 from __future__ import annotations
@@ -15,19 +16,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from dεps.core.console import plural, say, show_table
 from dεps.core.tables import columns, matching
-from dεps.report.numbers import LOGISTIC
-from dεps.report.statistics import CONFIDENCE
+from dεps.report.numbers import LOGISTIC, OTHERS
+from dεps.report.results import RUNS
+from dεps.report.statistics import CONFIDENCE, Spread
 from dεps.report.style import label
 from dεps.workspace.outputs import SHOWN, TRAIN_COST
 
 #: how far rounding moves logistic regression, which has no seed, in points
 CONVEX = 0.25
+#: fewest degrees of freedom of a spread by which numbers are judged: with one, results may be 100 of it apart
+LEAST_FREEDOM = 2
+#: stages whose results are numbers of the tables
+_JUDGED = ("prepare", "full_model", "standalone", "train", "evaluate", "predict", "reference")
 
 
 class Number(NamedTuple):
@@ -81,35 +88,48 @@ class Verification:
         bits = f"{len(self.same)} of {len(self.same) + len(self.other)} result files are the same bits"
         numbers = f"{held} of {len(self.numbers)} numbers within seed noise"
         numbers += f", {'all' if equal == len(self.numbers) else equal} equal" if equal else ""
-        return f"{self.experiment} {word}{beside}: {numbers}; {bits}{left}"
+        unjudged = f"; what differs in {', '.join(self.unjudged)} is no number of these" if self.unjudged else ""
+        return f"{self.experiment} {word}{beside}: {numbers}; {bits}{unjudged}{left}"
+
+    @property
+    def unjudged(self) -> list[str]:
+        """Stages with files that differ, of which no number is compared."""
+        parts = [Path(path).parts for path in self.other]
+        stages = {own[2] if own[0] == RUNS.name else own[0].partition("-")[0] for own in parts}
+        return sorted(stages - set(_JUDGED))
 
 
-def compared(here: pd.DataFrame, there: pd.DataFrame, known: pd.DataFrame) -> list[Number]:
+def enough(known: Mapping[tuple[str, str], Spread]) -> bool:
+    """Whether spreads are known well enough to judge by."""
+    return all(one.freedom >= LEAST_FREEDOM for (metric, _), one in known.items() if metric != TRAIN_COST.key)
+
+
+def compared(here: pd.DataFrame, there: pd.DataFrame, known: Mapping[tuple[str, str], Spread]) -> list[Number]:
     """Each number that both have, the mean over the seeds that both have.
 
     Args:
         here, there: rows (of, seed, metric, value), as `dεps.report.numbers` has them.
-        known: `spreads` of each metric. Of one that it lacks nothing is allowed.
+        known: `spreads` by metric and what it is of. Of a metric that it lacks nothing is allowed.
     """
     both = here.merge(there, on=["of", "seed", "metric"], suffixes=("", "_committed"))
     pairs, found = columns(both, "of", "metric").drop_duplicates(), []
     for of, metric in pairs.itertuples(index=False):
         own = matching(both, of=of, metric=metric)
-        allowed = CONVEX if of == LOGISTIC else _allowed(known, metric, len(own), len(pairs))
+        spread = known.get((metric, of), known.get((metric, OTHERS)))
+        allowed = CONVEX if of == LOGISTIC else _allowed(spread, metric, len(own), len(pairs))
         found.append(Number(of, metric, own.value_committed.mean(), own.value.mean(), allowed))
     return found
 
 
-def _allowed(known: pd.DataFrame, metric: str, seeds: int, compared: int) -> float:
+def _allowed(spread: Spread | None, metric: str, seeds: int, compared: int) -> float:
     """How far apart two results of so many seeds are, with 95 % over all that are `compared`."""
     from scipy.stats import t
 
     if metric == TRAIN_COST.key:
         return 1e-6
-    if metric not in known.index:
+    if spread is None:
         return 0.0
-    std, freedom = known.loc[metric]
-    return float(t.ppf(1 - (1 - CONFIDENCE) / 2 / compared, freedom)) * std * math.sqrt(2 / seeds)
+    return float(t.ppf(1 - (1 - CONFIDENCE) / 2 / compared, spread.freedom)) * spread.std * math.sqrt(2 / seeds)
 
 
 def print_verifications(found: Sequence[Verification]) -> None:

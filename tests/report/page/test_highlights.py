@@ -62,7 +62,7 @@ def test_one_seed_has_a_difference_without_an_interval_and_no_headline(with_ofa)
 def test_one_method_is_compared_with_nothing(results):
     found = values(replace(results, methods=["rss"]))
     assert found["RSS, mean Pareto top-1"] == ("80.50 ± 0.71 %", "the only method here")
-    assert found["predictor, τ"] == ("0.50", "MACs alone 0.25, the ceiling 0.75")
+    assert found["predictor, τ"] == ("0.50", "MACs alone 0.25, test accuracy 0.75")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dεps.report.numbers import write_numbers
 from dεps.report.results import all_results
 from dεps.report.verify.commit import verify
 from dεps.report.verify.git import git_status
-from dεps.report.verify.verification import Number
+from dεps.report.verify.verification import Number, Verification
 
 FOLDER = Path("reports/experiments/quick")
 METRICS = Path("runs/quick/evaluate/{}/metrics.json")
@@ -112,7 +112,7 @@ def test_the_spread_beside_one_committed_seed_is_that_of_published_ones(committe
     git("commit", "-qam", "one seed")
     change("rss-0", smallest=75.5)
     write_lock()
-    with pytest.raises(UserError, match=r"the commit has one seed of quick, and reports/published/ has not several"):
+    with pytest.raises(UserError, match=r"the commit has few seeds of quick, and so has reports/published/: nothing"):
         verify(replace(now(), seeds=[0]))
     published = now()  # two seeds: 75 and 75 of DεpS, 75.5 and 77 of RSS
     monkeypatch.setattr(
@@ -122,6 +122,36 @@ def test_the_spread_beside_one_committed_seed_is_that_of_published_ones(committe
     own = next(number for number in found.numbers if (number.of, number.metric) == ("rss", "pareto/smallest_top1"))
     assert own.allowed == pytest.approx(allowed((1.125 / 2) ** 0.5, 2, 15, 1))
     assert found.holds
+
+
+def test_a_run_without_its_numbers_is_not_reproduced(committed):
+    """As after an interrupted run, whose dvc.lock is still the commit's."""
+    Path("runs/quick/evaluate/rss-1/metrics.json").unlink()
+    with pytest.raises(UserError, match=r"^runs/quick/evaluate/rss-1/metrics.json is not here, so that quick is not w"):
+        verify(committed)
+    assert verify(replace(committed, methods=["deps"])).holds
+
+
+def test_other_images_are_another_experiment(committed):
+    path = Path("runs/quick/prepare/manifest.json")
+
+    def note(value: str) -> None:
+        own = yaml.safe_load(Path("dvc.lock").read_text())
+        own["stages"]["prepare@quick"] = {"outs": [{"path": path.as_posix(), "md5": value}]}
+        Path("dvc.lock").write_text(yaml.safe_dump(own))
+
+    note("another")
+    git("commit", "-qam", "of other images")
+    note(md5(path))
+    with pytest.raises(UserError, match=r"^runs/quick/prepare/manifest.json is not the commit's: with other images"):
+        verify(now())
+
+
+def test_stages_of_which_no_number_is_compared_are_named():
+    paths = ["runs/quick/evaluate/rss-0/metrics.json", "runs/quick/tune/trials.csv", "search/deps-0/front.csv"]
+    one = Verification("quick", [], paths, [], [Number("rss", "pareto/mean_top1", 70.0, 71.0, 2.0)])
+    assert one.unjudged == ["search", "tune"]
+    assert one.text().endswith("; what differs in search, tune is no number of these")
 
 
 def test_edges_of_what_is_allowed():

@@ -1,5 +1,6 @@
 """Results here beside published seeds of the same experiment, where the commit's `dvc.lock` has none of it."""
 
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -137,8 +138,16 @@ def test_one_published_seed_says_nothing_of_numbers_that_differ(published):
     assert verify().beside == "seed 0 of reports/published/quick"
     change("rss-0", smallest=75.25)
     with pytest.raises(
-        UserError, match=r"^numbers differ, and with 1 seed in reports/published/quick nothing is known"
+        UserError, match=r"^numbers differ, and with 1 seed in reports/published/quick too little is known"
     ):
+        verify()
+
+
+def test_a_seed_without_what_was_trained_alone_is_not_left_out_in_silence(published):
+    shutil.rmtree(PUBLISHED / "quick/seed-1")
+    list(publish(read_params(), "quick", [1], lambda names: {"reference@quick"}.intersection(names)))
+    change("rss-1", smallest=40.0)
+    with pytest.raises(UserError, match=r"published/quick: stage reference has not run for seed 1; nothing can be"):
         verify()
 
 

@@ -1,0 +1,32 @@
+import pandas as pd
+import pytest
+
+from dεps.tuning.outputs import importances
+from tests.tuning.toy import BASE, config
+
+
+def trials(*changes: dict) -> pd.DataFrame:
+    """Complete trials, each the base but for what is given; accuracy depends on shrink start, and on distillation."""
+    frame = pd.DataFrame([BASE | change for change in changes]).assign(state="complete")
+    top1 = 80.0 - 4 * abs(frame.shrink_start - 0.5) - 10 * ~frame.distill
+    return frame.assign(val_top1=top1, train_tmacs=2 - frame.shrink_start)
+
+
+SEARCHED = [
+    {},
+    {"shrink_start": 0.25},
+    {"shrink_start": 0.75},
+    {"ramp_epochs": 0.0},
+    {"ramp_epochs": 2.0, "epsilon": 0.3},
+    {"shrink_start": 0.75, "epsilon": 0.1, "temperature": 2.0},
+]
+
+
+def test_what_is_not_searched_is_not_laid_to_the_options():
+    """Learning from labels costs ten points, at the base's own options."""
+    own = importances(trials(*SEARCHED), config()).set_index("option")
+    assert own.accuracy.idxmax() == "shrink_start"
+    assert own.accuracy.sum() == pytest.approx(1.0)
+    with_labels = trials(*SEARCHED, {"shrink_start": 0.25, "distill": False}, {"ramp_epochs": 0.0, "distill": False})
+    pd.testing.assert_frame_equal(importances(with_labels, config()).set_index("option"), own)
+    assert importances(trials(*SEARCHED[:3], *[{"distill": False}] * 5), config()).empty
