@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dεps.core.console import plural
 from dεps.core.hashing import SHORT
 from dεps.core.tables import column, matching, records
 from dεps.deploy.export.config import macs_text
@@ -209,14 +210,14 @@ def caption(results: Results) -> str:
         text += f"; trainings begin with the weights of {Path(init).name} (SHA-256 {own[:SHORT]}), whose cost is not "
         text += "counted"
     text += f"; not shown: {results.left_out}" if results.left_out else ""
-    text += "".join(f"; τ of {label(method)} is of {count} archs a seed" for method, count in _few(results).items())
+    text += "".join(f"; τ of {label(one)} is of {plural(count, 'arch')} a seed" for one, count in _few(results).items())
     return f"{text}; {MARK} {others}" if (others := other_archs(results)) else text
 
 
 def _few(results: Results) -> dict[str, int]:
     """Number of measured archs a seed, by method, where so few make τ a matter of luck."""
     least = {
-        method: min(len(matching(results.predictions, method=method, seed=seed)) for seed in results.seeds)
+        method: min(matching(results.predictions, method=method, seed=seed).arch.nunique() for seed in results.seeds)
         for method in results.methods
     }
     return {method: count for method, count in least.items() if count < FEW_ARCHS}

@@ -127,7 +127,7 @@ def test_methods_that_a_seed_lacks_and_seeds_that_are_not_measured_are_not_drawn
     list(publish(params | {"methods": ["deps"]}, "quick", [1], lambda names: set()))
     (results,) = published_results()
     assert (results.methods, results.seeds) == (["deps"], [0, 1])
-    assert caption(results).endswith("; not shown: RSS (seed 1 without it)")
+    assert "; not shown: RSS (seed 1 without it); τ of DεpS is of 2 archs a seed" in caption(results)
     assert (results.every.methods, results.every.seeds) == (["deps", "rss"], [0, 1])
     assert results.every.metrics[["method", "seed"]].to_numpy().tolist() == [["deps", 0], ["deps", 1], ["rss", 0]]
     shared = paired(results.every.metrics, "pareto/mean_top1", "rss", "deps")
@@ -140,7 +140,7 @@ def test_methods_that_a_seed_lacks_and_seeds_that_are_not_measured_are_not_drawn
     list(publish(params, "quick", [1], lambda names: {"reference@quick"}))
     (results,) = published_results()
     assert (results.methods, results.seeds) == (["deps", "rss"], [0])
-    assert caption(results).endswith("; not shown: seed 1 (not yet with what was trained alone)")
+    assert "; not shown: seed 1 (not yet with what was trained alone); τ of" in caption(results)
     assert results.reference["reference/full_model_top1_std"] == 0.0
     shutil.rmtree(PUBLISHED / "quick/seed-0")
     assert published_results() == []
