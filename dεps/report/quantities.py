@@ -11,6 +11,8 @@ from dεps.workspace.outputs import EVALUATED
 
 #: the full model on validation after the first epoch of shrinking, minus before: a metric of `dips`
 DIP = "curves/at_shrink_start_top1"
+#: measured archs a seed, below which τ is a matter of luck
+FEW_ARCHS = 20
 #: of the Pareto points, from which they can be made anew
 _OF_POINTS = tuple(metric for metric in EVALUATED if metric.of and metric.key.startswith("pareto/"))
 
@@ -83,3 +85,12 @@ def mean_by_seed(frame: pd.DataFrame) -> Sample | None:
     """Mean of the column `difference` of each seed; None without rows."""
     means = pd.Series(frame.groupby("seed")["difference"].mean())
     return Sample.of(means) if len(means) else None
+
+
+def few_archs(results: Results) -> dict[str, int]:
+    """Number of measured archs a seed, by method, of the methods that have so few that their τ is a matter of luck."""
+    least = {
+        method: min(matching(results.predictions, method=method, seed=seed).arch.nunique() for seed in results.seeds)
+        for method in results.methods
+    }
+    return {method: count for method, count in least.items() if count < FEW_ARCHS}

@@ -10,6 +10,7 @@ from dεps.core.console import plural
 from dεps.core.hashing import SHORT
 from dεps.core.tables import column, matching, records
 from dεps.deploy.export.config import macs_text
+from dεps.report.quantities import few_archs
 from dεps.report.results import Results, training_cost
 from dεps.report.statistics import Sample, spread
 from dεps.report.style import label
@@ -35,8 +36,6 @@ EXPERIMENTS = Path("reports/experiments")
 FIGURES = Path("reports/figures")
 #: of a trial, in the order of tables
 OPTIONS = ("shrink_start", "ramp_shape", "ramp_epochs", "epsilon", "temperature")
-#: measured archs a seed, below which a table says how few there are
-FEW_ARCHS = 20
 #: after the label of a method whose Pareto points are other archs than the whole space's
 MARK = "†"
 
@@ -210,17 +209,9 @@ def caption(results: Results) -> str:
         text += f"; trainings begin with the weights of {Path(init).name} (SHA-256 {own[:SHORT]}), whose cost is not "
         text += "counted"
     text += f"; not shown: {results.left_out}" if results.left_out else ""
-    text += "".join(f"; τ of {label(one)} is of {plural(count, 'arch')} a seed" for one, count in _few(results).items())
+    few = few_archs(results).items()
+    text += "".join(f"; τ of {label(one)} is of {plural(count, 'arch')} a seed" for one, count in few)
     return f"{text}; {MARK} {others}" if (others := other_archs(results)) else text
-
-
-def _few(results: Results) -> dict[str, int]:
-    """Number of measured archs a seed, by method, where so few make τ a matter of luck."""
-    least = {
-        method: min(matching(results.predictions, method=method, seed=seed).arch.nunique() for seed in results.seeds)
-        for method in results.methods
-    }
-    return {method: count for method, count in least.items() if count < FEW_ARCHS}
 
 
 def marked(method: str) -> str:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from dεps.core.console import plural
-from dεps.core.tables import column, matching
+from dεps.core.tables import column, matching, rows_where
 from dεps.report.published import COST_DATASET, dataset_of, gpu_hours, pareto_points
-from dεps.report.quantities import comparable, shared_archs
+from dεps.report.quantities import comparable, few_archs, shared_archs
 from dεps.report.results import Results
 from dεps.report.statistics import CONFIDENCE, DECIDING, Range, paired, paired_ratio, sampling_error, spread
 from dεps.report.style import label
@@ -35,7 +35,7 @@ def highlights(results: Results) -> list[Highlight]:
     if {OURS, OTHER} <= set(results.methods):
         found += filter(None, (_difference(results, size) for size in ("smallest", "largest")))
         found.append(_cost_ratio(results))
-    found.append(_predictor(results.metrics))
+    found.append(_predictor(results))
     if results.has_study and (text := verdict(results.study)):
         found.append(_study(text))
     measured = len(results.pareto) + len(results.population) + int(results.searched.measured.notna().sum())
@@ -63,13 +63,18 @@ def _mean(results: Results) -> Highlight:
     return Highlight(name, f"{spread(mean[ours])} %", note)
 
 
-def _predictor(metrics: pd.DataFrame) -> Highlight:
-    taus, macs, test = (_by_method(metrics, f"predictor/{name}kendall_tau") for name in ("", "macs_", "ceiling_"))
-    beside = f"MACs alone {macs.median():.2f}, test accuracy {test.median():.2f}"
-    if len(taus) == 1:
-        return Highlight("predictor, τ", f"{taus.median():.2f}", beside)
-    note = f"{taus.min():.2f} to {taus.max():.2f} over {plural(len(taus), 'method')}; medians of {beside}"
-    return Highlight("predictor, median τ", f"{taus.median():.2f}", note)
+def _predictor(results: Results) -> Highlight:
+    """Kendall's τ over methods; those of few archs are left out and named, unless all are so."""
+    few = few_archs(results)
+    if len(few) == len(results.methods):
+        few = {}
+    kept = rows_where(results.metrics, ~column(results.metrics, "method").isin(few))
+    taus, macs, test = (_by_method(kept, f"predictor/{name}kendall_tau") for name in ("", "macs_", "ceiling_"))
+    note = f"MACs alone {macs.median():.2f}, test accuracy {test.median():.2f}"
+    if len(taus) > 1:
+        note = f"{taus.min():.2f} to {taus.max():.2f} over {plural(len(taus), 'method')}; medians of {note}"
+    note += "".join(f"; without {label(one)}'s of {plural(count, 'arch')}" for one, count in few.items())
+    return Highlight("predictor, median τ" if len(taus) > 1 else "predictor, τ", f"{taus.median():.2f}", note)
 
 
 def _study(text: str) -> Highlight:

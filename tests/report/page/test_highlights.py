@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from dεps.core.files import read_json, write_json
+from dεps.report import quantities
 from dεps.report.page.highlights import _difference, _study, certainty, highlights
 
 
@@ -63,6 +64,17 @@ def test_one_method_is_compared_with_nothing(results):
     found = values(replace(results, methods=["rss"]))
     assert found["RSS, mean Pareto top-1"] == ("80.50 ± 0.71 %", "the only method here")
     assert found["predictor, τ"] == ("0.50", "MACs alone 0.25, test accuracy 0.75")
+
+
+def test_taus_of_few_archs_are_left_out_and_named(results, monkeypatch):
+    monkeypatch.setattr(quantities, "FEW_ARCHS", 2)
+    for seed in (0, 1):
+        path = Path(f"runs/quick/predict/deps-{seed}/predictions.csv")
+        pd.read_csv(path).assign(arch=["a", "b"]).to_csv(path, index=False)
+    path = Path("runs/quick/predict/rss-0/predictions.csv")
+    pd.read_csv(path).assign(arch=["a", "b"]).to_csv(path, index=False)
+    found = values(results)["predictor, τ"]
+    assert found == ("0.50", "MACs alone 0.25, test accuracy 0.75; without RSS's of 1 arch")
 
 
 @pytest.mark.parametrize(
