@@ -139,7 +139,8 @@ class Claim:
         """What tests it, in the shell: in the experiment of `results` where that can, else in its first preset.
 
         Of a sample of these results that decides nothing, with the seeds that are lacking, so many at once as decide at
-        the least; what is published has only those to add.
+        the least; what is published has only those to add, by the commit that it is of where the code here is another:
+        other code is another experiment.
         """
         if self.plan:
             return f"deps plan experiment=[{self.plan}] --steps 0"
@@ -154,7 +155,9 @@ class Claim:
         words = [f"experiment=[{name}]", f"methods=[{','.join(self.methods)}]", f"seeds=[{seeds}]"]
         words += ["standalone=[smallest,largest]"] if self.metric == ALONE else []
         words += [f"experiments.{name}.dataset.root=IMAGES"] if own_images else []
-        return f"deps params {' '.join(words)} && dvc repro" + (f" && deps publish {name}" if adds else "")
+        command = f"deps params {' '.join(words)} && dvc repro" + (f" && deps publish {name}" if adds else "")
+        commit = own.commit_to_add(self.methods) if own and adds else ""
+        return f"in a clone at {commit}: {command}" if commit else command
 
     def _seeds(self, results: Results) -> list[int]:
         """Seeds that all its methods have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -156,6 +156,10 @@ class Results:
         own = self.params["methods"]
         kept = [name for name in self.methods if (base := own[name]["method"]) == name or base not in self.methods]
         return replace(self, methods=kept) if 1 < len(kept) < len(self.methods) else self
+
+    def commit_to_add(self, methods: Collection[str]) -> str:
+        """Commit whose code further seeds of these methods have to be of; empty where that is the code here."""
+        return ""
 
     @property
     def notes(self) -> pd.DataFrame:

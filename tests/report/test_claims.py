@@ -251,6 +251,10 @@ class Published(Results):
     """Results as published ones are, but for where they are from."""
 
     origin = "from elsewhere"
+    commit = ""
+
+    def commit_to_add(self, methods):
+        return self.commit
 
 
 @pytest.mark.parametrize(
@@ -260,13 +264,16 @@ class Published(Results):
         ((1.0, -1.0), "0,1,2,3,4,5,6,7", "2,3,4,5,6,7"),  # more than 1,000 would decide: six more first
     ],
 )
-def test_the_command_of_what_is_open_trains_the_seeds_that_are_lacking(results, values, here, published):
+def test_the_command_of_what_is_open_trains_the_seeds_that_are_lacking(results, values, here, published, monkeypatch):
     own, sample = again(), Sample.of(values)
     assert f"seeds=[{here}]" in claim().command(own, sample)
     assert not claim().command(own, sample).endswith("deps publish quick")
     there = Published(own.experiment, own.methods, own.seeds, own.params)
     assert f"seeds=[{published}]" in claim().command(there, sample)
+    assert claim().command(there, sample).startswith("deps params ")
     assert claim().command(there, sample).endswith("&& dvc repro && deps publish quick")
+    monkeypatch.setattr(Published, "commit", "0123456")
+    assert claim().command(there, sample).startswith("in a clone at 0123456: deps params ")
 
 
 def test_the_command_of_what_is_decided_makes_the_same_seeds_again(results):

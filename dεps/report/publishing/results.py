@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 from dεps.core.console import plural
 from dεps.core.errors import UserError
 from dεps.core.tables import column, matching, records, rows_where
+from dεps.report.publishing.collect import code_of
 from dεps.report.publishing.seed import PUBLISHED, PublishedSeed, read_seeds
 from dεps.report.publishing.study import FOLDER as STUDY_FOLDER
 from dεps.report.publishing.study import PublishedStudy, read_study
@@ -27,6 +28,8 @@ from dεps.workspace.outputs import TRAIN_COST
 
 #: kinds whose rows the predictor was cross-validated on
 _MEASURED = ("pareto", "least", "population")
+#: digits of a commit that are shown
+_COMMIT = 7
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,15 @@ class PublishedResults(Results):
     @cached_property
     def _runs(self) -> pd.DataFrame:
         return pd.concat([one.runs for one in self.published], ignore_index=True)
+
+    def commit_to_add(self, methods: Collection[str]) -> str:
+        first, found = self.published[0], self.params["methods"]
+        for key, code in first.provenance["code"].items():
+            stage, _, name = key.partition("/")
+            if (not name or name in methods) and code_of(stage, found[name]["method"] if name else None) != code:
+                commits = column(first.runs, "commit").dropna().tolist()
+                return str(commits[0])[:_COMMIT] if commits else "a commit that was not noted"
+        return ""
 
     @property
     def notes(self) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from dεps.core.params import read_params
 from dεps.data.manifest import read_manifest
 from dεps.report.publishing import collect as collecting
 from dεps.report.publishing import publish as publishing
+from dεps.report.publishing.results import results_of
 from dεps.report.publishing.seed import PUBLISHED, read_seed, read_seeds
 from dεps.workspace.live import LiveFile, Origin
 from dεps.workspace.stage import Context
@@ -206,6 +207,21 @@ def test_other_code_is_refused(project, monkeypatch):
     ending = "differ in code of evaluate; a published experiment is of one code, params and data"
     assert refuse(1) == f"{FOLDER}: what is published and what is here (seeds 1 and 0) {ending}"
     assert refuse(0) == f"results here and those published of seed 0 {ending}"
+
+
+def test_further_seeds_are_of_the_commit_whose_code_is_theirs(project, monkeypatch):
+    publish(0)
+    found = results_of(read_seeds(FOLDER))
+    assert found is not None
+    assert found.commit_to_add(["deps", "rss"]) == ""
+    usual = collecting.code_hash
+    monkeypatch.setattr(
+        collecting, "code_hash", lambda stage, method=None: usual(stage, method) + "x" * (method == "rss")
+    )
+    assert found.commit_to_add(["deps"]) == ""
+    assert found.commit_to_add(["deps", "rss"]) == "a commit that was not noted"
+    found.published[0].runs["commit"] = [None, "0123456789abcdef", *[None] * (len(found.published[0].runs) - 2)]
+    assert found.commit_to_add(["rss"]) == "0123456"
 
 
 def test_other_params_are_refused(project):
