@@ -30,18 +30,11 @@ def latency(experiment: str | None, engine: str, threads: int, batch: int, as_js
 
     The table of layers is kept and used again, by `deps export --max-latency-ms` too.
     """
-    from dεps.core.errors import UserError
     from dεps.core.params import read_params
-    from dεps.core.process import is_portable
     from dεps.deploy.latency.command import latency as measure
     from dεps.deploy.latency.command import print_latency
     from dεps.deploy.latency.timing import Conditions
 
-    if engine == "torch" and is_portable():
-        raise UserError(
-            "--engine is torch, which portable: true in params.yaml slows down; expected onnxruntime, or "
-            "'deps params portable=false' before"
-        )
     params = read_params() if experiment else None
     result = measure(params, experiment, conditions=Conditions(engine, threads, batch), **asked)
     say(result.to_json()) if as_json else print_latency(result)

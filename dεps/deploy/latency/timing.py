@@ -16,7 +16,8 @@ from torch import nn
 
 from dεps.core.console import progress, warn
 from dεps.core.device import best_device, threads
-from dεps.core.errors import check_choice
+from dεps.core.errors import UserError, check_choice
+from dεps.core.process import is_portable
 from dεps.deploy.onnx.graph import INPUT, to_onnx
 from dεps.deploy.onnx.session import open_session
 
@@ -43,8 +44,13 @@ class Conditions:
     batch: int = 1
 
     def check(self) -> None:
-        """Raise `UserError` where there is no such engine."""
+        """Raise `UserError` where there is no such engine, or where it would have to use portable kernels."""
         check_choice(self.engine, ENGINES, "--engine")
+        if self.engine == "torch" and is_portable():
+            raise UserError(
+                "--engine is torch, which portable: true in params.yaml slows down; expected onnxruntime, or "
+                "'deps params portable=false' before"
+            )
 
     @property
     def device(self) -> torch.device:
