@@ -8,7 +8,8 @@ from dεps.core.console import say
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.dashboard import show_best
-from dεps.tuning.objective import STAGE, ShrinkPhase, clean
+from dεps.tuning.identity import STAGE
+from dεps.tuning.objective import ShrinkPhase, clean
 from dεps.tuning.outputs import finished_trials, trials_table, write
 from dεps.tuning.storage import open_storage, storage_url, watched
 from dεps.tuning.study import open_study

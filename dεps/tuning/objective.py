@@ -33,14 +33,13 @@ from dεps.training.config import FullModelConfig, TrainConfig
 from dεps.training.loop import Record, Trainer
 from dεps.training.run import Saver, branch, describe, epoch_file, resume
 from dεps.tuning.config import TuningConfig
+from dεps.tuning.identity import STAGE, kernels
 from dεps.tuning.study import Outcome, Plan, Report
 from dεps.workspace.decides import code_hash, values
 from dεps.workspace.identity import FULL_MODEL
 from dεps.workspace.outputs import SUPERNET
 from dεps.workspace.resume import Checkpoints, work_folder
 from dεps.workspace.stage import STATE, Context
-
-STAGE = "tune"
 
 
 class ShrinkPhase:
@@ -66,7 +65,7 @@ class ShrinkPhase:
         """The study that this objective belongs to; its name depends on all that decides its results."""
         own = section(self.context.params, *self.context.keys())
         # Of its own section only what trials depend on: more of them are the same study.
-        params = {**values(STAGE, own), "tuning": self.config.determinants()}
+        params = {**values(STAGE, own), "tuning": self.config.determinants(), **kernels(self.context.params)}
         decides: list[object] = [params, torch.__version__]
         # With its trunk: one that older code has left is that of another study.
         states = sorted(self._trunk(self.seed).glob("epoch-*.safetensors"))

@@ -16,7 +16,8 @@ from dεps.core.schema import structured
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.confirm import confirm, confirmation_table
 from dεps.tuning.dashboard import INSTALL, artifacts, show_best
-from dεps.tuning.objective import STAGE, ShrinkPhase
+from dεps.tuning.identity import STAGE
+from dεps.tuning.objective import ShrinkPhase
 from dεps.tuning.outputs import finished_trials, summarise, trials_table
 from dεps.tuning.storage import VARIABLE, masked, open_storage, storage_url, watched
 from dεps.tuning.study import count_finished, open_study, work

@@ -222,6 +222,10 @@ def test_a_studys_name_depends_on_params_and_data(workspace):
     trunk.write_bytes(before)
     assert name(tuning={**own["tuning"], "trials": 9}) == base
     assert name(reference={}, search={}) == base
+    workspace["portable"] = True
+    assert name() != base
+    del workspace["portable"]
+    assert name() == base
     assert name(tuning={**own["tuning"], "sampler_seed": 1}) != base
     assert name(train={**own["train"], "learning_rate": 0.05}) != base
     assert name(evaluate={**own["evaluate"], "recalibration_images": 60}) != base
