@@ -88,7 +88,10 @@ def trials_table(plan: Plan, trials: list[FrozenTrial]) -> pd.DataFrame:
 
 
 def _best(plan: Plan, table: pd.DataFrame) -> int | None:
-    """The most accurate trial, the cheaper of equals; where cost counts too, among those no dearer than base."""
+    """The most accurate trial, the cheaper of equals, within the limit of cost.
+
+    Where cost is an objective and there is no limit, base's own cost is the limit.
+    """
     own = matching(table, feasible=True)
     base = matching(own, point="base")
     if "cost" in plan.config.objectives and plan.cost_limit is None and len(base):

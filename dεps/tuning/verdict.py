@@ -37,22 +37,28 @@ def paired_gain(best: Sequence[float], default: Sequence[float]) -> Gain:
 
 
 def verdict(summary: Mapping[str, float]) -> str:
-    """A study's best trial against its default, in words, from `summary.json`; empty where it has not both."""
+    """A study's best trial against its default, in words, from `summary.json`; empty where it has not both.
+
+    Where their trainings cost otherwise, it says so: under a limit of cost the best may be dearer than the default.
+    """
     if "tune/gain_points_on_its_own_seed" not in summary:
         return ""
     if summary["tune/best_is_default"]:
         return "the default itself is the best trial"
     count, chosen = int(summary["tune/confirmed_seeds"]), summary["tune/gain_points_on_its_own_seed"]
     own = f"{_points(chosen)} on the seed it was chosen by"
+    ratio = f"{summary['tune/best_train_tmacs'] / summary['tune/default_train_tmacs']:.2f}"
+    price = "" if ratio == "1.00" else f" at {ratio} × its cost"
+    doubt = "undecided whether the best trial is better"
     if not count:
-        return f"undecided whether the best trial is better than the default: not measured on other seeds; {own}"
+        return f"{doubt} than the default{price}: not measured on other seeds; {own}"
     gain = _points(summary["tune/gain_points"])
     seeds = plural(count, "other seed")
     if count < 2:
-        return f"undecided whether the best trial is better than the default: {gain} points on {seeds}, too few; {own}"
+        return f"{doubt} than the default{price}: {gain} points on {seeds}, too few; {own}"
     low, high = summary["tune/gain_points_low"], summary["tune/gain_points_high"]
     kind = "better than" if low > 0 else "worse than" if high < 0 else ""
-    lead = f"the best trial is {kind} the default" if kind else "undecided whether the best trial is better"
+    lead = f"the best trial is {kind} the default{price}" if kind else doubt + (price and f" than the default{price}")
     return (
         f"{lead}: {gain} [{_points(low)}, {_points(high)}] points on {seeds} "
         f"(paired by seed, {CONFIDENCE:.0%} t interval); {own}"

@@ -35,7 +35,12 @@ def test_a_gain_is_paired_by_seed_and_has_students_interval():
     assert paired_gain([81.0, 81.0], [80.0, 80.0]) == (1.0, 1.0, 1.0)
 
 
-OWN = {"tune/best_is_default": 0, "tune/gain_points_on_its_own_seed": 2.0}
+OWN = {
+    "tune/best_is_default": 0,
+    "tune/gain_points_on_its_own_seed": 2.0,
+    "tune/best_train_tmacs": 1.5,
+    "tune/default_train_tmacs": 1.5,
+}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,39 @@ def test_only_other_seeds_make_a_trial_better(gains, text):
     assert said.startswith(text)
     assert said.endswith("; +2.00 on the seed it was chosen by")
     assert said.startswith("the best trial is better than") == (gains == [1.0, 1.1, 1.2])
+
+
+@pytest.mark.parametrize(
+    ("gains", "text"),
+    [
+        ([], "undecided whether the best trial is better than the default at 1.17 × its cost: not measured on other "),
+        ([1.0], "undecided whether the best trial is better than the default at 1.17 × its cost: +1.00 points on 1 "),
+        ([1.0, -1.0], "undecided whether the best trial is better than the default at 1.17 × its cost: +0.00 [-12.71"),
+        ([1.0, 1.1, 1.2], "the best trial is better than the default at 1.17 × its cost: +1.10 [+0.85, +1.35] points"),
+        ([-1.0, -1.1, -1.2], "the best trial is worse than the default at 1.17 × its cost: -1.10 [-1.35, -0.85] poi"),
+    ],
+)
+def test_another_cost_is_said(gains, text):
+    summary = {**OWN, "tune/best_train_tmacs": 1.75, "tune/confirmed_seeds": len(gains)}
+    if gains:
+        found = paired_gain(gains, [0.0] * len(gains))
+        names = ("gain_points", "gain_points_low", "gain_points_high")
+        summary |= {f"tune/{name}": value for name, value in zip(names, found, strict=True) if value is not None}
+    assert verdict(summary).startswith(text)
+
+
+def test_the_best_under_a_limit_may_cost_more_than_the_default(tmp_path):
+    """A point that shrinks earlier and gains by it costs 1.75 of the default's 1.5, below the limit of 5."""
+    changes = {"points": [{"shrink_start": 0.25, "ramp_epochs": 1.0}], "base": {**BASE, "temperature": 4.0}}
+    changes["points"][0]["temperature"] = 1.0
+    limited, without = ({"cost_limit": limit, "trials": 2, **changes} for limit in (5.0, None))
+    for name, own in {"limited": limited, "without": without}.items():
+        (tmp_path / name).mkdir()
+        write_study(tmp_path / name, tmp_path / name / "out", **own)
+    head = (tmp_path / "limited/out/best.yaml").read_text()
+    assert "better than the default at 1.17 × its cost: not measured on other seeds" in head
+    text = (tmp_path / "without/out/best.yaml").read_text()
+    assert "The default itself is the best trial" in text
 
 
 def test_the_default_is_not_set_against_itself():

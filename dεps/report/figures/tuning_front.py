@@ -19,10 +19,10 @@ ABOUT = About(
     title="Accuracy and cost",
     section="Study",
     order=50,
-    note="The ring is the trial in best.yaml: the most accurate on validation, where cost is an objective among those "
-    "that cost no more than DεpS as preset, the star. So a cheaper trial on the front is not the best, since it is "
-    "less accurate, nor is a dearer one. Diamonds are the other methods. One seed: differences of a few tenths may be "
-    "chance. Arrows on the lower edge are trials far below it.",
+    note="The ring is the trial in best.yaml: the most accurate on validation of those that cost no more than the "
+    "legend says. So a cheaper trial on the front is not the best, since it is less accurate, nor is one that costs "
+    "more than that. The star is DεpS as preset, diamonds are the other methods. One seed: differences of a few tenths "
+    "may be chance. Arrows on the lower edge are trials far below it.",
     sources=("tune/trials.csv", "train/summary.json", "evaluate/metrics.json", "evaluate/pareto.csv"),
 )
 
@@ -52,7 +52,7 @@ def draw(results: Results) -> Figure:
     axes.plot(default.train_tmacs, default.val_top1, **star, label="DεpS as preset")
     chosen = matching(trials, best=True)
     ring: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 11, "markerfacecolor": "none", "color": DEPS}
-    axes.plot(chosen.train_tmacs, chosen.val_top1, **ring, label="best.yaml")
+    axes.plot(chosen.train_tmacs, chosen.val_top1, **ring, label=f"best.yaml, {_limit(results)}")
     for method, own in methods.items():
         if len(own) and "pareto/mean_val_top1" in own:
             diamond: dict[str, Any] = {"color": colours(results.methods)[method], "label": label(method), "zorder": 3}
@@ -61,5 +61,14 @@ def draw(results: Results) -> Figure:
             facts = {"method": method, "TMACs": cost, "top1": top1, "of": "validation"}
             dots(drawn, label(method), pd.DataFrame(facts).assign(runs=runs(method, own.seed.tolist())))
     axes.set(xlabel="training cost (10¹² MACs)", ylabel=f"mean Pareto {TOP1}")
-    legend_below(figure)
+    legend_below(figure, columns=2)
     return figure
+
+
+def _limit(results: Results) -> str:
+    """What the trial in best.yaml may cost, in words."""
+    tuning = results.params["tuning"]
+    if (limit := tuning["cost_limit"]) is not None:
+        unit = "× the full model's cost" if tuning["cost_unit"] == "full_model" else "TMACs"
+        return f"up to {limit:g} {unit}"
+    return "up to the star's cost" if "cost" in tuning["objectives"] else "at any cost"
