@@ -121,8 +121,8 @@ def importances(table: pd.DataFrame, config: TuningConfig) -> pd.DataFrame:
     """
     complete = matching(table, state="complete")
     for name in set(option_names(config)) - {*SEARCHED}:
-        values, base = column(complete, name), config.base[name]
-        complete = rows_where(complete, values.isna() if base is None else values.eq(base))
+        # One by one: pandas would take a list, as of kernels, for a whole column.
+        complete = rows_where(complete, [value == config.base[name] for value in column(complete, name)])
     names = [name for name in SEARCHED if column(complete, name).nunique() > 1]
     if len(complete) < ENOUGH or not names:
         return pd.DataFrame(columns=["option", "accuracy", "cost"])

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from dεps.tuning.outputs import importances
+from tests.tuning.tables import write_study
 from tests.tuning.toy import BASE, config
 
 
@@ -30,3 +31,19 @@ def test_what_is_not_searched_is_not_laid_to_the_options():
     with_labels = trials(*SEARCHED, {"shrink_start": 0.25, "distill": False}, {"ramp_epochs": 0.0, "distill": False})
     pd.testing.assert_frame_equal(importances(with_labels, config()).set_index("option"), own)
     assert importances(trials(*SEARCHED[:3], *[{"distill": False}] * 5), config()).empty
+
+
+@pytest.mark.parametrize("kernels", [[5], None])
+def test_a_base_may_hold_a_list_that_a_point_changes(tmp_path, kernels):
+    """As the published recipe's kernels of 7: the point is no trial that importances are of."""
+    base = {**BASE, "kernels": kernels}
+    write_study(tmp_path, tmp_path / "out", base=base, points=[{"kernels": [3, 5], "ramp_epochs": 0.0}])
+    table = pd.read_csv(tmp_path / "out/trials.csv")
+    assert table.kernels.fillna("none").tolist() == [str(kernels or "none"), "[3, 5]"] + [str(kernels or "none")] * 6
+    like_base = pd.DataFrame([{**base, **SEARCHED[number % 6]} for number in range(12)]).assign(distill=True)
+    like_base = like_base.assign(state="complete", val_top1=80 - like_base.shrink_start, train_tmacs=1.0)
+    own = config(base=base, points=[{"kernels": [3, 5]}])
+    others = like_base.assign(kernels=[[3, 5]] * 12, val_top1=0.0)
+    found = importances(pd.concat([like_base, others], ignore_index=True), own)
+    pd.testing.assert_frame_equal(found, importances(like_base, own))
+    assert found.set_index("option").accuracy.idxmax() == "shrink_start"
