@@ -5,7 +5,7 @@ All accuracies are on validation. Trials have one seed, so a figure shows differ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,6 +32,9 @@ OPTIONS = {
     "epsilon": "ε",
     "temperature": "temperature",
 }
+#: columns of trials.csv that are no options; all others are, since those that points change are among them
+FACTS = {"trial", "point", "state", "val_top1", "val_smallest_top1", "val_largest_top1", "train_tmacs", "own_tmacs"}
+FACTS |= {"epochs", "feasible", "front", "best"}
 DEPS = colours(["deps"])["deps"]
 TOP1 = "top-1 on validation (%)"
 #: of the variants that one panel shows
@@ -56,6 +59,12 @@ def study_panels(results: Results, title: str) -> tuple[Figure, list[Axes]]:
 def complete(results: Results, **values: object) -> pd.DataFrame:
     """The trials that were not pruned, and whose columns hold the given values."""
     return matching(results.trials, state="complete", **values)
+
+
+def alike(trial: dict[str, Any], other: dict[str, Any], but: Collection[str]) -> bool:
+    """Whether two rows of trials.csv have the same options, but for those named."""
+    names = [name for name in trial if name not in FACTS and name not in but]
+    return all(trial[name] == other[name] or (pd.isna(trial[name]) and pd.isna(other[name])) for name in names)
 
 
 def front(results: Results, trial: dict[str, Any]) -> pd.DataFrame:
@@ -141,11 +150,10 @@ def draw_ablation(
 def _pairs(results: Results, option: str, off: object) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Given points that differ in `option` only: (as in base, off)."""
     points = [trial for trial in records(complete(results)) if trial["point"] != ""]
-    keys = [key for key in [*OPTIONS, "distill"] if key != option]
     pairs = []
     for without in points:
         if without[option] == off:
-            same = [one for one in points if one[option] != off and all(one[key] == without[key] for key in keys)]
+            same = [one for one in points if one[option] != off and alike(one, without, [option])]
             pairs += [(one, without) for one in same[:1]]
     return pairs
 
