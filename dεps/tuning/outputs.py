@@ -117,15 +117,16 @@ def importances(table: pd.DataFrame, config: TuningConfig) -> pd.DataFrame:
     """Share of the variance of accuracy and of cost that each searched option explains (fANOVA).
 
     Of all complete trials but those that differ in what is not searched, such as `distill`: what that does would be
-    laid to the options. Empty for too few.
+    laid to the options. `trials` is their number. Empty for too few.
     """
     complete = matching(table, state="complete")
     for name in set(option_names(config)) - {*SEARCHED}:
         # One by one: pandas would take a list, as of kernels, for a whole column.
         complete = rows_where(complete, [value == config.base[name] for value in column(complete, name)])
+    complete = _without_ramps_that_are_none(complete)
     names = [name for name in SEARCHED if column(complete, name).nunique() > 1]
     if len(complete) < ENOUGH or not names:
-        return pd.DataFrame(columns=["option", "accuracy", "cost"])
+        return pd.DataFrame(columns=["option", "accuracy", "cost", "trials"])
     distributions = {name: _distribution(column(complete, name)) for name in names}
     shares: dict[str, Mapping[str, float]] = {}
     for target, measure in (("accuracy", "val_top1"), ("cost", "train_tmacs")):
@@ -139,7 +140,21 @@ def importances(table: pd.DataFrame, config: TuningConfig) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shares[target] = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    return pd.DataFrame({"option": name, **{key: share[name] for key, share in shares.items()}} for name in names)
+    rows = [{"option": name, **{key: share[name] for key, share in shares.items()}} for name in names]
+    return pd.DataFrame(rows).assign(trials=len(complete))
+
+
+def _without_ramps_that_are_none(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials, with the length of a ramp that stays constant in the middle of the others' range.
+
+    It is in the table as base has it, drawn or not. If few others have that length, it would tell the shape, and fANOVA
+    lay to the one what is the other's. A range's end tells it more than the middle.
+    """
+    constant = column(trials, "ramp_shape") == "constant"
+    lengths = column(trials, "ramp_epochs")
+    others = lengths[~constant]
+    middle = (others.min() + others.max()) / 2 if len(others) else 0.0
+    return trials.assign(ramp_epochs=lengths.where(~constant, middle))
 
 
 def _distribution(values: pd.Series) -> BaseDistribution:

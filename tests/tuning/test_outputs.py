@@ -1,3 +1,5 @@
+from random import Random
+
 import pandas as pd
 import pytest
 
@@ -30,7 +32,29 @@ def test_what_is_not_searched_is_not_laid_to_the_options():
     assert own.accuracy.sum() == pytest.approx(1.0)
     with_labels = trials(*SEARCHED, {"shrink_start": 0.25, "distill": False}, {"ramp_epochs": 0.0, "distill": False})
     pd.testing.assert_frame_equal(importances(with_labels, config()).set_index("option"), own)
+    assert own.trials.tolist() == [len(SEARCHED)] * 4
     assert importances(trials(*SEARCHED[:3], *[{"distill": False}] * 5), config()).empty
+
+
+def test_a_length_that_constant_ramps_do_not_have_has_no_importance():
+    """Accuracy follows from the shape alone, and only constant ramps stand in the table with base's rare length."""
+    rng = Random(0)
+    rows = []
+    for number in range(40):
+        own = {"ramp_shape": ["linear", "cosine", "exponential", "step", "constant"][number % 5]}
+        own["ramp_epochs"] = 0.5 if own["ramp_shape"] == "constant" else rng.randint(2, 40) / 2
+        rows.append({**own, "epsilon": rng.uniform(0.05, 0.5), "shrink_start": rng.choice([0.25, 0.5, 0.75])})
+    table = trials(*rows).assign(val_top1=[60.0 if one["ramp_shape"] == "constant" else 70.0 for one in rows])
+    found = importances(table, config(points=[])).set_index("option").accuracy
+    assert found.ramp_epochs < 0.001
+    assert found.ramp_shape > 0.98
+    same = table.assign(ramp_epochs=table.ramp_epochs.where(table.ramp_shape != "constant", 17.0))
+    pd.testing.assert_frame_equal(importances(same, config(points=[])), importances(table, config(points=[])))
+
+
+def test_constant_ramps_alone_have_no_length_to_explain():
+    rows = [{"ramp_shape": "constant", "epsilon": 0.1 * number, "ramp_epochs": number} for number in range(1, 7)]
+    assert importances(trials(*rows), config(points=[])).option.tolist() == ["epsilon"]
 
 
 @pytest.mark.parametrize("kernels", [[5], None])

@@ -6,19 +6,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dεps.core.tables import column
+from dεps.core.console import plural
+from dεps.core.tables import column, records
 from dεps.report.drawing import legend_below
 from dεps.report.marks import dots
 from dεps.report.registry import About
 from dεps.report.results import Results
-from dεps.report.study import DEPS, OPTIONS, complete, study_axes
+from dεps.report.study import DEPS, OPTIONS, alike, complete, study_axes
 from dεps.report.style import FAINT
+from dεps.tuning.config import SEARCHED
 
 ABOUT = About(
     title="Importance of options",
     section="Study",
     order=51,
-    note="Of all complete trials, by fANOVA; with few trials it says little.",
+    note="By fANOVA, of the complete trials that differ from the preset in nothing but these options; with few trials "
+    "it says little.",
     sources=("tune/trials.csv", "tune/importance.csv"),
 )
 
@@ -42,6 +45,15 @@ def draw(results: Results) -> Figure:
             dots(bar, of, pd.DataFrame([{"option": option, "share of variance": share}]))
     axes.set_yticks(places, options)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"share of variance ({len(complete(results))} complete trials)")
+    axes.set_xlabel(f"share of variance ({plural(_count(results), 'trial')})")
     legend_below(figure)
     return figure
+
+
+def _count(results: Results) -> int:
+    """Number of trials that the shares are of; files of before do not say it, but it follows from the trials."""
+    if "trials" in results.importance:
+        return int(results.importance.trials.iloc[0])
+    trials = records(complete(results))
+    base = next((trial for trial in trials if trial["point"] == "base"), None)
+    return sum(base is None or alike(trial, base, SEARCHED) for trial in trials)
