@@ -16,6 +16,8 @@ from dεps.tuning.private import contains
 POINT = "point"
 #: before the name of a parameter to which a point gives a value that is not searched
 GIVEN = "given_"
+#: significant digits of a number that is drawn: what is trained is short enough to be written everywhere as it is
+DIGITS = 6
 
 
 class Parameter(NamedTuple):
@@ -57,7 +59,9 @@ def draw(trial: Trial, config: TuningConfig, prepare: Callable[[str], None]) -> 
         options = dict(config.base)
         for parameter in parameters(config, options):
             prepare(parameter.name)
-            options[parameter.option] = _ask(trial, parameter)
+            value = _ask(trial, parameter)
+            drawn = isinstance(parameter.distribution, FloatDistribution)
+            options[parameter.option] = float(f"{value:.{DIGITS}g}") if drawn else value
         return options
     point = config.all_points()[name]
     options = {**config.base, **point}

@@ -46,7 +46,7 @@ def write(
     """
     config, trials = plan.config, finished_trials(study, plan.config.trials)
     table = trials_table(plan, trials)
-    TRIALS.write(table, out)
+    TRIALS.write(_exact(table, option_names(config)), out)
     TRIAL_POINTS.write(outcomes_table(trials, "points", "name", "macs", "val_top1"), out)
     TRIAL_CURVES.write(curves_table(trials), out)
     IMPORTANCE.write(importances(table, plan.config), out)
@@ -65,6 +65,12 @@ def finished_trials(study: optuna.Study | None, count: int) -> list[FrozenTrial]
 def option_names(config: TuningConfig) -> list[str]:
     """Options that trials differ in."""
     return list(dict.fromkeys([*SEARCHED, "distill", *(key for point in config.points for key in point)]))
+
+
+def _exact(table: pd.DataFrame, options: list[str]) -> pd.DataFrame:
+    """The table with options that are numbers as text, to the last bit: those of base and points may be any."""
+    numbers = [name for name in options if pd.api.types.is_float_dtype(column(table, name))]
+    return table.assign(**{name: [repr(float(value)) for value in column(table, name)] for name in numbers})
 
 
 def trials_table(plan: Plan, trials: list[FrozenTrial]) -> pd.DataFrame:

@@ -2,10 +2,17 @@ from random import Random
 
 import pandas as pd
 import pytest
+import yaml
 
-from dεps.tuning.outputs import importances
+from dεps.core.tables import records
+from dεps.tuning.config import SEARCHED as SEARCHED_OPTIONS
+from dεps.tuning.draw import POINT
+from dεps.tuning.outputs import finished_trials, importances
+from dεps.tuning.storage import open_storage
+from dεps.tuning.study import OPTIONS, open_study
+from dεps.workspace.outputs import TRIALS
 from tests.tuning.tables import write_study
-from tests.tuning.toy import BASE, config
+from tests.tuning.toy import BASE, config, plan
 
 
 def trials(*changes: dict) -> pd.DataFrame:
@@ -55,6 +62,29 @@ def test_a_length_that_constant_ramps_do_not_have_has_no_importance():
 def test_constant_ramps_alone_have_no_length_to_explain():
     rows = [{"ramp_shape": "constant", "epsilon": 0.1 * number, "ramp_epochs": number} for number in range(1, 7)]
     assert importances(trials(*rows), config(points=[])).option.tolist() == ["epsilon"]
+
+
+def test_what_is_written_of_a_trial_is_what_it_trained_with(tmp_path):
+    """Numbers that are drawn have six digits; base's and points' may have any, and are written to the last bit."""
+    base, point = {**BASE, "temperature": 85 / 180}, {"shrink_start": 95 / 180, "epsilon": 1 / 3}
+    write_study(tmp_path, tmp_path / "out", base=base, points=[point], trials=12)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    own = plan(tmp_path, base=base, points=[point], trials=12)
+    found = finished_trials(open_study(own, open_storage(url)), 12)
+    for row, trial in zip(records(TRIALS.read(tmp_path / "out")), found, strict=True):
+        options = trial.user_attrs[OPTIONS]
+        assert {name: row[name] for name in SEARCHED_OPTIONS} == {name: options[name] for name in SEARCHED_OPTIONS}
+    assert found[0].user_attrs[OPTIONS]["temperature"] == 85 / 180
+    assert found[1].user_attrs[OPTIONS]["epsilon"] == 1 / 3
+    drawn = [trial for trial in found if POINT not in trial.user_attrs]
+    assert len(drawn) == 10
+    for trial in drawn:
+        value = trial.user_attrs[OPTIONS]["temperature"]
+        assert value == float(f"{value:.6g}") == pytest.approx(trial.params["temperature"], rel=1e-5)
+    (best,) = yaml.safe_load((tmp_path / "out/best.yaml").read_text())["experiments"].values()
+    table = TRIALS.read(tmp_path / "out")
+    (row,) = records(table[table.best])
+    assert all(row[name] == value for name, value in best["methods"]["deps"].items())
 
 
 @pytest.mark.parametrize("kernels", [[5], None])
