@@ -7,6 +7,7 @@ The training is that of stage `train` and the measuring that of stage `evaluate`
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from dεps.core.errors import UserError
 from dεps.core.files import write_json
 from dεps.core.hashing import digest, file_hash
 from dεps.core.params import section
+from dεps.core.randomness import python_rng
 from dεps.core.tables import columns, records
 from dεps.evaluation.accuracy import EvaluateConfig, measured, pareto_metrics
 from dεps.evaluation.inputs import load_data, recalibration
@@ -86,9 +88,18 @@ class ShrinkPhase:
         return self.context.folder(FULL_MODEL, str(seed)) / "trunk"
 
     def full_model_tmacs(self) -> float:
-        """What the trunk costs to its end, in 10¹² MACs."""
-        largest = macs_counter(self.space, len(self.data.classes), self.data.channels)(self.space.largest())
-        return self.setup.steps(self.train.epochs) * self.train.batch_size * FORWARD_BACKWARD * largest / 1e12
+        """What the trunk costs to its end, in 10¹² MACs; of elastic resolution, at the sizes that its batches have."""
+        macs_of = macs_counter(self.space, len(self.data.classes), self.data.channels)
+        macs = sum(count * macs_of(self.space.largest().at(size)) for size, count in self._trunk_sizes.items())
+        return self.train.batch_size * FORWARD_BACKWARD * macs / 1e12
+
+    @cached_property
+    def _trunk_sizes(self) -> Counter[int]:
+        """Number of the trunk's steps at each side of images, drawn as the training draws them."""
+        sizes, steps = self.space.resolution, self.setup.steps(self.train.epochs)
+        if len(sizes) == 1:
+            return Counter({sizes[0]: steps})
+        return Counter(python_rng(self.seed, "resolution", step).choice(sizes) for step in range(steps))
 
     def __call__(self, number: int, place: int, options: dict[str, Any], report: Report) -> Outcome:
         """Train and measure. The state after each epoch is kept until the trial is measured."""

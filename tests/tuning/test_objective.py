@@ -1,5 +1,6 @@
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -7,8 +8,11 @@ import pytest
 import yaml
 
 from dεps.core.errors import UserError
+from dεps.methods.full_model import Options, build
 from dεps.planning.check import compose_params
+from dεps.spaces.cost import macs_counter
 from dεps.training import run as runner
+from dεps.training.loop import Trainer
 from dεps.tuning import objective
 from dεps.tuning.worker import tune as tune_command
 from dεps.workspace.stage import Context
@@ -205,6 +209,21 @@ def test_unusable_storage_starts_nothing(workspace):
     with pytest.raises(UserError, match=r"no database URL"):
         tune_command("quick", 4, 3, "nonsense")
     assert not Path(".state/tune").exists() or not list(Path(".state/tune").rglob("*.lock"))
+
+
+@pytest.mark.parametrize("resolution", [[28], [16, 20, 24, 28]])
+def test_the_unit_of_a_limit_is_what_the_full_model_costs(workspace, resolution):
+    """Where batches have several sizes, less than at the largest: what the trainer counts."""
+    own = workspace["experiments"]["quick"]
+    own["space"]["resolution"] = resolution
+    phase = objective.ShrinkPhase(Context("tune", "quick", params=workspace))
+    at_largest = macs_counter(phase.space, len(phase.data.classes), 1)(phase.space.largest())
+    trunk = build(Options(), phase.setup)
+    trainer = Trainer(phase.space, phase.data, replace(phase.train, validate_every=99), trunk, 0)
+    list(trainer.run())
+    assert phase.full_model_tmacs() == pytest.approx(trainer.macs / 1e12, rel=1e-12)
+    share = phase.full_model_tmacs() * 1e12 / (trainer.total_steps * 32 * 3 * at_largest)
+    assert share == 1.0 if len(resolution) == 1 else share < 0.8
 
 
 def test_a_studys_name_depends_on_params_and_data(workspace):
