@@ -22,7 +22,7 @@ from dεps.core.tables import column, columns, matching, records, rows_where
 from dεps.spaces.pareto import front
 from dεps.tuning.config import SEARCHED, TuningConfig
 from dεps.tuning.draw import POINT
-from dεps.tuning.study import FINISHED, OPTIONS, OUTCOME, Plan
+from dεps.tuning.study import FINISHED, OPTIONS, OUTCOME, Plan, count_diverged
 from dεps.tuning.verdict import paired_gain, verdict
 from dεps.workspace.outputs import BEST, CONFIRMATION, IMPORTANCE, SUMMARY, TRIAL_CURVES, TRIAL_POINTS, TRIALS
 
@@ -51,7 +51,8 @@ def write(
     TRIAL_CURVES.write(curves_table(trials), out)
     IMPORTANCE.write(importances(table, plan.config), out)
     CONFIRMATION.write(confirmation, out)
-    summary = summarise(config, table, full_model_tmacs, confirmation)
+    diverged = count_diverged(study, config.trials) if study else 0
+    summary = summarise(config, table, full_model_tmacs, confirmation, diverged)
     write_atomic(out / BEST, best_yaml(config, experiment, table, summary))
     write_json(out / SUMMARY, summary)
     return summary
@@ -186,9 +187,12 @@ def best_yaml(config: TuningConfig, experiment: str, table: pd.DataFrame, summar
 
 
 def summarise(
-    config: TuningConfig, table: pd.DataFrame, full_model_tmacs: float, confirmation: pd.DataFrame
+    config: TuningConfig, table: pd.DataFrame, full_model_tmacs: float, confirmation: pd.DataFrame, diverged: int
 ) -> dict[str, Any]:
-    """Best against default, on the seed that chose and on others, and what branching saved."""
+    """Best against default, on the seed that chose and on others, and what branching saved.
+
+    `diverged` is the number of drawn trials that did: they have no row, and their costs are in none of the sums.
+    """
     summary: dict[str, Any] = {"tune/trials": len(table)}
     if not len(table):
         return summary
@@ -212,6 +216,7 @@ def summarise(
     own, scratch = table.own_tmacs.sum(), table.train_tmacs.sum()
     return summary | {
         "tune/pruned": int((table.state == "pruned").sum()),
+        "tune/diverged": diverged,
         "tune/front_size": int(table.front.sum()),
         "tune/trained_tmacs": round(own, 6),
         "tune/from_scratch_tmacs": round(scratch, 6),

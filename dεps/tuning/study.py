@@ -141,6 +141,15 @@ def _diverged(study: optuna.Study, number: int) -> int:
     return sum(DIVERGED in trial.user_attrs and trial.number < number for trial in trials)
 
 
+def count_diverged(study: optuna.Study, count: int) -> int:
+    """Return how many drawn trials diverged, and were replaced, before the first `count` were finished.
+
+    A trial whose worker was killed is resumed, and diverges once: the number is the undisturbed study's.
+    """
+    finished = study.get_trials(deepcopy=False, states=FINISHED)[:count]
+    return _diverged(study, finished[-1].number) if finished else 0
+
+
 def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> None:
     """Run trials until `target` are finished; wait for other workers' trials, and resume those of dead workers."""
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"

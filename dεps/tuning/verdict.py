@@ -39,10 +39,16 @@ def paired_gain(best: Sequence[float], default: Sequence[float]) -> Gain:
 def verdict(summary: Mapping[str, float]) -> str:
     """A study's best trial against its default, in words, from `summary.json`; empty where it has not both.
 
-    Where their trainings cost otherwise, it says so: under a limit of cost the best may be dearer than the default.
+    Where their trainings cost otherwise, it says so: under a limit of cost the best may be dearer than the default. It
+    ends with the number of drawn trials that diverged, if any: what they trained is not counted.
     """
     if "tune/gain_points_on_its_own_seed" not in summary:
         return ""
+    diverged = int(summary.get("tune/diverged", 0))  # older studies do not say it
+    return _compared(summary) + (f"; {plural(diverged, 'drawn trial')} diverged, not counted" if diverged else "")
+
+
+def _compared(summary: Mapping[str, float]) -> str:
     if summary["tune/best_is_default"]:
         return "the default itself is the best trial"
     count, chosen = int(summary["tune/confirmed_seeds"]), summary["tune/gain_points_on_its_own_seed"]

@@ -20,7 +20,7 @@ from dεps.tuning.identity import STAGE
 from dεps.tuning.objective import ShrinkPhase
 from dεps.tuning.outputs import finished_trials, summarise, trials_table
 from dεps.tuning.storage import VARIABLE, masked, open_storage, storage_url, watched
-from dεps.tuning.study import count_finished, open_study, work
+from dεps.tuning.study import count_diverged, count_finished, open_study, work
 from dεps.tuning.verdict import verdict
 from dεps.workspace.stage import Context
 
@@ -59,7 +59,8 @@ def _tune(context: Context, phase: ShrinkPhase, workers: int, trials: int, url: 
         raise UserError(f"{finished} of {trials} trials are finished; the same command goes on with the others")
     confirm(plan, study, phase.again, trials)  # what several workers have not done yet
     table = trials_table(plan, finished_trials(study, trials))
-    summary = summarise(phase.config, table, phase.full_model_tmacs(), confirmation_table(plan, study, trials))
+    confirmation, diverged = confirmation_table(plan, study, trials), count_diverged(study, trials)
+    summary = summarise(phase.config, table, phase.full_model_tmacs(), confirmation, diverged)
     say("\n".join(f"{key.removeprefix('tune/').replace('_', ' ')}: {value:g}" for key, value in summary.items()))
     say(verdict(summary))
     noted = show_best(plan, study, context.experiment, table, summary)

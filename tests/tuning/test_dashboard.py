@@ -19,7 +19,7 @@ def shown(own, study, trials: int, best: int) -> bool:
     """What `show_best` returns where that is the best of the first `trials`."""
     table = trials_table(own, finished_trials(study, trials))
     table = table.assign(best=table.trial == best)
-    return show_best(own, study, "toy", table, summarise(own.config, table, 1.0, table.head(0)))
+    return show_best(own, study, "toy", table, summarise(own.config, table, 1.0, table.head(0), 0))
 
 
 def note(study, number: int | None = None) -> str:

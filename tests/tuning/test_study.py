@@ -18,10 +18,12 @@ from optuna.trial import TrialState
 from dεps.core.errors import DivergenceError, UserError
 from dεps.tuning import storage as storage_module
 from dεps.tuning import study as study_module
+from dεps.tuning.confirm import confirmation_table
 from dεps.tuning.draw import GIVEN, POINT, draw, given
-from dεps.tuning.outputs import curves_table, finished_trials, trials_table
+from dεps.tuning.outputs import curves_table, finished_trials, trials_table, write
 from dεps.tuning.storage import masked, open_storage, storage_url, watched
-from dεps.tuning.study import FINISHED, count_finished, open_study, place, work
+from dεps.tuning.study import FINISHED, count_diverged, count_finished, open_study, place, work
+from dεps.tuning.verdict import verdict
 from tests.conftest import ROOT
 from tests.tuning.toy import config, objective, plan
 
@@ -206,6 +208,40 @@ def test_trials_that_diverge_are_replaced_by_others(tmp_path, sqlite, capsys):
     assert (states.count("COMPLETE"), states.count("FAIL")) == (8, 2)
     assert drawn[6] != drawn[7] != drawn[8]
     assert capsys.readouterr().err.count("not finite any more; the trial has failed") == 2
+    assert [count_diverged(study, count) for count in (0, 5, 6, 7, 8, 9)] == [0, 0, 0, 2, 2, 2]
+
+
+def test_trials_that_diverge_are_counted_once_though_their_workers_die(tmp_path):
+    """Three drawn trials diverge; a worker dies in each of them, and in one that does not."""
+
+    def measured(folder, deaths):
+        folder.mkdir()
+        own, url, calls = plan(folder, trials=9), f"sqlite:///{folder / 'study.db'}", []
+
+        def measure(number, place, options, report):
+            calls.append(number)
+            if number in deaths:
+                raise KeyboardInterrupt
+            if number in (6, 7, 9):
+                raise DivergenceError("trial: the loss is not finite any more")
+            return objective()(number, place, options, report)
+
+        while deaths:
+            with pytest.raises(KeyboardInterrupt):
+                work(own, open_study(own, open_storage(url)), measure, 9)
+            deaths = deaths - {calls[-1]}
+        study = open_study(own, open_storage(url))
+        work(own, study, measure, 9)
+        return write(own, study, "quick", 2.0, confirmation_table(own, study, 9), folder), folder
+
+    (whole, first), (again, second) = (
+        measured(tmp_path / name, deaths) for name, deaths in (("a", set()), ("b", {6, 7, 8, 9}))
+    )
+    assert again == whole
+    assert whole["tune/diverged"] == 3
+    assert verdict(whole).endswith("; 3 drawn trials diverged, not counted")
+    for name in ("trials.csv", "summary.json", "best.yaml"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
 def test_a_given_trial_that_diverges_ends_the_study(tmp_path, sqlite):

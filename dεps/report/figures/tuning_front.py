@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dεps.core.console import plural
 from dεps.core.tables import column, matching, rows_where
 from dεps.report.drawing import at_edge, hold, legend_below
 from dεps.report.marks import dots, runs
@@ -23,7 +24,13 @@ ABOUT = About(
     "legend says. So a cheaper trial on the front is not the best, since it is less accurate, nor is one that costs "
     "more than that. The star is DεpS as preset, diamonds are the other methods. One seed: differences of a few tenths "
     "may be chance. Arrows on the lower edge are trials far below it.",
-    sources=("tune/trials.csv", "train/summary.json", "evaluate/metrics.json", "evaluate/pareto.csv"),
+    sources=(
+        "tune/trials.csv",
+        "tune/summary.json",
+        "train/summary.json",
+        "evaluate/metrics.json",
+        "evaluate/pareto.csv",
+    ),
 )
 
 
@@ -60,7 +67,9 @@ def draw(results: Results) -> Figure:
             (drawn,) = axes.plot(cost, top1, "D", **diamond)
             facts = {"method": method, "TMACs": cost, "top1": top1, "of": "validation"}
             dots(drawn, label(method), pd.DataFrame(facts).assign(runs=runs(method, own.seed.tolist())))
-    axes.set(xlabel="training cost (10¹² MACs)", ylabel=f"mean Pareto {TOP1}")
+    diverged = int(results.study.get("tune/diverged", 0))  # older studies do not say it
+    without = f"; without {plural(diverged, 'trial')} that diverged" if diverged else ""
+    axes.set(xlabel=f"training cost (10¹² MACs){without}", ylabel=f"mean Pareto {TOP1}")
     legend_below(figure, columns=2)
     return figure
 
