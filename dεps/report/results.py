@@ -116,6 +116,8 @@ class Results:
     params: dict[str, Any]
     #: budgets whose exported subnets are fine-tuned
     budgets: tuple[str, ...] = ()
+    #: whether it computes the bits that all x86-64 processors have in common: not of the section, and decides too
+    portable: bool = False
 
     @property
     def folder(self) -> Path:
@@ -394,7 +396,9 @@ def results_of(params: dict[str, Any], name: str) -> Results:
         own = section(params, "experiments", name, key)
         if missing := [one for one in inner if one not in own]:
             raise UserError(f"params.yaml has no 'experiments.{name}.{key}.{missing[0]}'; 'deps params' composes it")
-    return Results(name, methods, seeds, section(params, "experiments", name), tuple(budgets))
+    return Results(
+        name, methods, seeds, section(params, "experiments", name), tuple(budgets), bool(params.get("portable"))
+    )
 
 
 def to_json(experiments: Iterable[Results]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dεps.core.hashing import digest, md5
+from dεps.core.tables import records
 from dεps.report import tables
 from dεps.report.registry import FigureFile
 from dεps.report.results import Results
@@ -98,14 +99,22 @@ def finetuned_pairs(results: Results) -> list[tuple[str, str]]:
 
 
 def runs(results: Results) -> list[Run]:
-    """All runs: full model, archs alone, methods, fine-tuned subnets, and the study where there is one."""
+    """All runs: full model, archs alone, methods, fine-tuned subnets, and the study where there is one.
+
+    Of published runs the identity is the noted one, of the code that they were trained with; it is empty where a result
+    came from DVC's cache.
+    """
     tuned = [finetuned_method(*pair) for pair in finetuned_pairs(results)]
     methods = [FULL_MODEL, *map(standalone_method, archs_alone(results)), *results.methods, *tuned]
-    params = {"experiments": {results.experiment: results.params}}
+    params = {"experiments": {results.experiment: results.params}, "portable": results.portable}
     identities = [
         run_identity(params, results.experiment, *one, results.manifest) for one in product(methods, results.seeds)
     ]
-    found = [Run(identity.name, identity.digest) for identity in identities]
+    notes = results.notes
+    noted = {
+        (row["method"], row["seed"]): row["identity"] for row in records(notes) if isinstance(row["identity"], str)
+    }
+    found = [Run(one.name, one.digest if notes.empty else noted.get((one.method, one.seed), "")) for one in identities]
     if results.has_study:
         found.append(Run(STAGE, study_digest(results.experiment, results.params, data_digest(results))))
     return found

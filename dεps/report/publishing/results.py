@@ -257,5 +257,6 @@ def results_of(
         study.check_fits(whole)
         params = params | {"tuning": study.params["tuning"]}
     return PublishedResults(
-        first.experiment, methods, numbers, params, (), folder, tuple(whole), tuple(lacking), partial, study
+        *(first.experiment, methods, numbers, params, (), bool(params.get("portable"))),
+        *(folder, tuple(whole), tuple(lacking), partial, study),
     )

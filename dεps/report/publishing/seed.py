@@ -252,7 +252,8 @@ def read_seed(folder: Path) -> PublishedSeed:
 
 
 def _frame(content: bytes) -> pd.DataFrame:
-    texts: Any = dict.fromkeys(("method", "kind", "name", "arch", "phase", "phases", "machine", "commit", "torch"), str)
+    names = ("method", "kind", "name", "arch", "phase", "phases", "machine", "commit", "torch", "identity")
+    texts: Any = dict.fromkeys(names, str)  # a commit or an identity may be all digits
     texts["bucket"] = "Int64"  # whole, or empty
     return pd.read_csv(io.BytesIO(content), dtype=texts)
 

@@ -2,12 +2,15 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from dεps.data.manifest import read_manifest
 from dεps.report.page import provenance
+from dεps.report.publishing.results import published_results
 from dεps.report.registry import figures, registered
+from dεps.report.results import results_of
 from dεps.workspace.decides import sections_behind
 from dεps.workspace.identity import run_identity
 from tests.conftest import ROOT
@@ -26,6 +29,26 @@ def test_runs_have_the_identities_that_mlflow_knows(results):
     params, manifest = yaml.safe_load(Path("params.yaml").read_text()), read_manifest(Path("runs/quick/prepare"))
     for method, seed in (("deps", 1), ("standalone-smallest", 0), ("full_model", 0)):
         assert runs[f"{method}-{seed}"] == run_identity(params, "quick", method, seed, manifest).digest
+
+
+def test_portable_runs_are_others_as_mlflow_knows_them(results):
+    params, manifest = yaml.safe_load(Path("params.yaml").read_text()), read_manifest(Path("runs/quick/prepare"))
+    other = results_of(params | {"portable": True}, "quick")
+    (found,) = [run.identity for run in provenance.runs(other) if run.name == "deps-1"]
+    assert found == run_identity(params | {"portable": True}, "quick", "deps", 1, manifest).digest
+    assert found != next(run.identity for run in provenance.runs(results) if run.name == "deps-1")
+
+
+def test_published_runs_have_the_identity_that_was_noted():
+    found = published_results(ROOT / "reports/published")
+    for one in found:
+        noted = pd.concat([pd.read_csv(path, dtype=str) for path in sorted(one.folder.glob("seed-*/runs.csv"))])
+        expected = {f"{row.method}-{row.seed}": row.identity for row in noted.itertuples()}
+        runs = {run.name: run.identity for run in provenance.runs(one) if run.name != "tune"}
+        assert runs.items() <= expected.items()
+        assert {f"{method}-{seed}" for method, seed in one.runs} <= runs.keys()
+        cached = tuple(replace(seed, runs=seed.runs.assign(identity=None)) for seed in one.published)
+        assert {run.identity for run in provenance.runs(replace(one, published=cached)) if run.name != "tune"} == {""}
 
 
 def test_the_study_has_the_identity_that_mlflow_knows(results, tmp_path):
