@@ -198,8 +198,12 @@ def _count(
         teacher = teacher or phase.freeze_teacher
         chosen = _sample(phase)
         terms = [method.terms(step, python_rng(seed, "archs", step)) for step in chosen]
-        taught = macs_of(setup.space.largest()) if teacher else 0
-        costs = [taught + FORWARD_BACKWARD * sum(macs_of(term.arch) for term in step) for step in terms]
+        sizes = [_image_size(method, step, seed) for step in chosen]
+        costs = [
+            FORWARD_BACKWARD * sum(macs_of(term.arch.at(size)) for term in step)
+            + (macs_of(setup.space.largest().at(size)) if teacher else 0)
+            for step, size in zip(terms, sizes, strict=True)
+        ]
         steps = phase.end - phase.start
         if len(costs) == steps:
             macs, error = sum(costs), 0.0
@@ -212,6 +216,12 @@ def _count(
         known = (phase.name, start, end, full, teacher, corners, max(map(len, terms)))
         plans.append(PhasePlan(*known, macs=batch * macs, error=batch * error))
     return tuple(plans)
+
+
+def _image_size(method: Method, step: int, seed: int) -> int:
+    """Side of a step's images, as `Trainer` draws it: whatever an arch was drawn with, it sees the batch."""
+    choices = method.resolution
+    return choices[0] if len(choices) == 1 else python_rng(seed, "resolution", step).choice(choices)
 
 
 def _sample(phase: Phase) -> list[int]:

@@ -50,7 +50,10 @@ def by_method(plan):
     return {method.method: method for method in plan.methods}
 
 
-def test_training_cost_is_what_a_real_training_counts(params, micro, data):
+@pytest.mark.parametrize("sizes", [[28], [16, 20, 28]])  # of several, a batch has one that is drawn
+def test_training_cost_is_what_a_real_training_counts(params, micro, data, sizes):
+    params["experiments"]["quick"]["space"]["resolution"] = sizes
+    micro = replace(micro, resolution=sizes)
     plans = by_method(plan_experiment(params, "quick", steps=0))
     config = TrainConfig(
         epochs=2, batch_size=32, validate_every=99, validate_recalibration=20, teacher_recalibration=40
