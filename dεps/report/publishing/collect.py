@@ -257,7 +257,8 @@ class _Collector:
             for stage in PER_RUN[1:]:
                 one = self._contexts()[f"{stage}/{name}"]
                 row |= read_numbers(one.folder(stage) / METRICS)
-                row[f"{stage}_seconds"] = _seconds(one)
+                if "train_seconds" in row and note:
+                    row[f"{stage}_seconds"] = _seconds(one, since=note.epochs[-1][0] / 1000)
         return row
 
     def _history(self, context: Context) -> pd.DataFrame:
@@ -282,7 +283,11 @@ def _folder(context: Context) -> Path:
     return context.folder(context.stage)
 
 
-def _seconds(context: Context) -> float | None:
-    """Wall-clock seconds of the process that finished a stage; None where they are not noted."""
+def _seconds(context: Context, since: float = 0.0) -> float | None:
+    """Wall-clock seconds of the process that finished a stage; None where they are not noted.
+
+    What began before `since`, in seconds since 1970, worked on other weights than those that are there.
+    """
     path = context.state("timing", ".json")
-    return read_json(path).get("seconds") if path.exists() else None
+    noted = read_json(path) if path.exists() else {}
+    return noted.get("seconds") if noted.get("started", 0.0) >= since else None

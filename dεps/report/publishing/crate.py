@@ -130,10 +130,10 @@ def _place(one: PublishedSeed | PublishedStudy) -> str:
 def _describe(crate: ROCrate, citation: Mapping[str, Any], seeds: Sequence[PublishedSeed]) -> None:
     """Say of the whole what it is, whose, and what was set."""
     first, methods = seeds[0], list(dict.fromkeys(name for seed in seeds for name in seed.methods))
-    rows = sum(len(seed.archs) for seed in seeds)
+    rows = sum(len(seed.archs.dropna(subset=["val_top1", "test_top1"], how="all")) for seed in seeds)
     crate.name = f"{first.experiment}: once-for-all training methods compared"
     crate.description = (
-        f"Accuracies of {plural(rows, 'evaluated arch')} under {', '.join(map(label, methods))}, "
+        f"{rows:,} evaluations of archs under {', '.join(map(label, methods))}, "
         f"{plural(len(seeds), 'seed')}, on {first.provenance['data']['name']}, with the cost of each training. "
         "Images and weights are not included."
     )

@@ -83,6 +83,9 @@ class PublishedStudy:
             found = [] if self.provenance["data"]["hash"] == one.provenance["data"]["hash"] else ["data"]
             mine, theirs = deciding(self.params), deciding(one.params)
             found += [f"params of {name}" for name in _SHARED if mine.get(name) != theirs.get(name)]
+            images = [own["evaluate"]["recalibration_images"] for own in (mine, theirs)]
+            if len(set(images)) > 1:  # accuracies would be of other BN statistics
+                found.append(f"evaluate.recalibration_images ({images[0]} and {images[1]})")
             # Losses of every epoch are the trunk's; its files name more, such as keys of params that came later.
             trunks = {facts["results"][FULL_MODEL][HISTORY] for facts in (self.provenance, one.provenance)}
             if one.seed == self.seed and len(trunks) > 1:

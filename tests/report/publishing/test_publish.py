@@ -127,10 +127,17 @@ def test_where_and_with_which_code_a_training_ran_is_noted(project):
     timing = context.state("timing", ".json")
     timing.parent.mkdir(parents=True)
     timing.write_text('{"seconds": 12.5}')
+    for stage, started in (("evaluate", 0.0005), ("predict", 2.0)):  # before the training's end, and after it
+        noted = Context(stage, "quick", method="deps", seed=0, params=read_params()).state("timing", ".json")
+        noted.parent.mkdir(parents=True)
+        noted.write_text(json.dumps({"started": started, "seconds": 7.5}))
+        (noted.parent / "rss-0.json").write_text(noted.read_text())  # whose training was not here
     publish(0)
     runs = pd.read_csv(FOLDER / "seed-0/runs.csv").set_index("method")
     row = runs.loc["deps", ["machine", "threads", "torch", "commit", "dirty", "train_seconds"]]
     assert row.tolist() == ["Some CPU, 8 cores", 4, 2.14, "c0ffee", True, 12.5]
+    assert "evaluate_seconds" not in runs or runs.evaluate_seconds.isna().all()
+    assert runs.predict_seconds.dropna().to_dict() == {"deps": 7.5}
     assert runs.loc["rss", ["machine", "commit", "train_seconds"]].isna().all()
     assert not any(b"secret-host" in content for content in contents(FOLDER).values())
     live.path.write_text(live.path.read_text().replace('"epoch": 4', '"epoch": 5'))  # of another training

@@ -138,6 +138,10 @@ def test_it_has_the_trunk_the_params_and_the_data_of_the_seeds(project):
     params["experiments"]["quick"]["train"]["epochs"] = 13
     with pytest.raises(UserError, match="has other params of train than the published seed 0"):
         publish_study(params, "quick", nothing)
+    params = read_params()
+    params["experiments"]["quick"]["evaluate"]["recalibration_images"] = 17
+    with pytest.raises(UserError, match=r"has other evaluate.recalibration_images \(17 and \d+\) than"):
+        publish_study(params, "quick", nothing)
 
 
 def test_a_seed_that_is_not_the_studys_is_refused_beside_it(project):
