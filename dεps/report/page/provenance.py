@@ -116,7 +116,8 @@ def runs(results: Results) -> list[Run]:
     }
     found = [Run(one.name, one.digest if notes.empty else noted.get((one.method, one.seed), "")) for one in identities]
     if results.has_study:
-        found.append(Run(STAGE, study_digest(results.experiment, results.params, data_digest(results))))
+        own = results.params | {"portable": results.portable}
+        found.append(Run(STAGE, study_digest(results.experiment, own, data_digest(results))))
     return found
 
 
