@@ -174,7 +174,9 @@ def study_note(params: Mapping[str, Any], identity: RunIdentity, summary: Mappin
     what = "an [Optuna](https://optuna.org) study of shrink timing and the ε ramp, on validation"
     trials = f"{summary.get('tune/trials', 0):.0f} trials, runs below this one"
     experiment, result = identity.experiment, verdict(summary) or "none"
-    taken = f"`deps params experiment=[{experiment}] +from=runs/{experiment}/tune/best.yaml`"
+    # As the head of best.yaml has it: with another number of trials the next `dvc repro` would make another study.
+    asked = f"experiments.{experiment}.tuning.trials={section(params, 'experiments', experiment, 'tuning')['trials']}"
+    taken = f"`deps params experiment=[{experiment}] {asked} +from=runs/{experiment}/tune/best.yaml`"
     paragraphs = (
         f"**Study**, seed {identity.seed}, on {identity.tags['dataset']}: {what}; {trials}. Result: {result}.",
         _again(identity, f"dvc repro tune@{experiment}"),

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -7,7 +8,7 @@ from dεps.core.params import section
 from dεps.methods.registry import looks
 from dεps.planning.check import composed
 from dεps.report.style import FAINT, FULL
-from dεps.tracking.notes import colour, experiment_tags, run_note, trial_note
+from dεps.tracking.notes import colour, experiment_tags, run_note, study_note, trial_note
 from dεps.tracking.views import VIEW_TAG
 from dεps.workspace.identity import FULL_MODEL, finetuned_method, run_identity, standalone_method
 from tests.conftest import ROOT, made_up_manifest, quick_params
@@ -134,3 +135,15 @@ def test_an_experiment_says_what_it_compares(tmp_path, monkeypatch):
     assert "the table\n" in full
     assert f"run_uuid={RUN})" in full
     assert VIEW_TAG in bare
+
+
+def test_the_command_of_a_studys_note_keeps_its_trials(tmp_path):
+    params, _ = composed(["experiments.quick.tuning.trials=40"], ROOT / "params")
+    identity = replace(run_identity(params, "quick", "deps", 0, made_up_manifest()), tags={"kind": "s", "dataset": "m"})
+    text = study_note(params, identity, {"tune/trials": 40}).text("7", RUN, "unknown")
+    (command,) = re.findall(r"parameters with `deps params (.*?)`", text)
+    best = tmp_path / "best.yaml"
+    best.write_text(yaml.safe_dump({"experiments": {"quick": {"methods": {"deps": {"ramp_epochs": 0.0}}}}}))
+    again, _ = composed(command.replace("runs/quick/tune/best.yaml", str(best)).split(), ROOT / "params")
+    own = section(again, "experiments", "quick")
+    assert (own["tuning"]["trials"], own["methods"]["deps"]["ramp_epochs"]) == (40, 0.0)
