@@ -251,7 +251,9 @@ def _overrides(params: Mapping[str, Any], identity: RunIdentity) -> str:
     data |= {"methods": list(known)} if known else {}
     data |= {"standalone": [identity.params["method.arch"]]} if "method.arch" in identity.params else {}
     data |= {"finetuned": [found[1]]} if found else {}
-    return yaml.safe_dump(data | {"seeds": [identity.seed]}, sort_keys=False, allow_unicode=True)
+    # Said always: presets differ in it.
+    data |= {"seeds": [identity.seed], "portable": bool(params.get("portable"))}
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
 def _results(metrics: Mapping[str, float]) -> str:

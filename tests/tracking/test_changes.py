@@ -20,7 +20,7 @@ EPOCHS, START = "experiments.quick.train.epochs=9", "experiments.quick.methods.d
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    changes._preset.cache_clear()  # of tests before, which may have been where no preset is
+    changes._composed.cache_clear()  # of tests before, which may have been where no preset is
     for variable in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(variable, raising=False)
     shutil.copytree(ROOT / "params", "params")
@@ -36,11 +36,19 @@ def workspace(tmp_path, monkeypatch):
         ([START, EPOCHS], "full_model", {CHANGED_TAG: "train.epochs=9"}),
         ([START, EPOCHS], "deps", {CHANGED_TAG: "train.epochs=9, method.shrink_start=0.25"}),
         (["experiments.quick.dataset.workers=0", "seeds=[3]"], "deps", {}),
+        (["portable=false"], "full_model", {CHANGED_TAG: "portable=false"}),
+        (["portable=false", START], "deps", {CHANGED_TAG: "portable=false, method.shrink_start=0.25"}),
     ],
 )
 def test_a_run_says_what_was_changed(workspace, overrides, method, expected):
     identity = run_identity(composed(overrides)[0], "quick", method, 0, made_up_manifest())
     assert changed(identity) == expected
+
+
+def test_a_run_says_that_it_is_portable_where_the_preset_is_not(workspace):
+    on, off = (composed(["experiment=[cifar10]", f"portable={value}"])[0] for value in ("true", "false"))
+    found = [changed(run_identity(params, "cifar10", "deps", 0, made_up_manifest())) for params in (on, off)]
+    assert found == [{CHANGED_TAG: "portable=true"}, {}]
 
 
 def test_a_preset_that_is_gone_changes_nothing(workspace):

@@ -2,6 +2,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import yaml
 
 from dεps.core.params import section
@@ -104,6 +105,17 @@ def test_a_runs_params_file_composes_to_the_same_run(tmp_path):
         assert section(again, "experiments", "quick", key) == section(params, "experiments", "quick", key), key
     manifest = made_up_manifest()
     digests = [run_identity(one, "quick", "deps", 4, manifest).digest for one in (params, again)]
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize(("preset", "portable"), [("cifar10", True), ("quick", False), ("quick", True)])
+def test_a_runs_params_file_says_which_bits_it_rounds_to(tmp_path, preset, portable):
+    params, _ = composed([f"experiment=[{preset}]", f"portable={str(portable).lower()}"], ROOT / "params")
+    path = tmp_path / "deps-0.yaml"
+    path.write_text(note_of(params, experiment=preset).params)
+    again, _ = composed([f"experiment=[{preset}]", f"+from={path}"], ROOT / "params")
+    assert again["portable"] is portable
+    digests = [run_identity(one, preset, "deps", 0, made_up_manifest()).digest for one in (params, again)]
     assert digests[0] == digests[1]
 
 
