@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from dεps.tracking.changes import changed
 from dεps.tracking.notes import colour, describe_run, kind_of, run_note
 from dεps.tracking.place import HOST_TAG, WORK_TAG, Work
 from dεps.tracking.private import COLOUR_TAG, DATA_TAG
-from dεps.tracking.store import IDENTITY_TAG, SYSTEM, Store, contradict, record_metrics
+from dεps.tracking.store import IDENTITY_TAG, SYSTEM, Points, Store, contradict, record_metrics
 from dεps.tracking.views import KIND, POINTS
 from dεps.workspace.identity import FINETUNE, STANDALONE, RunIdentity, run_identity
 from dεps.workspace.live import Origin, Training, read_live
@@ -36,22 +36,27 @@ TRAIN = "train"
 _TEST = {"test": "test"}
 _SPLITS = {TRAIN: {"train": "training", "validation": "validation"}}
 _SPLITS |= {"evaluate": _TEST, "reference": _TEST, FINETUNE: _TEST}
-#: tag with the hash of a training's results
+#: tag with the hash of a training's history
 TRAINED = f"deps.part.{TRAIN}"
+#: weights of a training: they come and go, as they need not travel with results
+WEIGHTS = "supernet"
 
 
 def put(store: Store, training: Training, content: str = "", tags: Mapping[str, str] | None = None) -> tuple[Run, bool]:
     """Bring a training's run up to date, or create it; returns the run, and whether anything was new.
 
-    A run of the same identity that has other numbers, or other results than those with the hash `content`, is deleted,
-    because other code has made them. So is a run that has results if its training runs again.
+    A run of the same identity that has other numbers than those here is deleted, because other code has made them.
+    `content` is the hash of a history of results; without it, so is a run that has results: its training runs again.
     """
     identity = training.identity
     metrics = [metric for time, record in training.epochs for metric in record_metrics(record, time)]
     run = store.find(identity, lambda run: run.info.status == "RUNNING" and place.is_elsewhere(run.data.tags))
     known = run.data.tags.get(TRAINED, "") if run else ""
     points = store.points(run) if run and not known else {}
-    if run and (known != content if known else contradict(points, metrics)):
+    other = contradict(points, metrics)
+    if run and known and known != content:
+        other = not content or _is_other(store.points(run), metrics)
+    if run and other:
         store.client.delete_run(run.info.run_id)
         run, known, points = None, "", {}
     new = run is None
@@ -67,6 +72,16 @@ def put(store: Store, training: Training, content: str = "", tags: Mapping[str, 
         store.log(run.info.run_id, left)
         new = True
     return run, new
+
+
+def _is_other(points: Points, metrics: Sequence[Metric]) -> bool:
+    """Tell whether a run with results, whose history has another hash, has other numbers of training too.
+
+    A hash that an earlier version has noted was of the weights as well, if there were any.
+    """
+    # Stages after training log at step 0, where no epoch ends, and Pareto points over MACs.
+    trained = {(key, step) for key, step in points if step and key != POINTS}
+    return contradict(points, metrics) or trained != {(one.key, one.step) for one in metrics}
 
 
 def pass_on(store: Store, works: Iterable[Work], experiments: Iterable[str] = ()) -> int:
@@ -175,7 +190,8 @@ def sync_results(store: Store, context: Context) -> tuple[str, bool]:
     identity = run_identity(context.params, context.experiment, context.training, context.the_seed, manifest)
     training = _trained(context, identity)
     parts = {part: part.hash() for part in _parts(context)}
-    run, _ = put(store, training, next(iter(parts.values())))
+    contents = {_tag(part.name): content for part, content in parts.items()}
+    run, _ = put(store, training, contents[TRAINED])
     run_id = run.info.run_id
     new = {part: content for part, content in parts.items() if run.data.tags.get(_tag(part.name)) != content}
     metrics = _numbers(training.epochs[-1][1])
@@ -193,7 +209,7 @@ def sync_results(store: Store, context: Context) -> tuple[str, bool]:
             _log_dataset(store, run_id, manifest, split, context_name)
         store.log(run_id, part.values())
         for path in part.artifacts:
-            store.client.log_artifact(run_id, str(path), "supernet" if path.suffix == ".safetensors" else part.name)
+            store.client.log_artifact(run_id, str(path), part.name)
         store.log(run_id, [], {_tag(part.name): content})
     _terminate(store, run, "FINISHED", training)
     return run_id, True
@@ -222,8 +238,9 @@ def _stages(context: Context) -> tuple[str, ...]:
 def _parts(context: Context) -> Iterator[Part]:
     """Yield the parts that there are, training first."""
     folder = context.folder(context.stage)
-    weights = folder / SUPERNET
-    yield Part(TRAIN, None, (folder / HISTORY, *([weights] if weights.exists() else [])))
+    yield Part(TRAIN, None, (folder / HISTORY,))
+    if (folder / SUPERNET).exists():
+        yield Part(WEIGHTS, None, (folder / SUPERNET,))
     metrics = context.folder("reference", f"{context.stage}/{context.instance}.json")
     if metrics.exists():
         yield Part("reference", metrics, (), _alone(context, _numbers(read_json(metrics))))

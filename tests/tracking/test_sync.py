@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from mlflow.entities import ViewType
+from mlflow.entities import Metric, ViewType
 from mlflow.exceptions import MlflowException
 
 from dεps.core.files import read_json, write_json
@@ -182,6 +182,60 @@ def test_other_results_of_the_same_parameters_replace_the_run(workspace):
     assert len(runs(store)) == 2
     assert runs(store)["deps-0"].data.metrics["cost/train_tmacs"] == 4
     assert len(store.client.search_runs([store.experiment_id("quick")], run_view_type=ViewType.DELETED_ONLY)) == 1
+
+
+def test_weights_that_go_and_come_back_leave_the_run_alone(workspace):
+    """They need not travel with results, and what the machine did is in no file."""
+    store, weights = Store(), Path("runs/quick/train/deps-0/supernet.safetensors")
+    sync(workspace, store)
+    run = runs(store)["deps-0"]
+    store.log(run.info.run_id, [Metric("system/cpu", 50.0, 1, 1)])
+    weights.unlink()
+    assert sync(workspace, store) == (2, 0)
+    weights.write_bytes(b"weights")
+    assert sync(workspace, store) == (2, 0)
+    again = runs(store)["deps-0"]
+    assert (again.info.run_id, again.data.metrics["system/cpu"]) == (run.info.run_id, 50.0)
+    assert "supernet/supernet.safetensors" in files(store, again)
+    assert runs(store, ViewType.DELETED_ONLY) == {}
+
+
+def test_weights_that_come_later_are_added(workspace):
+    store, weights = Store(), Path("runs/quick/train/deps-0/supernet.safetensors")
+    weights.unlink()
+    sync(workspace, store)
+    run = runs(store)["deps-0"]
+    assert "supernet/supernet.safetensors" not in files(store, run)
+    weights.write_bytes(b"weights")
+    assert sync(workspace, store) == (2, 1)
+    again = runs(store)["deps-0"]
+    assert again.info.run_id == run.info.run_id
+    assert "supernet/supernet.safetensors" in files(store, again)
+    assert curve(store, again) == CURVE
+
+
+def test_a_run_whose_noted_hash_is_of_the_weights_too_stays(workspace):
+    """So it was in earlier versions."""
+    store = Store()
+    sync(workspace, store)
+    run = runs(store)["deps-0"]
+    store.log(run.info.run_id, [], {"deps.part.train": "0123456789abcdef"})
+    store.client.delete_tag(run.info.run_id, "deps.part.supernet")
+    assert sync(workspace, store) == (2, 1)
+    assert sync(workspace, store) == (2, 0)
+    assert runs(store)["deps-0"].info.run_id == run.info.run_id
+    assert curve(store, run) == CURVE
+    assert len(store.client.get_metric_history(run.info.run_id, "val/largest_top1")) == 3
+
+
+def test_a_shorter_history_replaces_the_run(workspace):
+    store = Store()
+    sync(workspace, store)
+    path = Path("runs/quick/train/deps-0/history.jsonl")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    assert sync(workspace, store) == (2, 1)
+    assert curve(store, runs(store)["deps-0"]) == CURVE[:2]
+    assert len(runs(store, ViewType.DELETED_ONLY)) == 1
 
 
 def test_other_parameters_are_another_run(workspace):
