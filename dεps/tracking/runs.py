@@ -42,21 +42,34 @@ TRAINED = f"deps.part.{TRAIN}"
 WEIGHTS = "supernet"
 
 
-def put(store: Store, training: Training, content: str = "", tags: Mapping[str, str] | None = None) -> tuple[Run, bool]:
+def put(
+    store: Store,
+    training: Training,
+    contents: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> tuple[Run, bool]:
     """Bring a training's run up to date, or create it; returns the run, and whether anything was new.
 
-    A run of the same identity that has other numbers than those here is deleted, because other code has made them.
-    `content` is the hash of a history of results; without it, so is a run that has results: its training runs again.
+    A run of the same identity that has other numbers than those here is deleted, because other code has made them:
+    MLflow takes no point back. `contents` are hashes of parts with numbers, by tag, that of the history first; without
+    them, so is a run that has results: its training runs again.
     """
+    contents = contents or {}
+    content = contents.get(TRAINED, "")
     identity = training.identity
     metrics = [metric for time, record in training.epochs for metric in record_metrics(record, time)]
     run = store.find(identity, lambda run: run.info.status == "RUNNING" and place.is_elsewhere(run.data.tags))
     known = run.data.tags.get(TRAINED, "") if run else ""
     points = store.points(run) if run and not known else {}
+    machine: list[Metric] = []
     other = contradict(points, metrics)
     if run and known and known != content:
         other = not content or _is_other(store.points(run), metrics)
     if run and other:
+        store.client.delete_run(run.info.run_id)
+        run, known, points = None, "", {}
+    elif run and any(run.data.tags.get(tag, own) != own for tag, own in contents.items() if tag != TRAINED):
+        machine = store.machine(run)  # of the same training, and in no file
         store.client.delete_run(run.info.run_id)
         run, known, points = None, "", {}
     new = run is None
@@ -67,6 +80,7 @@ def put(store: Store, training: Training, content: str = "", tags: Mapping[str, 
     if not tags.items() <= run.data.tags.items():
         store.log(run.info.run_id, [], dict(tags))
     store.complete(run, identity)
+    store.log(run.info.run_id, machine)
     # Times do not count, since a repeated epoch has another.
     if not known and (left := [metric for metric in metrics if (metric.key, metric.step) not in points]):
         store.log(run.info.run_id, left)
@@ -190,8 +204,9 @@ def sync_results(store: Store, context: Context) -> tuple[str, bool]:
     identity = run_identity(context.params, context.experiment, context.training, context.the_seed, manifest)
     training = _trained(context, identity)
     parts = {part: part.hash() for part in _parts(context)}
-    contents = {_tag(part.name): content for part, content in parts.items()}
-    run, _ = put(store, training, contents[TRAINED])
+    # Weights and figures have no numbers: they are written over what there is.
+    contents = {_tag(part.name): own for part, own in parts.items() if part.metrics or part.name == TRAIN}
+    run, _ = put(store, training, contents)
     run_id = run.info.run_id
     new = {part: content for part, content in parts.items() if run.data.tags.get(_tag(part.name)) != content}
     metrics = _numbers(training.epochs[-1][1])

@@ -173,6 +173,12 @@ class Store:
         histories = (self.client.get_metric_history(run.info.run_id, key) for key in keys)
         return {(point.key, point.step): point.value for history in histories for point in history}
 
+    def machine(self, run: Run) -> list[Metric]:
+        """Return the metrics of the run's machine."""
+        keys = [key for key in run.data.metrics if key.startswith(f"{SYSTEM}/")]
+        histories = (self.client.get_metric_history(run.info.run_id, key) for key in keys)
+        return [Metric(one.key, one.value, one.timestamp, one.step) for history in histories for one in history]
+
     def log(self, run_id: str, metrics: list[Metric], tags: dict[str, str] | None = None) -> None:
         """Log metrics in batches, then tags."""
         for start in range(0, len(metrics), BATCH):

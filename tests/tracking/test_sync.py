@@ -184,6 +184,41 @@ def test_other_results_of_the_same_parameters_replace_the_run(workspace):
     assert len(store.client.search_runs([store.experiment_id("quick")], run_view_type=ViewType.DELETED_ONLY)) == 1
 
 
+def test_a_training_that_is_evaluated_again_leaves_no_old_numbers(workspace):
+    """As in a store that is rebuilt; but for what the machine did, which is in no file."""
+    evaluated, path = Path("runs/quick/evaluate/deps-0/metrics.json"), Path("runs/quick/evaluate/deps-0/pareto.csv")
+    write_json(evaluated, {"pareto/mean_top1": 80.5, "pareto/smallest_top1": 78.0, "pareto/ema_mean_top1": 7.0})
+    store = Store()
+    sync(workspace, store)
+    run = runs(store)["deps-0"]
+    store.log(run.info.run_id, [Metric("system/cpu", 50.0, 30_000, 30), Metric("system/cpu", 60.0, 60_000, 60)])
+    path.write_text(results.POINTS.format(top1=65.0))
+    write_json(evaluated, {"pareto/mean_top1": 71.5, "pareto/smallest_top1": 65.0})
+    assert sync(workspace, store) == (2, 1)
+    assert sync(workspace, store) == (2, 0)
+    again = runs(store)["deps-0"]
+    assert again.info.run_id != run.info.run_id
+    assert curve(store, again, POINTS) == [(1000, 65.0), (2001, 80.5)]
+    assert curve(store, again, "pareto/mean_top1") == [(0, 71.5)]
+    assert "pareto/ema_mean_top1" not in again.data.metrics
+    assert curve(store, again, "system/cpu") == [(30, 50.0), (60, 60.0)]
+    rebuilt = Store(f"sqlite:///{Path.cwd()}/rebuilt.db")
+    sync(workspace, rebuilt)
+    mine, theirs = content(store)["deps-0"], content(rebuilt)["deps-0"]
+    assert {key: points for key, points in mine[2].items() if key != "system/cpu"} == theirs[2]
+    assert runs(store)["full_model-0"].info.run_id not in (run.info.run_id, again.info.run_id)
+    assert set(runs(store, ViewType.DELETED_ONLY)) == {"deps-0"}
+
+
+def test_figures_that_are_drawn_again_leave_the_run_alone(workspace):
+    store = Store()
+    sync(workspace, store)
+    run = runs(store)["deps-0"]
+    Path("reports/experiments/quick/pareto.png").write_bytes(b"another")
+    assert sync(workspace, store) == (2, 2)
+    assert runs(store)["deps-0"].info.run_id == run.info.run_id
+
+
 def test_weights_that_go_and_come_back_leave_the_run_alone(workspace):
     """They need not travel with results, and what the machine did is in no file."""
     store, weights = Store(), Path("runs/quick/train/deps-0/supernet.safetensors")
