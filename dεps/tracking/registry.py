@@ -20,6 +20,7 @@ from dεps.core.params import section, selected
 from dεps.deploy.export.card import ModelCard
 from dεps.deploy.export.choice import Cost, int8_remarks, worse_than
 from dεps.tracking.store import Store
+from dεps.tracking.today import Today, name_of
 from dεps.workspace.identity import FINETUNE, digest
 from dεps.workspace.outputs import MODELS
 from dεps.workspace.stage import Context
@@ -53,7 +54,7 @@ class _Model:
         return self.context.training, self.context.the_seed
 
 
-def sync_models(params: dict[str, Any], store: Store) -> int:
+def sync_models(params: dict[str, Any], store: Store, today: Today) -> int:
     """Register exported and fine-tuned models, the best seed's on validation as aliases; returns how many changed."""
     changed = 0
     for experiment in selected(params, "names"):
@@ -64,14 +65,17 @@ def sync_models(params: dict[str, Any], store: Store) -> int:
                 for stage, budget in own
                 for seed in selected(params, "seeds")
             ]
-            if models := [model for context in contexts for model in _exported(context)]:
+            if models := [model for context in contexts for model in _exported(context, today)]:
                 changed += _sync_registered(store, models)
     return changed
 
 
-def _exported(context: Context) -> list[_Model]:
+def _exported(context: Context, today: Today) -> list[_Model]:
     folder = context.folder(context.stage)
     if not (folder / MODELS).exists():
+        return []
+    if today.fits(name_of(context), folder) is False:
+        today.leave_out(name_of(context))
         return []
     models = []
     stage = f"the stage '{context.stage}'"

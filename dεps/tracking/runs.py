@@ -25,7 +25,9 @@ from dεps.tracking.notes import colour, describe_run, kind_of, run_note
 from dεps.tracking.place import HOST_TAG, WORK_TAG, Work
 from dεps.tracking.private import COLOUR_TAG, DATA_TAG
 from dεps.tracking.store import IDENTITY_TAG, SYSTEM, Points, Store, contradict, record_metrics
+from dεps.tracking.today import Today, item_of, name_of
 from dεps.tracking.views import KIND, POINTS
+from dεps.workspace.decides import STAGES, sections_behind
 from dεps.workspace.identity import FINETUNE, STANDALONE, RunIdentity, run_identity
 from dεps.workspace.live import Origin, Training, read_live
 from dεps.workspace.outputs import HISTORY, METRICS, MODELS, PARETO, SUPERNET
@@ -40,6 +42,7 @@ _SPLITS |= {"evaluate": _TEST, "reference": _TEST, FINETUNE: _TEST}
 TRAINED = f"deps.part.{TRAIN}"
 #: weights of a training: they come and go, as they need not travel with results
 WEIGHTS = "supernet"
+FIGURES = "figures"
 
 
 def put(
@@ -198,26 +201,49 @@ class Part:
         return metrics + [Metric(POINTS, top1, written, round(macs / 1000)) for macs, top1 in self.points]
 
 
-def sync_results(store: Store, context: Context) -> tuple[str, bool]:
-    """Bring a run up to date with the results of its stages; returns its id, and whether anything was new."""
+def sync_results(store: Store, context: Context, today: Today) -> tuple[str | None, bool]:
+    """Bring a run up to date with the results of its stages; returns its id, and whether anything was new.
+
+    Results of other params than today's are left out; without those of the training there is no run, and no id. A run
+    that has all of these results stays the only one of them if they do not depend on params that have changed since.
+    """
     manifest = read_manifest(context.data_folder())
     identity = run_identity(context.params, context.experiment, context.training, context.the_seed, manifest)
     training = _trained(context, identity)
-    parts = {part: part.hash() for part in _parts(context)}
+    fit = dict[Part, bool | None]()
+    for part in _parts(context):
+        fit[part] = _fits(today, context, identity, part)
+        if fit[part] is False:
+            today.leave_out(_item(context, part))
+            if part.name == TRAIN:
+                return None, False
+    parts = {part: part.hash() for part in fit if fit[part] is not False}
     # Weights and figures have no numbers: they are written over what there is.
     contents = {_tag(part.name): own for part, own in parts.items() if part.metrics or part.name == TRAIN}
+    doubtful = [part for part in parts if fit[part] is None]
+    own = store.find(identity)
+    # One of other results gives way to those here only if these are known to be of today's params.
+    is_new = own is None or (doubtful and own.data.tags.get(TRAINED) != contents[TRAINED])
+    if is_new and (twin := _twin(store, training, contents)):
+        stages = [context.stage, *(part.name for part in parts if part.name in STAGES and part.name != TRAIN)]
+        if doubtful or _decide_alike(twin.data.params, identity.params, stages):
+            for part in doubtful:
+                today.leave_there(_item(context, part))
+            return twin.info.run_id, False
     run, _ = put(store, training, contents)
     run_id = run.info.run_id
     new = {part: content for part, content in parts.items() if run.data.tags.get(_tag(part.name)) != content}
     metrics = _numbers(training.epochs[-1][1])
     for part in parts:
         metrics |= _numbers(read_json(part.metrics)) if part.metrics else {}
-    figures = any(part.name == "figures" and path.name == "pareto.png" for part in parts for path in part.artifacts)
+    figures = any(part.name == FIGURES and path.name == "pareto.png" for part in parts for path in part.artifacts)
     note = run_note(context.params, identity, _stages(context), metrics, figures)
     described = describe_run(store, run, note, lambda: changed(identity))
     if not new and run.info.status == "FINISHED":
         _free(store, run)
         return run_id, described
+    for part in doubtful:
+        today.doubt(_item(context, part))
     store.log(run_id, [*_durations(context), *_energy(context)], _kernels(context))
     for part, content in new.items():
         for split, context_name in _SPLITS.get(part.name, {}).items():
@@ -228,6 +254,64 @@ def sync_results(store: Store, context: Context) -> tuple[str, bool]:
         store.log(run_id, [], {_tag(part.name): content})
     _terminate(store, run, "FINISHED", training)
     return run_id, True
+
+
+def _item(context: Context, part: Part) -> str:
+    """Return the name of the item of DVC's graph that made a part."""
+    if part.name == "reference":
+        return item_of(part.name, context.experiment)
+    return name_of(context, part.name if part.name in _stages(context)[1:] else "")
+
+
+def _fits(today: Today, context: Context, identity: RunIdentity, part: Part) -> bool | None:
+    """Tell whether a part is of today's params, by `dvc.lock`, else by what the training has noted itself.
+
+    None where neither says. Figures are of whatever is selected, and weights of the same training.
+    """
+    if part.name in (FIGURES, WEIGHTS):
+        return True
+    if part.name in (TRAIN, FINETUNE):
+        folder = context.folder(context.stage)
+        known = today.fits(_item(context, part), folder if context.stage == FINETUNE else folder / HISTORY)
+        return _noted(context, identity) if known is None else known
+    outputs = [part.metrics] if part.metrics else []
+    # Of stage `reference` a folder is one output.
+    return today.fits(_item(context, part), *(path.parent if part.name == "reference" else path for path in outputs))
+
+
+def _noted(context: Context, identity: RunIdentity) -> bool | None:
+    """Tell by a training's live file whether it had today's params; None if that is not of the results here."""
+    live = read_live(context.state("live", ".jsonl"))
+    records = read_records(context.folder(context.stage) / HISTORY, "epoch")
+    if live is None or not live.ended or [record for _, record in live.epochs] != records:
+        return None
+    same_data = live.identity.tags.get("data_hash") == identity.tags["data_hash"]
+    return same_data and _decide_alike(live.identity.params, identity.params, [context.stage])
+
+
+def _decide_alike(one: Mapping[str, str], other: Mapping[str, str], stages: Sequence[str]) -> bool:
+    """Tell whether two runs' params are the same where they decide the results of `stages`."""
+    behind = {"method" if name == "methods" else name for name in sections_behind(stages)} | {"portable"}
+
+    def own(params: Mapping[str, str]) -> dict[str, str]:
+        return {key: value for key, value in params.items() if key.split(".")[0] in behind}
+
+    return own(one) == own(other)
+
+
+def _twin(store: Store, training: Training, contents: Mapping[str, str]) -> Run | None:
+    """Return the newest finished run of the same method and seed, of whatever params, that has these very results."""
+    identity = training.identity
+    where = f"attributes.status = 'FINISHED' and tags.method = '{identity.method}' and tags.seed = '{identity.seed}'"
+    metrics = [metric for time, record in training.epochs for metric in record_metrics(record, time)]
+    found = store.client.search_runs([store.experiment_id(identity.experiment)], where, order_by=["start_time DESC"])
+    for run in found:
+        tags = run.data.tags
+        if TRAINED not in tags or any(tags.get(tag) != own for tag, own in contents.items() if tag != TRAINED):
+            continue
+        if tags[TRAINED] == contents[TRAINED] or not _is_other(store.points(run), metrics):
+            return run
+    return None
 
 
 def _trained(context: Context, identity: RunIdentity) -> Training:
@@ -268,7 +352,7 @@ def _parts(context: Context) -> Iterator[Part]:
             yield Part(stage, results / METRICS, tuple(sorted(results.glob("*.csv"))), points)
     figures = Path("reports") / "experiments" / context.experiment
     if images := tuple(sorted(figures.glob("*.png"))):
-        yield Part("figures", None, images)
+        yield Part(FIGURES, None, images)
 
 
 def _points(folder: Path) -> tuple[tuple[int, float], ...]:

@@ -5,6 +5,7 @@ A trial's run has the tags, parameters and metrics of a method's run, but for th
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,6 +22,7 @@ from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.tracking.notes import Note, describe_run, study_note, trial_note
 from dεps.tracking.private import PARENT_TAG
 from dεps.tracking.store import Store, record_metrics
+from dεps.tracking.today import Today, item_of
 from dεps.tracking.views import KIND, STUDY_KIND, TRIAL_KIND
 from dεps.tuning.identity import STAGE, study_digest
 from dεps.workspace.identity import RunIdentity, digest, flatten, run_identity
@@ -39,16 +41,29 @@ METRICS = {
 }
 
 
-def sync_studies(params: dict[str, Any], store: Store) -> tuple[int, int]:
-    """Bring every selected experiment's study into the store; returns (runs, runs that changed)."""
+def sync_studies(params: dict[str, Any], store: Store, today: Today) -> tuple[int, int]:
+    """Bring every selected experiment's study into the store; returns (runs, runs that changed).
+
+    One of other params than today's is left out, as is one that the store has already with other params, where nothing
+    else says which it is of.
+    """
     runs = changed = 0
     for experiment in selected(params, "names"):
         folder = Path("runs") / experiment / STAGE
         if not (folder / TRIALS.file).exists() or not len(trials := TRIALS.read(folder)):
             continue
         manifest, curves = read_manifest(prepared_folder(experiment)), TRIAL_CURVES.read(folder)
-        study = _study_identity(params, experiment, manifest)
+        study, item = _study_identity(params, experiment, manifest), item_of(STAGE, experiment)
+        fits = today.fits(item, *(folder / name for name in (TRIALS.file, SUMMARY)))
+        if fits is False:
+            today.leave_out(item)
+            continue
+        if fits is None and store.find(study) is None and _is_known(store, study, folder):
+            today.leave_there(item)
+            continue
         parent, new = _sync_parent(params, store, study, folder)
+        if fits is None and new:
+            today.doubt(item)
         changed += new
         for row, curve, identity in _trials(params, study, manifest, trials, curves):
             changed += _sync_trial(store, study, identity, parent, row, curve, _time(folder))
@@ -89,11 +104,26 @@ def _trials(
         yield row, [record.dropna().to_dict() for _, record in records.iterrows()], identity
 
 
+def _is_known(store: Store, study: RunIdentity, folder: Path) -> bool:
+    """Tell whether the store has this study with whatever params."""
+    where = f"attributes.status = 'FINISHED' and tags.`{CONTENT}` = '{_content(study, folder)}'"
+    return bool(store.client.search_runs([store.experiment_id(study.experiment)], where, max_results=1))
+
+
+def _files(study: RunIdentity, folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return a study's files and figures."""
+    figures = sorted((Path("reports") / "experiments" / study.experiment).glob("tuning*.png"))
+    return [folder / name for name in (*(table.file for table in STUDY), BEST)], figures
+
+
+def _content(study: RunIdentity, folder: Path) -> str:
+    files = itertools.chain(*_files(study, folder))
+    return digest([read_numbers(folder / SUMMARY), *(path.read_bytes().hex() for path in files)])
+
+
 def _sync_parent(params: dict[str, Any], store: Store, identity: RunIdentity, folder: Path) -> tuple[str, bool]:
-    figures = sorted((Path("reports") / "experiments" / identity.experiment).glob("tuning*.png"))
-    files = [folder / name for name in (*(table.file for table in STUDY), BEST)]
-    summary, time = read_numbers(folder / SUMMARY), _time(folder)
-    content = digest([summary, *(path.read_bytes().hex() for path in (*files, *figures))])
+    files, figures = _files(identity, folder)
+    summary, time, content = read_numbers(folder / SUMMARY), _time(folder), _content(identity, folder)
     metrics = [Metric(key, float(value), time, 0) for key, value in summary.items()]
     artifacts = {path: "figures" if path in figures else STAGE for path in (*files, *figures)}
     return _sync_run(store, identity, study_note(params, identity, summary), content, metrics, time, artifacts)
@@ -132,8 +162,10 @@ def _sync_run(
     run, is_trial = store.find(identity), PARENT_TAG in identity.tags
     if run and run.data.tags.get(CONTENT) == content and run.info.status != "RUNNING":
         return run.info.run_id, describe_run(store, run, note)
-    if run and is_trial:
-        store.client.delete_run(run.info.run_id)  # the code has changed: another study has the same parameters
+    # The code has changed: another study has the same parameters, and MLflow takes no point back.
+    numbers = {metric.key: metric.value for metric in metrics}
+    if run and (is_trial or any(numbers.get(key) != value for key, value in run.data.metrics.items())):
+        store.client.delete_run(run.info.run_id)
         run = None
     run = run or store.create(identity, Origin.here(time))
     run_id = run.info.run_id

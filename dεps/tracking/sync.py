@@ -15,6 +15,7 @@ from dεps.tracking.registry import sync_models
 from dεps.tracking.runs import TRAIN, pass_on, sync_results
 from dεps.tracking.store import FAILURES, Session, Store
 from dεps.tracking.studies import sync_studies
+from dεps.tracking.today import Today
 from dεps.workspace.identity import FINETUNE, FULL_MODEL, STANDALONE
 from dεps.workspace.outputs import HISTORY
 from dεps.workspace.stage import Context
@@ -24,19 +25,24 @@ TURN = 60.0
 
 
 def sync(params: dict[str, Any], store: Store | None = None) -> tuple[int, int]:
-    """Bring all runs that `params` selects and that have results into the store; returns (runs, changed runs)."""
+    """Bring all runs that `params` selects and that have results into the store; returns (runs, changed runs).
+
+    Results of other params are left out, in a line that names them.
+    """
     store = store or Store()
-    runs = changed = 0
+    runs, changed, today = 0, 0, Today(params)
     newest: dict[str, str] = {}
     for context in instances(params):
         if (context.folder(context.stage) / HISTORY).exists():
-            newest[context.experiment], new = sync_results(store, context)
-            runs, changed = runs + 1, changed + new
+            run_id, new = sync_results(store, context, today)
+            if run_id is not None:
+                newest[context.experiment], runs, changed = run_id, runs + 1, changed + new
     store.drop_default()
     for name, run_id in newest.items():
         describe_experiment(store, params, name, run_id)
-    studies, new = sync_studies(params, store)
-    changed += new + sync_models(params, store) + pass_on(store, place.works(), params["names"])
+    studies, new = sync_studies(params, store, today)
+    changed += new + sync_models(params, store, today) + pass_on(store, place.works(), params["names"])
+    today.warn()
     return runs + studies, changed
 
 

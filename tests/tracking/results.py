@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from dvc.utils.serialize import dumps_yaml, parse_yaml
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.db import HashFileDB
+from dvc_objects.fs.local import localfs
 from PIL import Image
 
 from dεps.core.files import write_json
 from dεps.data.manifest import prepared_folder
+from dεps.workspace.decides import RUN, STAGES
 from tests.conftest import made_up_manifest
 
 #: two Pareto points, and the arch with the least of everything, which is none
@@ -59,3 +65,45 @@ def write_results(methods: Sequence[str], experiment: str = "quick", seed: int =
     ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
     Image.fromarray(ramp).save(report / "pareto.png")
     (report / "results.md").write_text("made-up results\n\n| method | top-1 |\n| --- | ---: |\n| DεpS | 71.00 |\n")
+
+
+def write_lock(params: Mapping[str, Any], stages: Sequence[str] = (), methods: Sequence[str] = ("deps",)) -> None:
+    """What `dvc repro` writes as it makes results of `quick` here with these params: of all stages, or these anew."""
+    made = {"prepare@quick": None, "full_model@quick-0": None, "reference@quick": None, "tune@quick": None}
+    made |= {f"{stage}@quick-{name}-0": name for name in methods for stage in (*RUN[1:], "export")}
+    lock = Path("dvc.lock")
+    entries = parse_yaml(lock.read_text(), str(lock))["stages"] if lock.exists() else {}
+    for item, method in made.items():
+        stage, _, instance = item.replace("@quick", "@").partition("@")
+        decides, folder = STAGES[stage], Path("runs/quick", stage, instance.removeprefix("-"))
+        if not folder.exists() or (stages and stage not in stages):
+            continue
+        keys = [*decides.top, *(f"experiments.quick.{name}" for name in decides.sections)]
+        keys += [f"experiments.quick.methods.{method}"] if decides.method else []
+        filled = [name.replace("${item.method}", str(method)).replace("${item.seed}", "0") for name in decides.inputs]
+        entries[item] = {
+            "cmd": "made up",
+            "deps": _hashed(Path("runs/quick", name) for name in filled),
+            "params": {"params.yaml": {key: _value(params, key) for key in keys}},
+            "outs": _hashed([folder] if stage in ("prepare", "export") else sorted(folder.iterdir())),
+        }
+    plain = json.loads(json.dumps({"schema": "2.0", "stages": entries}))  # no value stands twice, as a reference
+    lock.write_text(dumps_yaml(plain))
+
+
+def _hashed(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Paths that there are, with DVC's own hash of each."""
+    with TemporaryDirectory() as folder:
+        built = {
+            path: build(HashFileDB(localfs, folder), str(path.resolve()), localfs, "md5")[2]
+            for path in paths
+            if path.exists()
+        }
+        return [{"path": path.as_posix(), "md5": found.hash_info.value} for path, found in built.items()]
+
+
+def _value(params: Mapping[str, Any], key: str) -> Any:
+    found: Any = params
+    for name in key.split("."):
+        found = found[name]
+    return found

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -273,12 +274,125 @@ def test_a_shorter_history_replaces_the_run(workspace):
     assert len(runs(store, ViewType.DELETED_ONLY)) == 1
 
 
-def test_other_parameters_are_another_run(workspace):
+def left_out(capsys):
+    """The items that a line on stderr names."""
+    return re.findall(r"left out (.*): these results are not of the params and inputs here; ", capsys.readouterr().err)
+
+
+def test_results_of_other_parameters_are_left_out(workspace, capsys):
+    results.write_lock(workspace)
     store = Store()
+    assert sync(workspace, store) == (2, 2)
+    assert capsys.readouterr().err == ""
+    before = content(store)
+    workspace["experiments"]["quick"]["methods"]["deps"]["shrink_start"] = 0.25
+    assert sync(workspace, store) == (1, 0)
+    assert left_out(capsys) == ["train@quick-deps-0"]
+    workspace["experiments"]["quick"]["train"]["epochs"] = 99
+    assert sync(workspace, store) == (0, 0)
+    assert left_out(capsys) == ["full_model@quick-0, train@quick-deps-0"]
+    assert content(store) == before
+    assert sync(workspace, Store(f"sqlite:///{Path.cwd()}/rebuilt.db")) == (0, 0)
+
+
+def test_results_that_the_other_parameters_have_made_are_another_run(workspace, capsys):
+    store = Store()
+    results.write_lock(workspace)
     sync(workspace, store)
+    workspace["experiments"]["quick"]["methods"]["deps"]["shrink_start"] = 0.25
+    path = Path("runs/quick/train/deps-0/history.jsonl")
+    path.write_text(path.read_text().replace("53.0", "54.0"))
+    path.with_name("supernet.safetensors").write_bytes(b"others")
+    results.write_lock(workspace, ["train"])
+    assert sync(workspace, store) == (2, 1)
+    assert left_out(capsys) == ["evaluate@quick-deps-0"]  # of the supernet of before
+    found = store.client.search_runs([store.experiment_id("quick")], "tags.method = 'deps'")
+    told = {run.data.params["method.shrink_start"]: run.data.metrics for run in found}
+    assert {key: metrics["val/largest_top1"] for key, metrics in told.items()} == {"0.5": 53.0, "0.25": 54.0}
+    assert {key: metrics.get("pareto/mean_top1") for key, metrics in told.items()} == {"0.5": 80.5, "0.25": None}
+    write_json(Path("runs/quick/evaluate/deps-0/metrics.json"), {"pareto/mean_top1": 81.5})
+    results.write_lock(workspace, ["evaluate"])
+    assert sync(workspace, store) == (2, 1)
+    assert left_out(capsys) == []
+    found = store.client.search_runs([store.experiment_id("quick")], "tags.method = 'deps'")
+    assert {run.data.metrics["pareto/mean_top1"] for run in found} == {80.5, 81.5}
+
+
+def test_a_run_stays_the_only_one_where_its_results_do_not_depend_on_what_was_changed(workspace, capsys):
+    write_json(Path("runs/quick/search/deps-0/metrics.json"), {"search/val_hypervolume": 0.5})
+    results.write_lock(workspace)
+    store = Store()
+    assert sync(workspace, store) == (2, 2)
     workspace["experiments"]["quick"]["search"]["generations"] = 7
+    assert sync(workspace, store) == (2, 0)
+    assert left_out(capsys) == ["search@quick-deps-0"]
+    fresh = Store(f"sqlite:///{Path.cwd()}/fresh.db")
+    sync(workspace, fresh)
+    assert "search/val_hypervolume" not in runs(fresh)["deps-0"].data.metrics
+    write_json(Path("runs/quick/search/deps-0/metrics.json"), {"search/val_hypervolume": 0.75})
+    results.write_lock(workspace, ["search"])
+    assert sync(workspace, store) == (2, 1)
+    found = store.client.search_runs([store.experiment_id("quick")])
+    told = sorted((run.info.run_name, run.data.metrics.get("search/val_hypervolume")) for run in found)
+    assert told == [("deps-0", 0.5), ("deps-0", 0.75), ("full_model-0", None)]
+
+
+def test_the_full_model_on_test_is_left_out_until_it_is_measured_again(workspace, capsys):
+    measured = Path("runs/quick/reference/full_model/0.json")
+    write_json(measured, {"pareto/largest_top1": 84.0})
+    results.write_lock(workspace)
+    workspace["experiments"]["quick"]["train"]["learning_rate"] = 0.125
+    path = Path("runs/quick/full_model/0/history.jsonl")
+    path.write_text(path.read_text().replace("53.0", "54.0"))
+    results.write_lock(workspace, ["full_model"])
+    store = Store()
+    assert sync(workspace, store) == (1, 1)
+    assert left_out(capsys) == ["reference@quick, train@quick-deps-0"]
+    assert "pareto/largest_top1" not in runs(store)["full_model-0"].data.metrics
+    write_json(measured, {"pareto/largest_top1": 85.0})
+    results.write_lock(workspace, ["reference"])
     sync(workspace, store)
-    assert len(store.client.search_runs([store.experiment_id("quick")])) == 4
+    assert runs(store)["full_model-0"].data.metrics["pareto/largest_top1"] == 85.0
+
+
+def test_what_nothing_tells_is_logged_once_and_said(workspace, capsys):
+    """Without dvc.lock: with the params of today, but not a second time with those of tomorrow."""
+    store = Store()
+    assert sync(workspace, store) == (2, 2)
+    told = "full_model@quick-0, train@quick-deps-0, evaluate@quick-deps-0"
+    assert f"dvc.lock does not say which params {told} ran with" in capsys.readouterr().err
+    workspace["experiments"]["quick"]["methods"]["deps"]["shrink_start"] = 0.25
+    workspace["experiments"]["quick"]["train"]["epochs"] = 99
+    assert sync(workspace, store) == (2, 0)
+    assert f"the store has the results of {told} with other params, " in capsys.readouterr().err
+    assert len(store.client.search_runs([store.experiment_id("quick")])) == 2
+    path = Path("runs/quick/train/deps-0/history.jsonl")
+    path.write_text(path.read_text().replace("53.0", "54.0"))
+    assert sync(workspace, store) == (2, 1)
+    workspace["experiments"]["quick"]["methods"]["deps"]["shrink_start"] = 0.5
+    workspace["experiments"]["quick"]["train"]["epochs"] = 4
+    assert sync(workspace, store) == (2, 0)  # the first run stays, though its results are no longer here
+    found = store.client.search_runs([store.experiment_id("quick")], "tags.method = 'deps'")
+    told = {run.data.params["method.shrink_start"]: run.data.metrics["val/largest_top1"] for run in found}
+    assert told == {"0.5": 53.0, "0.25": 54.0}
+
+
+def test_a_training_that_dvc_did_not_run_says_itself_with_which_parameters(workspace, capsys):
+    training(workspace, *RECORDS)
+    workspace["experiments"]["quick"]["search"]["generations"] = 7
+    store = Store()
+    assert sync(workspace, store) == (2, 2)
+    workspace["experiments"]["quick"]["methods"]["deps"]["shrink_start"] = 0.25
+    assert sync(workspace, Store(f"sqlite:///{Path.cwd()}/fresh.db")) == (1, 1)
+    assert left_out(capsys) == ["train@quick-deps-0"]
+
+
+def test_weights_that_are_not_here_do_not_make_results_others(workspace, capsys):
+    """As where results have come by a remote without them."""
+    results.write_lock(workspace)
+    Path("runs/quick/train/deps-0/supernet.safetensors").unlink()
+    assert sync(workspace) == (2, 2)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("uri", ["http://me:geheim@127.0.0.1:9", "postgresql://me:geheim@127.0.0.1:9/db"])
