@@ -75,7 +75,7 @@ def _study_identity(params: dict[str, Any], experiment: str, manifest: dict[str,
     tuning = section(params, "experiments", experiment, "tuning")
     run = run_identity(params, experiment, METHOD, tuning["seed"], manifest)
     parameters = {key: text for key, text in run.params.items() if not key.startswith("method.")}
-    own = section(params, "experiments", experiment)
+    own = section(params, "experiments", experiment) | {"portable": params.get("portable", False)}
     return replace(
         run,
         method=STAGE,
