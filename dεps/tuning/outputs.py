@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 import yaml
@@ -129,7 +130,8 @@ def importances(table: pd.DataFrame, config: TuningConfig) -> pd.DataFrame:
     complete = matching(table, state="complete")
     for name in set(option_names(config)) - {*SEARCHED}:
         # One by one: pandas would take a list, as of kernels, for a whole column.
-        complete = rows_where(complete, [value == config.base[name] for value in column(complete, name)])
+        kept = np.array([value == config.base[name] for value in column(complete, name)], dtype=bool)
+        complete = rows_where(complete, kept)
     complete = _without_ramps_that_are_none(complete)
     names = [name for name in SEARCHED if column(complete, name).nunique() > 1]
     if len(complete) < ENOUGH or not names:

@@ -101,3 +101,4 @@ def test_a_base_may_hold_a_list_that_a_point_changes(tmp_path, kernels):
     found = importances(pd.concat([like_base, others], ignore_index=True), own)
     pd.testing.assert_frame_equal(found, importances(like_base, own))
     assert found.set_index("option").accuracy.idxmax() == "shrink_start"
+    assert importances(like_base.head(0), own).empty
