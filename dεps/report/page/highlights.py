@@ -83,7 +83,10 @@ def _study(text: str) -> Highlight:
     if head.startswith("undecided "):
         return Highlight("study", "undecided", text.removeprefix("undecided "))
     if not rest:
-        return Highlight("study", "no better than the default", "no trial surpasses it at its cost or below")
+        _, mark, diverged = text.partition("; ")
+        return Highlight(
+            "study", "no better than the default", f"no trial within the limit of cost surpasses it{mark}{diverged}"
+        )
     return Highlight("study, best trial", head.removeprefix("the best trial is "), rest)
 
 

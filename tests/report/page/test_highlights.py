@@ -82,6 +82,10 @@ def test_taus_of_few_archs_are_left_out_and_named(results, monkeypatch):
     [
         ("the default itself is the best trial", ("study", "no better than the default")),
         (
+            "the best trial is better than the default at 1.17 × its cost: +1 on 3 other seeds",
+            ("study, best trial", "better than the default at 1.17 × its cost"),
+        ),
+        (
             "the best trial is better than the default: +1 on 3 other seeds",
             ("study, best trial", "better than the default"),
         ),
@@ -92,6 +96,11 @@ def test_a_studys_verdict_is_said_once(text, expected):
     found = _study(text)
     assert found[:2] == expected
     assert found.value not in found.note
+
+
+def test_trials_that_diverged_are_named_where_the_default_is_best_too():
+    found = _study("the default itself is the best trial; 3 drawn trials diverged, not counted")
+    assert found.note == "no trial within the limit of cost surpasses it; 3 drawn trials diverged, not counted"
 
 
 def test_the_papers_numbers_stand_beside_ours_on_its_data(with_ofa):
