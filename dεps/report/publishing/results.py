@@ -15,13 +15,15 @@ import pandas as pd
 
 from dεps.core.console import plural
 from dεps.core.errors import UserError
+from dεps.core.schema import structured
 from dεps.core.tables import column, matching, records, rows_where
 from dεps.report.publishing.collect import code_of
-from dεps.report.publishing.seed import PUBLISHED, PublishedSeed, read_seeds
+from dεps.report.publishing.seed import PARAMS, PUBLISHED, PublishedSeed, read_seeds
 from dεps.report.publishing.study import FOLDER as STUDY_FOLDER
 from dεps.report.publishing.study import PublishedStudy, read_study
 from dεps.report.results import Results
 from dεps.report.style import label
+from dεps.tuning.config import TuningConfig
 from dεps.tuning.identity import STAGE
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
 from dεps.workspace.outputs import TRAIN_COST
@@ -166,6 +168,17 @@ class PublishedResults(Results):
     @property
     def has_study(self) -> bool:
         return self.tuned is not None
+
+    @cached_property
+    def importance(self) -> pd.DataFrame:
+        """From the trials, by the code here: a study's own file may be of older code, which laid shares to others."""
+        import optuna  # a second, of studies alone
+
+        from dεps.tuning.outputs import importances
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        config = structured(TuningConfig, self.params["tuning"], f"{self.study_folder}/{PARAMS}: tuning")
+        return importances(self.trials, config)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rocrate.rocrate import ROCrate
 from dεps.cli import publish as command
 from dεps.core.errors import UserError
 from dεps.core.params import read_params
+from dεps.core.schema import structured
 from dεps.report.page import provenance
 from dεps.report.publishing.crate import write_crate
 from dεps.report.publishing.publish import publish, publish_study
@@ -21,6 +22,8 @@ from dεps.report.publishing.study import FILES, read_study
 from dεps.report.registry import figures
 from dεps.report.results import all_results
 from dεps.report.tables import study_caption, study_table
+from dεps.tuning.config import TuningConfig
+from dεps.tuning.outputs import importances
 from tests.conftest import ROOT
 from tests.report.made_up import write_report
 from tests.tools.published import add_study, write_lock, write_project
@@ -55,6 +58,16 @@ def test_it_is_the_stages_files_with_what_decides_them(project):
     assert facts["results"].keys() == {"prepare", "full_model", "tune"}
     assert publish_study(read_params(), "quick", nothing) == (False, 10)
     assert read_study(PUBLISHED / "other") is None
+
+
+def test_importances_are_of_its_trials_by_the_code_here(project):
+    Path("runs/quick/tune/importance.csv").write_text("option,accuracy,cost\ntemperature,1.0,1.0\n")  # as older code
+    write_lock(project)
+    publish_study(read_params(), "quick", nothing)
+    (found,) = published_results()
+    config = structured(TuningConfig, found.params["tuning"], "tuning")
+    assert found.importance.equals(importances(found.trials, config))
+    assert len(found.importance) > 1
 
 
 def test_it_is_drawn_without_runs_as_with_them(project):
