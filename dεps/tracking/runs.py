@@ -224,7 +224,9 @@ def sync_results(store: Store, context: Context, today: Today) -> tuple[str | No
     own = store.find(identity)
     # One of other results gives way to those here only if these are known to be of today's params.
     is_new = own is None or (doubtful and own.data.tags.get(TRAINED) != contents[TRAINED])
-    if is_new and (twin := _twin(store, training, contents)):
+    twin = _twin(store, training, contents) if is_new else None
+    # Its own run, whose hash an earlier version has noted, is no twin: it is brought up to date.
+    if twin and not (own and twin.info.run_id == own.info.run_id):
         stages = [context.stage, *(part.name for part in parts if part.name in STAGES and part.name != TRAIN)]
         if doubtful or _decide_alike(twin.data.params, identity.params, stages):
             for part in doubtful:
