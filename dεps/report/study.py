@@ -5,7 +5,7 @@ All accuracies are on validation. Trials have one seed, so a figure shows differ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -59,6 +59,12 @@ def study_panels(results: Results, title: str) -> tuple[Figure, list[Axes]]:
 def complete(results: Results, **values: object) -> pd.DataFrame:
     """The trials that were not pruned, and whose columns hold the given values."""
     return matching(results.trials, state="complete", **values)
+
+
+def has(trial: Mapping[str, Any], option: str) -> bool:
+    """Whether a row of trials.csv has an option at all; else base's value stands there, and decides nothing."""
+    without = {"ramp_epochs": trial["ramp_shape"] == "constant", "temperature": not trial["distill"]}
+    return not without.get(option, False)
 
 
 def alike(trial: dict[str, Any], other: dict[str, Any], but: Collection[str]) -> bool:

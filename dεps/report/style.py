@@ -15,7 +15,7 @@ STYLE = Path(__file__).parent / "paper.mplstyle"
 #: since the page turns these into those of its dark theme.
 INK, SOFT, FAINT, PAPER, FULL = "#1f2933", "#52606d", "#a3adb8", "#ffffff", "#3e4753"
 
-_SPARE = ["#7F5539", "#6A4C93", "#8AC926", "#6C757D"]
+_SPARE = ["#7F5539", "#6A4C93", "#8AC926", "#9A8B00", "#6C757D"]
 
 
 def label(method: str) -> str:

@@ -13,6 +13,7 @@ from dεps.deploy.export.config import macs_text
 from dεps.report.quantities import few_archs
 from dεps.report.results import Results, training_cost
 from dεps.report.statistics import Sample, spread
+from dεps.report.study import has
 from dεps.report.style import label
 from dεps.tuning.identity import STAGE
 from dεps.tuning.verdict import verdict
@@ -75,7 +76,7 @@ def study_table(results: Results) -> pd.DataFrame:
             top1 = {"mean Pareto top-1, validation (%)": f"{trial['val_top1']:.2f}"}
             top1 |= {"on other seeds (%)": spread(others)} if len(others) else {}
             top1 |= {f"{size} (%)": f"{trial[f'val_{size}_top1']:.2f}" for size in ("smallest", "largest")}
-            options = {key: trial[key] for key in (*OPTIONS, "distill")}
+            options = {key: trial[key] if has(trial, key) else "–" for key in (*OPTIONS, "distill")}
             texts = {key: f"{it:.4g}" if type(it) in (int, float) else str(it) for key, it in options.items()}
             found[name] = top1 | {"training (TMACs)": f"{trial['train_tmacs']:.3f}"} | texts
     return pd.DataFrame(found).rename_axis("").reset_index()

@@ -101,6 +101,8 @@ def test_the_table_of_the_study_has_a_column_a_trial_and_one_for_a_default_that_
     both = study_table(study)
     assert list(both.columns) == ["", "default", "best of the study"]
     assert both.set_index("").loc["shrink_start", "default"] == "0.5"
+    study.__dict__["trials"] = study.trials.assign(ramp_shape="constant")  # which has no length
+    assert study_table(study).set_index("").loc["ramp_epochs"].tolist() == ["–", "–"]
     trials = study.trials.assign(best=study.trials.point == "base")
     study.__dict__["trials"] = trials
     assert list(study_table(study).columns) == ["", "default, the best of the study"]

@@ -9,12 +9,12 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dεps.core.tables import column, matching, rows_where
+from dεps.core.tables import column, records, rows_where
 from dεps.report.drawing import at_edge, hold, titled_panels
 from dεps.report.marks import dots
 from dεps.report.registry import About
 from dεps.report.results import Results
-from dεps.report.study import OPTIONS, complete, study_title, trials_of
+from dεps.report.study import OPTIONS, complete, has, study_title, trials_of
 from dεps.report.style import INK
 
 ABOUT = About(
@@ -74,6 +74,4 @@ def draw(results: Results) -> Figure:
 
 def _having(trials: pd.DataFrame, option: str) -> pd.DataFrame:
     """The trials that have the option; in the others' rows stands what base has."""
-    if option == "ramp_epochs":
-        return rows_where(trials, trials.ramp_shape != "constant")
-    return matching(trials, distill=True) if option == "temperature" else trials
+    return rows_where(trials, [has(trial, option) for trial in records(trials)])
