@@ -37,7 +37,8 @@ ABOUT = About(
 def draw(results: Results) -> Figure:
     """One dot a trial; methods of the study's seed."""
     figure, axes = study_axes(results, "Accuracy against training cost")
-    trials, others = complete(results), [method for method in results.methods if method != "deps"]
+    # Variants of DεpS are trials' points, most of them among these.
+    trials, others = complete(results), [method for method in results.compared.methods if method != "deps"]
     methods = {
         method: matching(results.metrics, method=method, seed=results.params["tuning"]["seed"]) for method in others
     }
