@@ -70,7 +70,7 @@ def draw(results: Results) -> Figure:
             dots(drawn, label(method), pd.DataFrame(facts).assign(runs=runs(method, own.seed.tolist())))
     diverged = int(results.study.get("tune/diverged", 0))  # older studies do not say it
     without = f"; without {plural(diverged, 'trial')} that diverged" if diverged else ""
-    axes.set(xlabel=f"training cost (10¹² MACs){without}", ylabel=f"mean Pareto {TOP1}")
+    axes.set(xlabel=f"training cost (10¹² MACs){without}", ylabel=f"mean Pareto\n{TOP1}")
     legend_below(figure, columns=2)
     return figure
 
