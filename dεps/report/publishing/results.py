@@ -81,10 +81,13 @@ class PublishedResults(Results):
         return pd.concat([one.runs for one in self.published], ignore_index=True)
 
     def commit_to_add(self, methods: Collection[str]) -> str:
-        first, found = self.published[0], self.params["methods"]
+        first, found, here = self.published[0], self.params["methods"], Path("pipelines").is_dir()
         for key, code in first.provenance["code"].items():
             stage, _, name = key.partition("/")
-            if (not name or name in methods) and code_of(stage, found[name]["method"] if name else None) != code:
+            if name and name not in methods:
+                continue
+            # Where no pipeline is, as beside an archive's results, nothing is of their code.
+            if not here or code_of(stage, found[name]["method"] if name else None) != code:
                 commits = column(first.runs, "commit").dropna().tolist()
                 return str(commits[0])[:_COMMIT] if commits else "a commit that was not noted"
         return ""

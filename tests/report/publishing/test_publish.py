@@ -229,6 +229,8 @@ def test_further_seeds_are_of_the_commit_whose_code_is_theirs(project, monkeypat
     assert found.commit_to_add(["deps", "rss"]) == "a commit that was not noted"
     found.published[0].runs["commit"] = [None, "0123456789abcdef", *[None] * (len(found.published[0].runs) - 2)]
     assert found.commit_to_add(["rss"]) == "0123456"
+    Path("pipelines").unlink()
+    assert found.commit_to_add(["deps"]) == "0123456"
 
 
 def test_other_params_are_refused(project):
