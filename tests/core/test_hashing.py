@@ -15,7 +15,7 @@ def test_hashes_keep_their_values(tmp_path):
 
 
 def test_nothing_else_hashes():
-    """Random numbers are derived from a hash of their own; the embedded images are made by a program of its own."""
+    """But what has a hash of its own: random numbers, the program of the embedded images, folders as DVC has them."""
     own = {path.name for path in (ROOT / "dεps").rglob("*.py") if "hashlib" in path.read_text("utf-8")}
     own |= {path.name for path in (ROOT / "pipelines").glob("*.py") if "hashlib" in path.read_text("utf-8")}
-    assert own == {"hashing.py", "randomness.py", "make.py"}
+    assert own == {"hashing.py", "locked.py", "randomness.py", "make.py"}
