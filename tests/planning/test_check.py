@@ -65,7 +65,7 @@ PUBLISHED = {
     "cifar100": {"deps": 200, "rss_short": 200, "bignas": 200, "rss": 656, "ofa": 673, "compofa": 367},
     "imagenet100": {"deps": 180, "rss_short": 180, "bignas": 180, "rss": 590, "ofa": 605, "compofa": 330},
     "imagenet1k": {"deps": 270, "rss_short": 180, "bignas": 400, "rss": 590, "ofa": 605, "compofa": 330},
-    "cifar10_cpu": {"deps": 20, "rss_short": 20, "bignas": 20, "rss": 66, "ofa": 68, "compofa": 37},
+    "cifar10_cpu": {"deps": 10, "rss_short": 10, "bignas": 10, "rss": 33, "ofa": 33, "compofa": 18},
     "imagenet100_cpu": {"deps": 20, "rss_short": 20, "bignas": 20, "rss": 66, "ofa": 68, "compofa": 37},
     "cifar10_small": {"deps": 8, "rss_short": 5, "bignas": 12, "rss": 17, "ofa": 18, "compofa": 13, **VARIANTS},
     "imagenet100_small": {"deps": 8, "rss_short": 5, "bignas": 12, "rss": 17, "ofa": 18, "compofa": 13, **VARIANTS},
