@@ -64,4 +64,4 @@ if not TYPE_CHECKING:  # to type checkers other names are errors
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__})

@@ -78,7 +78,7 @@ def units(macs: float) -> str:
     for factor, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if macs >= 0.9995 * factor:
             value = macs / factor
-            return f"{value:.{max(0, 2 - len(str(int(value + 0.5))) + 1)}f} {prefix}"
+            return f"{value:.{2 - (value >= 9.995) - (value >= 99.95)}f} {prefix}"
     return f"{macs:.0f}"
 
 

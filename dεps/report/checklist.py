@@ -98,8 +98,8 @@ def _ranges(results: Results) -> str:
 
 def _runs(results: Results) -> str:
     trained = f"{plural(len(results.methods), 'method')} × {plural(len(results.seeds), 'seed')}"
-    alone = len(results.standalone)
-    also = f", and {plural(alone, 'arch')} trained alone" if alone else ""
+    alone = results.standalone.standalone.nunique() if len(results.standalone) else 0
+    also = f", and {plural(alone, 'arch')} trained alone, once a seed" if alone else ""
     return f"{trained} ({', '.join(map(str, results.seeds))}) once each{also}"
 
 

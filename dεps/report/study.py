@@ -63,7 +63,9 @@ def complete(results: Results, **values: object) -> pd.DataFrame:
 
 def has(trial: Mapping[str, Any], option: str) -> bool:
     """Whether a row of trials.csv has an option at all; else base's value stands there, and decides nothing."""
-    without = {"ramp_epochs": trial["ramp_shape"] == "constant", "temperature": not trial["distill"]}
+    constant = trial["ramp_shape"] == "constant"
+    none = not constant and trial["ramp_epochs"] == 0
+    without = {"ramp_epochs": constant, "temperature": not trial["distill"], "epsilon": none, "ramp_shape": none}
     return not without.get(option, False)
 
 

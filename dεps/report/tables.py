@@ -8,12 +8,12 @@ import pandas as pd
 
 from dεps.core.console import plural
 from dεps.core.hashing import SHORT
-from dεps.core.tables import column, matching, records
+from dεps.core.tables import column, matching, records, rows_where
 from dεps.deploy.export.config import macs_text
 from dεps.report.quantities import few_archs
 from dεps.report.results import Results, training_cost
 from dεps.report.statistics import Sample, spread
-from dεps.report.study import has
+from dεps.report.study import complete, has
 from dεps.report.style import label
 from dεps.tuning.identity import STAGE
 from dεps.tuning.verdict import verdict
@@ -161,14 +161,30 @@ def study_caption(results: Results) -> str:
     """Caption that says what the study was, what it found and what it cost."""
     study, text = results.study, verdict(results.study)
     cost = study.get("tune/confirm_tmacs", 0)
-    confirmed = f"confirming trained {cost:.3f} more, and a full model a seed; " if cost else ""
+    confirmed = f"confirming trained {cost:.3f} more beside the full models of its seeds; " if cost else ""
     return (
         f"{results.experiment}: Optuna study of {study['tune/trials']} trials ({study['tune/pruned']} pruned), 1 seed; "
-        f"{text and f'{text}; '}"
+        f"{text and f'{text}; '}{_dearer(results)}"
         f"trials branch from the full model: {study['tune/trained_tmacs']:.3f} TMACs trained instead of "
         f"{study['tune/from_scratch_tmacs']:.3f} from scratch, {study['tune/saved_percent']:.0f} % saved, without "
         f"the full model's own {study['tune/trunk_tmacs']:.3f}; {confirmed}"
         f"the head of {results.file(STAGE, '', BEST).as_posix()} says how to take the best parameters over"
+    )
+
+
+def _dearer(results: Results) -> str:
+    """Words on the most accurate trial that costs more than the best one, where it is more accurate."""
+    trials = complete(results)
+    if not trials.best.any():
+        return ""
+    (best,) = records(matching(trials, best=True))
+    dearer = rows_where(trials, (trials.train_tmacs > best["train_tmacs"]) & (trials.val_top1 > best["val_top1"]))
+    if not len(dearer):
+        return ""
+    own = records(dearer.sort_values("val_top1", kind="stable"))[-1]
+    return (
+        f"trial {own['trial']}, which costs {own['train_tmacs'] / best['train_tmacs']:.2f} × as much and was not "
+        f"measured again, had {own['val_top1']:.2f} % for {best['val_top1']:.2f} %; "
     )
 
 

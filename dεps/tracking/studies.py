@@ -6,7 +6,6 @@ A trial's run has the tags, parameters and metrics of a method's run, but for th
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +17,14 @@ from mlflow.entities import Metric
 
 from dεps.core.files import read_numbers
 from dεps.core.params import section, selected
+from dεps.core.tables import records
 from dεps.data.manifest import prepared_folder, read_manifest
 from dεps.tracking.notes import Note, describe_run, study_note, trial_note
 from dεps.tracking.private import PARENT_TAG
 from dεps.tracking.store import Store, record_metrics
 from dεps.tracking.today import Today, item_of
 from dεps.tracking.views import KIND, STUDY_KIND, TRIAL_KIND
+from dεps.tuning.config import as_option
 from dεps.tuning.identity import STAGE, study_digest
 from dεps.workspace.identity import RunIdentity, digest, flatten, run_identity
 from dεps.workspace.live import Origin
@@ -91,7 +92,8 @@ def _trials(
     """Yield each trial's row, epochs and identity, which is that of a method with the trial's options."""
     experiment = section(params, "experiments", study.experiment)
     base = experiment["tuning"]["base"]
-    for row in json.loads(str(trials.to_json(orient="records"))):
+    for row in records(trials):
+        row = {key: as_option(value) for key, value in row.items()}
         number = row["trial"]
         method = {key: row.get(key, value) for key, value in base.items()}
         own = {**params, "experiments": {study.experiment: {**experiment, "methods": {METHOD: method}}}}
@@ -100,8 +102,8 @@ def _trials(
         tags |= {"point": row["point"] or "", "best": str(bool(row["best"])), "front": str(bool(row["front"]))}
         name, own_digest = f"trial-{number}", digest([study.digest, number])
         identity = replace(run, method=name, digest=own_digest, tags={**run.tags, **tags})
-        records = curves[curves.trial == number].drop(columns="trial")
-        yield row, [record.dropna().to_dict() for _, record in records.iterrows()], identity
+        epochs = curves[curves.trial == number].drop(columns="trial")
+        yield row, [epoch.dropna().to_dict() for _, epoch in epochs.iterrows()], identity
 
 
 def _is_known(store: Store, study: RunIdentity, folder: Path) -> bool:

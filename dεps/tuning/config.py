@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import asdict, field, fields
 from typing import Annotated, Any, Literal
 
@@ -201,10 +203,19 @@ class TuningConfig:
         return [seed for seed in self.confirm_seeds if seed != self.seed]
 
 
+def as_option(value: Any) -> Any:
+    """The option's value, of a cell as tables that were read have it: a list is text, None is NaN."""
+    if isinstance(value, str) and value.startswith("["):
+        return json.loads(value)
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, int | float) else value
+    if not isinstance(value, int | float):
+        return value
+    return text if float(text := f"{value:g}") == value else repr(value)
 
 
 def _where(info: ValidationInfo) -> str:

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial
 from dεps.core.files import write_atomic, write_json
 from dεps.core.tables import column, columns, matching, records, rows_where
 from dεps.spaces.pareto import front
-from dεps.tuning.config import SEARCHED, TuningConfig
+from dεps.tuning.config import SEARCHED, TuningConfig, as_option
 from dεps.tuning.draw import POINT
 from dεps.tuning.study import FINISHED, OPTIONS, OUTCOME, Plan, count_diverged
 from dεps.tuning.verdict import paired_gain, verdict
@@ -122,7 +122,10 @@ def curves_table(trials: list[FrozenTrial]) -> pd.DataFrame:
 
 
 def importances(table: pd.DataFrame, config: TuningConfig) -> pd.DataFrame:
-    """Share of the variance of accuracy and of cost that each searched option explains (fANOVA).
+    """Share of the variance of accuracy and of cost that each searched option explains by itself (fANOVA).
+
+    What several explain together is in no share, so they sum to less than one. Measures have the digits that
+    `trials.csv` has: with others fANOVA's trees would split otherwise, and a published study have other shares.
 
     Of all complete trials but those that differ in what is not searched, such as `distill`: what that does would be
     laid to the options. `trials` is their number. Empty for too few.
@@ -130,7 +133,7 @@ def importances(table: pd.DataFrame, config: TuningConfig) -> pd.DataFrame:
     complete = matching(table, state="complete")
     for name in set(option_names(config)) - {*SEARCHED}:
         # One by one: pandas would take a list, as of kernels, for a whole column.
-        kept = np.array([value == config.base[name] for value in column(complete, name)], dtype=bool)
+        kept = np.array([as_option(value) == config.base[name] for value in column(complete, name)], dtype=bool)
         complete = rows_where(complete, kept)
     complete = _without_ramps_that_are_none(complete)
     names = [name for name in SEARCHED if column(complete, name).nunique() > 1]
@@ -145,25 +148,34 @@ def importances(table: pd.DataFrame, config: TuningConfig) -> pd.DataFrame:
         study = optuna.create_study(direction="maximize")
         for row in records(complete):
             params = {name: row[name] for name in names}
-            study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=row[measure]))
+            value = float(f"{row[measure]:.6g}")
+            study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=value))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            shares[target] = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+            fanova = FanovaImportanceEvaluator(seed=0)
+            shares[target] = get_param_importances(study, evaluator=fanova, normalize=False)
     rows = [{"option": name, **{key: share[name] for key, share in shares.items()}} for name in names]
     return pd.DataFrame(rows).assign(trials=len(complete))
 
 
 def _without_ramps_that_are_none(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials, with the length of a ramp that stays constant in the middle of the others' range.
+    """The trials, with the length of a ramp that stays constant, and the ε of one that has no length, in the middle.
 
-    It is in the table as base has it, drawn or not. If few others have that length, it would tell the shape, and fANOVA
-    lay to the one what is the other's. A range's end tells it more than the middle.
+    That is of the others' range. In the table a length that is not drawn is as base has it. If few others have it, it
+    would tell the shape, and fANOVA lay to the one what is the other's. A range's end tells it more than the middle.
     """
     constant = column(trials, "ramp_shape") == "constant"
-    lengths = column(trials, "ramp_epochs")
-    others = lengths[~constant]
-    middle = (others.min() + others.max()) / 2 if len(others) else 0.0
-    return trials.assign(ramp_epochs=lengths.where(~constant, middle))
+    lengths, starts = column(trials, "ramp_epochs"), column(trials, "epsilon")
+    climbs = ~constant & (lengths > 0)
+    return trials.assign(
+        ramp_epochs=lengths.where(~constant, _middle(lengths[~constant])),
+        epsilon=starts.where(constant | climbs, _middle(starts[constant | climbs])),
+    )
+
+
+def _middle(values: pd.Series) -> float:
+    """Middle of their range; 0 of none."""
+    return float(values.min() + values.max()) / 2 if len(values) else 0.0
 
 
 def _distribution(values: pd.Series) -> BaseDistribution:
@@ -177,15 +189,16 @@ def best_yaml(config: TuningConfig, experiment: str, table: pd.DataFrame, summar
     if not table.best.any():
         return "# no trial counts\n{}\n"
     (best,) = records(matching(table, best=True))
-    method = {name: best[name] for name in option_names(config) if best[name] != config.base[name]}
-    # The study stays what it was, though its base is the method that changes.
-    own = {"methods": {"deps": method}, "tuning": {"base": config.base}} if method else {}
+    # All of base, which may differ from the preset; and the study stays what it was, though its base is the method that
+    # changes.
+    method = {name: best.get(name, value) for name, value in config.base.items() if name != "method"}
+    own = {"methods": {"deps": method}, "tuning": {"base": config.base}}
     head = f"# Trial {best['trial']}: {best['val_top1']:.2f} % mean Pareto accuracy on validation, "
     head += f"{best['train_tmacs']:.3f} TMACs of training.\n"
     head += f"# {text[0].upper()}{text[1:]}.\n" if (text := verdict(summary)) else ""
     head += f"# deps params experiment=[{experiment}] experiments.{experiment}.tuning.trials={config.trials} "
     head += f"+from=runs/{experiment}/tune/best.yaml && dvc repro\n"
-    return head + yaml.safe_dump({"experiments": {experiment: own}} if own else {}, sort_keys=False)
+    return head + yaml.safe_dump({"experiments": {experiment: own}}, sort_keys=False)
 
 
 def summarise(

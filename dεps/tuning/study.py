@@ -125,6 +125,12 @@ def _check_results(study: optuna.Study) -> None:
             raise UserError(f"the study's storage {_shown(storage_of(study))} is damaged: {number}; {DAMAGED}")
 
 
+def are_finished(study: optuna.Study, count: int) -> bool:
+    """Tell whether the first `count` trials are: later ones may be before them, and would take their places."""
+    first = study.get_trials(deepcopy=False, states=ACTIVE)[:count]
+    return len(first) == count and all(trial.state in FINISHED for trial in first)
+
+
 def count_finished(study: optuna.Study) -> int:
     """Return the number of trials that count towards N."""
     return len(study.get_trials(deepcopy=False, states=FINISHED))
@@ -151,11 +157,11 @@ def count_diverged(study: optuna.Study, count: int) -> int:
 
 
 def work(plan: Plan, study: optuna.Study, objective: Objective, target: int) -> None:
-    """Run trials until `target` are finished; wait for other workers' trials, and resume those of dead workers."""
+    """Run trials until the first `target` are finished; wait for others' trials, and resume those of dead workers."""
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
     path = _worker_lock(plan, worker)
     with locked(path):
-        while count_finished(study) < target:
+        while not are_finished(study, target):
             with _turn(plan), warnings.catch_warnings():
                 # That heartbeats are experimental, and that Optuna's own loop would send them.
                 warnings.simplefilter("ignore")

@@ -1,5 +1,6 @@
 """The checklist says what files say, and "not known" where they do not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def answers(results: Results) -> dict[str, str]:
 def test_answers_are_those_of_params_and_results(results):
     found = answers(results)
     assert found["How many runs, with which seeds?"] == (
-        "2 methods × 2 seeds (0, 1) once each, and 2 archs trained alone"
+        "2 methods × 2 seeds (0, 1) once each, and 1 arch trained alone, once a seed"
     )
     assert found["Which data, and how many images?"] == (
         "m (source s): 7,000 train, 1,000 validation, 2,000 test; 2 classes; 28 pixels a side, 1 channel"
@@ -112,3 +113,10 @@ def test_it_is_a_file_of_the_report_and_a_section_of_the_page(results):
     text = Path("reports/experiments/quick/checklist.md").read_text()
     assert "| results | Which error bars, and of what? | n = 2 seeds: " in text
     assert '<section id="quick-checklist">' in Path("reports/index.html").read_text()
+
+
+def test_trainings_of_methods_that_are_not_shown_are_not_counted(published):
+    shown = replace(published, methods=["deps"])
+    names = set(published.notes.method) - {"rss"}
+    assert set(shown.notes.method) == names
+    assert "rss" in set(published.notes.method)

@@ -4,6 +4,7 @@ import pytest
 
 from dεps.core.tables import matching, records
 from dεps.report.study import _pairs, alike
+from dεps.report.tables import study_caption
 from tests.tuning.tables import write_study
 from tests.tuning.toy import BASE
 
@@ -30,3 +31,15 @@ def test_trials_are_alike_by_options_alone(study):
     assert base["val_top1"] != other["val_top1"]
     assert not alike(base, other, [])
     assert alike(base, other, ["ramp_epochs"])
+
+
+def test_a_dearer_trial_that_is_more_accurate_is_named(study):
+    assert "× as much" not in study_caption(study)
+    table = study.trials.copy()
+    best = int(table.index[table.best][0])
+    dearer = next(number for number in table.index if number != best and table.state[number] == "complete")
+    table.loc[best, ["train_tmacs", "val_top1"]] = 2.0, 80.0
+    table.loc[dearer, ["train_tmacs", "val_top1"]] = 3.0, 99.0
+    study.__dict__["trials"] = table
+    words = f"trial {dearer}, which costs 1.50 × as much and was not measured again, had 99.00 % for 80.00 %; "
+    assert words in study_caption(study)

@@ -121,7 +121,8 @@ def test_a_lead_by_luck_is_found_out(tmp_path):
     assert head[1].startswith(
         "# The best trial is better than the default: +0.30 [+0.05, +0.55] points on 3 other seeds"
     )
-    assert yaml.safe_load("\n".join(head))["experiments"]["quick"]["methods"]["deps"] == {"ramp_epochs": 1.0}
+    method = yaml.safe_load("\n".join(head))["experiments"]["quick"]["methods"]["deps"]
+    assert {"method": "deps", **method} == {**BASE, "ramp_epochs": 1.0}
     again_ = json.loads((tmp_path / "out/summary.json").read_text())
     assert again_ == summary
 

@@ -84,7 +84,10 @@ def test_what_is_written_of_a_trial_is_what_it_trained_with(tmp_path):
     (best,) = yaml.safe_load((tmp_path / "out/best.yaml").read_text())["experiments"].values()
     table = TRIALS.read(tmp_path / "out")
     (row,) = records(table[table.best])
-    assert all(row[name] == value for name, value in best["methods"]["deps"].items())
+    method = best["methods"]["deps"]
+    assert method.keys() == BASE.keys() - {"method"}
+    assert all(row.get(name, base[name]) == value for name, value in method.items())
+    assert best["tuning"]["base"] == base
 
 
 @pytest.mark.parametrize("kernels", [[5], None])
@@ -102,3 +105,26 @@ def test_a_base_may_hold_a_list_that_a_point_changes(tmp_path, kernels):
     pd.testing.assert_frame_equal(found, importances(like_base, own))
     assert found.set_index("option").accuracy.idxmax() == "shrink_start"
     assert importances(like_base.head(0), own).empty
+
+
+def test_importances_are_the_same_of_a_file_that_was_read(tmp_path):
+    """A published study has files alone: lists there are text, costs have six digits."""
+    base, point = {**BASE, "kernels": None}, {"kernels": [3, 5]}
+    write_study(tmp_path, tmp_path / "out", base=base, points=[point], trials=12)
+    written = pd.read_csv(tmp_path / "out/importance.csv")
+    found = importances(TRIALS.read(tmp_path / "out"), config(base=base, points=[point]))
+    assert written.trials.tolist() == found.trials.tolist() == [11] * len(found)
+    pd.testing.assert_frame_equal(found.round(4), written)
+
+
+def test_shares_are_of_all_variance():
+    """Of y = a b, a and b by themselves explain less than all."""
+    rows = [
+        {"temperature": 1.0 + number % 5, "epsilon": (number // 5) / 5, "val_top1": 0.0, "train_tmacs": 1.0}
+        for number in range(25)
+    ]
+    for row in rows:
+        row["val_top1"] = 50 + 10 * (row["temperature"] - 3) * (row["epsilon"] - 0.4)
+    found = importances(trials(*rows), config(points=[]))
+    assert found.accuracy.sum() < 0.5
+    assert (found.cost == 0).all()

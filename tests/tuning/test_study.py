@@ -22,7 +22,7 @@ from dεps.tuning.confirm import confirmation_table
 from dεps.tuning.draw import GIVEN, POINT, draw, given
 from dεps.tuning.outputs import curves_table, finished_trials, trials_table, write
 from dεps.tuning.storage import masked, open_storage, storage_url, watched
-from dεps.tuning.study import FINISHED, count_diverged, count_finished, open_study, place, work
+from dεps.tuning.study import FINISHED, are_finished, count_diverged, count_finished, open_study, place, work
 from dεps.tuning.verdict import verdict
 from tests.conftest import ROOT
 from tests.tuning.toy import config, objective, plan
@@ -416,3 +416,15 @@ def test_a_given_point_may_hold_a_list():
     trial = study.ask()
     assert draw(trial, own, lambda _: None)["kernels"] == [5]
     assert trial.params[f"{GIVEN}kernels"] == "[5]"
+
+
+def test_a_later_trial_does_not_take_the_place_of_one_that_runs():
+    """As in a study that was asked for more trials, and is then written with fewer."""
+    study = optuna.create_study()
+    done = optuna.trial.create_trial(state=TrialState.COMPLETE, value=1.0)
+    study.add_trial(done)
+    running = study.ask()
+    study.add_trial(done)
+    assert [are_finished(study, count) for count in (1, 2, 3, 4)] == [True, False, False, False]
+    study.tell(running, 2.0)
+    assert [are_finished(study, count) for count in (2, 3, 4)] == [True, True, False]

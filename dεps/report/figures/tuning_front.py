@@ -31,6 +31,7 @@ ABOUT = About(
         "evaluate/metrics.json",
         "evaluate/pareto.csv",
     ),
+    compares_points=True,
 )
 
 

@@ -20,8 +20,8 @@ ABOUT = About(
     title="Importance of options",
     section="Study",
     order=51,
-    note="By fANOVA, of the complete trials that differ from the preset in nothing but these options; with few trials "
-    "it says little.",
+    note="By fANOVA, of the complete trials that differ from the preset in nothing but these options; what several of "
+    "them explain only together is in no bar. With few trials it says little.",
     sources=("tune/trials.csv", "tune/importance.csv"),
 )
 

@@ -34,7 +34,7 @@ from dεps.report.publishing.study import FOLDER as STUDY_FOLDER
 from dεps.report.publishing.study import PublishedStudy, read_study
 from dεps.report.style import label
 from dεps.workspace.identity import flatten
-from dεps.workspace.outputs import BEST, CONFIRMATION, IMPORTANCE, TRIAL_CURVES, TRIAL_POINTS, TRIALS
+from dεps.workspace.outputs import BEST, CONFIRMATION, TRIAL_CURVES, TRIAL_POINTS, TRIALS
 from dεps.workspace.project import template
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ WHAT = {
     TRIALS.file: "One row a trial of the study over shrink timing and the ε ramp: options, top-1 on validation, cost",
     TRIAL_POINTS.file: "One row a Pareto point of a trial",
     TRIAL_CURVES.file: "One row an epoch of a trial",
-    IMPORTANCE.file: "One row an option of the study: share of the variance that it explains",
     CONFIRMATION.file: "One row a seed that did not choose: the default and the best trial on it",
     BEST: "The best trial's options, as deps params takes them",
 }

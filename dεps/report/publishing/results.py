@@ -26,7 +26,7 @@ from dεps.report.style import label
 from dεps.tuning.config import TuningConfig
 from dεps.tuning.identity import STAGE
 from dεps.workspace.identity import FULL_MODEL, STANDALONE
-from dεps.workspace.outputs import TRAIN_COST
+from dεps.workspace.outputs import IMPORTANCE, TRAIN_COST, TRIALS
 
 #: kinds whose rows the predictor was cross-validated on
 _MEASURED = ("pareto", "least", "population")
@@ -92,9 +92,11 @@ class PublishedResults(Results):
                 return str(commits[0])[:_COMMIT] if commits else "a commit that was not noted"
         return ""
 
-    @property
+    @cached_property
     def notes(self) -> pd.DataFrame:
-        return self._runs
+        names = column(self._runs, "method")
+        shown = names.isin([*self.methods, FULL_MODEL]) | names.str.startswith(f"{STANDALONE}-")
+        return rows_where(self._runs, shown)
 
     @cached_property
     def _evaluated(self) -> pd.DataFrame:
@@ -174,7 +176,7 @@ class PublishedResults(Results):
 
     @cached_property
     def importance(self) -> pd.DataFrame:
-        """From the trials, by the code here: a study's own file may be of older code, which laid shares to others."""
+        """From the trials, by the code here: that of the study may have laid shares to others."""
         import optuna  # a second, of studies alone
 
         from dεps.tuning.outputs import importances
@@ -190,7 +192,7 @@ class PublishedResults(Results):
     def file(self, stage: str, instance: str, name: str) -> Path:
         """The published file that holds what a stage's file did."""
         if stage == STAGE:
-            return self.study_folder / name
+            return self.study_folder / (TRIALS.file if name == IMPORTANCE.file else name)
         seed = instance.rpartition("-")[2] if instance else self.seeds[0]
         tables = {"predict/metrics.json": "runs.csv", "reference/metrics.json": "provenance.json"}
         tables |= {f"{one}/history.jsonl": "history.csv" for one in (FULL_MODEL, "train")}
@@ -201,7 +203,7 @@ class PublishedResults(Results):
         """Sentence that says which machines and commits made it."""
 
         def counted(name: str) -> str:
-            found = Counter(column(self._runs, name).dropna())
+            found = Counter(column(self.notes, name).dropna())
             return ", ".join(f"{value} ({plural(count, 'training')})" for value, count in found.most_common())
 
         commits = counted("commit") or "not noted"

@@ -1,8 +1,8 @@
 """The study of a published experiment: what stage `tune` has written, in a folder beside the seeds.
 
     reports/published/<experiment>/study/
-    ├── trials.csv, points.csv, curves.csv, importance.csv, confirmation.csv,
-    │   best.yaml, summary.json      as stage `tune` writes them
+    ├── trials.csv, points.csv, curves.csv, confirmation.csv, best.yaml,
+    │   summary.json                 as stage `tune` writes them, but for the path in best.yaml's head
     ├── params.yaml                   the sections of the experiment's params that decide it, with `tuning`
     └── provenance.json               hashes of data, code, the stages' files as in dvc.lock, and these files
 
@@ -33,16 +33,25 @@ from dεps.report.publishing.collect import (
     own_params,
     read_lock,
 )
-from dεps.report.publishing.seed import CURE, FORMAT, PARAMS, PROVENANCE, PublishedSeed, json_text, read_checked
+from dεps.report.publishing.seed import (
+    CURE,
+    FORMAT,
+    PARAMS,
+    PROVENANCE,
+    PUBLISHED,
+    PublishedSeed,
+    json_text,
+    read_checked,
+)
 from dεps.tuning.identity import STAGE
 from dεps.workspace.decides import deciding
 from dεps.workspace.identity import FULL_MODEL
-from dεps.workspace.outputs import BEST, HISTORY, STUDY, SUMMARY
+from dεps.workspace.outputs import BEST, HISTORY, IMPORTANCE, STUDY, SUMMARY
 from dεps.workspace.stage import Context
 
 FOLDER = "study"
-#: of stage `tune`
-FILES = (*(table.file for table in STUDY), BEST, SUMMARY)
+#: of stage `tune`; importances are computed from the trials by the code that reads them
+FILES = (*(table.file for table in STUDY if table is not IMPORTANCE), BEST, SUMMARY)
 #: sections that a study's trials and an experiment's methods share
 _SHARED = ("portable", "space", "train", "full_model")
 
@@ -118,6 +127,8 @@ def collect_study(
     check_methods_code(experiment, STAGE)
     folder = tune.folder(STAGE)
     contents = {name: (folder / name).read_bytes() for name in FILES}
+    there = PUBLISHED / experiment / FOLDER / BEST
+    contents[BEST] = contents[BEST].replace(f"{folder / BEST}".encode(), f"{there}".encode())
     for item in items.values():
         check_files(locked[item])
     provenance = {

@@ -49,7 +49,11 @@ def test_it_is_the_stages_files_with_what_decides_them(project):
     assert publish_study(read_params(), "quick", nothing) == (True, 10)
     there = {path.name: path.read_bytes() for path in (FOLDER / "study").iterdir()}
     assert there.keys() == {*FILES, "params.yaml", "provenance.json"}
-    assert all(there[name] == Path("runs/quick/tune", name).read_bytes() for name in FILES)
+    assert "importance.csv" not in there
+    assert all(there[name] == Path("runs/quick/tune", name).read_bytes() for name in FILES if name != "best.yaml")
+    best = Path("runs/quick/tune/best.yaml").read_text("utf-8")
+    command = "+from=reports/published/quick/study/best.yaml"
+    assert there["best.yaml"].decode() == best.replace("+from=runs/quick/tune/best.yaml", command)
     params = yaml.safe_load(there["params.yaml"])
     assert params.keys() == {"dataset", "space", "train", "full_model", "evaluate", "tuning"}
     assert "root" not in params["dataset"]
