@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def best_yaml(config: TuningConfig, experiment: str, table: pd.DataFrame, summar
     # All of base, which may differ from the preset; and the study stays what it was, though its base is the method that
     # changes.
     method = {name: best.get(name, value) for name, value in config.base.items() if name != "method"}
-    own = {"methods": {"deps": method}, "tuning": {"base": config.base}}
+    own = {"methods": {"deps": method}, "tuning": {"base": deepcopy(config.base)}}  # a copy, or YAML gets aliases
     head = f"# Trial {best['trial']}: {best['val_top1']:.2f} % mean Pareto accuracy on validation, "
     head += f"{best['train_tmacs']:.3f} TMACs of training.\n"
     head += f"# {text[0].upper()}{text[1:]}.\n" if (text := verdict(summary)) else ""

@@ -12,7 +12,7 @@ from dεps.tuning.dashboard import artifacts, show_best
 from dεps.tuning.outputs import finished_trials, summarise, trials_table
 from dεps.tuning.storage import open_storage
 from dεps.tuning.study import open_study, work
-from tests.tuning.toy import objective, plan
+from tests.tuning.toy import BASE, objective, plan
 
 
 def shown(own, study, trials: int, best: int) -> bool:
@@ -59,7 +59,8 @@ def test_the_best_trial_has_a_note_and_the_study_its_parameters(study):
     assert file.filename == "best-of-5.yaml"
     text = (artifacts(own) / file.artifact_id).read_text("utf-8")
     assert text in note(study, 2)
-    assert yaml.safe_load(text)["experiments"]["toy"]["methods"]["deps"] == {"shrink_start": 0.75}
+    method = yaml.safe_load(text)["experiments"]["toy"]["methods"]["deps"]
+    assert {"method": "deps", **method} == {**BASE, "shrink_start": 0.75}
 
 
 def test_the_same_again_changes_nothing_and_another_best_takes_the_note_over(study):
