@@ -73,7 +73,7 @@ def test_methods_whose_points_are_other_archs_say_so_in_table_and_captions(resul
     assert r"RSS \dag{} &" in latex(summary(part), caption(part))
     write_report()
     page = Path("reports/index.html").read_text()
-    assert page.count(f" {text}.</figcaption>") == 3  # points, differences, curves
+    assert page.count(f" {text}.</figcaption>") == 4  # points, differences, curves, the study's front
     assert '<span class="swatch" style="background:#CC79A7"></span>RSS †</th>' in page
 
 
