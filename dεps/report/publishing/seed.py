@@ -78,6 +78,20 @@ class PublishedSeed:
         names = column(self.runs, "method").tolist()
         return [name for name in names if name != FULL_MODEL and not name.startswith(f"{STANDALONE}-")]
 
+    def has_trunk(self, method: str) -> bool:
+        """Whether a method begins with the full model's training, as by the phase of its first epoch."""
+        first = {name: rows.sort_values("epoch").phase.iloc[0] for name, rows in self.history.groupby("method")}
+        return first[method] == first[FULL_MODEL]
+
+    def _methods_only(self) -> PublishedSeed:
+        """What is here of methods: nothing that was trained alone, and no numbers that all seeds share."""
+        frames = (
+            rows_where(one, column(one, "method").isin(self.methods)) for one in (self.archs, self.runs, self.history)
+        )
+        results = {name: sums for name, sums in self.provenance["results"].items() if not _is_alone(name)}
+        provenance = self.provenance | {"reference": {}, "results": results}
+        return PublishedSeed(self.experiment, self.seed, *frames, self.params, provenance)
+
     def files(self) -> dict[str, bytes]:
         """Content of each file."""
         frames = {ARCHS: self.archs, RUNS: self.runs, HISTORY: self.history}
@@ -132,16 +146,23 @@ class PublishedSeed:
     def with_(self, new: PublishedSeed) -> PublishedSeed:
         """This seed with what `new` has beside it; what both have stays as it is.
 
+        On another machine the full model has other bits. Methods that do not begin with it may come from there all the
+        same; what was trained alone there is left out.
+
         Raises `UserError` where they are of two kinds, or where the same run has other results.
         """
         check_one_kind([self, new], f"results here and those published of seed {self.seed}")
         mine, theirs = self.provenance["results"], new.provenance["results"]
-        if others := [name for name in mine if name in theirs and mine[name] != theirs[name]]:
+        others = [name for name in mine if name in theirs and mine[name] != theirs[name]]
+        apart = new.methods and all(map(_is_alone, others)) and not any(map(new.has_trunk, new.methods))
+        if others and not apart:
             where = PUBLISHED / self.experiment / f"seed-{self.seed}"
             raise UserError(
                 f"{where} holds other results of {', '.join(others)} with the same code, params and data, as another "
                 "machine makes them; remove the folder to publish these instead"
             )
+        if others:
+            new = new._methods_only()
         provenance = {key: {**self.provenance[key], **new.provenance[key]} for key in ("code", "reference", "results")}
         params = self.params | {"methods": {**self.params["methods"], **new.params["methods"]}}
         return PublishedSeed(
@@ -153,6 +174,11 @@ class PublishedSeed:
             params,
             {**self.provenance, **provenance},
         )
+
+
+def _is_alone(name: str) -> bool:
+    """Whether results, named as in `provenance`, are of the full model or of an arch trained alone."""
+    return name.removeprefix("reference/").partition("/")[0] in (FULL_MODEL, STANDALONE)
 
 
 def _deciding(params: Mapping[str, Any], methods: Sequence[str]) -> dict[str, str]:

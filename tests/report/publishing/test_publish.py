@@ -266,6 +266,49 @@ def test_other_results_of_the_same_code_params_and_data_are_refused(project):
     )
 
 
+def train_elsewhere(project: Path, method: str) -> None:
+    """Leave results as another machine would: what was trained alone has other bits, and another method has run."""
+    select(methods=[method])
+    for path in (Path("runs/quick/full_model/0/summary.json"), Path("runs/quick/standalone/smallest-0/history.jsonl")):
+        path.write_text(path.read_text().replace("0.4", "0.39"))
+    Path("runs/quick/reference/full_model/0.json").write_text('{"pareto/largest_top1": 83.0}')
+    shared = Path("runs/quick/reference/metrics.json")
+    shared.write_text(shared.read_text().replace("81.25", "81.5"))
+    write_lock(project)
+
+
+def test_a_method_without_a_trunk_may_come_from_another_machine_than_the_full_model(project):
+    select(methods=["deps"])
+    publish(0)
+    alone = read_seed(FOLDER / "seed-0")
+    assert [alone.has_trunk("deps"), alone.methods] == [True, ["deps"]]
+    train_elsewhere(project, "rss")
+    assert publish(0) == {0: "more"}
+    both = read_seed(FOLDER / "seed-0")
+    assert [both.has_trunk("rss"), both.methods] == [False, ["deps", "rss"]]
+    for old, new in ((alone.archs, both.archs), (alone.runs, both.runs), (alone.history, both.history)):
+        assert new[new.method != "rss"][list(old)].equals(old)  # what was trained alone too
+        assert (new.method == "rss").any()
+    old, new = alone.provenance, both.provenance
+    assert new["reference"] == old["reference"] == {"reference/logistic_regression_top1": 81.25}
+    assert {name: sums for name, sums in new["results"].items() if not name.endswith("/rss")} == old["results"]
+    assert {name for name in new["results"] if name.endswith("/rss")} == {
+        *("train/rss", "evaluate/rss", "predict/rss", "search/rss")
+    }
+    assert publish(0) == {0: "same"}
+
+
+def test_a_method_with_a_trunk_is_of_the_machine_of_the_full_model(project):
+    select(methods=["rss"])
+    publish(0)
+    train_elsewhere(project, "deps")
+    others = "full_model, reference/full_model, standalone/smallest"
+    said = f"{FOLDER}/seed-0 holds other results of {others} with the same code"
+    assert refuse(0).startswith(said)
+    select(methods=["rss", "deps"])
+    assert refuse(0).startswith(said)
+
+
 def test_folders_that_git_has_merged_are_of_one_kind(project):
     publish()
     seed = read_seed(FOLDER / "seed-1")
