@@ -78,11 +78,6 @@ class PublishedSeed:
         names = column(self.runs, "method").tolist()
         return [name for name in names if name != FULL_MODEL and not name.startswith(f"{STANDALONE}-")]
 
-    def has_trunk(self, method: str) -> bool:
-        """Whether a method begins with the full model's training, as by the phase of its first epoch."""
-        first = {name: rows.sort_values("epoch").phase.iloc[0] for name, rows in self.history.groupby("method")}
-        return first[method] == first[FULL_MODEL]
-
     def _methods_only(self) -> PublishedSeed:
         """What is here of methods: nothing that was trained alone, and no numbers that all seeds share."""
         frames = (
@@ -146,16 +141,15 @@ class PublishedSeed:
     def with_(self, new: PublishedSeed) -> PublishedSeed:
         """This seed with what `new` has beside it; what both have stays as it is.
 
-        On another machine the full model has other bits. Methods that do not begin with it may come from there all the
-        same; what was trained alone there is left out.
+        On another machine what is trained alone has other bits. Methods may come from there all the same, with a trunk
+        of their own; what was trained alone there is left out.
 
         Raises `UserError` where they are of two kinds, or where the same run has other results.
         """
         check_one_kind([self, new], f"results here and those published of seed {self.seed}")
         mine, theirs = self.provenance["results"], new.provenance["results"]
         others = [name for name in mine if name in theirs and mine[name] != theirs[name]]
-        apart = new.methods and all(map(_is_alone, others)) and not any(map(new.has_trunk, new.methods))
-        if others and not apart:
+        if not all(map(_is_alone, others)):
             where = PUBLISHED / self.experiment / f"seed-{self.seed}"
             raise UserError(
                 f"{where} holds other results of {', '.join(others)} with the same code, params and data, as another "
