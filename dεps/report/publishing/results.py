@@ -211,14 +211,14 @@ class PublishedResults(Results):
 
 
 def published_results(folder: Path = PUBLISHED) -> list[PublishedResults]:
-    """All published experiments by name, of each the seeds that have everything; those without any are left out.
+    """All published experiments, those of most seeds first; of each the seeds that have everything, if there are any.
 
     Raises `UserError` where a file is damaged, or results are of two kinds.
     """
     found = (
         results_of(read_seeds(path), folder, read_study(path)) for path in sorted(folder.glob("*")) if path.is_dir()
     )
-    return [one for one in found if one]
+    return sorted(filter(None, found), key=lambda one: (-len(one.seeds), one.experiment))
 
 
 def is_published(results: Results, published: Sequence[PublishedResults]) -> bool:

@@ -162,3 +162,13 @@ def test_results_here_that_are_published_are_known_by_each_number(project):
     path.write_text(json.dumps(numbers | {"pareto/mean_top1": numbers["pareto/mean_top1"] + 0.01}))
     assert not is_published(results_of(params, "quick"), published)
     assert is_published(results_of(params | {"methods": ["deps"]}, "quick"), published)
+
+
+def test_experiments_of_most_seeds_come_first(project):
+    for name, seeds in (("another", ["seed-0"]), ("zebra", ["seed-0", "seed-1"])):
+        for seed in seeds:
+            place = PUBLISHED / name / seed
+            shutil.copytree(PUBLISHED / "quick" / seed, place)
+            path = place / "provenance.json"
+            path.write_text(path.read_text().replace('"experiment": "quick"', f'"experiment": "{name}"'))
+    assert [one.experiment for one in published_results()] == ["quick", "zebra", "another"]
