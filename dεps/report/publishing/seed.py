@@ -80,12 +80,12 @@ class PublishedSeed:
 
     def _methods_only(self) -> PublishedSeed:
         """What is here of methods: nothing that was trained alone, and no numbers that all seeds share."""
-        frames = (
+        archs, runs, history = (
             rows_where(one, column(one, "method").isin(self.methods)) for one in (self.archs, self.runs, self.history)
         )
         results = {name: sums for name, sums in self.provenance["results"].items() if not _is_alone(name)}
         provenance = self.provenance | {"reference": {}, "results": results}
-        return PublishedSeed(self.experiment, self.seed, *frames, self.params, provenance)
+        return PublishedSeed(self.experiment, self.seed, archs, runs, history, self.params, provenance)
 
     def files(self) -> dict[str, bytes]:
         """Content of each file."""
