@@ -156,6 +156,11 @@ class PublishedSeed:
                 "machine makes them; remove the folder to publish these instead"
             )
         if others:
+            if more := [name for name in theirs if name.startswith(f"{STANDALONE}/") and name not in mine]:
+                raise UserError(
+                    f"{', '.join(more)} and the published full model of seed {self.seed} are of two machines; "
+                    "publish it from the full model's, or only methods: take what is published as standalone"
+                )
             new = new._methods_only()
         provenance = {key: {**self.provenance[key], **new.provenance[key]} for key in ("code", "reference", "results")}
         params = self.params | {"methods": {**self.params["methods"], **new.params["methods"]}}

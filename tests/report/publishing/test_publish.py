@@ -296,6 +296,11 @@ def test_a_method_may_come_from_another_machine_than_the_full_model(project, fir
         f"{stage}/{second}" for stage in ("train", "evaluate", "predict", "search")
     }
     assert publish(0) == {0: "same"}
+    for path in [path for path in Path("runs/quick").rglob("smallest-0*") if path.parent.name == "standalone"]:
+        path.rename(path.with_name(path.name.replace("smallest", "largest")))
+    select(standalone=["largest"])
+    write_lock(project)
+    assert refuse(0).startswith("standalone/largest and the published full model of seed 0 are of two machines; ")
 
 
 def test_a_method_that_is_there_does_not_come_from_another_machine_too(project):
